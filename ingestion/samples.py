@@ -1,0 +1,72 @@
+"""What an upstream answers, in our own words: plain arrays and quotes, no JSON."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Observations of one quantity, in the order upstream sent them.
+
+    `times` are milliseconds since 1970 (int64), `values` are float64 with NaN where upstream
+    sent null. Both have the same length.
+    """
+
+    times: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One coin in one currency over a range: three arrays that may differ in length."""
+
+    prices: Samples
+    market_caps: Samples
+    volumes: Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The newest known price of one coin in one currency. `change_24h` is in percent."""
+
+    coin_id: str
+    currency_code: str
+    price: float
+    market_cap: float | None
+    volume: float | None
+    change_24h: float | None
+    observed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CoinProfile:
+    """What upstream tells about a coin itself. `description` is plain text."""
+
+    id: str
+    symbol: str
+    name: str
+    description: str | None
+    image_url: str | None
+    website_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedCoin:
+    """One entry of upstream's list of all coins. Symbols are not unique."""
+
+    id: str
+    symbol: str
+    name: str
+
+
+@dataclass(slots=True)
+class CallStats:
+    """What calls have cost so far. One object may be shared by several calls."""
+
+    attempts: int = 0
+    retries: int = 0
+    rate_limited: int = 0
+    paused_seconds: float = 0.0

@@ -1,0 +1,5 @@
+"""The `coingraph` command."""
+
+
+def main() -> None:
+    raise SystemExit("not yet")
