@@ -1,0 +1,1 @@
+"""How answers are computed: plain async functions, no GraphQL."""

@@ -1,0 +1,248 @@
+"""CoinGecko's JSON, checked and turned into our own words.
+
+Each function takes a decoded JSON body that can be anything, and returns a valid result or
+raises `BadAnswer`. Text is free of what PostgreSQL refuses (NUL, lone surrogates) and bounded.
+"""
+
+import html
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import nh3
+import numpy as np
+import orjson
+from pydantic import BaseModel, BeforeValidator, StringConstraints, ValidationError
+
+from ingestion.errors import BadAnswer, error_in, plain
+from ingestion.samples import Chart, CoinProfile, ListedCoin, Quote, Samples
+
+FIRST_MOMENT = datetime(2009, 1, 1, tzinfo=UTC).timestamp()  # no coin is older than Bitcoin
+_LATEST = 86_400.0  # seconds: how far upstream's clock may be ahead of ours
+_DESCRIPTION_LIMIT, _HTML_LIMIT, _URL_LIMIT = 20_000, 100_000, 2_000
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_BLOCK_TAG = re.compile(r"</?(?:p|br|div|li|ul|ol|h[1-6])\b[^<>]*>", re.IGNORECASE)
+_BLANK_LINES = re.compile(r"\n{3,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Quotes:
+    """`found` in the order asked for; `missing` are the (coin, currency) without a price."""
+
+    found: list[Quote]
+    missing: list[tuple[str, str]]
+
+
+def decode(body: bytes) -> object:
+    """The JSON in `body`. Raises ValueError where it is none, cut off, or says what went wrong."""
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        # orjson takes 1e400 for broken JSON. It is whole, so asking again would not help:
+        # let it through, to be refused as an infinity.
+        try:
+            answer = json.loads(body)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+    if error_in(answer):
+        raise ValueError("an error body")
+    return answer
+
+
+def chart(answer: object, now: float) -> Chart:
+    """The three arrays of a market chart; `now` is in seconds since 1970.
+
+    A point from before 2009 or more than a day ahead of `now` is dropped. Where that would
+    leave nothing of a non-empty array, the unit must have changed, and the answer is refused.
+    """
+    if not isinstance(answer, dict) or not isinstance(answer.get("prices"), list):
+        raise BadAnswer("CoinGecko's chart has no list `prices`", status=200)
+    return Chart(
+        prices=_samples("prices", answer["prices"], now),
+        market_caps=_samples("market_caps", answer.get("market_caps"), now),
+        volumes=_samples("total_volumes", answer.get("total_volumes"), now),
+    )
+
+
+def _samples(name: str, points: object, now: float) -> Samples:
+    if points is None or points == []:
+        return Samples(np.empty(0, np.int64), np.empty(0, np.float64))
+    # Each check is one pass in C: 2,160 points take a fraction of a millisecond.
+    if not isinstance(points, list) or any(type(p) is not list or len(p) != 2 for p in points):
+        raise BadAnswer(f"CoinGecko's `{name}` is no list of pairs", status=200)
+    times, values = zip(*points, strict=True)
+    # The exact types: bool is an int to isinstance, and numpy would read "1" as a number.
+    if not set(map(type, times)) <= {int, float}:
+        raise BadAnswer(f"a time in CoinGecko's `{name}` is no number", status=200)
+    if not set(map(type, values)) <= {int, float, type(None)}:
+        raise BadAnswer(f"a value in CoinGecko's `{name}` is no number", status=200)
+    try:
+        when, what = np.array(times, np.float64), np.array(values, np.float64)
+    except OverflowError:
+        raise BadAnswer(f"a number in CoinGecko's `{name}` is too large", status=200) from None
+    if np.isinf(what).any():
+        raise BadAnswer(f"a value in CoinGecko's `{name}` is infinite", status=200)
+    what[what < 0] = np.nan
+    plausible = (when >= FIRST_MOMENT * 1000) & (when <= (now + _LATEST) * 1000)
+    if not plausible.any():
+        raise BadAnswer(f"no time in CoinGecko's `{name}` is plausible", status=200)
+    return Samples(when[plausible].astype(np.int64), what[plausible])
+
+
+def prices(answer: object) -> dict[str, object]:
+    """What /simple/price gives by coin: one of several such parts for `quotes`."""
+    if not isinstance(answer, dict):
+        raise BadAnswer("CoinGecko's prices are no object", status=200)
+    return answer
+
+
+def quotes(
+    by_coin: dict[str, object], coin_ids: Sequence[str], currencies: Sequence[str], now: float
+) -> Quotes:
+    """The price of every coin in every currency, or its name among the missing.
+
+    Missing is what upstream left out, or gave without a price or without its time.
+    """
+    found, missing = [], []
+    for coin_id in coin_ids:
+        entry = by_coin.get(coin_id)
+        for currency in currencies:
+            quote = _quote(coin_id, currency, entry, now) if isinstance(entry, dict) else None
+            if quote is None:
+                missing.append((coin_id, currency))
+            else:
+                found.append(quote)
+    return Quotes(found, missing)
+
+
+def _quote(coin_id: str, currency: str, entry: dict[str, Any], now: float) -> Quote | None:
+    price = _number(entry.get(currency), least=0)
+    observed = _number(entry.get("last_updated_at"), least=FIRST_MOMENT)
+    if price is None or observed is None or observed > now + _LATEST:
+        return None
+    return Quote(
+        coin_id=coin_id,
+        currency_code=currency,
+        price=price,
+        market_cap=_number(entry.get(f"{currency}_market_cap"), least=0),
+        volume=_number(entry.get(f"{currency}_24h_vol"), least=0),
+        change_24h=_number(entry.get(f"{currency}_24h_change"), least=-math.inf),
+        observed_at=datetime.fromtimestamp(observed, UTC),
+    )
+
+
+def _number(value: object, *, least: float) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) and number >= least else None
+
+
+def _one_line(value: object) -> object:
+    return plain(value, 200) if isinstance(value, str) else value
+
+
+def _object(value: object) -> object:
+    return value if isinstance(value, dict) else {}
+
+
+_Line = Annotated[str, BeforeValidator(_one_line)]
+_Label = Annotated[_Line, StringConstraints(min_length=1)]
+_Optional = Annotated[dict[str, Any], BeforeValidator(_object)]
+
+
+class _Coin(BaseModel):
+    """Only the names are required: the rest is decoration, and may come in any shape."""
+
+    id: _Label
+    symbol: _Label
+    name: _Label
+    description: _Optional = {}
+    image: _Optional = {}
+    links: _Optional = {}
+
+
+class _Listed(BaseModel):
+    id: _Label
+    symbol: _Line
+    name: _Line
+
+
+def profile(answer: object, coin_id: str) -> CoinProfile:
+    """What is known of a coin. Raises BadAnswer where the answer is about another one."""
+    try:
+        coin = _Coin.model_validate(answer)
+    except ValidationError as error:
+        raise BadAnswer(f"CoinGecko's coin is invalid: {_fields(error)}", status=200) from None
+    if coin.id != coin_id:
+        raise BadAnswer(f"CoinGecko answered about a coin other than {coin_id!r}", status=200)
+    homepages = coin.links.get("homepage")
+    return CoinProfile(
+        id=coin.id,
+        symbol=coin.symbol,
+        name=coin.name,
+        description=plain_description(coin.description.get("en")),
+        image_url=_first_url([coin.image.get("large")]),
+        website_url=_first_url(homepages if isinstance(homepages, list) else [homepages]),
+    )
+
+
+def listing(answer: object) -> list[ListedCoin]:
+    """All coins. Entries that are no coin are left out, unless that leaves none."""
+    if not isinstance(answer, list):
+        raise BadAnswer("CoinGecko's list of coins is no list", status=200)
+    coins = []
+    for entry in answer:
+        with suppress(ValidationError):
+            coin = _Listed.model_validate(entry)
+            coins.append(ListedCoin(coin.id, coin.symbol, coin.name))
+    if answer and not coins:
+        raise BadAnswer("CoinGecko's list of coins holds no coin", status=200)
+    return coins
+
+
+def greeting(answer: object) -> str:
+    """What /ping says."""
+    match answer:
+        case {"gecko_says": str(text)}:
+            return plain(text)
+    raise BadAnswer("CoinGecko's ping says nothing", status=200)
+
+
+def plain_description(value: object) -> str | None:
+    """HTML as plain text: paragraphs kept, other white space collapsed; None where empty."""
+    if not isinstance(value, str):
+        return None
+    marked_up = _BLOCK_TAG.sub("\n", _UNPRINTABLE.sub("", value[:_HTML_LIMIT]))
+    text = _UNPRINTABLE.sub("", html.unescape(nh3.clean(marked_up, tags=set())))
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip()[:_DESCRIPTION_LIMIT] or None
+
+
+def _first_url(values: Iterable[object]) -> str | None:
+    for value in values:
+        if not isinstance(value, str) or not 0 < len(value) <= _URL_LIMIT:
+            continue
+        url = value.strip()
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            continue
+        clean = " " not in url and plain(url, _URL_LIMIT) == url
+        if clean and parts.scheme in {"http", "https"} and parts.hostname:
+            return url
+    return None
+
+
+def _fields(error: ValidationError) -> str:
+    """The names of the invalid fields, without the values."""
+    return ", ".join(sorted({".".join(map(str, e["loc"])) or "no object" for e in error.errors()}))

@@ -1,0 +1,91 @@
+"""Samples to hours. Pure.
+
+A sample belongs to the hour it was observed in (floor). The earliest of an hour is that hour's
+sample, because CoinGecko's later ones are strays or the unaligned "now" point. An hour without a
+sample stays missing. Days are made of hours in the transaction that stores them (models).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+
+from ingestion.samples import Chart, Samples
+from models.staging import Hours
+
+_HOUR_MS = 3_600_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One price as it was seen. Market cap and volume are None where upstream gave none."""
+
+    observed_at: datetime
+    price: float
+    market_cap: float | None
+    volume: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bucketed:
+    """The hours of a range, how many later samples of the same hours were dropped, the newest."""
+
+    hours: Hours
+    duplicates: int
+    newest: Observation | None
+
+
+def bucket_hours(charts: Sequence[Chart], start: datetime, end: datetime) -> Bucketed:
+    """Make hours of the charts' samples in [start, end]; charts may overlap.
+
+    `start` is on the hour. A sample that two charts share counts once.
+    """
+    prices = _join([chart.prices for chart in charts], start, end)
+    times = prices.times
+    market_caps = _at(times, _join([chart.market_caps for chart in charts], start, end))
+    volumes = _at(times, _join([chart.volumes for chart in charts], start, end))
+    hours, first = np.unique(times // _HOUR_MS, return_index=True)
+    newest = None
+    if len(times):
+        newest = Observation(
+            _EPOCH + timedelta(milliseconds=int(times[-1])),
+            float(prices.values[-1]),
+            _known(market_caps[-1]),
+            _known(volumes[-1]),
+        )
+    return Bucketed(
+        hours=Hours(
+            bucket=hours * (_HOUR_MS * 1000),
+            observed_at=times[first] * 1000,
+            price=prices.values[first],
+            market_cap=market_caps[first],
+            volume=volumes[first],
+        ),
+        duplicates=len(times) - len(hours),
+        newest=newest,
+    )
+
+
+def _join(parts: Sequence[Samples], start: datetime, end: datetime) -> Samples:
+    """Put samples in the order of time, without nulls, strangers to the range and repetitions."""
+    times = np.concatenate([part.times for part in parts]) if parts else np.empty(0, np.int64)
+    values = np.concatenate([part.values for part in parts]) if parts else np.empty(0)
+    low, high = (round((edge - _EPOCH) / timedelta(milliseconds=1)) for edge in (start, end))
+    usable = np.isfinite(values) & (times >= low) & (times <= high)
+    times, index = np.unique(times[usable], return_index=True)
+    return Samples(times, values[usable][index])
+
+
+def _at(times: npt.NDArray[np.int64], samples: Samples) -> npt.NDArray[np.float64]:
+    """Give the values observed at exactly these times, NaN where there is none."""
+    found = np.full(len(times), np.nan)
+    _, here, there = np.intersect1d(times, samples.times, assume_unique=True, return_indices=True)
+    found[here] = samples.values[there]
+    return found
+
+
+def _known(value: np.float64) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,276 @@
+"""CoinGecko's API, version 3: the only code that knows its addresses and parameters."""
+
+import asyncio
+import math
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from datetime import datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal, Self, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
+
+import httpx
+import stamina
+from pydantic import SecretStr
+
+from ingestion import answers, errors
+from ingestion.answers import Quotes
+from ingestion.samples import CallStats, Chart, CoinProfile, ListedCoin
+from ingestion.throttle import Patience, Throttle
+
+Plan = Literal["keyless", "demo", "pro"]
+T = TypeVar("T")
+
+_PUBLIC_URL = "https://api.coingecko.com/api/v3"
+_PRO_URL = "https://pro-api.coingecko.com/api/v3"
+_KEY_HEADER = {"demo": "x-cg-demo-api-key", "pro": "x-cg-pro-api-key"}
+_BODY_LIMIT = 20_000_000  # bytes; the largest true answer, the list of coins, is below 2 MB
+_IDS_PER_CALL = 250
+_NAME_LENGTH = 200
+_SEPARATOR = re.compile(r"[\s,\x00-\x1f\x7f]")
+_IDS_LENGTH = 6_000  # characters: servers and proxies refuse addresses past some 8,000
+_KEEP_ALIVE = 60.0  # seconds: calls can be 12 s apart, longer than httpx keeps a connection
+_PROFILE_PARTS = dict.fromkeys(
+    ("localization", "tickers", "market_data", "community_data", "developer_data"), "false"
+)
+_QUOTE_PARTS = {"precision": "full"} | dict.fromkeys(
+    (f"include_{part}" for part in ("market_cap", "24hr_vol", "24hr_change", "last_updated_at")),
+    "true",
+)
+
+
+class CoinGecko:
+    """A client, to be used as an async context manager.
+
+    Every attempt takes its own slot of `throttle`, as refused calls count towards the limit too.
+    An unreachable or failing upstream is tried `attempts` times, 0.5 to 30 seconds apart; a 429
+    is retried up to twice as often, as soon as the throttle's pause is over. `timeout` is in
+    seconds and bounds one attempt as a whole, the wait in the throttle not included.
+
+    All methods raise only UpstreamError (and ValueError for a datetime without an offset), and
+    add what they cost to `stats`. AccessRefused also comes from the constructor, when the key or
+    the address cannot be right.
+    """
+
+    def __init__(
+        self,
+        *,
+        throttle: Throttle,
+        base_url: str | None = None,
+        plan: Plan = "keyless",
+        api_key: str | None = None,
+        timeout: float = 30.0,
+        attempts: int = 6,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._throttle = throttle
+        self._base_url = _checked_url(base_url or (_PRO_URL if plan == "pro" else _PUBLIC_URL))
+        self._key = SecretStr(_checked_key(api_key or ""))
+        self._timeout = timeout
+        self._attempts = attempts
+        headers = {"User-Agent": _user_agent(), "Accept-Encoding": "gzip"}
+        if plan in _KEY_HEADER and self._key:
+            headers[_KEY_HEADER[plan]] = self._key.get_secret_value()
+        self._http = httpx.AsyncClient(
+            headers=headers,
+            timeout=timeout,
+            follow_redirects=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            limits=httpx.Limits(keepalive_expiry=_KEEP_ALIVE),
+            transport=transport,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    @property
+    def throttle(self) -> Throttle:
+        """How fast calls leave, and whether they pause."""
+        return self._throttle
+
+    async def ping(self, *, stats: CallStats | None = None) -> str:
+        """What upstream says when all is well."""
+        return await self._get("/ping", {}, answers.greeting, stats)
+
+    async def coin_list(self, *, stats: CallStats | None = None) -> list[ListedCoin]:
+        """All coins that upstream knows, some 18,000."""
+        return await self._get("/coins/list", {}, answers.listing, stats)
+
+    async def coin(self, coin_id: str, *, stats: CallStats | None = None) -> CoinProfile:
+        """A coin's names, description, image and website. Raises NotFound."""
+        path = f"/coins/{_segment(coin_id)}"
+        return await self._get(
+            path, _PROFILE_PARTS, lambda answer: answers.profile(answer, coin_id), stats
+        )
+
+    async def simple_price(
+        self,
+        coin_ids: Iterable[str],
+        currencies: Iterable[str],
+        *,
+        stats: CallStats | None = None,
+    ) -> Quotes:
+        """The newest price of every coin in every currency: one call for up to 250 coins."""
+        coins, codes = list(dict.fromkeys(coin_ids)), list(dict.fromkeys(currencies))
+        currency_list = ",".join(filter(_fits_in_list, codes))
+        gathered: dict[str, object] = {}
+        for ids in _chunks(filter(_fits_in_list, coins if currency_list else [])):
+            params = {"ids": ",".join(ids), "vs_currencies": currency_list} | _QUOTE_PARTS
+            gathered |= await self._get("/simple/price", params, answers.prices, stats)
+        return answers.quotes(gathered, coins, codes, time.time())
+
+    async def market_chart_range(
+        self,
+        coin_id: str,
+        currency: str,
+        start: datetime,
+        end: datetime,
+        *,
+        stats: CallStats | None = None,
+    ) -> Chart:
+        """What was observed from `start` to `end`, widened to whole seconds.
+
+        Hourly for ranges of 2 to 90 days, daily beyond. Raises NotFound, and HistoryTooLong
+        where `start` lies before what the plan offers.
+        """
+        if start.tzinfo is None or end.tzinfo is None:
+            raise ValueError("a range needs datetimes with an offset")
+        params = {
+            "vs_currency": currency,
+            "from": str(math.floor(start.timestamp())),
+            "to": str(math.ceil(end.timestamp())),
+            "precision": "full",
+        }
+        path = f"/coins/{_segment(coin_id)}/market_chart/range"
+        return await self._get(
+            path, params, lambda answer: answers.chart(answer, time.time()), stats
+        )
+
+    async def _get(
+        self,
+        path: str,
+        params: dict[str, str],
+        parse: Callable[[object], T],
+        stats: CallStats | None,
+    ) -> T:
+        stats = CallStats() if stats is None else stats
+        query = f"?{urlencode(params, safe=',', errors='replace')}" if params else ""
+        async for attempt in stamina.retry_context(
+            on=Patience(self._attempts),
+            attempts=None,
+            timeout=None,
+            wait_initial=0.5,
+            wait_max=30.0,
+        ):
+            with attempt:
+                stats.attempts += 1
+                stats.retries += attempt.num > 1
+                answer = await self._attempt(f"{self._base_url}{path}{query}", stats)
+        return parse(answer)
+
+    async def _attempt(self, url: str, stats: CallStats) -> object:
+        async with self._throttle.slot() as departed:
+            response, body = await self._exchange(url)
+            if response.status_code == httpx.codes.OK:
+                with suppress(ValueError):
+                    answer = answers.decode(body)
+                    self._throttle.succeeded(departed=departed)
+                    return answer
+            headers, body = response.headers, self._without_key(body)
+            retry_after = errors.seconds_to_wait(headers.get("Retry-After"), headers.get("Date"))
+            error = errors.error_from_answer(response.status_code, body, retry_after=retry_after)
+            if isinstance(error, errors.RateLimited):
+                stats.rate_limited += 1
+                stats.paused_seconds += self._throttle.rate_limited(
+                    error.retry_after, departed=departed
+                )
+            raise error
+
+    async def _exchange(self, url: str) -> tuple[httpx.Response, bytes]:
+        """One request and its whole answer. The errors carry nothing of httpx's: its request
+        objects hold the key, and some log handlers print what an exception refers to.
+        """
+        try:
+            async with asyncio.timeout(self._timeout), self._http.stream("GET", url) as response:
+                return response, await _body(response)
+        except errors.UpstreamError:
+            raise
+        except Exception as error:  # noqa: BLE001 - odd answers leak errors of any layer
+            raise errors.error_from_failure(error, self._without_key) from None
+
+    def _without_key(self, text: bytes) -> bytes:
+        """`text` of an error, which may quote the key. Not for data: a key can be a word of it."""
+        key = self._key.get_secret_value().encode()
+        return text.replace(key, b"[key]") if key else text
+
+
+async def _body(response: httpx.Response) -> bytes:
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in {"identity", "gzip", ""}:  # nested ones unpack without bounds
+        raise errors.ServerFault(f"CoinGecko's answer is encoded as {errors.plain(encoding, 40)}")
+    body = bytearray()
+    async for part in response.aiter_bytes():
+        body += part
+        if len(body) > _BODY_LIMIT:
+            raise errors.BadAnswer(
+                "CoinGecko's answer is larger than 20 MB", status=response.status_code
+            )
+    return bytes(body)
+
+
+def _chunks(ids: Iterable[str]) -> Iterator[list[str]]:
+    chunk: list[str] = []
+    length = 0
+    for coin_id in ids:
+        more = len(quote(coin_id, errors="replace")) + 1
+        if chunk and (len(chunk) == _IDS_PER_CALL or length + more > _IDS_LENGTH):
+            yield chunk
+            chunk, length = [], 0
+        chunk.append(coin_id)
+        length += more
+    if chunk:
+        yield chunk
+
+
+def _fits_in_list(name: str) -> bool:
+    """Whether a name can stand in a list with commas, where a space makes the rest vanish."""
+    return 0 < len(name) <= _NAME_LENGTH and not _SEPARATOR.search(name)
+
+
+def _segment(coin_id: str) -> str:
+    """`coin_id` as one segment of a path, which it cannot leave."""
+    if not coin_id.strip(". ") or len(coin_id) > _NAME_LENGTH:
+        raise errors.NotFound(f"{errors.plain(coin_id)!r} is no coin id")
+    return quote(coin_id, safe="", errors="replace")
+
+
+def _checked_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(httpx.URL(url).host)
+    except (ValueError, httpx.InvalidURL):
+        usable = False
+    if not usable or parts.query or parts.fragment:
+        raise errors.AccessRefused("COINGECKO_BASE_URL is no http or https address")
+    return url.rstrip("/")
+
+
+def _checked_key(key: str) -> str:
+    key = key.strip()
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise errors.AccessRefused("COINGECKO_API_KEY has characters that no key has")
+    return key
+
+
+def _user_agent() -> str:
+    """Without one, the CDN may answer 403."""
+    try:
+        return f"coingraph/{version('coingraph')} (self-hosted price API)"
+    except PackageNotFoundError:  # run from a copy that was never installed
+        return "coingraph (self-hosted price API)"

@@ -1,0 +1,237 @@
+"""What can go wrong with an upstream, as one small tree:
+
+* UpstreamError
+  - Unreachable      no answer: refused, reset, timed out (retried)
+  - ServerFault      5xx, HTML, cut-off JSON, the CDN's 403, redirects (retried)
+  - RateLimited      429, or a text that starts with `Throttled` (retried after a pause)
+  - AccessRefused    key, plan or host do not fit: ends the whole run
+  - HistoryTooLong   the range starts before the history the plan offers
+  - NotFound         no such coin
+  - BadRequest       upstream refuses what we ask
+  - BadAnswer        a 200 that is not what was asked for
+
+Every message is short, has no control characters, and may be shown to people.
+"""
+# ruff: noqa: N818 - `except RateLimited` reads better, and `UpstreamError` tells what they are
+
+import email.utils
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Literal, NamedTuple
+
+import httpx
+import orjson
+
+_TEXT_LIMIT = 200
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+_TITLE = re.compile(r"<title[^<>]*>([^<]*)", re.IGNORECASE)
+_SECONDS = re.compile(r"\d+(\.\d*)?", re.ASCII)
+
+
+class UpstreamError(Exception):
+    """Upstream did not give what was asked for. `status` is the HTTP status, if there was one."""
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Unreachable(UpstreamError):
+    """There was no answer, or not all of it."""
+
+
+class ServerFault(UpstreamError):
+    """Upstream, or the CDN before it, failed."""
+
+
+class RateLimited(UpstreamError):
+    """Too many calls. `retry_after` is in seconds, None where upstream did not say.
+
+    Where it leaves the client, upstream refused for as long as the client was willing to wait:
+    another call will hardly do better.
+    """
+
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, status: int | None = None
+    ) -> None:
+        super().__init__(message, status=status)
+        self.retry_after = retry_after
+
+
+class AccessRefused(UpstreamError):
+    """The message names the setting to change: no call will succeed before that."""
+
+
+class HistoryTooLong(UpstreamError):
+    """The range starts before the history that the plan offers."""
+
+
+class NotFound(UpstreamError):
+    """Upstream does not know the coin."""
+
+
+class BadRequest(UpstreamError):
+    """Upstream refuses the call as it is."""
+
+
+class BadAnswer(UpstreamError):
+    """Upstream answered 200 with something else than was asked for."""
+
+
+_ADVICE = {
+    10002: "CoinGecko asks for an API key: set COINGECKO_API_KEY, and COINGECKO_PLAN to its plan",
+    10005: "this plan may not make the call: change COINGECKO_PLAN and COINGECKO_API_KEY",
+    10010: "wrong key for this host: for a Pro key set COINGECKO_PLAN=pro, else correct"
+    " COINGECKO_API_KEY; leave COINGECKO_BASE_URL unset",
+    10011: "wrong key for this host: for a Demo key set COINGECKO_PLAN=demo, else correct"
+    " COINGECKO_API_KEY; leave COINGECKO_BASE_URL unset",
+}
+_ANY_ACCESS = "CoinGecko refuses access: check COINGECKO_API_KEY and COINGECKO_PLAN"
+_HISTORY_CODE = 10012
+_FIRST_OWN_CODE = 10000  # below are HTTP statuses and the CDN's codes
+_PASSING_CLIENT_ERRORS = {403, 408, 425}  # 403: the CDN, where no code of CoinGecko's is given
+
+
+def plain(text: str, limit: int = _TEXT_LIMIT) -> str:
+    """`text` on one line, without control characters, cut to `limit` characters."""
+    text = " ".join(_UNPRINTABLE.sub(" ", text[: 8 * limit]).split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def error_from_answer(
+    status: int, body: bytes, *, retry_after: float | None = None
+) -> UpstreamError:
+    """The error that an answer stands for, in whichever shape its body comes."""
+    told = _what_it_says(body)
+    if status == 200 and told.code and 400 <= told.code < 600:  # noqa: PLR2004 - HTTP statuses
+        status = told.code
+    if status == 429 or told.code == 429 or is_throttled(body):  # noqa: PLR2004 - HTTP status
+        message = _with(f"CoinGecko answered {status}: too many calls", told.text)
+        return RateLimited(message, retry_after=retry_after, status=status)
+    return _by_code(status, told) or _by_status(status, told)
+
+
+def error_from_failure(error: Exception, scrub: Callable[[bytes], bytes]) -> UpstreamError:
+    """The error for an exchange that failed below HTTP, with its own text put through `scrub`."""
+    if isinstance(error, TimeoutError | httpx.TimeoutException):
+        return Unreachable("CoinGecko gave no answer in time")
+    told = f"{type(error).__name__}: {error}".encode("utf-8", "replace")
+    said = plain(scrub(told).decode("utf-8", "replace"))
+    if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
+        return BadRequest(f"this cannot be asked of CoinGecko ({said})")
+    if isinstance(error, httpx.DecodingError):
+        return ServerFault(f"CoinGecko's answer is damaged ({said})")
+    return Unreachable(f"CoinGecko cannot be reached ({said})")
+
+
+def error_in(answer: object) -> bool:
+    """Whether a JSON answer is one of CoinGecko's error bodies, whatever its status was.
+
+    Prices are keyed by coin id, and coins named `status` and `error` exist or may: only the
+    inner shape tells.
+    """
+    match answer:
+        case {"error": str()} | {"status": {"error_code": _}}:
+            return True
+        case {"error": {"status": {"error_code": _}}}:
+            return True
+    return False
+
+
+def is_throttled(body: bytes) -> bool:
+    """Whether this is the rate limiter's plain text, which comes with various statuses."""
+    return body.lstrip()[:9].lower() == b"throttled"
+
+
+def seconds_to_wait(retry_after: str | None, date: str | None = None) -> float | None:
+    """The seconds a `Retry-After` header asks for; None where it is absent, past or garbage.
+
+    An HTTP date is measured against the answer's own `Date`, so that a wrong clock here
+    does no harm.
+    """
+    text = (retry_after or "").strip()
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    until = _http_date(text)
+    if until is None:
+        return None
+    seconds = (until - (_http_date(date or "") or datetime.now(UTC))).total_seconds()
+    return seconds if seconds > 0 else None
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+class _Told(NamedTuple):
+    """What a body says: CoinGecko's own error code, its text, and what the body is."""
+
+    code: int | None
+    text: str
+    kind: Literal["json", "html", "text"]
+
+
+def _what_it_says(body: bytes) -> _Told:
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        text = body[:20_000].decode("utf-8", "replace")
+        if not text.lstrip().startswith("<"):
+            return _Told(None, plain(text), "text")
+        title = _TITLE.search(text)
+        return _Told(None, plain(title[1]) if title else "an HTML page", "html")
+    told: dict[str, object] = {}
+    match answer:
+        case {"status": int(status), "error": str(error)}:
+            told = {"error_code": status, "error_message": error}
+        case {"error": str(error)}:
+            told = {"error_message": error}
+        case {"error": {"status": dict(inner)}} | {"status": dict(inner)} | {"error": dict(inner)}:
+            told = inner
+        case dict(inner):
+            told = inner
+    code, said = told.get("error_code"), told.get("error_message") or told.get("message")
+    return _Told(
+        code if isinstance(code, int) and not isinstance(code, bool) else None,
+        plain(said) if isinstance(said, str) else "",
+        "json",
+    )
+
+
+def _by_code(status: int, told: _Told) -> UpstreamError | None:
+    if told.code == _HISTORY_CODE:
+        advice = "CoinGecko's plan offers less history: lower HISTORY_DAYS or change COINGECKO_PLAN"
+        return HistoryTooLong(_with(advice, told.text), status=status)
+    own = told.code is not None and told.code >= _FIRST_OWN_CODE
+    if told.code in _ADVICE or status == 401 or (own and status == 403):  # noqa: PLR2004 - HTTP
+        advice = _ADVICE.get(told.code or 0, _ANY_ACCESS)
+        return AccessRefused(_with(advice, told.text), status=status)
+    return None
+
+
+def _by_status(status: int, told: _Told) -> UpstreamError:
+    where = f"CoinGecko answered {status}"
+    kind: type[UpstreamError] = ServerFault
+    if status == 200:  # noqa: PLR2004 - HTTP status
+        if told.kind == "json":
+            where, kind = f"{where} with an error", BadAnswer
+        else:
+            where = f"{where} with no JSON"
+    elif 300 <= status < 400:  # noqa: PLR2004 - HTTP statuses
+        where = f"{where}, a redirect: check COINGECKO_BASE_URL"
+    elif status == 404 and (told.kind == "html" or told.text.startswith("Incorrect path")):  # noqa: PLR2004
+        where, kind = f"{where}: check COINGECKO_BASE_URL", BadRequest
+    elif status == 404:  # noqa: PLR2004 - HTTP status
+        kind = NotFound
+    elif 400 <= status < 500 and status not in _PASSING_CLIENT_ERRORS:  # noqa: PLR2004 - HTTP
+        kind = BadRequest
+    return kind(_with(where, told.text), status=status)
+
+
+def _with(message: str, said: str) -> str:
+    return f"{message} ({said})" if said else message

@@ -1,0 +1,227 @@
+"""One refresh at a time in the whole deployment: starting, joining, waiting, interrupting."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import structlog
+
+from ingestion.coingecko import CoinGecko
+from ingestion.pipeline import Pipeline
+from ingestion.planner import SeriesPlan, SeriesState, plan_refresh
+from models import coins as coin_rows
+from models import runs
+from models.database import AdvisoryLock, Database, DatabaseUnavailableError
+from models.series import series_with_latest
+from models.tables import (
+    ItemStatus,
+    RefreshRun,
+    RefreshRunItem,
+    RefreshStatus,
+    RefreshTrigger,
+)
+
+log = structlog.get_logger("coingraph.refresh")
+
+METADATA_AGE = timedelta(days=30)
+_JOIN_SECONDS = 5.0
+_POLL_SECONDS = 0.25
+
+
+class RefreshBusyError(Exception):
+    """Another run holds the lock but cannot be found: it is just starting or just ending."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshRequest:
+    """What to refresh. None stands for everything tracked, or what is missing."""
+
+    coins: tuple[str, ...] | None = None
+    currencies: tuple[str, ...] | None = None
+    days: int | None = None
+    rebuild: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What a run will do: calls for series, calls for metadata, one call for all newest prices."""
+
+    plans: list[SeriesPlan]
+    metadata: list[str]
+
+    @property
+    def calls(self) -> int:
+        if not self.plans:
+            return 0
+        return 1 + sum(len(plan.windows) for plan in self.plans) + len(self.metadata)
+
+
+class Refresher:
+    """Starts runs in this process and knows those of others through the database."""
+
+    def __init__(
+        self,
+        database: Database,
+        upstream: CoinGecko,
+        *,
+        coins: Sequence[str],
+        currencies: Sequence[str],
+        history_days: int,
+    ) -> None:
+        self._database = database
+        self._upstream = upstream
+        self.coins = tuple(coins)
+        self.currencies = tuple(currencies)
+        self._history_days = history_days
+        self._task: asyncio.Task[None] | None = None
+        self._run_id: UUID | None = None
+        self._starting = asyncio.Lock()
+
+    async def prepare(self, request: RefreshRequest) -> Preparation:
+        """Plan a run without starting it."""
+        now = datetime.now(UTC)
+        coins = request.coins or self.coins
+        currencies = request.currencies or self.currencies
+        async with self._database.read() as session:
+            found = await series_with_latest(session, coins, currencies)
+            metadata = await coin_rows.coins_wanting_metadata(
+                session, coins, older_than=now - METADATA_AGE
+            )
+        rank = {coin: number for number, coin in enumerate(self.coins)}
+        states = [
+            SeriesState(s.id, s.coin_id, s.currency_code, s.history_from, s.last_bucket)
+            for s in (row.series for row in found)
+        ]
+        states.sort(key=lambda state: rank.get(state.coin_id, len(rank)))
+        plans = plan_refresh(
+            states,
+            now,
+            history_days=self._history_days,
+            currencies=self.currencies,
+            days=request.days,
+            rebuild=request.rebuild,
+        )
+        return Preparation(plans, metadata)
+
+    async def start(
+        self, request: RefreshRequest, trigger: RefreshTrigger, *, key: str | None = None
+    ) -> tuple[UUID, bool]:
+        """Start a run, or join the one under way; tell its id and whether it was started.
+
+        The same `key` always gets the same run, finished or not. Raises RefreshBusyError.
+        """
+        async with self._starting:
+            deadline = asyncio.get_running_loop().time() + _JOIN_SECONDS
+            while asyncio.get_running_loop().time() < deadline:
+                joined = await self._join(key)
+                if joined is not None:
+                    return joined, False
+                started = await self._try_start(request, trigger, key)
+                if started is not None:
+                    return started
+                await asyncio.sleep(_POLL_SECONDS / 5)
+        raise RefreshBusyError("Another refresh is just starting or ending; try again.")
+
+    async def _join(self, key: str | None) -> UUID | None:
+        """Find the run to join: the key's own, or one that is under way here."""
+        async with self._database.read() as session:
+            if key is not None and (known := await runs.run_of_key(session, key)):
+                return known
+        here = self._task is not None and not self._task.done()
+        return await self._bind(key, self._run_id) if here and self._run_id else None
+
+    async def _bind(self, key: str | None, run_id: UUID) -> UUID:
+        """Bind the key to a run; whoever bound it first wins."""
+        if key is None:
+            return run_id
+        async with self._database.write() as session:
+            await runs.remember_key(session, key, run_id)
+        async with self._database.read() as session:
+            return await runs.run_of_key(session, key) or run_id
+
+    async def _try_start(
+        self, request: RefreshRequest, trigger: RefreshTrigger, key: str | None
+    ) -> tuple[UUID, bool] | None:
+        lock = AdvisoryLock(self._database, runs.REFRESH_LOCK)
+        if not await lock.acquire():
+            async with self._database.read() as session:
+                other = await runs.running_run(session)
+            return (await self._bind(key, other), False) if other else None
+        try:
+            async with self._database.read() as session:
+                if key is not None and (known := await runs.run_of_key(session, key)):
+                    await lock.release()
+                    return known, False
+            run, preparation = await self._insert(request, trigger, key)
+        except BaseException:
+            await lock.release()
+            raise
+        self._run_id = run.id
+        self._task = asyncio.create_task(self._work(run, preparation, lock))
+        return run.id, True
+
+    async def _insert(
+        self, request: RefreshRequest, trigger: RefreshTrigger, key: str | None
+    ) -> tuple[RefreshRun, Preparation]:
+        preparation = await self.prepare(request)
+        run = RefreshRun(
+            id=runs.new_run_id(),
+            status=RefreshStatus.RUNNING,
+            trigger=trigger,
+            request={name: value for name, value in asdict(request).items() if value},
+            started_at=datetime.now(UTC),
+            planned_calls=preparation.calls,
+            seconds_per_call=self._upstream.throttle.interval,
+        )
+        items = [
+            RefreshRunItem(
+                run_id=run.id,
+                series_id=plan.state.series_id,
+                position=position,
+                status=ItemStatus.PENDING,
+                reason=plan.reason,
+            )
+            for position, plan in enumerate(preparation.plans)
+        ]
+        async with self._database.write() as session:
+            for dead in await runs.interrupt_dead_runs(session):
+                log.warning("a run was left behind by a killed process", run=str(dead))
+            await runs.insert_run(session, run, items)
+            if key is not None:
+                await runs.remember_key(session, key, run.id)
+        return run, preparation
+
+    async def _work(self, run: RefreshRun, preparation: Preparation, lock: AdvisoryLock) -> None:
+        async with lock:
+            pipeline = Pipeline(self._database, self._upstream, lock, run.id)
+            await pipeline.run(preparation.plans, preparation.metadata)
+
+    async def wait(self, run_id: UUID) -> None:
+        """Return when the run has ended, in whichever process it runs."""
+        if run_id == self._run_id and self._task is not None:
+            await asyncio.wait([self._task])
+            return
+        while True:
+            async with self._database.read() as session:
+                run = (await runs.runs_by_id(session, [run_id])).get(run_id)
+            if run is None or run.status != RefreshStatus.RUNNING:
+                return
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def interrupt(self) -> None:
+        """End this process's run, if there is one, and wait until that is written."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def bury_dead_runs(self) -> None:
+        """Mark runs of killed processes INTERRUPTED, unless a run is under way somewhere."""
+        try:
+            async with AdvisoryLock(self._database, runs.REFRESH_LOCK) as lock:
+                if await lock.acquire():
+                    async with self._database.write() as session:
+                        await runs.interrupt_dead_runs(session)
+        except DatabaseUnavailableError as error:
+            log.warning("dead runs could not be looked for", error=str(error))

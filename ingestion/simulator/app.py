@@ -1,0 +1,120 @@
+"""The simulator as an ASGI application: the endpoints, behind the gate and the faults."""
+
+import asyncio
+import time
+
+from pydantic import TypeAdapter, ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
+
+from ingestion.simulator.answers import (
+    cdn_page,
+    json_answer,
+    plain_error,
+    rate_limited,
+    server_error,
+    throttled_text,
+)
+from ingestion.simulator.faults import SPOILERS, Fault, FaultBook, reset
+from ingestion.simulator.gate import Gate, RequestLog, noting_status
+from ingestion.simulator.options import DEFAULT_OPTIONS, SimulatorOptions
+from ingestion.simulator.routes import Endpoints, wrong_path
+
+CONTROL_PATH = "/_simulator"
+_FAULTS = TypeAdapter(Fault | list[Fault])
+
+
+class SimulatorApp(Starlette):
+    """CoinGecko's API under `/api/v3`; the log and the faults under `/_simulator`."""
+
+    def __init__(self, options: SimulatorOptions) -> None:
+        self.log = RequestLog()
+        self.faults = FaultBook(options.seed)
+        self._gate = Gate(options)
+        control = [
+            Route(f"{CONTROL_PATH}/log", self._show_log),
+            Route(f"{CONTROL_PATH}/faults", self._add_faults, methods=["POST"]),
+            Route(f"{CONTROL_PATH}/faults", self._clear_faults, methods=["DELETE"]),
+        ]
+        super().__init__(
+            routes=[*Endpoints(options).routes(), *control],
+            exception_handlers={404: wrong_path},
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith(CONTROL_PATH):
+            await super().__call__(scope, receive, send)
+            return
+        request = Request(scope)
+        noted = noting_status(send, self.log.arrived(request))
+        refusal = self._gate.refusal(request)
+        if refusal is not None:
+            await refusal(scope, receive, noted)
+            return
+        fault = self.faults.take(request)
+        if fault is not None and fault.kind == "reset":
+            await reset(receive, send)
+        elif fault is not None and (answer := _instead(fault)) is not None:
+            await answer(scope, receive, noted)
+        else:
+            await self._answer(scope, receive, noted, fault)
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, send: Send, fault: Fault | None
+    ) -> None:
+        if fault is not None and fault.kind == "slow":
+            await asyncio.sleep(fault.seconds)
+        spoiler = SPOILERS.get(fault.kind) if fault is not None else None
+        if spoiler is None:
+            await super().__call__(scope, receive, send)
+            return
+        status, body = 200, b""
+
+        async def collect(message: Message) -> None:
+            nonlocal status, body
+            status = message.get("status", status)
+            body += message.get("body", b"")
+
+        await super().__call__(scope, receive, collect)
+        answer = Response(spoiler(body), status, media_type="application/json; charset=utf-8")
+        await answer(scope, receive, send)
+
+    async def _show_log(self, _request: Request) -> Response:
+        return PlainTextResponse("".join(f"{entry}\n" for entry in self.log.entries()))
+
+    async def _add_faults(self, request: Request) -> Response:
+        try:
+            given = _FAULTS.validate_json(await request.body())
+        except ValidationError as error:
+            return plain_error(400, str(error))
+        faults = given if isinstance(given, list) else [given]
+        for fault in faults:
+            self.faults.add(fault)
+        return json_answer({"added": len(faults)}, 201)
+
+    async def _clear_faults(self, _request: Request) -> Response:
+        self.faults.clear()
+        return Response(status_code=204)
+
+
+def create_simulator(options: SimulatorOptions = DEFAULT_OPTIONS) -> SimulatorApp:
+    """A Starlette application, for any ASGI server; `reset` faults need uvicorn."""
+    return SimulatorApp(options)
+
+
+def _instead(fault: Fault) -> Response | None:
+    """The answer a fault gives in place of the real one."""
+    if fault.kind == "rate_limited":
+        return rate_limited(fault.seconds, fault.retry_after, time.time())
+    if fault.kind == "error500":
+        return server_error(fault.status or 500, nested=fault.nested)
+    if fault.kind == "html":
+        return cdn_page(fault.status or 502, "Bad gateway | Error code 502")
+    if fault.kind == "forbidden":
+        return cdn_page(fault.status or 403, "Access denied | Error code 1020")
+    if fault.kind == "throttled_text":
+        return throttled_text(fault.status or 429)
+    return None

@@ -1,0 +1,118 @@
+"""What stands before every endpoint: the log, the CDN, the rate limit, the key."""
+
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Message, Send
+
+from ingestion.simulator.answers import cdn_page, rate_limited, status_error
+from ingestion.simulator.options import SimulatorOptions
+
+DEMO_HEADER = "x-cg-demo-api-key"
+PRO_HEADER = "x-cg-pro-api-key"
+_LOG_LENGTH = 10_000
+
+
+@dataclass(slots=True)
+class LoggedRequest:
+    """One request. `at` is UNIX seconds, `target` is path and query; `status` is 0 while no
+    answer has begun, and stays 0 on a connection that was reset.
+    """
+
+    at: float
+    status: int
+    target: str
+    user_agent: str
+    has_key: bool
+
+    def __str__(self) -> str:
+        key = "yes" if self.has_key else "no"
+        agent = self.user_agent or "-"
+        return f"{self.at:.3f} {self.status} {self.target} key={key} agent={agent}"
+
+
+class RequestLog:
+    """The newest requests, oldest first."""
+
+    def __init__(self) -> None:
+        self._entries: deque[LoggedRequest] = deque(maxlen=_LOG_LENGTH)
+
+    def entries(self) -> list[LoggedRequest]:
+        return list(self._entries)
+
+    def arrived(self, request: Request) -> LoggedRequest:
+        query = request.url.query
+        entry = LoggedRequest(
+            at=time.time(),
+            status=0,
+            target=request.url.path + (f"?{query}" if query else ""),
+            user_agent=request.headers.get("user-agent", ""),
+            has_key=DEMO_HEADER in request.headers or PRO_HEADER in request.headers,
+        )
+        self._entries.append(entry)
+        return entry
+
+
+def noting_status(send: Send, entry: LoggedRequest) -> Send:
+    """`send`, which also writes the status into the log before the client can see it."""
+
+    async def noted(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            entry.status = message["status"]
+        await send(message)
+
+    return noted
+
+
+class RateWindow:
+    """A sliding window. Refused requests count as well, as CoinGecko's do."""
+
+    def __init__(self, limit: int, seconds: float) -> None:
+        self._limit = limit
+        self._seconds = seconds
+        self._arrivals: deque[float] = deque(maxlen=limit + 1)
+
+    def count(self) -> float:
+        """Takes in one request. Seconds until another would pass, 0 where this one does."""
+        if not self._limit:
+            return 0.0
+        now = time.monotonic()
+        self._arrivals.append(now)
+        while self._arrivals[0] <= now - self._seconds:
+            self._arrivals.popleft()
+        if len(self._arrivals) <= self._limit:
+            return 0.0
+        # The next request takes the oldest's place; then the second oldest must have left.
+        return self._arrivals[1] + self._seconds - now
+
+
+class Gate:
+    """Refuses what CoinGecko refuses whatever was asked for."""
+
+    def __init__(self, options: SimulatorOptions) -> None:
+        self._options = options
+        self._window = RateWindow(options.requests_per_minute, options.limit_window)
+
+    def refusal(self, request: Request) -> Response | None:
+        """Counts the request; the answer that turns it away, or None."""
+        wait = self._window.count()
+        if not request.headers.get("user-agent"):
+            return cdn_page(403, "Access denied | Error code 1020")
+        if wait > 0:
+            return rate_limited(wait, self._options.retry_after, time.time())
+        return self._key_refusal(request)
+
+    def _key_refusal(self, request: Request) -> Response | None:
+        pro = self._options.plan == "pro"
+        if not pro and PRO_HEADER in request.headers:
+            return status_error(400, 10010)
+        if pro and DEMO_HEADER in request.headers:
+            return status_error(400, 10011)
+        wanted = self._options.api_key
+        given = request.headers.get(PRO_HEADER if pro else DEMO_HEADER)
+        if wanted is not None and given != wanted:
+            return status_error(401, 10002)
+        return None

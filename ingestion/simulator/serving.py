@@ -1,0 +1,99 @@
+"""The simulator over HTTP, in a thread of this process."""
+
+import logging
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import uvicorn
+
+from ingestion.simulator.app import SimulatorApp, create_simulator
+from ingestion.simulator.faults import Fault
+from ingestion.simulator.gate import LoggedRequest
+from ingestion.simulator.options import DEFAULT_OPTIONS, SimulatorOptions
+from ingestion.simulator.routes import BASE_PATH
+
+_START_TIMEOUT_S = 10
+_LOGGERS = ("uvicorn.error", "uvicorn.access", "uvicorn.asgi")
+
+
+@dataclass(frozen=True, slots=True)
+class Simulator:
+    """A running simulator. `base_url` ends in `/api/v3`, as CoinGecko's own does."""
+
+    base_url: str
+    app: SimulatorApp
+
+    @property
+    def requests(self) -> list[LoggedRequest]:
+        """The requests so far (the newest 10,000), oldest first."""
+        return self.app.log.entries()
+
+    def add_fault(self, fault: Fault) -> None:
+        """Puts a fault in force, after those already there."""
+        self.app.faults.add(fault)
+
+    def clear_faults(self) -> None:
+        self.app.faults.clear()
+
+
+@contextmanager
+def run_simulator(
+    options: SimulatorOptions = DEFAULT_OPTIONS, port: int = 0
+) -> Iterator[Simulator]:
+    """Serves on 127.0.0.1 while the block runs; port 0 takes a free one.
+
+    Signals stay the caller's, and nothing of it reaches the process's logs. Leaving the block
+    takes a fifth of a second, whatever requests are under way.
+    """
+    listener = socket.create_server(("127.0.0.1", port))
+    number = listener.getsockname()[1]
+    app = create_simulator(options)
+    server = _ThreadServer(
+        uvicorn.Config(
+            app,
+            ws="none",
+            lifespan="off",
+            # The process may be running another uvicorn, whose loggers these would reconfigure.
+            log_config=None,
+            log_level=None,
+            timeout_graceful_shutdown=0,
+        )
+    )
+    thread = threading.Thread(target=server.run_quietly, args=[listener], daemon=True)
+    thread.start()
+    try:
+        if not server.ready.wait(_START_TIMEOUT_S):
+            raise RuntimeError("the simulator did not start")
+        yield Simulator(f"http://127.0.0.1:{number}{BASE_PATH}", app)
+    finally:
+        server.should_exit = server.force_exit = True
+        thread.join()
+        listener.close()
+
+
+class _ThreadServer(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+
+    async def startup(self, sockets: Sequence[socket.socket] | None = None) -> None:
+        await super().startup(list(sockets or []))
+        self.ready.set()
+
+    def run_quietly(self, listener: socket.socket) -> None:
+        me = threading.get_ident()
+
+        def from_others(record: logging.LogRecord) -> bool:
+            return record.thread != me
+
+        loggers = [logging.getLogger(name) for name in _LOGGERS]
+        for logger in loggers:
+            logger.addFilter(from_others)
+        try:
+            self.run([listener])
+        finally:
+            for logger in loggers:
+                logger.removeFilter(from_others)

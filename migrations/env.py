@@ -1,0 +1,13 @@
+"""Alembic's entry. The connection comes from models.migrate, inside its transaction."""
+
+from alembic import context
+from sqlmodel import SQLModel
+
+import models.tables  # noqa: F401 - fills the metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=SQLModel.metadata,
+    transactional_ddl=True,
+)
+context.run_migrations()

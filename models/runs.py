@@ -1,0 +1,164 @@
+"""Refresh runs: their start, what becomes of each series, their end."""
+
+import os
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col, select
+
+from models.database import ReadSession, WriteSession
+from models.tables import (
+    ItemStatus,
+    RefreshRun,
+    RefreshRunItem,
+    RefreshRunKey,
+    RefreshStatus,
+    Series,
+)
+
+REFRESH_LOCK = 0x636F696E_72656672  # "coinrefr": held by the one run of the deployment
+
+
+def new_run_id() -> UUID:
+    """Make a UUIDv7, so that ids sort by time (RFC 9562, section 5.7)."""
+    random = int.from_bytes(os.urandom(10))
+    value = (time.time_ns() // 1_000_000) << 80 | random
+    value = value & ~(0xF << 76) | 7 << 76  # version
+    value = value & ~(0b11 << 62) | 0b10 << 62  # variant
+    return UUID(int=value)
+
+
+async def insert_run(
+    session: WriteSession, run: RefreshRun, items: Sequence[RefreshRunItem]
+) -> None:
+    """Write a run that begins, with all its items, in the caller's transaction."""
+    session.add(run)
+    await session.flush()
+    session.add_all(items)
+    await session.flush()
+
+
+async def add_progress(
+    session: WriteSession, run_id: UUID, seconds_per_call: float, **more: int
+) -> None:
+    """Add to a run's counters: `completed_calls=1, rows_inserted=24, …`."""
+    values: dict[str, Any] = {name: getattr(RefreshRun, name) + by for name, by in more.items()}
+    await session.execute(
+        update(RefreshRun)
+        .where(col(RefreshRun.id) == run_id)
+        .values(seconds_per_call=seconds_per_call, **values)
+    )
+
+
+async def finish_item(
+    session: WriteSession, run_id: UUID, series_id: int, status: ItemStatus, **values: object
+) -> None:
+    """Write what became of a series: `calls`, `rows_inserted`, `error`, …."""
+    await session.execute(
+        update(RefreshRunItem)
+        .where(col(RefreshRunItem.run_id) == run_id, col(RefreshRunItem.series_id) == series_id)
+        .values(status=status, finished_at=func.now(), **values)
+    )
+
+
+async def finish_run(
+    session: WriteSession, run_id: UUID, status: RefreshStatus, error: str | None
+) -> None:
+    """End a run. Series that were not reached share its fate."""
+    left = ItemStatus.INTERRUPTED if status is RefreshStatus.INTERRUPTED else ItemStatus.FAILED
+    await session.execute(
+        update(RefreshRunItem)
+        .where(
+            col(RefreshRunItem.run_id) == run_id,
+            col(RefreshRunItem.status) == ItemStatus.PENDING,
+        )
+        .values(status=left, error=error, finished_at=func.now())
+    )
+    await session.execute(
+        update(RefreshRun)
+        .where(col(RefreshRun.id) == run_id, col(RefreshRun.status) == RefreshStatus.RUNNING)
+        .values(status=status, error=error, finished_at=func.now())
+    )
+
+
+async def interrupt_dead_runs(session: WriteSession) -> list[UUID]:
+    """Mark what a killed process left RUNNING. Call it while holding REFRESH_LOCK."""
+    rows = await session.exec(
+        select(RefreshRun.id).where(col(RefreshRun.status) == RefreshStatus.RUNNING)
+    )
+    dead = list(rows)
+    for run_id in dead:
+        await finish_run(
+            session, run_id, RefreshStatus.INTERRUPTED, "The process that ran it was killed."
+        )
+    return dead
+
+
+async def running_run(session: ReadSession) -> UUID | None:
+    query = (
+        select(RefreshRun.id)
+        .where(col(RefreshRun.status) == RefreshStatus.RUNNING)
+        .order_by(col(RefreshRun.id).desc())
+        .limit(1)
+    )
+    return (await session.exec(query)).first()
+
+
+async def run_of_key(session: ReadSession, key: str) -> UUID | None:
+    query = select(RefreshRunKey.run_id).where(col(RefreshRunKey.key) == key)
+    return (await session.exec(query)).first()
+
+
+async def remember_key(session: WriteSession, key: str, run_id: UUID) -> None:
+    """Bind a key to a run, unless it is bound already."""
+    await session.execute(
+        insert(RefreshRunKey).values(key=key, run_id=run_id).on_conflict_do_nothing()
+    )
+
+
+async def runs_by_id(session: ReadSession, ids: Sequence[UUID]) -> dict[UUID, RefreshRun]:
+    rows = await session.exec(select(RefreshRun).where(col(RefreshRun.id).in_(ids)))
+    return {run.id: run for run in rows}
+
+
+async def page_of_runs(session: ReadSession, *, after: UUID | None, limit: int) -> list[RefreshRun]:
+    """List runs, the newest first, from the one behind `after` on."""
+    query = select(RefreshRun).order_by(col(RefreshRun.id).desc()).limit(limit)
+    if after is not None:
+        query = query.where(col(RefreshRun.id) < after)
+    return list(await session.exec(query))
+
+
+async def count_runs(session: ReadSession) -> int:
+    return (await session.exec(select(func.count()).select_from(RefreshRun))).one()
+
+
+async def items_of_runs(
+    session: ReadSession, run_ids: Sequence[UUID]
+) -> dict[UUID, list[tuple[RefreshRunItem, Series]]]:
+    """Read the items of these runs with their series, in the order they are worked on."""
+    rows = await session.exec(
+        select(RefreshRunItem, Series)
+        .join(Series, col(Series.id) == col(RefreshRunItem.series_id))
+        .where(col(RefreshRunItem.run_id).in_(run_ids))
+        .order_by(col(RefreshRunItem.position))
+    )
+    found: dict[UUID, list[tuple[RefreshRunItem, Series]]] = {run_id: [] for run_id in run_ids}
+    for item, series in rows:
+        found[item.run_id].append((item, series))
+    return found
+
+
+def seconds_left(run: RefreshRun, now: datetime) -> float | None:
+    """Estimate how long a running run still takes, from its pace so far. None when it is over."""
+    if run.status != RefreshStatus.RUNNING:
+        return None
+    done = run.completed_calls + run.failed_calls
+    elapsed = (now - run.started_at).total_seconds()
+    pace = max(run.seconds_per_call, elapsed / done if done else 0.0)
+    return max(0, run.planned_calls - done) * pace

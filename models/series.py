@@ -1,0 +1,77 @@
+"""Series: what is known of one coin in one currency, and how fresh it is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, text, tuple_, update
+from sqlmodel import col, select
+
+from models.database import ReadSession, WriteSession
+from models.tables import PriceLatest, Series
+
+SeriesKey = tuple[str, str]  # coin id, currency code
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesWithLatest:
+    """A series beside its newest price, None where it has none yet."""
+
+    series: Series
+    latest: PriceLatest | None
+
+
+_SERIES_WITH_LATEST = select(Series, PriceLatest).join(
+    PriceLatest, col(PriceLatest.series_id) == col(Series.id), isouter=True
+)
+
+
+async def series_by_key(session: ReadSession, keys: Sequence[SeriesKey]) -> dict[SeriesKey, Series]:
+    wanted = tuple_(col(Series.coin_id), col(Series.currency_code)).in_(keys)
+    rows = await session.exec(select(Series).where(wanted))
+    return {(row.coin_id, row.currency_code): row for row in rows}
+
+
+async def latest_by_key(
+    session: ReadSession, keys: Sequence[SeriesKey]
+) -> dict[SeriesKey, SeriesWithLatest]:
+    """Read these series with their newest prices."""
+    wanted = tuple_(col(Series.coin_id), col(Series.currency_code)).in_(keys)
+    rows = (await session.execute(_SERIES_WITH_LATEST.where(wanted))).tuples()
+    return {
+        (series.coin_id, series.currency_code): SeriesWithLatest(series, latest)
+        for series, latest in rows
+    }
+
+
+async def series_with_latest(
+    session: ReadSession, coins: Sequence[str] | None, currencies: Sequence[str] | None
+) -> list[SeriesWithLatest]:
+    """List series by coin and currency; None asks for all of them."""
+    query = _SERIES_WITH_LATEST.order_by(col(Series.coin_id), col(Series.currency_code))
+    if coins is not None:
+        query = query.where(col(Series.coin_id).in_(coins))
+    if currencies is not None:
+        query = query.where(col(Series.currency_code).in_(currencies))
+    rows = (await session.execute(query)).tuples()
+    return [SeriesWithLatest(series, latest) for series, latest in rows]
+
+
+async def record_failure(session: WriteSession, series_id: int, error: str) -> None:
+    """Note why a series could not be refreshed. Its prices, and so its revision, stay."""
+    await session.execute(
+        update(Series)
+        .where(col(Series.id) == series_id)
+        .values(
+            last_error=error,
+            last_error_at=func.now(),
+            consecutive_failures=Series.consecutive_failures + 1,
+        )
+    )
+
+
+async def newest_observation_age(session: ReadSession) -> float | None:
+    """Tell the age in seconds of the newest price of all, None without any."""
+    age: float | None = await session.scalar(
+        text("SELECT extract(epoch FROM now() - max(observed_at))::float8 FROM price_latest")
+    )
+    return age

@@ -1,0 +1,44 @@
+"""What a caller can be told, as one small tree. Anything else is masked before it leaves.
+
+* RequestError
+  - BadInputError         BAD_USER_INPUT
+  - NotFoundError         NOT_FOUND
+  - RangeTooLargeError    RANGE_TOO_LARGE
+  - UnauthenticatedError  UNAUTHENTICATED
+  - ForbiddenError        FORBIDDEN
+  - UnavailableError      SERVICE_UNAVAILABLE
+
+Every message says what to do next.
+"""
+
+from typing import ClassVar
+
+
+class RequestError(Exception):
+    """An answer to the caller's own doing, or to the state of the service."""
+
+    code: ClassVar[str]
+
+
+class BadInputError(RequestError):
+    code = "BAD_USER_INPUT"
+
+
+class NotFoundError(RequestError):
+    code = "NOT_FOUND"
+
+
+class RangeTooLargeError(RequestError):
+    code = "RANGE_TOO_LARGE"
+
+
+class UnauthenticatedError(RequestError):
+    code = "UNAUTHENTICATED"
+
+
+class ForbiddenError(RequestError):
+    code = "FORBIDDEN"
+
+
+class UnavailableError(RequestError):
+    code = "SERVICE_UNAVAILABLE"

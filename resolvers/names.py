@@ -1,0 +1,67 @@
+"""Coins and currencies as callers name them."""
+
+from collections.abc import Iterable, Sequence
+
+from models import coins as coin_rows
+from models.database import Database
+from models.series import SeriesKey
+from resolvers.errors import NotFoundError
+
+
+def clean(name: str) -> str:
+    """Ids and codes are lower case; PostgreSQL's text has no NUL."""
+    return name.strip().lower().replace("\x00", "")
+
+
+def unknown_coin(coin: str) -> NotFoundError:
+    return NotFoundError(f"There is no coin {short(coin)!r}: `coins` lists those that are kept.")
+
+
+def unknown_currency(currency: str) -> NotFoundError:
+    return NotFoundError(
+        f"There is no currency {short(currency)!r}: `currencies` lists those that are kept."
+    )
+
+
+def short(name: str) -> str:
+    return name if len(name) <= 60 else name[:59] + "…"  # noqa: PLR2004 - a line's worth
+
+
+async def known_names(
+    database: Database, coins: Sequence[str] | None, currencies: Sequence[str] | None
+) -> tuple[list[str] | None, list[str] | None]:
+    """Clean both lists. Raises NotFoundError for the first name that is not kept."""
+    coin_ids = None if coins is None else list(dict.fromkeys(map(clean, coins)))
+    codes = None if currencies is None else list(dict.fromkeys(map(clean, currencies)))
+    async with database.read() as session:
+        if coin_ids:
+            kept = await coin_rows.coins_by_id(session, coin_ids)
+            for coin in coin_ids:
+                if coin not in kept:
+                    raise unknown_coin(coin)
+        if codes:
+            known = {currency.code for currency in await coin_rows.all_currencies(session)}
+            for code in codes:
+                if code not in known:
+                    raise unknown_currency(code)
+    return coin_ids, codes
+
+
+async def explain_missing(
+    database: Database, keys: Iterable[SeriesKey]
+) -> dict[SeriesKey, NotFoundError]:
+    """Say of series that are not there whether the coin, the currency or the pair is unknown."""
+    keys = list(keys)
+    async with database.read() as session:
+        coins = await coin_rows.coins_by_id(session, [coin for coin, _ in keys])
+        currencies = {currency.code for currency in await coin_rows.all_currencies(session)}
+    return {key: _explain(key, coins, currencies) for key in keys}
+
+
+def _explain(key: SeriesKey, coins: Iterable[str], currencies: Iterable[str]) -> NotFoundError:
+    coin, currency = key
+    if coin not in coins:
+        return unknown_coin(coin)
+    if currency not in currencies:
+        return unknown_currency(currency)
+    return NotFoundError(f"{coin} is not kept in {currency}: `seriesStatus` lists what is.")

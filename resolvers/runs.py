@@ -1,0 +1,44 @@
+"""Refresh runs."""
+
+from uuid import UUID
+
+from models import runs as run_rows
+from models.database import Database
+from models.tables import RefreshRun
+from resolvers.errors import BadInputError, NotFoundError
+from resolvers.names import short
+from resolvers.pages import Page, check_first, decode_cursor, make_page
+
+
+async def run(database: Database, run_id: str) -> RefreshRun:
+    """Find one run. Raises NotFoundError."""
+    try:
+        key = UUID(run_id)
+    except ValueError:
+        raise BadInputError(
+            f"{short(run_id)!r} is not the id of a run: `refreshRuns` lists them."
+        ) from None
+    async with database.read() as session:
+        found = (await run_rows.runs_by_id(session, [key])).get(key)
+    if found is None:
+        raise NotFoundError(f"There is no run {key}: `refreshRuns` lists those that are kept.")
+    return found
+
+
+async def page(database: Database, first: int, after: str | None) -> Page[RefreshRun]:
+    """List a page of runs, the newest first."""
+    check_first(first)
+    try:
+        behind = None if after is None else UUID(decode_cursor(after))
+    except ValueError:
+        raise BadInputError(
+            "`after` is not a cursor of this list: use `pageInfo.endCursor`."
+        ) from None
+    async with database.read() as session:
+        rows = await run_rows.page_of_runs(session, after=behind, limit=first + 1)
+    return make_page(rows, first, lambda row: str(row.id), after)
+
+
+async def count(database: Database) -> int:
+    async with database.read() as session:
+        return await run_rows.count_runs(session)

@@ -1,0 +1,56 @@
+"""The newest prices, and how fresh each series is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from models.database import Database
+from models.series import SeriesWithLatest, series_with_latest
+from resolvers.names import known_names
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesFreshness:
+    """A series, its newest price, and the reason why it is stale (None: it is fresh)."""
+
+    row: SeriesWithLatest
+    reason: str | None
+
+
+async def latest(
+    database: Database, coins: Sequence[str] | None, currencies: Sequence[str] | None
+) -> list[SeriesWithLatest]:
+    """List the newest prices of these series; a series without one is left out."""
+    coin_ids, codes = await known_names(database, coins, currencies)
+    async with database.read() as session:
+        rows = await series_with_latest(session, coin_ids, codes)
+    return [row for row in rows if row.latest is not None]
+
+
+async def status(
+    database: Database,
+    coins: Sequence[str] | None,
+    currencies: Sequence[str] | None,
+    *,
+    now: datetime,
+    stale_after: timedelta,
+) -> list[SeriesFreshness]:
+    """Tell of each series whether it is fresh, and if not, why."""
+    coin_ids, codes = await known_names(database, coins, currencies)
+    async with database.read() as session:
+        rows = await series_with_latest(session, coin_ids, codes)
+    return [SeriesFreshness(row, stale_reason(row, now, stale_after)) for row in rows]
+
+
+def stale_reason(row: SeriesWithLatest, now: datetime, stale_after: timedelta) -> str | None:
+    """Say why a series' newest price is older than `stale_after`; None where it is not."""
+    series, newest = row.series, row.latest
+    if newest is not None and now - newest.observed_at <= stale_after:
+        return None
+    if series.last_error is not None:
+        return f"The last refresh failed: {series.last_error}"
+    if series.last_success_at is None:
+        return "No refresh has reached this series yet."
+    if now - series.last_success_at > stale_after:
+        return "No refresh has run lately: check the scheduler."
+    return "CoinGecko has no newer price."

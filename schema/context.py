@@ -1,0 +1,86 @@
+"""What a field can reach: the database, this operation's loaders, who is calling, refreshes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Protocol
+from uuid import UUID
+
+import strawberry
+
+from models.database import Database
+from resolvers.loaders import Loaders
+
+
+class Access(Enum):
+    """Whether the caller may refresh."""
+
+    GRANTED = "granted"
+    MISSING_TOKEN = "no token"  # noqa: S105 - not a password
+    WRONG_TOKEN = "wrong token"  # noqa: S105 - not a password
+    READ_ONLY = "read token"
+    NOT_SET_UP = "REFRESH_TOKENS is not set"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is calling. `address` is the client's, for the log."""
+
+    address: str
+    refresh: Access
+
+
+class RefreshService(Protocol):
+    """What the mutation needs of ingestion; `server` brings the two together."""
+
+    @property
+    def coins(self) -> Sequence[str]: ...
+
+    @property
+    def currencies(self) -> Sequence[str]: ...
+
+    async def start(
+        self,
+        *,
+        coins: Sequence[str] | None,
+        currencies: Sequence[str] | None,
+        days: int | None,
+        rebuild: bool,
+        key: str | None,
+    ) -> tuple[UUID, bool]:
+        """Start a run or join one; its id, and whether it was started."""
+        ...
+
+    async def wait(self, run_id: UUID) -> None:
+        """Return when the run has ended."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What lives as long as the process."""
+
+    database: Database
+    refresher: RefreshService
+    stale_after: timedelta
+
+
+@dataclass(slots=True)
+class Context:
+    """What lives as long as one operation."""
+
+    services: Services
+    caller: Caller
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    loaders: Loaders = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.loaders = Loaders(self.services.database, self.now)
+
+    @property
+    def database(self) -> Database:
+        return self.services.database
+
+
+Info = strawberry.Info[Context, None]

@@ -1,0 +1,80 @@
+"""The mutation."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import strawberry
+
+from resolvers import runs as run_answers
+from resolvers.errors import BadInputError
+from resolvers.names import clean, unknown_coin, unknown_currency
+from schema.context import Info, RefreshService
+from schema.permissions import require_refresh
+from schema.refresh import RefreshPricesInput, RefreshPricesPayload, RefreshRun
+from schema.scalars import given
+
+_MOST_DAYS = 3650
+_LONGEST_KEY = 200
+
+
+@strawberry.type(description="What can be done.")
+class Mutation:
+    @strawberry.mutation(
+        description="Fetch prices from CoinGecko. Answers at once with the run; a run that is "
+        "under way is joined. Needs `Authorization: Bearer …` with one of REFRESH_TOKENS."
+    )
+    async def refresh_prices(
+        self,
+        info: Info,
+        input: Annotated[  # noqa: A002 - the contract's name
+            RefreshPricesInput | None,
+            strawberry.argument(description="What to refresh; without it, what is missing."),
+        ] = strawberry.UNSET,
+    ) -> RefreshPricesPayload:
+        context = info.context
+        require_refresh(context.caller)
+        wanted = input or RefreshPricesInput()
+        refresher = context.services.refresher
+        coins, currencies = _tracked(wanted, refresher)
+        days, key = _check(wanted)
+        run_id, started = await refresher.start(
+            coins=coins,
+            currencies=currencies,
+            days=days,
+            rebuild=wanted.rebuild,
+            key=key,
+        )
+        if wanted.wait:
+            await refresher.wait(run_id)
+        row = await run_answers.run(context.database, str(run_id))
+        return RefreshPricesPayload(
+            run=RefreshRun.from_row(row, datetime.now(UTC)), started=started
+        )
+
+
+def _tracked(
+    wanted: RefreshPricesInput, refresher: RefreshService
+) -> tuple[list[str] | None, list[str] | None]:
+    """Clean the names. Raises NotFoundError for one that is not among COINS and CURRENCIES."""
+    coins, codes = (
+        None if (names := given(listed)) is None else [clean(name) for name in names]
+        for listed in (wanted.coins, wanted.currencies)
+    )
+    for coin in coins or ():
+        if coin not in refresher.coins:
+            raise unknown_coin(coin)
+    for code in codes or ():
+        if code not in refresher.currencies:
+            raise unknown_currency(code)
+    if coins == [] or codes == []:
+        raise BadInputError("An empty list asks for nothing: leave it out to refresh all.")
+    return coins, codes
+
+
+def _check(wanted: RefreshPricesInput) -> tuple[int | None, str | None]:
+    days, key = given(wanted.days), given(wanted.idempotency_key)
+    if days is not None and not 1 <= days <= _MOST_DAYS:
+        raise BadInputError(f"`days` must be between 1 and {_MOST_DAYS:,}, not {days:,}.")
+    if key is not None and (not 1 <= len(key) <= _LONGEST_KEY or "\x00" in key):
+        raise BadInputError(f"`idempotencyKey` must have 1 to {_LONGEST_KEY} characters.")
+    return days, key

@@ -1,0 +1,26 @@
+"""Who may refresh. Asked in the resolver, so that every way in is the same door."""
+
+import structlog
+
+from resolvers.errors import ForbiddenError, UnauthenticatedError, UnavailableError
+from schema.context import Access, Caller
+
+log = structlog.get_logger("coingraph.auth")
+
+
+def require_refresh(caller: Caller) -> None:
+    """Raise unless the caller may refresh. Each refusal is logged, without the token."""
+    if caller.refresh is Access.GRANTED:
+        return
+    log.warning("refresh refused", client=caller.address, reason=caller.refresh.value)
+    if caller.refresh is Access.NOT_SET_UP:
+        raise UnavailableError(
+            "Refreshing is switched off: set REFRESH_TOKENS on the server and restart it."
+        )
+    if caller.refresh is Access.READ_ONLY:
+        raise ForbiddenError("This token may only read: use one of REFRESH_TOKENS.")
+    if caller.refresh is Access.MISSING_TOKEN:
+        raise UnauthenticatedError(
+            "A token is needed: send `Authorization: Bearer …` with one of REFRESH_TOKENS."
+        )
+    raise UnauthenticatedError("The token is not valid: use one of REFRESH_TOKENS.")

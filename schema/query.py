@@ -1,0 +1,136 @@
+"""The queries."""
+
+from typing import Annotated
+
+import strawberry
+
+from resolvers import coins as coin_answers
+from resolvers import runs as run_answers
+from resolvers import series as series_answers
+from resolvers.names import clean
+from schema.coins import USD, Coin, CoinConnection, CoinFilter, Currency
+from schema.context import Info
+from schema.prices import (
+    CurrencyArgument,
+    First,
+    From,
+    Granularity,
+    GranularityArgument,
+    LatestPrice,
+    OrderArgument,
+    PriceSeries,
+    SeriesArguments,
+    SortDirection,
+    To,
+)
+from schema.refresh import RefreshRun, RefreshRunConnection, SeriesStatus
+from schema.scalars import given
+
+CoinArgument = Annotated[
+    strawberry.ID, strawberry.argument(description="The coin's id, such as `bitcoin`.")
+]
+CoinsArgument = Annotated[
+    list[strawberry.ID] | None, strawberry.argument(description="Only these coins.")
+]
+CurrenciesArgument = Annotated[
+    list[strawberry.ID] | None, strawberry.argument(description="Only these currencies.")
+]
+PageSize = Annotated[int, strawberry.argument(description="How many at most, up to 500.")]
+After = Annotated[
+    str | None,
+    strawberry.argument(description="Go on behind this cursor: the last `pageInfo.endCursor`."),
+]
+
+
+@strawberry.type(description="What can be asked.")
+class Query:
+    @strawberry.field(description="One coin by its id.")
+    async def coin(self, info: Info, id: CoinArgument) -> Coin | None:  # noqa: A002 - the contract's name
+        return Coin.from_row(await coin_answers.coin(info.context.database, id))
+
+    @strawberry.field(description="The coins that are kept, by id, in pages.")
+    async def coins(
+        self,
+        info: Info,
+        filter: Annotated[  # noqa: A002 - the contract's name
+            CoinFilter | None, strawberry.argument(description="Which coins; without it, all.")
+        ] = strawberry.UNSET,
+        first: PageSize = 50,
+        after: After = strawberry.UNSET,
+    ) -> CoinConnection:
+        wanted = (filter or CoinFilter()).match()
+        page = await coin_answers.page(info.context.database, wanted, first, given(after))
+        return CoinConnection.from_page(page, Coin.from_row, wanted=wanted)
+
+    @strawberry.field(description="The currencies that prices are kept in, by code.")
+    async def currencies(self, info: Info) -> list[Currency]:
+        rows = await coin_answers.currencies(info.context.database)
+        return [Currency.from_row(row) for row in rows]
+
+    @strawberry.field(
+        description="Prices of one coin in one currency over a range of time. Page through long "
+        "ranges with `first` and `next`."
+    )
+    async def prices(
+        self,
+        info: Info,
+        coin: CoinArgument,
+        currency: CurrencyArgument = USD,
+        from_: From = strawberry.UNSET,
+        to: To = strawberry.UNSET,
+        granularity: GranularityArgument = Granularity.HOUR,
+        order: OrderArgument = SortDirection.ASC,
+        first: First = strawberry.UNSET,
+    ) -> PriceSeries:
+        context = info.context
+        request = SeriesArguments(from_, to, granularity, order, first).request(context.now)
+        answer = await context.loaders.prices.load(((clean(coin), clean(currency)), request))
+        return PriceSeries.from_answer(answer, context.now)
+
+    @strawberry.field(
+        description="The newest known prices, by coin and currency. A series without one is left out."
+    )
+    async def latest_prices(
+        self,
+        info: Info,
+        coins: CoinsArgument = strawberry.UNSET,
+        currencies: CurrenciesArgument = strawberry.UNSET,
+    ) -> list[LatestPrice]:
+        context = info.context
+        rows = await series_answers.latest(context.database, given(coins), given(currencies))
+        found = (LatestPrice.from_row(row, context.now) for row in rows)
+        return [price for price in found if price is not None]
+
+    @strawberry.field(description="One refresh run by its id.")
+    async def refresh_run(
+        self,
+        info: Info,
+        id: Annotated[strawberry.ID, strawberry.argument(description="The run's id.")],  # noqa: A002 - the contract's name
+    ) -> RefreshRun | None:
+        row = await run_answers.run(info.context.database, id)
+        return RefreshRun.from_row(row, info.context.now)
+
+    @strawberry.field(description="Refresh runs, the newest first, in pages.")
+    async def refresh_runs(
+        self, info: Info, first: PageSize = 20, after: After = strawberry.UNSET
+    ) -> RefreshRunConnection:
+        now = info.context.now
+        page = await run_answers.page(info.context.database, first, given(after))
+        return RefreshRunConnection.from_page(page, lambda row: RefreshRun.from_row(row, now))
+
+    @strawberry.field(description="How fresh each series is, and why when it is stale.")
+    async def series_status(
+        self,
+        info: Info,
+        coins: CoinsArgument = strawberry.UNSET,
+        currencies: CurrenciesArgument = strawberry.UNSET,
+    ) -> list[SeriesStatus]:
+        context = info.context
+        rows = await series_answers.status(
+            context.database,
+            given(coins),
+            given(currencies),
+            now=context.now,
+            stale_after=context.services.stale_after,
+        )
+        return [SeriesStatus.from_row(row, context.now) for row in rows]

@@ -1,0 +1,218 @@
+"""Refresh runs and the freshness of series, as clients see them."""
+
+from datetime import datetime
+from enum import Enum
+from typing import Annotated, Self
+from uuid import UUID
+
+import strawberry
+
+from models.runs import seconds_left
+from models.tables import RefreshRun as RefreshRunRow
+from models.tables import RefreshRunItem as RefreshRunItemRow
+from models.tables import Series as SeriesRow
+from resolvers import runs as answers
+from resolvers.series import SeriesFreshness
+from schema.context import Info
+from schema.pagination import Connection
+from schema.scalars import BigInt, DateTime
+
+
+@strawberry.enum(description="How a run stands.")
+class RefreshStatus(Enum):
+    RUNNING = strawberry.enum_value("RUNNING", description="It is under way.")
+    SUCCEEDED = strawberry.enum_value("SUCCEEDED", description="Every series was brought.")
+    PARTIAL = strawberry.enum_value("PARTIAL", description="Some series failed: see `items`.")
+    FAILED = strawberry.enum_value("FAILED", description="No series was brought, or see `error`.")
+    INTERRUPTED = strawberry.enum_value(
+        "INTERRUPTED", description="The server stopped meanwhile. What was stored stays."
+    )
+
+
+@strawberry.enum(description="What became of one series in a run.")
+class RefreshItemStatus(Enum):
+    PENDING = strawberry.enum_value("PENDING", description="Its turn has not come.")
+    SUCCEEDED = strawberry.enum_value("SUCCEEDED", description="It is stored whole.")
+    FAILED = strawberry.enum_value("FAILED", description="See `error`; what was there stays.")
+    INTERRUPTED = strawberry.enum_value("INTERRUPTED", description="The run ended before.")
+
+
+@strawberry.enum(description="Who asked for a run.")
+class RefreshTrigger(Enum):
+    MUTATION = strawberry.enum_value("MUTATION", description="The mutation `refreshPrices`.")
+    COMMAND = strawberry.enum_value("COMMAND", description="The command `coingraph refresh`.")
+    STARTUP = strawberry.enum_value("STARTUP", description="The server, on an empty database.")
+
+
+@strawberry.type(description="What became of one series in a run.")
+class RefreshRunItem:
+    coin: strawberry.ID = strawberry.field(description="The coin's id.")
+    currency: strawberry.ID = strawberry.field(description="The currency's code.")
+    status: RefreshItemStatus = strawberry.field(description="How it stands.")
+    reason: str = strawberry.field(
+        description="Why it is asked for: FIRST_LOAD, ROUTINE, GAP, BACKFILL, REQUESTED, REBUILD."
+    )
+    calls: int = strawberry.field(description="Calls that its data took.")
+    rows_inserted: int = strawberry.field(description="Hours that were new.")
+    rows_corrected: int = strawberry.field(description="Hours that changed.")
+    duplicates_dropped: int = strawberry.field(
+        description="Later observations of an hour, of which the earliest is kept."
+    )
+    error: str | None = strawberry.field(description="Why it failed.")
+    finished_at: DateTime | None = strawberry.field(description="When it was done.")
+
+    @classmethod
+    def from_row(cls, row: RefreshRunItemRow, series: SeriesRow) -> Self:
+        return cls(
+            coin=strawberry.ID(series.coin_id),
+            currency=strawberry.ID(series.currency_code),
+            status=RefreshItemStatus[row.status],
+            reason=row.reason,
+            calls=row.calls,
+            rows_inserted=row.rows_inserted,
+            rows_corrected=row.rows_corrected,
+            duplicates_dropped=row.duplicates_dropped,
+            error=row.error,
+            finished_at=DateTime(row.finished_at) if row.finished_at else None,
+        )
+
+
+@strawberry.type(description="One refresh of prices from CoinGecko.")
+class RefreshRun:
+    id: strawberry.ID = strawberry.field(description="Its id; ids sort by time.")
+    status: RefreshStatus = strawberry.field(description="How it stands.")
+    trigger: RefreshTrigger = strawberry.field(description="Who asked for it.")
+    started_at: DateTime = strawberry.field(description="When it began.")
+    finished_at: DateTime | None = strawberry.field(description="When it ended.")
+    planned_calls: int = strawberry.field(description="Calls to CoinGecko it takes.")
+    completed_calls: int = strawberry.field(description="Calls that are done.")
+    failed_calls: int = strawberry.field(description="Calls that failed or were given up.")
+    rows_inserted: int = strawberry.field(description="Hours that were new.")
+    rows_corrected: int = strawberry.field(description="Hours that changed.")
+    duplicates_dropped: int = strawberry.field(
+        description="Later observations of an hour, of which the earliest is kept."
+    )
+    estimated_seconds_left: float | None = strawberry.field(
+        description="How long it will still take at its pace so far; null when it has ended."
+    )
+    error: str | None = strawberry.field(description="Why it ended early, in one sentence.")
+
+    @classmethod
+    def from_row(cls, row: RefreshRunRow, now: datetime) -> Self:
+        return cls(
+            id=strawberry.ID(str(row.id)),
+            status=RefreshStatus[row.status],
+            trigger=RefreshTrigger[row.trigger],
+            started_at=DateTime(row.started_at),
+            finished_at=DateTime(row.finished_at) if row.finished_at else None,
+            planned_calls=row.planned_calls,
+            completed_calls=row.completed_calls,
+            failed_calls=row.failed_calls,
+            rows_inserted=row.rows_inserted,
+            rows_corrected=row.rows_corrected,
+            duplicates_dropped=row.duplicates_dropped,
+            estimated_seconds_left=seconds_left(row, now),
+            error=row.error,
+        )
+
+    @strawberry.field(description="What became of each series, in the order of work.")
+    async def items(
+        self,
+        info: Info,
+        status: Annotated[
+            RefreshItemStatus | None, strawberry.argument(description="Only those that stand so.")
+        ] = strawberry.UNSET,
+    ) -> list[RefreshRunItem]:
+        rows = await info.context.loaders.run_items.load(UUID(self.id))
+        return [
+            RefreshRunItem.from_row(item, series)
+            for item, series in rows
+            if not status or item.status == status.name
+        ]
+
+
+@strawberry.type(description="A page of runs, the newest first.")
+class RefreshRunConnection(Connection[RefreshRun]):
+    @strawberry.field(description="How many runs there are on all pages.")
+    async def total_count(self, info: Info) -> int:
+        return await answers.count(info.context.database)
+
+
+@strawberry.input(description="What to refresh. All of it may be left out.")
+class RefreshPricesInput:
+    coins: list[strawberry.ID] | None = strawberry.field(
+        default=strawberry.UNSET, description="Only these coins; without it, all."
+    )
+    currencies: list[strawberry.ID] | None = strawberry.field(
+        default=strawberry.UNSET, description="Only these currencies; without it, all."
+    )
+    days: int | None = strawberry.field(
+        default=strawberry.UNSET, description="So many days back; without it, what is missing."
+    )
+    rebuild: bool = strawberry.field(
+        default=False,
+        description="Fetch the history anew and replace what is kept, each series at one stroke: "
+        "where fetching fails, what is there stays.",
+    )
+    wait: bool = strawberry.field(
+        default=False,
+        description="Answer only when the run has ended. For people and tests; a scheduler "
+        "asks `refreshRun` later.",
+    )
+    idempotency_key: str | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="Up to 200 characters of yours; the same key always gets the same run.",
+    )
+
+
+@strawberry.type(description="The run that a request started or joined.")
+class RefreshPricesPayload:
+    run: RefreshRun = strawberry.field(description="The run.")
+    started: bool = strawberry.field(
+        description="False where a run was under way already, or the key has had its run."
+    )
+
+
+@strawberry.type(description="How fresh a series is, and why when it is stale.")
+class SeriesStatus:
+    coin: strawberry.ID = strawberry.field(description="The coin's id.")
+    currency: strawberry.ID = strawberry.field(description="The currency's code.")
+    revision: BigInt = strawberry.field(description="Grows with every change to its prices.")
+    first_bucket: DateTime | None = strawberry.field(description="The oldest hour kept.")
+    last_bucket: DateTime | None = strawberry.field(description="The newest hour kept.")
+    observed_at: DateTime | None = strawberry.field(description="When its newest price was seen.")
+    age_seconds: float | None = strawberry.field(description="How long ago that was.")
+    stale: bool = strawberry.field(description="Whether that is longer ago than it should be.")
+    reason: str | None = strawberry.field(description="Why it is stale; null when it is fresh.")
+    last_success_at: DateTime | None = strawberry.field(
+        description="When a refresh last brought this series."
+    )
+    last_error: str | None = strawberry.field(
+        description="Why the last refresh failed; null when it did not."
+    )
+    consecutive_failures: int = strawberry.field(
+        description="How many refreshes in a row have failed."
+    )
+
+    @classmethod
+    def from_row(cls, freshness: SeriesFreshness, now: datetime) -> Self:
+        series, latest = freshness.row.series, freshness.row.latest
+        seen = None if latest is None else latest.observed_at
+
+        def moment(value: datetime | None) -> DateTime | None:
+            return None if value is None else DateTime(value)
+
+        return cls(
+            coin=strawberry.ID(series.coin_id),
+            currency=strawberry.ID(series.currency_code),
+            revision=BigInt(series.revision),
+            first_bucket=moment(series.first_bucket),
+            last_bucket=moment(series.last_bucket),
+            observed_at=moment(seen),
+            age_seconds=None if seen is None else (now - seen).total_seconds(),
+            stale=freshness.reason is not None,
+            reason=freshness.reason,
+            last_success_at=moment(series.last_success_at),
+            last_error=series.last_error,
+            consecutive_failures=series.consecutive_failures,
+        )

@@ -1,0 +1,95 @@
+"""DateTime and BigInt."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any, NewType, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import strawberry
+from strawberry.types.scalar import ScalarDefinition
+
+from resolvers.errors import BadInputError
+
+DateTime = NewType("DateTime", datetime)
+BigInt = NewType("BigInt", int)
+T = TypeVar("T")
+
+_FORM = re.compile(
+    r"\d{4}-\d{2}-\d{2}"
+    r"(?P<time>[Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(?P<offset>[Zz]|[+-]\d{2}:\d{2})?)?",
+    re.ASCII,
+)
+_FIRST_YEAR, _LAST_YEAR = 1970, 2200
+_HELP = "write RFC 3339, such as 2026-01-31T00:00:00Z, or a date alone for midnight UTC"
+
+
+def parse_datetime(value: Any) -> datetime:  # noqa: ANN401 - whatever the caller sent
+    """Read RFC 3339. A date alone is midnight UTC; a time without an offset is refused."""
+    form = _FORM.fullmatch(value) if isinstance(value, str) else None
+    if form is None:
+        raise BadInputError(f"{_show(value)} is not a DateTime: {_HELP}.")
+    if form["time"] and not form["offset"]:
+        raise BadInputError(f"{value!r} has no offset: add Z for UTC, or +hh:mm.")
+    try:
+        instant = datetime.fromisoformat(value.upper().replace(" ", "T"))
+        instant = instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise BadInputError(f"{value!r} is no date that exists: {_HELP}.") from None
+    if not _FIRST_YEAR <= instant.year <= _LAST_YEAR:
+        raise BadInputError(f"{value!r} lies outside the years {_FIRST_YEAR} to {_LAST_YEAR}.")
+    return instant
+
+
+def serialize_datetime(value: Any) -> str:  # noqa: ANN401 - text is taken as already rendered
+    """Write RFC 3339 with Z and only as many decimals as there are."""
+    if isinstance(value, str):
+        return value
+    text: str = value.astimezone(UTC).replace(tzinfo=None).isoformat()
+    return text.rstrip("0") + "Z" if "." in text else text + "Z"
+
+
+def render_times(times: npt.NDArray[np.datetime64]) -> list[str]:
+    """Write many times at once, alike to `serialize_datetime`."""
+    micros = times.astype("datetime64[us]").astype(np.int64)
+    if not (micros % 1_000_000).any():
+        whole: list[str] = np.datetime_as_string(
+            times.astype("datetime64[s]"), timezone="UTC"
+        ).tolist()
+        return whole
+    texts: list[str] = np.datetime_as_string(times.astype("datetime64[us]")).tolist()
+    return [text.rstrip("0").rstrip(".") + "Z" for text in texts]
+
+
+def given(value: T | None) -> T | None:
+    """Take what an optional argument has been given; one left out counts as null."""
+    return None if value is strawberry.UNSET else value
+
+
+def parse_bigint(value: Any) -> int:  # noqa: ANN401 - whatever the caller sent
+    if isinstance(value, bool) or not isinstance(value, int) or not -(2**63) <= value < 2**63:
+        raise BadInputError(f"{_show(value)} is not a whole number of 64 bits.")
+    return value
+
+
+def _show(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:59] + "…"  # noqa: PLR2004 - a line's worth
+
+
+SCALARS: dict[object, ScalarDefinition] = {
+    DateTime: strawberry.scalar(
+        name="DateTime",
+        description="A moment as RFC 3339 in UTC, such as `2026-01-31T14:00:00Z`. As an input, "
+        "a date alone is midnight UTC, and a time needs its offset.",
+        specified_by_url="https://datatracker.ietf.org/doc/html/rfc3339",
+        serialize=serialize_datetime,
+        parse_value=parse_datetime,
+    ),
+    BigInt: strawberry.scalar(
+        name="BigInt",
+        description="A whole number of 64 bits, as a JSON number.",
+        serialize=int,
+        parse_value=parse_bigint,
+    ),
+}

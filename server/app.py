@@ -1,0 +1,198 @@
+"""The application: what belongs together is brought together here, and only here."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from uuid import UUID
+
+import structlog
+from asgi_correlation_id import CorrelationIdMiddleware
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import RedirectResponse
+from starlette.routing import Mount, Route
+
+from ingestion.coingecko import CoinGecko
+from ingestion.refresher import RefreshBusyError, Refresher, RefreshRequest
+from ingestion.throttle import Throttle
+from models import coins as coin_rows
+from models.database import Database, DatabaseUnavailableError
+from models.migrate import migrate
+from models.series import newest_observation_age
+from models.tables import RefreshTrigger
+from resolvers.errors import UnavailableError
+from schema import build_schema
+from schema.context import Services
+from server import seeds
+from server.auth import Authenticator
+from server.graphiql import GRAPHIQL_PATH, graphiql_files
+from server.graphql import GraphQLEndpoint
+from server.health import Readiness, live
+from server.logs import RequestLog
+from server.settings import Settings
+
+log = structlog.get_logger("coingraph.server")
+
+_RETRY_SECONDS = 2.0
+
+
+class Refreshes:
+    """The refresher as the mutation knows it."""
+
+    def __init__(self, refresher: Refresher) -> None:
+        self._refresher = refresher
+
+    @property
+    def coins(self) -> Sequence[str]:
+        return self._refresher.coins
+
+    @property
+    def currencies(self) -> Sequence[str]:
+        return self._refresher.currencies
+
+    async def start(
+        self,
+        *,
+        coins: Sequence[str] | None,
+        currencies: Sequence[str] | None,
+        days: int | None,
+        rebuild: bool,
+        key: str | None,
+    ) -> tuple[UUID, bool]:
+        request = RefreshRequest(
+            None if coins is None else tuple(coins),
+            None if currencies is None else tuple(currencies),
+            days,
+            rebuild,
+        )
+        try:
+            return await self._refresher.start(request, RefreshTrigger.MUTATION, key=key)
+        except RefreshBusyError as error:
+            raise UnavailableError(str(error)) from error
+
+    async def wait(self, run_id: UUID) -> None:
+        await self._refresher.wait(run_id)
+
+
+def make_upstream(settings: Settings) -> CoinGecko:
+    key = settings.coingecko_api_key
+    return CoinGecko(
+        throttle=Throttle(settings.requests_per_minute),
+        base_url=str(settings.coingecko_base_url) if settings.coingecko_base_url else None,
+        plan=settings.coingecko_plan,
+        api_key=key.get_secret_value() if key else None,
+    )
+
+
+def make_refresher(settings: Settings, database: Database, upstream: CoinGecko) -> Refresher:
+    return Refresher(
+        database,
+        upstream,
+        coins=settings.coins,
+        currencies=settings.currencies,
+        history_days=settings.history_days,
+    )
+
+
+async def prepare_database(settings: Settings, database: Database) -> None:
+    """Check, migrate and seed. Safe to do in several processes at once."""
+    await database.check()
+    if await migrate(database):
+        log.info("database migrated")
+    async with database.write() as session:
+        await coin_rows.seed(
+            session, seeds.coins(settings.coins), seeds.currencies(settings.currencies)
+        )
+
+
+class Application:
+    """What lives as long as the server. `settings` name a database and tokens."""
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.database_url is None:
+            raise ValueError("create_app needs a database_url; coingraph serve embeds one")
+        self.settings = settings
+        self.database = Database(settings.database_url.get_secret_value())
+        self.upstream = make_upstream(settings)
+        self.refresher = make_refresher(settings, self.database, self.upstream)
+        self.endpoint = GraphQLEndpoint(
+            build_schema(), Authenticator(settings.refresh_tokens, settings.read_tokens)
+        )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        async with self.upstream:
+            start = asyncio.create_task(self._start())
+            # usually done in a moment; where the database is away, serve what can be served
+            await asyncio.wait([start], timeout=_RETRY_SECONDS)
+            if start.done():
+                start.result()
+            try:
+                yield
+            finally:
+                start.cancel()
+                await asyncio.wait([start])
+                await self.refresher.interrupt()
+                await self.database.close()
+
+    async def _start(self) -> None:
+        """Get the database ready, however long it takes to come up."""
+        while True:
+            try:
+                await prepare_database(self.settings, self.database)
+                await self.refresher.bury_dead_runs()
+                async with self.database.read() as session:
+                    empty = await newest_observation_age(session) is None
+                break
+            except DatabaseUnavailableError as error:
+                reason = str(error.__cause__ or error).splitlines()[0]
+                log.error("waiting for the database", error=str(error), reason=reason)  # noqa: TRY400 - no traceback: it is retried
+                await asyncio.sleep(_RETRY_SECONDS)
+        self.endpoint.services = Services(
+            self.database, Refreshes(self.refresher), self.settings.stale_after
+        )
+        if empty:
+            log.info("the database is empty: starting a first refresh")
+            await self.refresher.start(RefreshRequest(), RefreshTrigger.STARTUP)
+
+
+def create_app(settings: Settings) -> Starlette:
+    """Make the ASGI application. Its database is opened, migrated and seeded by the lifespan."""
+    application = Application(settings)
+    app = Starlette(
+        routes=[
+            Route("/", RedirectResponse("/graphql")),
+            Route(
+                "/graphql",
+                application.endpoint.handle,
+                methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            ),
+            Route("/health/live", live),
+            Route("/health/ready", Readiness(application.database).handle),
+            Mount(GRAPHIQL_PATH, graphiql_files()),
+        ],
+        middleware=[
+            Middleware(CorrelationIdMiddleware, header_name="X-Request-ID"),
+            Middleware(RequestLog),
+            *_cors(settings.cors_origins),
+        ],
+        lifespan=application.lifespan,
+    )
+    app.state.application = application
+    return app
+
+
+def _cors(origins: Sequence[str]) -> list[Middleware]:
+    if not origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
+            expose_headers=["X-Request-ID", "Retry-After"],
+            max_age=86400,
+        )
+    ]

@@ -1,0 +1,124 @@
+"""GraphiQL, the page for trying out queries, from our own files: it works without a network."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from functools import cache
+from html import escape
+from os import PathLike, stat_result
+from pathlib import Path
+from string import Template
+from urllib.parse import parse_qs
+
+from starlette.responses import HTMLResponse, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+GRAPHIQL_DIR = Path(__file__).resolve().parent.parent / "web"
+GRAPHIQL_PATH = "/graphiql"
+
+STYLES = ("graphiql/graphiql.min.css", "graphiql/plugin-explorer.css", "graphiql.css")
+SCRIPTS = (  # in this order: each needs the ones before it
+    "graphiql/react.production.min.js",
+    "graphiql/react-dom.production.min.js",
+    "graphiql/graphiql.min.js",
+    "graphiql/plugin-explorer.umd.js",
+    "graphiql.js",
+)
+
+# Pictures in answers are shown on hover, hence no host but ours for images: opening a query
+# must not tell others about it. GraphiQL's menus write <style> elements.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; font-src data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+PAGE = Template("""\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="robots" content="noindex">
+<title>coingraph</title>
+<link rel="icon" href="$icon" type="image/svg+xml">
+$styles
+</head>
+<body>
+<div id="graphiql"><p class="message">Loading GraphiQL …</p></div>
+<noscript><p class="message">GraphiQL needs JavaScript. The API itself answers POST requests.</p>
+</noscript>
+<script id="config" type="application/json">$config</script>
+$scripts
+</body>
+</html>
+""")
+
+
+@cache
+def _version(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def _examples() -> Iterator[dict[str, str]]:
+    for path in sorted((GRAPHIQL_DIR / "examples").glob("*.graphql")):
+        tab = {"query": path.read_text(encoding="utf-8")}
+        headers = path.with_suffix(".headers.json")
+        if headers.exists():
+            tab["headers"] = headers.read_text(encoding="utf-8")
+        yield tab
+
+
+@cache
+def _html(endpoint: str, mount: str) -> str:
+    def url(name: str) -> str:
+        return escape(f"{mount}/{name}?v={_version(GRAPHIQL_DIR / name)}")
+
+    config = json.dumps({"endpoint": endpoint, "tabs": list(_examples())})
+    return PAGE.substitute(
+        icon=url("favicon.svg"),
+        styles="\n".join(f'<link rel="stylesheet" href="{url(name)}">' for name in STYLES),
+        scripts="\n".join(f'<script src="{url(name)}"></script>' for name in SCRIPTS),
+        config=config.replace("<", r"\u003c"),  # so that no query can end the element
+    )
+
+
+def graphiql_page(*, endpoint: str = "/graphql", mount: str = GRAPHIQL_PATH) -> HTMLResponse:
+    """The page. `mount` is where `graphiql_files()` are served; both may carry a proxy's prefix."""
+    return HTMLResponse(
+        _html(endpoint, mount),
+        headers={
+            "Cache-Control": "no-cache",  # it names its files by version
+            "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+            "Referrer-Policy": "no-referrer",
+            "X-Content-Type-Options": "nosniff",
+        },
+    )
+
+
+class _VersionedFiles(StaticFiles):
+    """Files that may be kept for good, where they are asked for by the version they are in."""
+
+    def file_response(
+        self,
+        full_path: str | PathLike[str],
+        stat_result: stat_result,
+        scope: Scope,
+        status_code: int = 200,
+    ) -> Response:
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        asked = parse_qs(scope["query_string"].decode("latin-1")).get("v")
+        # Compared, not only looked for: while servers are being replaced, an old one is asked for
+        # new versions, and what it answers must not stay in any cache.
+        current = asked == [_version(Path(full_path))]
+        response.headers["Cache-Control"] = (
+            "public, max-age=31536000, immutable" if current else "no-cache"
+        )
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+
+def graphiql_files() -> StaticFiles:
+    """What the page loads, to be mounted at GRAPHIQL_PATH."""
+    return _VersionedFiles(directory=GRAPHIQL_DIR)

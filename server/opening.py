@@ -1,0 +1,74 @@
+"""What every command does first: read the settings, find or start the database."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import SecretStr
+
+from server.auth import generated_token
+from server.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from server.logs import set_up_logs
+from server.settings import Settings, SettingsError, load_settings
+
+FAILED = 2
+
+
+class CommandError(Exception):
+    """A command cannot go on; the text is for people."""
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End the command with a clear line instead of a traceback."""
+    try:
+        yield
+    except (CommandError, SettingsError, EmbeddedPostgresError) as error:
+        for line in str(error).splitlines():
+            print(f"coingraph: {line}", file=sys.stderr)  # noqa: T201 - what a command says
+        raise SystemExit(FAILED) from None
+
+
+def read_settings(**given: Any) -> Settings:  # noqa: ANN401 - the fields of Settings
+    settings = load_settings(**given)
+    set_up_logs(settings.log_format, settings.log_level)
+    return settings
+
+
+@contextlib.contextmanager
+def opened(settings: Settings) -> Iterator[tuple[Settings, EmbeddedPostgres | None]]:
+    """Give settings that name a database, the embedded one where none is set.
+
+    With the embedded one a refresh token is made and kept too, so that all works at once.
+    """
+    if settings.database_url is not None:
+        yield settings, None
+        return
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(
+            f"DATA_DIR: {settings.data_dir} cannot be made: {error.strerror}. "
+            "Set DATA_DIR to a folder that can be written."
+        ) from None
+    embedded = EmbeddedPostgres(settings.data_dir)
+    try:
+        url = embedded.start()
+        yield settings.model_copy(update={"database_url": SecretStr(url)}), embedded
+    finally:
+        embedded.stop()
+
+
+def with_token(settings: Settings) -> Settings:
+    """Make and print a refresh token where none is set and the database is our own."""
+    if settings.refresh_tokens:
+        return settings
+    token, new = generated_token(settings.data_dir)
+    if new:
+        print(  # noqa: T201 - printed once, and never logged
+            f"Refresh token (kept in {settings.data_dir / 'refresh-token'}): "
+            f"{token.get_secret_value()}",
+            file=sys.stderr,
+        )
+    return settings.model_copy(update={"refresh_tokens": (token,)})

@@ -1,0 +1,1 @@
+"""How `server.embedded` does it. Standard library alone: the supervisor runs without packages."""

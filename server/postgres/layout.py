@@ -1,0 +1,167 @@
+"""What lies where in the data directory, whose it is, and who may come in when."""
+
+import contextlib
+import hashlib
+import os
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from server.postgres.programs import MAJOR, SOCKET, PostgresError
+
+if sys.platform != "win32":
+    import fcntl
+    import pwd
+
+SOCKET_PATH_BYTES = 103  # the smallest sun_path among the supported systems: macOS's
+
+
+class Account(NamedTuple):
+    """The owner of the cluster, whom PostgreSQL runs as."""
+
+    uid: int
+    gid: int
+    namespace: bool = False
+
+
+def socket_dir(home: Path) -> Path:
+    """Inside `home`, unless the path is too long or has characters that a URL's host may not have.
+
+    Otherwise a folder in /tmp, and not in TMPDIR: all users of the server must find the same one.
+    """
+    inside = home / "socket"
+    fits = len(os.fsencode(inside / SOCKET)) <= SOCKET_PATH_BYTES
+    if fits and str(inside).isprintable() and "," not in str(inside):
+        return inside
+    return Path("/tmp", "coingraph-" + hashlib.sha256(os.fsencode(home)).hexdigest()[:16])  # noqa: S108 - make_private verifies it
+
+
+def make_private(folder: Path, account: Account) -> None:
+    """Makes `folder` a 0700 folder of that account, or verifies that it is one."""
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {account.uid, os.geteuid()}:
+        raise PostgresError(f"{folder} is not a folder of ours: move it away")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise PostgresError(f"{folder} is open to other accounts: run chmod 700 on it")
+    if found.st_uid != account.uid:
+        os.chown(folder, account.uid, account.gid, follow_symlinks=False)
+
+
+def check(home: Path) -> None:
+    """Refuses a cluster that this account or this PostgreSQL cannot use."""
+    cluster = home / "cluster"
+    owner = home.stat().st_uid
+    if os.geteuid() not in {0, owner}:
+        raise PostgresError(f"{home} belongs to the account {_name(owner)}: run as that account")
+    if not cluster.exists():
+        return
+    if os.geteuid() not in {0, cluster.stat().st_uid}:
+        raise PostgresError(f"{cluster} belongs to {_name(cluster.stat().st_uid)}: run as that")
+    version = cluster / "PG_VERSION"
+    major = version.read_text("ascii", "replace").strip() if version.exists() else ""
+    if major != MAJOR:
+        what = f"made by PostgreSQL {major}, not {MAJOR}" if major else "not a database cluster"
+        raise PostgresError(f"{cluster} is {what}: move it away")
+
+
+def account(home: Path, program: Path) -> Account:
+    """Whom to run PostgreSQL as, which refuses to run as root: whoever owns the cluster, or...
+
+    for root's first start `nobody`, if it may reach the folder and the programs as they are; else
+    root itself in a user namespace; else the owner of the folder that is closed to root there.
+    """
+    if os.geteuid() != 0:
+        return Account(os.geteuid(), os.getegid())
+    cluster = home / "cluster"
+    found = (cluster if cluster.exists() else home).stat()
+    if found.st_uid != 0:
+        return Account(found.st_uid, found.st_gid)
+    with contextlib.suppress(KeyError):
+        entry = pwd.getpwnam("nobody")
+        nobody, root = Account(entry.pw_uid, entry.pw_gid), Account(0, os.getegid(), namespace=True)
+        closed = _closed(home, nobody) or _closed(program, nobody)
+        if not (closed or cluster.exists()) and _give(home, nobody):
+            return nobody
+        if sys.platform == "linux":
+            closed = _closed(home, root)
+            return Account(closed.st_uid, closed.st_gid) if closed and closed.st_uid else root
+    raise PostgresError("PostgreSQL refuses to run as root: run as an ordinary account")
+
+
+def _give(folder: Path, owner: Account) -> bool:
+    """Hands the folder over; in some containers root may not, or the account is unmapped."""
+    try:
+        os.chown(folder, owner.uid, owner.gid)
+    except OSError:
+        return False
+    return True
+
+
+def _closed(path: Path, visitor: Account) -> os.stat_result | None:
+    """The nearest folder above `path` that keeps the visitor, taken as unprivileged, out."""
+    for folder in path.parents:
+        found = folder.stat()
+        shift = 6 if found.st_uid == visitor.uid else 3 if found.st_gid == visitor.gid else 0
+        if not found.st_mode >> shift & stat.S_IXOTH:
+            return found
+    return None
+
+
+def _name(uid: int) -> str:
+    with contextlib.suppress(KeyError):
+        return pwd.getpwuid(uid).pw_name
+    return str(uid)
+
+
+def open_lock(path: Path) -> int:
+    """A file descriptor to lock, which no program that we start inherits.
+
+    The file is 0666 in a 0700 folder, as both root and the folder's owner have to lock it.
+    """
+    with contextlib.suppress(FileExistsError):
+        created = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        os.fchmod(created, 0o666)
+        os.close(created)
+    return os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+
+
+def lock(descriptor: int, kind: int, until: float) -> None:
+    """Takes a lock (`fcntl.LOCK_SH` or `LOCK_EX`); raises PostgresError when it is late."""
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise PostgresError("another process is starting or stopping it") from None
+            time.sleep(0.005)
+        else:
+            return
+
+
+@contextlib.contextmanager
+def locked(path: Path, until: float) -> Iterator[None]:
+    descriptor = open_lock(path)
+    try:
+        lock(descriptor, fcntl.LOCK_EX, until)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_locked(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

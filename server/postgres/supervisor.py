@@ -1,0 +1,162 @@
+"""Runs one PostgreSQL server for as long as any process uses its data directory.
+
+`server.embedded` starts it, with the standard library alone. Every user holds a shared lock on
+`users.lock`; the kernel grants it exclusively once the last of them is gone, however it ended, and
+the server is then shut down. `supervisor.lock` is locked for as long as the supervisor lives.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from server.postgres import programs
+
+TERM_GRACE = 5.0  # systemd sends SIGTERM to the users and to us at once; they may need the server
+STEADY = 10.0  # a server that lived this long was sound: restart it without delay
+MAX_DELAY = 4.0
+NO_NAMESPACE = (
+    "PostgreSQL refuses to run as root, and root may not create a user namespace here:"
+    " run as an ordinary account"
+)
+MAX_LOG_BYTES = 16 * 1024 * 1024
+
+
+class Supervisor:
+    """All work is done in the main thread; a second one only waits for the last user to go."""
+
+    def __init__(self, plan: programs.Plan) -> None:
+        self._plan = plan
+        self._unused = False
+        self._stop_at = float("inf")
+        self._reported = False
+        self._woken, self._waker = os.pipe()
+
+    def run(self) -> None:
+        """Returns when the server is no longer needed, or cannot run at all."""
+        try:
+            self._open_log()
+            self._listen()
+            programs.create_cluster(self._plan)
+            self._keep_running()
+        except subprocess.SubprocessError:  # the child's setup failed; Python hides how
+            self._report(NO_NAMESPACE)
+        except (programs.PostgresError, OSError) as error:
+            self._report(str(error))
+
+    def _keep_running(self) -> None:
+        delay = 0.0
+        while not self._done():
+            started = time.monotonic()
+            server = programs.launch(self._plan)
+            if self._becomes_ready(server):
+                self._report(None)
+                self._watch(server)
+            elif not (self._reported or self._done()):
+                raise programs.PostgresError(programs.log_reason(self._plan.log))
+            if time.monotonic() - started > STEADY:
+                delay = 0.0
+            self._pause(delay)
+            delay = min(delay * 2 or 0.1, MAX_DELAY)
+        with contextlib.suppress(OSError):
+            Path(self._plan.sockets).rmdir()
+
+    def _becomes_ready(self, server: subprocess.Popen[bytes]) -> bool:
+        while server.poll() is None:
+            pid, status = programs.postmaster(self._plan.cluster)
+            if pid == server.pid and status == "ready":
+                return True
+            if self._done():
+                self._shut_down(server)
+            self._pause(0.005)
+        return False
+
+    def _watch(self, server: subprocess.Popen[bytes]) -> None:
+        """Returns when the server is gone, by itself or because nobody needs it."""
+        while server.poll() is None:
+            if self._done():
+                self._shut_down(server)
+            elif os.fstat(sys.stderr.fileno()).st_size > MAX_LOG_BYTES:
+                os.ftruncate(sys.stderr.fileno(), 0)
+            self._pause(600)
+
+    def _shut_down(self, server: subprocess.Popen[bytes]) -> None:
+        for number, patience in ((signal.SIGINT, 30), (signal.SIGQUIT, 10), (signal.SIGKILL, 10)):
+            server.send_signal(number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.wait(patience)
+                return
+
+    def _done(self) -> bool:
+        return self._unused or time.monotonic() >= self._stop_at
+
+    def _pause(self, seconds: float) -> None:
+        """Waits until a child ends, a signal comes or the last user goes; at most that long."""
+        limit = max(min(seconds, self._stop_at - time.monotonic()), 0)
+        if select.select([self._woken], [], [], limit)[0]:
+            os.read(self._woken, 4096)
+
+    def _open_log(self) -> None:
+        """Starts a new log and keeps the last one; never follows what another account put there."""
+        log = self._plan.log
+        with contextlib.suppress(FileNotFoundError):
+            log.rename(log.with_suffix(".log.1"))
+        log_fd = os.open(log, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        os.dup2(log_fd, sys.stderr.fileno())
+        os.close(log_fd)
+
+    def _listen(self) -> None:
+        for end in (self._woken, self._waker):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGHUP):
+            signal.signal(number, lambda *_: None)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_terminate)
+        threading.Thread(target=self._await_last_user, daemon=True).start()
+
+    def _on_terminate(self, *_: object) -> None:
+        self._stop_at = min(self._stop_at, time.monotonic() + TERM_GRACE)
+
+    def _await_last_user(self) -> None:
+        users = os.open(f"{self._plan.home}/users.lock", os.O_RDWR)
+        start = os.open(f"{self._plan.home}/start.lock", os.O_RDWR)
+        while True:
+            fcntl.flock(users, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(start, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break  # kept to the end: whoever comes now waits, and then starts anew
+            except BlockingIOError:  # somebody is arriving, or leaving, at this very moment
+                fcntl.flock(users, fcntl.LOCK_UN)
+                time.sleep(0.01)
+        self._unused = True
+        os.write(self._waker, b"u")
+
+    def _report(self, error: str | None) -> None:
+        """Tells the process that started us, once, how it went."""
+        if error:
+            sys.stderr.write(f"supervisor: {error}\n")
+        if self._reported:
+            return
+        self._reported = True
+        with contextlib.suppress(OSError):  # it may have been killed meanwhile
+            os.write(1, (error or "ready").encode(errors="replace"))
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.close(nowhere)
+
+
+def main() -> None:
+    plan = programs.Plan(*json.loads(sys.argv[-1]))
+    os.set_inheritable(plan.lock_fd, False)
+    if os.fork():
+        os._exit(0)  # so that nobody but init has to reap us
+    os.umask(0o077)
+    Supervisor(plan).run()

@@ -1,0 +1,165 @@
+"""`coingraph refresh`: one run in this process, or the one that is under way elsewhere."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from uuid import UUID
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from ingestion.errors import AccessRefused
+from ingestion.refresher import Preparation, RefreshBusyError, Refresher, RefreshRequest
+from models import runs
+from models.database import Database, DatabaseUnavailableError, UnsupportedServerError
+from models.migrate import NewerDatabaseError
+from models.tables import ItemStatus, RefreshRun, RefreshStatus, RefreshTrigger
+from server.app import make_refresher, make_upstream, prepare_database
+from server.opening import CommandError, one_line_errors, opened, read_settings
+from server.settings import Settings
+
+_EXIT = {RefreshStatus.SUCCEEDED: 0, RefreshStatus.PARTIAL: 1}
+_LOOK_SECONDS = 0.2
+_MOST_SHOWN = 10
+
+
+def refresh(
+    *, coins: str | None, currencies: str | None, days: int | None, rebuild: bool, dry_run: bool
+) -> int:
+    """Run one refresh; the exit status."""
+    with one_line_errors(), opened(read_settings(log_level="warning")) as (settings, _):
+        wanted = RefreshRequest(
+            _chosen(coins, settings.coins, "COINS"),
+            _chosen(currencies, settings.currencies, "CURRENCIES"),
+            days,
+            rebuild,
+        )
+        return asyncio.run(_refresh(settings, wanted, dry_run=dry_run))
+
+
+def _chosen(names: str | None, tracked: tuple[str, ...], setting: str) -> tuple[str, ...] | None:
+    if names is None:
+        return None
+    chosen = tuple(name.strip().lower() for name in names.split(",") if name.strip())
+    for name in chosen:
+        if name not in tracked:
+            raise CommandError(f"{name!r} is not tracked: add it to {setting}.")
+    return chosen or None
+
+
+@contextlib.asynccontextmanager
+async def opened_refresher(settings: Settings) -> AsyncIterator[tuple[Refresher, Database]]:
+    """Give a refresher on a database that is up to date. Raises CommandError."""
+    assert settings.database_url is not None  # noqa: S101 - `opened` gave one
+    database = Database(settings.database_url.get_secret_value())
+    try:
+        async with make_upstream(settings) as upstream:
+            await prepare_database(settings, database)
+            yield make_refresher(settings, database, upstream), database
+    except DatabaseUnavailableError as error:
+        raise CommandError(f"{error} Check DATABASE_URL.") from None
+    except (UnsupportedServerError, NewerDatabaseError, RefreshBusyError, AccessRefused) as error:
+        raise CommandError(str(error)) from None
+    finally:
+        await database.close()
+
+
+async def _refresh(settings: Settings, wanted: RefreshRequest, *, dry_run: bool) -> int:
+    console = Console(stderr=True)
+    async with opened_refresher(settings) as (refresher, database):
+        if dry_run:
+            _show_plan(await refresher.prepare(wanted), settings)
+            return 0
+        loop, me = asyncio.get_running_loop(), asyncio.current_task()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(name, lambda: me and me.cancel())
+        run_id, started = await refresher.start(wanted, RefreshTrigger.COMMAND)
+        if not started:
+            console.print("A refresh is under way already: following that one.")
+        try:
+            run = await _follow(console, database, run_id)
+        except asyncio.CancelledError:
+            await refresher.interrupt()
+            console.print("Interrupted. What was stored stays; the next refresh goes on from it.")
+            return 2
+        await refresher.wait(run_id)  # its lock is free when this command has ended
+        await _report(console, database, run)
+        return _EXIT.get(RefreshStatus(run.status), 2)
+
+
+async def _follow(console: Console, database: Database, run_id: UUID) -> RefreshRun:
+    """Show a run's progress until it has ended."""
+    columns = (
+        TextColumn("Refreshing"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(
+            "calls · {task.fields[rows]:,} rows · {task.fields[rate]} · {task.fields[left]}"
+        ),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=not console.is_terminal) as progress:
+        task = progress.add_task("refresh", total=None, rows=0, rate="", left="")
+        while True:
+            async with database.read() as session:
+                run = (await runs.runs_by_id(session, [run_id]))[run_id]
+            done = run.completed_calls + run.failed_calls
+            now = datetime.now(UTC)
+            elapsed = ((run.finished_at or now) - run.started_at).total_seconds()
+            left = runs.seconds_left(run, now)
+            progress.update(
+                task,
+                total=run.planned_calls,
+                completed=done,
+                rows=run.rows_inserted + run.rows_corrected,
+                rate=f"{done * 60 / elapsed:,.0f} calls/min" if elapsed else "",
+                left="done" if left is None else f"{left:,.0f} s left",
+            )
+            if run.status != RefreshStatus.RUNNING:
+                return run
+            await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _report(console: Console, database: Database, run: RefreshRun) -> None:
+    if run.rows_inserted or run.rows_corrected:
+        what = f"{run.rows_inserted:,} new hours, {run.rows_corrected:,} corrected"
+    else:
+        what = "nothing new"
+    console.print(
+        f"{run.status}: {what}, {run.duplicates_dropped:,} duplicates dropped, "
+        f"{run.completed_calls} calls, {run.failed_calls} failed."
+    )
+    if run.error:
+        console.print(run.error, markup=False)
+    async with database.read() as session:
+        items = (await runs.items_of_runs(session, [run.id]))[run.id]
+    failed = [(item, series) for item, series in items if item.status == ItemStatus.FAILED]
+    for item, series in failed[:_MOST_SHOWN]:
+        if item.error != run.error:
+            line = f"  {series.coin_id}/{series.currency_code}: {item.error}"
+            console.print(line, markup=False)
+    if len(failed) > _MOST_SHOWN:
+        console.print(f"  … and {len(failed) - _MOST_SHOWN} more.")
+
+
+def _show_plan(preparation: Preparation, settings: Settings) -> None:
+    table = Table("coin", "currency", "reason", "calls", "from", box=None)
+    for plan in preparation.plans:
+        table.add_row(
+            plan.state.coin_id,
+            plan.state.currency_code,
+            plan.reason,
+            str(len(plan.windows)),
+            f"{plan.start:%Y-%m-%d %H:%M}Z",
+        )
+    console = Console()
+    console.print(table)
+    minutes = preparation.calls / settings.requests_per_minute
+    console.print(
+        f"{preparation.calls} calls, {len(preparation.metadata)} of them for coins' metadata and "
+        f"one for all newest prices: about {minutes:,.1f} minutes "
+        f"at {settings.requests_per_minute:g} calls a minute."
+    )

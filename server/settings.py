@@ -1,0 +1,131 @@
+"""The settings: the only reader of the environment and of `.env`."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from models.database import database_url
+
+_NAME = re.compile(r"[^\s,/\\?#%\x00-\x1f\x7f]{1,200}")
+_CODE = re.compile(r"[a-z0-9]{2,10}")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+# CoinGecko's own numbers: the keyless limit is shared by address and sinks to 5 a minute.
+_REQUESTS_PER_MINUTE = {"keyless": 6.0, "demo": 30.0, "pro": 300.0}
+
+DEFAULT_COINS = (
+    "bitcoin,ethereum,tether,ripple,binancecoin,solana,usd-coin,dogecoin,cardano,tron,chainlink"
+)
+DEFAULT_CURRENCIES = "usd,eur,gbp,jpy"
+
+
+class SettingsError(Exception):
+    """One line for each setting that does not parse."""
+
+
+def _split(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
+
+
+def _lower(values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(value.lower() for value in values))
+
+
+def _coin_ids(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if not _NAME.fullmatch(value):
+            raise ValueError(f"{value[:60]!r} cannot be a coin's id; write ids such as bitcoin")
+    return values
+
+
+def _codes(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if not _CODE.fullmatch(value):
+            raise ValueError(f"{value[:60]!r} cannot be a currency; write codes such as usd")
+    return values
+
+
+def _some(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not values:
+        raise ValueError("name at least one")
+    return values
+
+
+def _duration(value: object) -> object:
+    if isinstance(value, str):
+        form = _DURATION.fullmatch(value.strip())
+        if form is None:
+            raise ValueError("write a duration such as 90s, 15m, 6h or 1d")
+        return timedelta(seconds=float(form[1]) * _UNITS[form[2]])
+    return value
+
+
+def _url(value: SecretStr) -> SecretStr:
+    database_url(value.get_secret_value())
+    return value
+
+
+Names = Annotated[
+    tuple[str, ...],
+    NoDecode,
+    BeforeValidator(_split),
+    AfterValidator(_lower),
+    AfterValidator(_some),
+]
+Tokens = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
+Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
+
+
+class Settings(BaseSettings):
+    """What can be set. An empty value counts as unset."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+    )
+
+    database_url: Annotated[SecretStr, AfterValidator(_url)] | None = None
+    data_dir: Path = Path(".coingraph")
+    refresh_tokens: Tokens = ()
+    read_tokens: Tokens = ()
+    coingecko_base_url: HttpUrl | None = None
+    coingecko_api_key: SecretStr | None = None
+    coingecko_plan: Literal["keyless", "demo", "pro"] = "keyless"
+    coingecko_requests_per_minute: float | None = Field(default=None, gt=0, le=1_000_000)
+    coins: Annotated[Names, AfterValidator(_coin_ids)] = tuple(DEFAULT_COINS.split(","))
+    currencies: Annotated[Names, AfterValidator(_codes)] = tuple(DEFAULT_CURRENCIES.split(","))
+    history_days: int = Field(default=90, ge=1, le=3650)
+    stale_after: Duration = timedelta(hours=3)
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
+    log_format: Literal["console", "json"] = "console"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def requests_per_minute(self) -> float:
+        return self.coingecko_requests_per_minute or _REQUESTS_PER_MINUTE[self.coingecko_plan]
+
+
+def load_settings(**given: Any) -> Settings:  # noqa: ANN401 - the fields of Settings
+    """Read the environment. Raises SettingsError with a line for each setting in error."""
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_line(dict(e)) for e in error.errors())) from None
+
+
+def _line(error: dict[str, Any]) -> str:
+    name = str(error["loc"][0]).upper() if error["loc"] else "settings"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"{name}: {message[:1].lower()}{message[1:]}"

@@ -1,0 +1,123 @@
+"""What the tests of the embedded PostgreSQL see of it from outside, and other users of it."""
+
+import asyncio
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from server.embedded import EmbeddedPostgres
+
+ROOT = Path(__file__).parent.parent.parent
+
+# Prints the socket's folder once it uses the database, and goes when its input ends.
+USER = """
+import sys
+from pathlib import Path
+from server.embedded import EmbeddedPostgres
+embedded = EmbeddedPostgres(Path(sys.argv[1]))
+with embedded:
+    print(embedded.socket_dir, flush=True)
+    sys.stdin.read()
+"""
+
+
+class User:
+    """Another process that uses the database in `data_dir`."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", USER, str(data_dir)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+        )
+
+    def await_use(self) -> Path:
+        assert self.process.stdout
+        return Path(self.process.stdout.readline().decode().rstrip("\n"))
+
+    def leave(self) -> None:
+        self.process.communicate(timeout=20)
+        assert self.process.returncode == 0
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+def query(socket_dir: Path, sql: str) -> Any:  # noqa: ANN401 - whatever the column holds
+    async def ask() -> object:
+        connection = await asyncpg.connect(
+            host=str(socket_dir), port=5432, user="coingraph", database="coingraph"
+        )
+        try:
+            return await connection.fetchval(sql)
+        finally:
+            await connection.close()
+
+    return asyncio.run(ask())
+
+
+def eventually(condition: Callable[[], object], within: float = 10) -> None:
+    until = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < until, f"not within {within} s"
+        time.sleep(0.01)
+
+
+def processes() -> dict[int, tuple[int, str]]:
+    """PID: (parent, command line)."""
+    table = subprocess.check_output(
+        ["ps", "-A", "-ww", "-o", "pid=,ppid=,command="],  # noqa: S607 - wherever the system has it
+        text=True,
+        errors="replace",
+    )
+    rows = [line.split(None, 2) for line in table.splitlines()]
+    return {int(row[0]): (int(row[1]), row[2]) for row in rows if len(row) == 3}
+
+
+def supervisor_of(data_dir: Path) -> int:
+    return next(
+        pid
+        for pid, (_, command) in processes().items()
+        if "server.postgres.supervisor" in command and str(data_dir) in command
+    )
+
+
+def postmaster_of(data_dir: Path) -> int:
+    return int((data_dir / "postgres/cluster/postmaster.pid").read_text().split()[0])
+
+
+def servers_of(data_dir: Path) -> set[int]:
+    """The supervisor and everything below it."""
+    found, table = {supervisor_of(data_dir)}, processes()
+    while below := {pid for pid, (parent, _) in table.items() if parent in found} - found:
+        found |= below
+    return found
+
+
+def gone(pids: set[int]) -> bool:
+    """Whether none of these processes lives; an unreaped one does not."""
+    table = processes()
+    return all("defunct" in table[pid][1] for pid in pids if pid in table)
+
+
+def make_data_dir(data_dir: Path) -> Path:
+    embedded = EmbeddedPostgres(data_dir)
+    with embedded:
+        query(embedded.socket_dir, "CREATE TABLE kept AS SELECT 42 AS answer")
+    return data_dir
+
+
+def answer(embedded: EmbeddedPostgres) -> object:
+    return query(embedded.socket_dir, "SELECT answer FROM kept")
+
+
+def is_private(folder: Path) -> bool:
+    return stat.S_IMODE(folder.stat().st_mode) == 0o700

@@ -1,0 +1,150 @@
+"""Where the embedded PostgreSQL may live, whom it runs as there, and what it refuses."""
+
+import os
+import pwd
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from tests.server.postgres_processes import (
+    ROOT,
+    answer,
+    eventually,
+    gone,
+    is_private,
+    make_data_dir,
+    query,
+    servers_of,
+    supervisor_of,
+)
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no embedded PostgreSQL there")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="about root")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory made once, for copies: most tests are not about initdb."""
+    return make_data_dir(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture
+def data_dir(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "data"))
+
+
+@pytest.fixture
+def open_dir() -> Iterator[Path]:
+    """A folder that every account may pass through, unlike pytest's own."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["with space", 'it\'s "quoted" $HOME %20', "a,b:c", "x" * 200, "größe"]
+)
+def test_any_path_will_do(made: Path, tmp_path: Path, name: str) -> None:
+    data_dir = tmp_path / name
+    shutil.copytree(made, data_dir)
+    embedded = EmbeddedPostgres(data_dir)
+    with embedded:
+        assert answer(embedded) == 42
+        assert is_private(embedded.socket_dir)
+    if not embedded.socket_dir.is_relative_to(data_dir):
+        eventually(lambda: not embedded.socket_dir.exists())
+
+
+@pytest.mark.parametrize("kind", ["open", "link"])
+def test_a_planted_socket_folder_is_refused(made: Path, tmp_path: Path, kind: str) -> None:
+    embedded = EmbeddedPostgres(shutil.copytree(made, tmp_path / ("x" * 120)))
+    if kind == "open":
+        embedded.socket_dir.mkdir(mode=0o755)
+    else:
+        embedded.socket_dir.symlink_to(tmp_path)
+    try:
+        with pytest.raises(EmbeddedPostgresError, match=str(embedded.socket_dir)):
+            embedded.start()
+    finally:
+        embedded.socket_dir.rmdir() if kind == "open" else embedded.socket_dir.unlink()
+
+
+@pytest.mark.parametrize("version", ["17\n", None])
+def test_another_major_is_refused(data_dir: Path, version: str | None) -> None:
+    file = data_dir / "postgres/cluster/PG_VERSION"
+    file.write_text(version) if version else file.unlink()
+    with pytest.raises(EmbeddedPostgresError, match="move it away") as caught:
+        EmbeddedPostgres(data_dir).start()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cluster_that_does_not_start_says_why(data_dir: Path) -> None:
+    (data_dir / "postgres/cluster/postgresql.conf").write_text("no_such = setting\n")
+    with pytest.raises(EmbeddedPostgresError, match=r"FATAL: .*configuration.*DATABASE_URL"):
+        EmbeddedPostgres(data_dir).start()
+    eventually(lambda: gone_from(data_dir))
+
+
+def gone_from(data_dir: Path) -> bool:
+    try:
+        supervisor_of(data_dir)
+    except StopIteration:
+        return True
+    return False
+
+
+def test_an_unusable_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EmbeddedPostgresError, match=r"file.*DATABASE_URL"):
+        EmbeddedPostgres(tmp_path / "file").start()
+
+
+def test_without_the_programs_a_line_says_so(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; sys.path.append(sys.argv[1])\n"
+        "from server.embedded import EmbeddedPostgres\n"
+        "EmbeddedPostgres(Path(sys.argv[2])).start()\n"
+    )
+    bare = [sys.executable, "-I", "-S", "-c", script, str(ROOT), str(tmp_path)]
+    told = subprocess.run(bare, capture_output=True, text=True, check=False).stderr
+    assert "set DATABASE_URL" in told.splitlines()[-1]
+
+
+@as_root
+def test_root_behind_a_closed_folder_stays_root(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    before = [folder.stat().st_mode for folder in tmp_path.parents]
+    embedded = EmbeddedPostgres(tmp_path / "data")
+    with embedded:
+        assert query(embedded.socket_dir, "SELECT 1") == 1
+    assert (tmp_path / "data/postgres/cluster").stat().st_uid == 0
+    assert is_private(tmp_path)
+    assert before == [folder.stat().st_mode for folder in tmp_path.parents]
+
+
+@as_root
+@pytest.mark.parametrize("owner", ["nobody", "daemon"])
+def test_root_becomes_nobody_or_the_owner(open_dir: Path, owner: str) -> None:
+    uid = pwd.getpwnam(owner).pw_uid
+    (open_dir / "data").mkdir()
+    if owner != "nobody":
+        (open_dir / "data/postgres").mkdir(mode=0o700)
+        os.chown(open_dir / "data/postgres", uid, uid)
+    embedded = EmbeddedPostgres(open_dir / "data")
+    with embedded:
+        assert query(embedded.socket_dir, "SELECT 1") == 1
+        assert Path(embedded.socket_dir).stat().st_uid == uid
+        servers = servers_of(open_dir / "data")
+        os.kill(supervisor_of(open_dir / "data"), signal.SIGKILL)
+        eventually(lambda: gone(servers))  # the switch of account keeps the tie to the supervisor
+        embedded.start()
+    assert (open_dir / "data/postgres/cluster").stat().st_uid == uid
+    assert stat.S_IMODE(open_dir.stat().st_mode) == 0o755
