@@ -1,65 +1,63 @@
-"""One refresh run from start to end: fetch, bucket, store; several calls in flight, one writer."""
+"""One refresh run from start to end: fetch and bucket with several calls in flight, then store."""
 
 import asyncio
 import difflib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from uuid import UUID
 
 import structlog
 
-from ingestion.buckets import Bucketed, bucket_hours
+from ingestion.buckets import bucket_hours
 from ingestion.coingecko import CoinGecko
-from ingestion.errors import AccessRefused, HistoryTooLong, NotFound, UpstreamError
-from ingestion.planner import Reason, SeriesPlan, Window
-from ingestion.samples import CallStats, Chart
-from models import runs
-from models.coins import save_profile
-from models.database import AdvisoryLock, Database, DatabaseUnavailableError, WriteSession
-from models.price_writes import Newest, store_quotes, store_series
-from models.series import record_failure
-from models.tables import ItemStatus, RefreshStatus
+from ingestion.errors import (
+    AccessRefused,
+    HistoryTooLong,
+    NotFound,
+    RateLimited,
+    UpstreamError,
+)
+from ingestion.journal import Journal
+from ingestion.planner import Reason, SeriesPlan
+from ingestion.samples import Chart
+from models.database import DatabaseUnavailableError
+from models.price_writes import Newest
+from models.tables import RefreshStatus
 
 log = structlog.get_logger("coingraph.refresh")
 
 _FETCHERS = 4
-_FINISH_TRIES = 20
-_FINISH_PAUSE = 0.5
+# What no other call of this run would fare better with: RateLimited comes only after all patience.
+_ENDS_THE_RUN = (AccessRefused, RateLimited)
 
 
 class Pipeline:
     """Works through the plans of one run. The caller holds the lock of the deployment."""
 
-    def __init__(
-        self, database: Database, upstream: CoinGecko, lock: AdvisoryLock, run_id: UUID
-    ) -> None:
-        self._database = database
+    def __init__(self, upstream: CoinGecko, journal: Journal) -> None:
         self._upstream = upstream
-        self._lock = lock
-        self._run_id = run_id
-        self._writing = asyncio.Lock()
+        self._journal = journal
         self._unknown: dict[str, str] = {}
         self._succeeded = 0
         self._failed = 0
 
     async def run(self, plans: Sequence[SeriesPlan], metadata: Sequence[str]) -> None:
         """Do all of it and write how it ended. Raises nothing but CancelledError."""
-        structlog.contextvars.bind_contextvars(run=str(self._run_id))
         log.info("refresh started", series=len(plans), metadata=len(metadata))
+        finish = self._journal.finish
         try:
             await self._quotes(plans)
             await self._all_series(plans)
             await self._profiles(metadata)
         except asyncio.CancelledError:
-            await asyncio.shield(self._finish(RefreshStatus.INTERRUPTED, "The server was stopped."))
+            await asyncio.shield(finish(RefreshStatus.INTERRUPTED, "The server was stopped."))
             raise
-        except (AccessRefused, DatabaseUnavailableError) as error:
-            await self._finish(RefreshStatus.FAILED, str(error))
+        except (*_ENDS_THE_RUN, DatabaseUnavailableError) as error:
+            await finish(RefreshStatus.FAILED, str(error))
         except Exception:
             log.exception("refresh failed")
-            await self._finish(RefreshStatus.FAILED, "Internal error; see the server's log.")
+            await finish(RefreshStatus.FAILED, "Internal error; see the server's log.")
         else:
-            await self._finish(self._outcome(), None)
+            await finish(self._outcome(), None)
 
     def _outcome(self) -> RefreshStatus:
         if not self._failed:
@@ -75,30 +73,28 @@ class Pipeline:
         currencies = list(dict.fromkeys(currency for _, currency in series))
         try:
             quotes = await self._upstream.simple_price(coins, currencies)
-        except AccessRefused:
+        except _ENDS_THE_RUN:
             raise
         except UpstreamError as error:
             log.warning("newest prices failed", error=str(error))
-            await self._count(failed_calls=1)
+            await self._journal.count(failed_calls=1)
             return
-        missing = [f"{coin}/{currency}" for coin, currency in quotes.missing]
-        if missing:
+        if missing := [f"{coin}/{currency}" for coin, currency in quotes.missing]:
             log.warning("upstream left out newest prices", missing=missing)
-        newest = [
-            Newest(
-                series_id=series[quote.coin_id, quote.currency_code],
-                observed_at=quote.observed_at,
-                price=quote.price,
-                market_cap=quote.market_cap,
-                volume=quote.volume,
-                change_24h=quote.change_24h,
-            )
-            for quote in quotes.found
-            if (quote.coin_id, quote.currency_code) in series
-        ]
-        async with self._database.write() as session:
-            await store_quotes(session, newest)
-            await self._add(session, completed_calls=1)
+        await self._journal.quotes(
+            [
+                Newest(
+                    series_id=series[quote.coin_id, quote.currency_code],
+                    observed_at=quote.observed_at,
+                    price=quote.price,
+                    market_cap=quote.market_cap,
+                    volume=quote.volume,
+                    change_24h=quote.change_24h,
+                )
+                for quote in quotes.found
+                if (quote.coin_id, quote.currency_code) in series
+            ]
+        )
 
     async def _all_series(self, plans: Sequence[SeriesPlan]) -> None:
         queue = iter(plans)
@@ -113,105 +109,56 @@ class Pipeline:
         for plan in queue:
             try:
                 await self._one_series(plan)
-            except (AccessRefused, DatabaseUnavailableError):
+            except _ENDS_THE_RUN:
                 raise
             except UpstreamError as error:
                 await self._fail(plan, error)
 
     async def _one_series(self, plan: SeriesPlan) -> None:
         """Fetch a series whole, then store it whole."""
-        state, stats = plan.state, CallStats()
-        if state.coin_id in self._unknown:
-            raise NotFound(self._unknown[state.coin_id])
-        charts: list[Chart] = []
-        start, refusal = plan.start, None
-        for number, window in enumerate(plan.windows):
-            # The newest window reaches to the moment of its call, not to that of the plan.
-            end = max(window.end, datetime.now(UTC)) if number == 0 else window.end
-            try:
-                chart = await self._upstream.market_chart_range(
-                    state.coin_id, state.currency_code, window.start, end, stats=stats
-                )
-            except HistoryTooLong as error:
-                if not charts:
-                    raise
-                start, refusal = plan.windows[number - 1].start, error
-                break
-            charts.append(chart)
+        if plan.state.coin_id in self._unknown:
+            raise NotFound(self._unknown[plan.state.coin_id])
+        charts, refusal = await self._fetch(plan)
+        start = plan.windows[len(charts) - 1].start if refusal else plan.start
         bucketed = bucket_hours(charts, start, datetime.now(UTC))
         if plan.reason is Reason.REBUILD and not len(bucketed.hours):
             raise UpstreamError("CoinGecko sent no prices: the series was left as it is.")
-        await self._store(plan, bucketed, start, len(charts), refusal)
+        await self._journal.series(plan, bucketed, calls=len(charts), refusal=refusal)
         if refusal:
             self._failed += 1
         else:
             self._succeeded += 1
 
-    async def _store(
-        self,
-        plan: SeriesPlan,
-        bucketed: Bucketed,
-        start: datetime,
-        calls: int,
-        refusal: HistoryTooLong | None,
-    ) -> None:
-        """Write one series and what became of it, in one transaction."""
-        series_id, newest = plan.state.series_id, bucketed.newest
-        async with self._writing:
-            await self._lock.verify()
-            async with self._database.write() as session:
-                stored = await store_series(
-                    session,
-                    series_id,
-                    bucketed.hours,
-                    Newest(
-                        series_id,
-                        newest.observed_at,
-                        newest.price,
-                        newest.market_cap,
-                        newest.volume,
-                    )
-                    if newest
-                    else None,
-                    asked_from=start,
-                    replace_from=start if plan.reason is Reason.REBUILD else None,
+    async def _fetch(self, plan: SeriesPlan) -> tuple[list[Chart], str | None]:
+        """Fetch the windows of a series, the newest first.
+
+        Where the plan of the API offers less history, what came before that is kept, with the
+        reason why there is no more.
+        """
+        charts: list[Chart] = []
+        for window in plan.windows:
+            # The newest window reaches to the moment of its call, not to that of the plan.
+            end = window.end if charts else max(window.end, datetime.now(UTC))
+            try:
+                chart = await self._upstream.market_chart_range(
+                    plan.state.coin_id, plan.state.currency_code, window.start, end
                 )
-                rows = {
-                    "rows_inserted": stored.inserted,
-                    "rows_corrected": stored.corrected,
-                    "duplicates_dropped": bucketed.duplicates,
-                }
-                if refusal:
-                    await record_failure(session, series_id, str(refusal))
-                await runs.finish_item(
-                    session,
-                    self._run_id,
-                    series_id,
-                    ItemStatus.FAILED if refusal else ItemStatus.SUCCEEDED,
-                    error=str(refusal) if refusal else None,
-                    calls=calls + bool(refusal),
-                    **rows,
-                )
-                unmade = len(plan.windows) - calls
-                await self._add(session, completed_calls=calls, failed_calls=unmade, **rows)
-        log.debug("series stored", series=series_id, revision=stored.revision, **rows)
+            except HistoryTooLong as error:
+                if not charts:
+                    raise
+                return charts, str(error)
+            charts.append(chart)
+        return charts, None
 
     async def _fail(self, plan: SeriesPlan, error: UpstreamError) -> None:
-        """Note why a series failed; its stored prices stay as they are."""
-        state = plan.state
-        message = str(error)
+        state, message = plan.state, str(error)
         if isinstance(error, NotFound):
             message = await self._explain_unknown(state.coin_id, message)
         log.warning(
             "series failed", coin=state.coin_id, currency=state.currency_code, error=message
         )
         self._failed += 1
-        async with self._database.write() as session:
-            await record_failure(session, state.series_id, message)
-            await runs.finish_item(
-                session, self._run_id, state.series_id, ItemStatus.FAILED, error=message
-            )
-            await self._add(session, failed_calls=len(plan.windows))
+        await self._journal.failure(plan, message)
 
     async def _explain_unknown(self, coin_id: str, message: str) -> str:
         """Say which coin may have been meant, at the cost of one call for each unknown coin."""
@@ -222,8 +169,10 @@ class Pipeline:
             listed = await self._upstream.coin_list()
         except UpstreamError:
             return message
+        if any(coin.id == coin_id for coin in listed):
+            return message
         close = difflib.get_close_matches(coin_id, [coin.id for coin in listed], n=3)
-        close += [coin.id for coin in listed if coin.symbol.lower() == coin_id.lower()][:3]
+        close += [coin.id for coin in listed if coin.symbol.lower() == coin_id][:3]
         hint = f" Did you mean {' or '.join(dict.fromkeys(close))}?" if close else ""
         self._unknown[coin_id] = f"CoinGecko knows no coin {coin_id!r}: correct COINS.{hint}"
         return self._unknown[coin_id]
@@ -232,44 +181,14 @@ class Pipeline:
         """Bring names, descriptions and pictures. A failure here costs no series anything."""
         for coin_id in coin_ids:
             if coin_id in self._unknown:
-                await self._count(failed_calls=1)
+                await self._journal.count(failed_calls=1)
                 continue
             try:
                 profile = await self._upstream.coin(coin_id)
-            except AccessRefused:
+            except _ENDS_THE_RUN:
                 raise
             except UpstreamError as error:
                 log.warning("metadata failed", coin=coin_id, error=str(error))
-                await self._count(failed_calls=1)
-                continue
-            metadata = {
-                "description": profile.description,
-                "image_url": profile.image_url,
-                "website_url": profile.website_url,
-            }
-            async with self._database.write() as session:
-                await save_profile(
-                    session, coin_id, symbol=profile.symbol, name=profile.name, metadata=metadata
-                )
-                await self._add(session, completed_calls=1)
-
-    async def _count(self, **counters: int) -> None:
-        async with self._database.write() as session:
-            await self._add(session, **counters)
-
-    async def _add(self, session: WriteSession, **counters: int) -> None:
-        pace = self._upstream.throttle.interval
-        await runs.add_progress(session, self._run_id, pace, **counters)
-
-    async def _finish(self, status: RefreshStatus, error: str | None) -> None:
-        """Write the end of the run, patiently: the database may be restarting."""
-        for _ in range(_FINISH_TRIES):
-            try:
-                async with self._database.write() as session:
-                    await runs.finish_run(session, self._run_id, status, error)
-            except DatabaseUnavailableError:
-                await asyncio.sleep(_FINISH_PAUSE)
+                await self._journal.count(failed_calls=1)
             else:
-                log.info("refresh ended", status=status, error=error)
-                return
-        log.error("the end of the run could not be written; the next run will mark it")
+                await self._journal.profile(coin_id, profile)

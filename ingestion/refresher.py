@@ -9,6 +9,7 @@ from uuid import UUID
 import structlog
 
 from ingestion.coingecko import CoinGecko
+from ingestion.journal import Journal
 from ingestion.pipeline import Pipeline
 from ingestion.planner import SeriesPlan, SeriesState, plan_refresh
 from models import coins as coin_rows
@@ -194,9 +195,11 @@ class Refresher:
         return run, preparation
 
     async def _work(self, run: RefreshRun, preparation: Preparation, lock: AdvisoryLock) -> None:
+        structlog.contextvars.bind_contextvars(run=str(run.id))
+        throttle = self._upstream.throttle
+        journal = Journal(self._database, lock, run.id, lambda: throttle.interval)
         async with lock:
-            pipeline = Pipeline(self._database, self._upstream, lock, run.id)
-            await pipeline.run(preparation.plans, preparation.metadata)
+            await Pipeline(self._upstream, journal).run(preparation.plans, preparation.metadata)
 
     async def wait(self, run_id: UUID) -> None:
         """Return when the run has ended, in whichever process it runs."""

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, func, or_
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import col, select
+from sqlmodel import col
 
 from models.database import ReadSession, WriteSession
 from models.tables import Coin, CoinMetadata, Currency, Series
@@ -47,7 +47,8 @@ async def seed(
     currency_rows = [{"code": c.code, "name": c.name, "symbol": c.symbol} for c in currencies]
     await session.execute(insert(Currency).values(currency_rows).on_conflict_do_nothing())
     # An insert that conflicts still takes a number of the identity, so ask first.
-    known = set((await session.execute(select(Series.coin_id, Series.currency_code))).tuples())
+    keys = await session.execute(select(col(Series.coin_id), col(Series.currency_code)))
+    known = {tuple(key) for key in keys}
     pairs = [
         {"coin_id": coin.id, "currency_code": currency.code}
         for currency in currencies
@@ -59,7 +60,7 @@ async def seed(
 
 
 async def coins_by_id(session: ReadSession, ids: Sequence[str]) -> dict[str, Coin]:
-    rows = await session.exec(select(Coin).where(col(Coin.id).in_(ids)))
+    rows = await session.scalars(select(Coin).where(col(Coin.id).in_(ids)))
     return {coin.id: coin for coin in rows}
 
 
@@ -70,17 +71,17 @@ async def page_of_coins(
     query = select(Coin).where(*match.conditions()).order_by(col(Coin.id)).limit(limit)
     if after is not None:
         query = query.where(col(Coin.id) > after)
-    return list(await session.exec(query))
+    return list(await session.scalars(query))
 
 
 async def count_coins(session: ReadSession, match: CoinMatch) -> int:
     return (
-        await session.exec(select(func.count()).select_from(Coin).where(*match.conditions()))
+        await session.scalars(select(func.count()).select_from(Coin).where(*match.conditions()))
     ).one()
 
 
 async def metadata_by_coin(session: ReadSession, ids: Sequence[str]) -> dict[str, CoinMetadata]:
-    rows = await session.exec(select(CoinMetadata).where(col(CoinMetadata.coin_id).in_(ids)))
+    rows = await session.scalars(select(CoinMetadata).where(col(CoinMetadata.coin_id).in_(ids)))
     return {row.coin_id: row for row in rows}
 
 
@@ -88,9 +89,11 @@ async def coins_wanting_metadata(
     session: ReadSession, ids: Sequence[str], *, older_than: datetime
 ) -> list[str]:
     """Which of these coins have no metadata, or only some from before `older_than`."""
-    fresh = select(CoinMetadata.coin_id).where(col(CoinMetadata.updated_at) >= older_than)
-    rows = await session.exec(
-        select(Coin.id).where(col(Coin.id).in_(ids), col(Coin.id).not_in(fresh)).order_by(Coin.id)
+    fresh = select(col(CoinMetadata.coin_id)).where(col(CoinMetadata.updated_at) >= older_than)
+    rows = await session.scalars(
+        select(col(Coin.id))
+        .where(col(Coin.id).in_(ids), col(Coin.id).not_in(fresh))
+        .order_by(col(Coin.id))
     )
     return list(rows)
 
@@ -123,4 +126,4 @@ async def save_profile(
 
 
 async def all_currencies(session: ReadSession) -> list[Currency]:
-    return list(await session.exec(select(Currency).order_by(col(Currency.code))))
+    return list(await session.scalars(select(Currency).order_by(col(Currency.code))))

@@ -89,7 +89,7 @@ async def store_quotes(session: WriteSession, quotes: list[Newest]) -> int:
     if not changed:
         return 0
     rows = await session.execute(_NEXT_REVISION, {"series": changed})
-    for series_id, revision in rows.tuples():
+    for series_id, revision in rows:
         await _notify(session, series_id, revision)
     return len(changed)
 

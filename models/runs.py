@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import col, select
+from sqlmodel import col
 
 from models.database import ReadSession, WriteSession
 from models.tables import (
@@ -88,8 +88,8 @@ async def finish_run(
 
 async def interrupt_dead_runs(session: WriteSession) -> list[UUID]:
     """Mark what a killed process left RUNNING. Call it while holding REFRESH_LOCK."""
-    rows = await session.exec(
-        select(RefreshRun.id).where(col(RefreshRun.status) == RefreshStatus.RUNNING)
+    rows = await session.scalars(
+        select(col(RefreshRun.id)).where(col(RefreshRun.status) == RefreshStatus.RUNNING)
     )
     dead = list(rows)
     for run_id in dead:
@@ -101,17 +101,17 @@ async def interrupt_dead_runs(session: WriteSession) -> list[UUID]:
 
 async def running_run(session: ReadSession) -> UUID | None:
     query = (
-        select(RefreshRun.id)
+        select(col(RefreshRun.id))
         .where(col(RefreshRun.status) == RefreshStatus.RUNNING)
         .order_by(col(RefreshRun.id).desc())
         .limit(1)
     )
-    return (await session.exec(query)).first()
+    return (await session.scalars(query)).first()
 
 
 async def run_of_key(session: ReadSession, key: str) -> UUID | None:
-    query = select(RefreshRunKey.run_id).where(col(RefreshRunKey.key) == key)
-    return (await session.exec(query)).first()
+    query = select(col(RefreshRunKey.run_id)).where(col(RefreshRunKey.key) == key)
+    return (await session.scalars(query)).first()
 
 
 async def remember_key(session: WriteSession, key: str, run_id: UUID) -> None:
@@ -122,7 +122,7 @@ async def remember_key(session: WriteSession, key: str, run_id: UUID) -> None:
 
 
 async def runs_by_id(session: ReadSession, ids: Sequence[UUID]) -> dict[UUID, RefreshRun]:
-    rows = await session.exec(select(RefreshRun).where(col(RefreshRun.id).in_(ids)))
+    rows = await session.scalars(select(RefreshRun).where(col(RefreshRun.id).in_(ids)))
     return {run.id: run for run in rows}
 
 
@@ -131,18 +131,18 @@ async def page_of_runs(session: ReadSession, *, after: UUID | None, limit: int) 
     query = select(RefreshRun).order_by(col(RefreshRun.id).desc()).limit(limit)
     if after is not None:
         query = query.where(col(RefreshRun.id) < after)
-    return list(await session.exec(query))
+    return list(await session.scalars(query))
 
 
 async def count_runs(session: ReadSession) -> int:
-    return (await session.exec(select(func.count()).select_from(RefreshRun))).one()
+    return (await session.scalars(select(func.count()).select_from(RefreshRun))).one()
 
 
 async def items_of_runs(
     session: ReadSession, run_ids: Sequence[UUID]
 ) -> dict[UUID, list[tuple[RefreshRunItem, Series]]]:
     """Read the items of these runs with their series, in the order they are worked on."""
-    rows = await session.exec(
+    rows = await session.execute(
         select(RefreshRunItem, Series)
         .join(Series, col(Series.id) == col(RefreshRunItem.series_id))
         .where(col(RefreshRunItem.run_id).in_(run_ids))

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, text, tuple_, update
-from sqlmodel import col, select
+from sqlalchemy import func, select, text, tuple_, update
+from sqlmodel import col
 
 from models.database import ReadSession, WriteSession
 from models.tables import PriceLatest, Series
@@ -27,7 +27,7 @@ _SERIES_WITH_LATEST = select(Series, PriceLatest).join(
 
 async def series_by_key(session: ReadSession, keys: Sequence[SeriesKey]) -> dict[SeriesKey, Series]:
     wanted = tuple_(col(Series.coin_id), col(Series.currency_code)).in_(keys)
-    rows = await session.exec(select(Series).where(wanted))
+    rows = await session.scalars(select(Series).where(wanted))
     return {(row.coin_id, row.currency_code): row for row in rows}
 
 
@@ -36,7 +36,7 @@ async def latest_by_key(
 ) -> dict[SeriesKey, SeriesWithLatest]:
     """Read these series with their newest prices."""
     wanted = tuple_(col(Series.coin_id), col(Series.currency_code)).in_(keys)
-    rows = (await session.execute(_SERIES_WITH_LATEST.where(wanted))).tuples()
+    rows = await session.execute(_SERIES_WITH_LATEST.where(wanted))
     return {
         (series.coin_id, series.currency_code): SeriesWithLatest(series, latest)
         for series, latest in rows
@@ -52,7 +52,7 @@ async def series_with_latest(
         query = query.where(col(Series.coin_id).in_(coins))
     if currencies is not None:
         query = query.where(col(Series.currency_code).in_(currencies))
-    rows = (await session.execute(query)).tuples()
+    rows = await session.execute(query)
     return [SeriesWithLatest(series, latest) for series, latest in rows]
 
 

@@ -88,7 +88,8 @@ class Query:
         return PriceSeries.from_answer(answer, context.now)
 
     @strawberry.field(
-        description="The newest known prices, by coin and currency. A series without one is left out."
+        description="The newest known prices, by coin and currency. A series that has none is "
+        "left out."
     )
     async def latest_prices(
         self,

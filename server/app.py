@@ -80,7 +80,7 @@ def make_upstream(settings: Settings) -> CoinGecko:
     return CoinGecko(
         throttle=Throttle(settings.requests_per_minute),
         base_url=str(settings.coingecko_base_url) if settings.coingecko_base_url else None,
-        plan=settings.coingecko_plan,
+        plan=settings.plan,
         api_key=key.get_secret_value() if key else None,
     )
 
@@ -124,11 +124,11 @@ class Application:
     async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         async with self.upstream:
             start = asyncio.create_task(self._start())
-            # usually done in a moment; where the database is away, serve what can be served
-            await asyncio.wait([start], timeout=_RETRY_SECONDS)
-            if start.done():
-                start.result()
             try:
+                # usually done in a moment; where the database is away, serve what can be served
+                await asyncio.wait([start], timeout=_RETRY_SECONDS)
+                if start.done():
+                    start.result()
                 yield
             finally:
                 start.cancel()

@@ -9,12 +9,19 @@ import structlog
 from asgi_correlation_id import correlation_id
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_QUIET = ("httpx", "httpcore", "alembic", "stamina", "uvicorn.access", "asyncio")
+# The throttle says itself when it slows down; stamina would repeat it for each call.
+_QUIET = {
+    "httpx": "WARNING",
+    "httpcore": "WARNING",
+    "alembic": "WARNING",
+    "stamina": "ERROR",
+    "asyncio": "WARNING",
+}
 
 log = structlog.get_logger("coingraph.http")
 
 
-def set_up_logs(log_format: str, level: str) -> None:
+def set_up_logs(log_format: str, lowest: str) -> None:
     """Send structlog's and the standard library's records through the same rendering."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -40,8 +47,8 @@ def set_up_logs(log_format: str, level: str) -> None:
             "disable_existing_loggers": False,
             "formatters": {"structured": formatter},
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
-            "root": {"handlers": ["stderr"], "level": level.upper()},
-            "loggers": {name: {"level": "WARNING"} for name in _QUIET},
+            "root": {"handlers": ["stderr"], "level": lowest.upper()},
+            "loggers": {name: {"level": level} for name, level in _QUIET.items()},
         }
     )
     structlog.configure(

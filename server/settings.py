@@ -3,9 +3,17 @@
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    HttpUrl,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models.database import database_url
@@ -13,6 +21,8 @@ from models.database import database_url
 _NAME = re.compile(r"[^\s,/\\?#%\x00-\x1f\x7f]{1,200}")
 _CODE = re.compile(r"[a-z0-9]{2,10}")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)")
+Plan = Literal["keyless", "demo", "pro"]
+
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 # CoinGecko's own numbers: the keyless limit is shared by address and sinks to 5 a minute.
@@ -100,7 +110,7 @@ class Settings(BaseSettings):
     read_tokens: Tokens = ()
     coingecko_base_url: HttpUrl | None = None
     coingecko_api_key: SecretStr | None = None
-    coingecko_plan: Literal["keyless", "demo", "pro"] = "keyless"
+    coingecko_plan: Plan | None = None
     coingecko_requests_per_minute: float | None = Field(default=None, gt=0, le=1_000_000)
     coins: Annotated[Names, AfterValidator(_coin_ids)] = tuple(DEFAULT_COINS.split(","))
     currencies: Annotated[Names, AfterValidator(_codes)] = tuple(DEFAULT_CURRENCIES.split(","))
@@ -112,9 +122,23 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
+    @model_validator(mode="after")
+    def _a_key_wants_a_plan(self) -> Self:
+        if self.coingecko_api_key and self.coingecko_plan == "keyless":
+            raise ValueError(
+                "COINGECKO_PLAN: keyless sends no key, but COINGECKO_API_KEY is set; "
+                "set the plan to demo or pro, or remove the key"
+            )
+        return self
+
+    @property
+    def plan(self) -> Plan:
+        """The plan; a key without a plan is taken for a demo key, which most are."""
+        return self.coingecko_plan or ("demo" if self.coingecko_api_key else "keyless")
+
     @property
     def requests_per_minute(self) -> float:
-        return self.coingecko_requests_per_minute or _REQUESTS_PER_MINUTE[self.coingecko_plan]
+        return self.coingecko_requests_per_minute or _REQUESTS_PER_MINUTE[self.plan]
 
 
 def load_settings(**given: Any) -> Settings:  # noqa: ANN401 - the fields of Settings
@@ -126,6 +150,8 @@ def load_settings(**given: Any) -> Settings:  # noqa: ANN401 - the fields of Set
 
 
 def _line(error: dict[str, Any]) -> str:
-    name = str(error["loc"][0]).upper() if error["loc"] else "settings"
     message = str(error["msg"]).removeprefix("Value error, ")
+    if not error["loc"]:
+        return message
+    name = str(error["loc"][0]).upper()
     return f"{name}: {message[:1].lower()}{message[1:]}"

@@ -70,10 +70,11 @@ def check(home: Path) -> None:
 
 
 def account(home: Path, program: Path) -> Account:
-    """Whom to run PostgreSQL as, which refuses to run as root: whoever owns the cluster, or...
+    """Whom to run PostgreSQL as: the owner of the cluster. It refuses to run as root.
 
-    for root's first start `nobody`, if it may reach the folder and the programs as they are; else
-    root itself in a user namespace; else the owner of the folder that is closed to root there.
+    So on root's first start the owner becomes `nobody`, if it may reach the folder and the programs
+    as they are; else root, running it in a user namespace; else, where root has no way in from a
+    namespace either, the owner of the folder that is in the way.
     """
     if os.geteuid() != 0:
         return Account(os.geteuid(), os.getegid())

@@ -99,7 +99,7 @@ class Supervisor:
 
     def _pause(self, seconds: float) -> None:
         """Waits until a child ends, a signal comes or the last user goes; at most that long."""
-        limit = max(min(seconds, self._stop_at - time.monotonic()), 0)
+        limit = 0 if self._done() else max(min(seconds, self._stop_at - time.monotonic()), 0)
         if select.select([self._woken], [], [], limit)[0]:
             os.read(self._woken, 4096)
 

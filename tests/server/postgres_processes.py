@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+from sqlalchemy import NullPool, text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from server.embedded import EmbeddedPostgres
 
@@ -64,6 +66,17 @@ def query(socket_dir: Path, sql: str) -> Any:  # noqa: ANN401 - whatever the col
     return asyncio.run(ask())
 
 
+def answer_at(url: str) -> object:
+    """What `answer` gives, asked the way the application asks."""
+
+    async def ask() -> object:
+        engine = create_async_engine(url, poolclass=NullPool)
+        async with engine.connect() as connection:
+            return await connection.scalar(text("SELECT answer FROM kept"))
+
+    return asyncio.run(ask())
+
+
 def eventually(condition: Callable[[], object], within: float = 10) -> None:
     until = time.monotonic() + within
     while not condition():
@@ -91,7 +104,11 @@ def supervisor_of(data_dir: Path) -> int:
 
 
 def postmaster_of(data_dir: Path) -> int:
-    return int((data_dir / "postgres/cluster/postmaster.pid").read_text().split()[0])
+    """Its PID, or 0 while there is none."""
+    try:
+        return int((data_dir / "postgres/cluster/postmaster.pid").read_text().split()[0])
+    except (FileNotFoundError, IndexError):
+        return 0
 
 
 def servers_of(data_dir: Path) -> set[int]:

@@ -17,6 +17,7 @@ from server.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from tests.server.postgres_processes import (
     ROOT,
     answer,
+    answer_at,
     eventually,
     gone,
     is_private,
@@ -56,8 +57,9 @@ def test_any_path_will_do(made: Path, tmp_path: Path, name: str) -> None:
     data_dir = tmp_path / name
     shutil.copytree(made, data_dir)
     embedded = EmbeddedPostgres(data_dir)
-    with embedded:
+    with embedded as url:
         assert answer(embedded) == 42
+        assert answer_at(url) == 42
         assert is_private(embedded.socket_dir)
     if not embedded.socket_dir.is_relative_to(data_dir):
         eventually(lambda: not embedded.socket_dir.exists())
