@@ -24,7 +24,7 @@ def serve(
     ] = False,
 ) -> None:
     """Bring the database up to date and serve the API and GraphiQL."""
-    from server.serving import serve as run  # noqa: PLC0415 - see above
+    from server.commands.serve import serve as run  # noqa: PLC0415 - see above
 
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     raise typer.Exit(run(demo=demo, **given))
@@ -45,7 +45,7 @@ def refresh(
     ] = False,
 ) -> None:
     """Fetch prices once. Exit status: 0 succeeded, 1 partial, 2 failed."""
-    from server.refreshing import refresh as run  # noqa: PLC0415 - see above
+    from server.commands.refresh import refresh as run  # noqa: PLC0415 - see above
 
     raise typer.Exit(
         run(coins=coins, currencies=currencies, days=days, rebuild=rebuild, dry_run=dry_run)
@@ -63,7 +63,7 @@ def simulate(
     ] = None,
 ) -> None:
     """Serve a simulated CoinGecko on http://HOST:PORT/api/v3."""
-    from server.simulating import simulate as run  # noqa: PLC0415 - see above
+    from server.commands.simulate import simulate as run  # noqa: PLC0415 - see above
 
     raise typer.Exit(run(host=host, port=port, seed=seed, per_minute=per_minute, key=key))
 
@@ -71,7 +71,7 @@ def simulate(
 @app.command()
 def migrate() -> None:
     """Bring the database up to date and end."""
-    from server.upkeep import migrate as run  # noqa: PLC0415 - see above
+    from server.commands.upkeep import migrate as run  # noqa: PLC0415 - see above
 
     raise typer.Exit(run())
 
@@ -79,7 +79,7 @@ def migrate() -> None:
 @app.command()
 def status() -> None:
     """Show how fresh each series is."""
-    from server.upkeep import status as run  # noqa: PLC0415 - see above
+    from server.commands.upkeep import status as run  # noqa: PLC0415 - see above
 
     raise typer.Exit(run())
 

@@ -16,8 +16,8 @@ from ingestion.simulator import run_simulator
 from models.database import Database, DatabaseUnavailableError, UnsupportedServerError
 from models.migrate import NewerDatabaseError
 from server.app import Application, create_app, prepare_database
+from server.commands.opening import CommandError, one_line_errors, opened, read_settings, with_token
 from server.embedded import EmbeddedPostgres, EmbeddedPostgresError
-from server.opening import CommandError, one_line_errors, opened, read_settings, with_token
 from server.settings import Settings
 
 log = structlog.get_logger("coingraph.server")

@@ -3,7 +3,7 @@
 import uvicorn
 
 from ingestion.simulator import SimulatorOptions, create_simulator
-from server.opening import one_line_errors, read_settings
+from server.commands.opening import one_line_errors, read_settings
 
 
 def simulate(*, host: str, port: int, seed: int, per_minute: int, key: str | None) -> int:

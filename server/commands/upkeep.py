@@ -6,12 +6,11 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.table import Table
 
-from models.database import Database
 from models.migrate import newest_revision
 from resolvers.series import SeriesFreshness
 from resolvers.series import status as series_status
-from server.opening import one_line_errors, opened, read_settings
-from server.refreshing import opened_refresher
+from server.commands.opening import one_line_errors, opened, read_settings
+from server.commands.refresh import opened_refresher, table_console
 from server.settings import Settings
 
 
@@ -48,18 +47,15 @@ def status() -> int:
             str(series.revision),
             f"stale: {freshness.reason}" if freshness.reason else "fresh",
         )
-    Console().print(table)
+    table_console().print(table)
     return 0
 
 
 async def _status(settings: Settings) -> list[SeriesFreshness]:
     async with opened_refresher(settings) as (_, database):
-        return await _freshness(database, settings)
-
-
-async def _freshness(database: Database, settings: Settings) -> list[SeriesFreshness]:
-    now = datetime.now(UTC)
-    return await series_status(database, None, None, now=now, stale_after=settings.stale_after)
+        return await series_status(
+            database, None, None, now=datetime.now(UTC), stale_after=settings.stale_after
+        )
 
 
 def _age(seconds: float) -> str:

@@ -18,7 +18,7 @@ from models.database import Database, DatabaseUnavailableError, UnsupportedServe
 from models.migrate import NewerDatabaseError
 from models.tables import ItemStatus, RefreshRun, RefreshStatus, RefreshTrigger
 from server.app import make_refresher, make_upstream, prepare_database
-from server.opening import CommandError, one_line_errors, opened, read_settings
+from server.commands.opening import CommandError, one_line_errors, opened, read_settings
 from server.settings import Settings
 
 _EXIT = {RefreshStatus.SUCCEEDED: 0, RefreshStatus.PARTIAL: 1}
@@ -68,7 +68,7 @@ async def opened_refresher(settings: Settings) -> AsyncIterator[tuple[Refresher,
 
 
 async def _refresh(settings: Settings, wanted: RefreshRequest, *, dry_run: bool) -> int:
-    console = Console(stderr=True)
+    console = Console(stderr=True, soft_wrap=True)
     async with opened_refresher(settings) as (refresher, database):
         if dry_run:
             _show_plan(await refresher.prepare(wanted), settings)
@@ -145,6 +145,12 @@ async def _report(console: Console, database: Database, run: RefreshRun) -> None
         console.print(f"  … and {len(failed) - _MOST_SHOWN} more.")
 
 
+def table_console() -> Console:
+    """Give a console whose tables are not squeezed when they go to a file or a pipe."""
+    console = Console(soft_wrap=True)
+    return console if console.is_terminal else Console(soft_wrap=True, width=160)
+
+
 def _show_plan(preparation: Preparation, settings: Settings) -> None:
     table = Table("coin", "currency", "reason", "calls", "from", box=None)
     for plan in preparation.plans:
@@ -155,7 +161,7 @@ def _show_plan(preparation: Preparation, settings: Settings) -> None:
             str(len(plan.windows)),
             f"{plan.start:%Y-%m-%d %H:%M}Z",
         )
-    console = Console()
+    console = table_console()
     console.print(table)
     minutes = preparation.calls / settings.requests_per_minute
     console.print(
