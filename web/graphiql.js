@@ -34,7 +34,7 @@
       defaultTabs: config.tabs,
       plugins: [GraphiQLPluginExplorer.explorerPlugin()],
       isHeadersEditorEnabled: true,
-      // Kept in memory only, unless a person says otherwise in the settings: they hold tokens.
+      // Headers stay in memory only: they hold tokens.
       shouldPersistHeaders: false,
     },
     createElement(GraphiQL.Logo, null, "coingraph"),

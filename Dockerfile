@@ -1,0 +1,64 @@
+# syntax=docker/dockerfile:1
+# All that is pinned in requirements.lock has wheels for it, on x86-64 and on arm64.
+ARG PYTHON_VERSION=3.13
+
+FROM python:${PYTHON_VERSION}-slim-bookworm AS build
+WORKDIR /app
+
+# The packages first: this layer stays until the lock changes. Only wheels: no compiler is here.
+# The environment gets no pip of its own; the image's pip installs into it.
+COPY requirements.lock ./
+RUN python -m venv --without-pip .venv \
+    && python -m pip --python .venv/bin/python install --no-cache-dir --disable-pip-version-check \
+        --require-hashes --only-binary :all: -r requirements.lock
+
+COPY LICENSE README.md pyproject.toml ./
+COPY deploy/healthcheck.py deploy/
+COPY web web
+COPY migrations migrations
+COPY models models
+COPY ingestion ingestion
+COPY resolvers resolvers
+COPY schema schema
+COPY server server
+# Compiled now, because whoever runs it cannot write here.
+RUN python -m pip --python .venv/bin/python install --no-cache-dir --disable-pip-version-check \
+        --no-deps --no-build-isolation --editable . \
+    && .venv/bin/python -m compileall -q migrations models ingestion resolvers schema server
+
+
+FROM python:${PYTHON_VERSION}-slim-bookworm
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="coingraph" \
+      org.opencontainers.image.description="Self-hosted price history and live prices for crypto, over GraphQL." \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+
+# A fixed number, so that volumes and Kubernetes' runAsUser can name it. It needs a name as well:
+# PostgreSQL refuses to run as an account that has none.
+RUN groupadd --gid 10001 coingraph \
+    && useradd --uid 10001 --gid 10001 --home-dir /data --no-create-home \
+        --shell /usr/sbin/nologin coingraph \
+    && install --directory --owner=10001 --group=10001 --mode=0700 /data
+
+# The same path as in the build: the environment and the editable install name it.
+WORKDIR /app
+COPY --from=build /app /app
+
+ENV PATH=/app/.venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    LOG_FORMAT=json \
+    DATA_DIR=/data
+
+# The embedded database lives here where DATABASE_URL is not set.
+VOLUME /data
+USER 10001:10001
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
+    CMD ["/app/.venv/bin/python", "-I", "/app/deploy/healthcheck.py"]
+ENTRYPOINT ["coingraph"]
+CMD ["serve", "--host", "0.0.0.0"]

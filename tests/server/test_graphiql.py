@@ -1,0 +1,202 @@
+"""GraphiQL works without a network: all it loads is ours, and a real browser shows it."""
+
+import hashlib
+import html
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from graphql import build_schema as schema_from_sdl
+from graphql import graphql_sync, parse, validate
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+
+from schema import build_schema
+from server.graphiql import GRAPHIQL_DIR, GRAPHIQL_PATH, graphiql_files, graphiql_page
+
+EXAMPLES = sorted((GRAPHIQL_DIR / "examples").glob("*.graphql"))
+STUB = schema_from_sdl("type Query { latestPrices(coins: [ID!]): [ID!]! }")
+
+
+def app(asked: list[str]) -> Starlette:
+    async def graphql(request: Request) -> Response:
+        if request.method == "GET":
+            return graphiql_page()
+        body = await request.json()
+        asked.append(body["query"])
+        return JSONResponse(graphql_sync(STUB, body["query"]).formatted)
+
+    return Starlette(
+        routes=[
+            Route("/graphql", graphql, methods=["GET", "POST"]),
+            Mount(GRAPHIQL_PATH, graphiql_files()),
+        ]
+    )
+
+
+@pytest.fixture
+def client() -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app([])), base_url="http://test")
+
+
+def references(page: str) -> list[str]:
+    return [html.unescape(url) for url in re.findall(r'(?:src|href)="([^"]*)"', page)]
+
+
+def config(page: str) -> dict[str, Any]:
+    found = re.search(
+        r'<script id="config" type="application/json">(.*?)</script>', page, re.DOTALL
+    )
+    assert found
+    settings: dict[str, Any] = json.loads(found[1])
+    return settings
+
+
+async def test_the_page_names_no_other_host_and_runs_no_inline_script(
+    client: httpx.AsyncClient,
+) -> None:
+    response = await client.get("/graphql")
+    page = response.text
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert "<title>coingraph</title>" in page
+    assert not re.search(r"https?:|[\"'(]//", page)
+    assert re.findall(r"<script(?![^>]*\bsrc=)[^>]*>", page) == [
+        '<script id="config" type="application/json">'
+    ]
+    assert "<style" not in page
+    assert not re.search(r"\s(style|on\w+)=", page)
+    policy = response.headers["content-security-policy"]
+    assert "default-src 'none'; script-src 'self';" in policy
+    assert "http" not in policy
+
+
+async def test_all_that_the_page_loads_is_there_and_may_be_kept_for_good(
+    client: httpx.AsyncClient,
+) -> None:
+    urls = references((await client.get("/graphql")).text)
+    assert len(urls) == 9
+    for url in urls:
+        response = await client.get(url)
+        assert response.status_code == 200, url
+        assert response.headers["cache-control"] == "public, max-age=31536000, immutable"
+        again = await client.get(url, headers={"If-None-Match": response.headers["etag"]})
+        assert again.status_code == 304
+        assert again.headers["cache-control"] == "public, max-age=31536000, immutable"
+
+
+@pytest.mark.parametrize("query", ["", "?v=", "?v=000000000000", "?x=1"])
+async def test_only_the_version_asked_for_is_kept(client: httpx.AsyncClient, query: str) -> None:
+    response = await client.get(f"{GRAPHIQL_PATH}/graphiql.js{query}")
+    assert response.status_code == 200
+    assert response.headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize("path", ["nothing.js", "..%2fpyproject.toml", "graphiql"])
+async def test_nothing_else_is_served(client: httpx.AsyncClient, path: str) -> None:
+    assert (await client.get(f"{GRAPHIQL_PATH}/{path}")).status_code == 404
+
+
+def test_our_own_files_name_no_other_host() -> None:
+    for name in ("graphiql.js", "graphiql.css"):
+        assert "//" not in re.sub(
+            r"^ *// .*$", "", (GRAPHIQL_DIR / name).read_text(), flags=re.MULTILINE
+        )
+
+
+def test_a_prefix_of_a_proxy_is_kept() -> None:
+    page = bytes(graphiql_page(endpoint="/api/graphql", mount="/api/graphiql").body).decode()
+    assert config(page)["endpoint"] == "/api/graphql"
+    assert all(url.startswith("/api/graphiql/") for url in references(page))
+
+
+async def test_the_examples_are_the_tabs(client: httpx.AsyncClient) -> None:
+    tabs = config((await client.get("/graphql")).text)["tabs"]
+    assert [tab["query"] for tab in tabs] == [path.read_text() for path in EXAMPLES]
+    assert 5 <= len(tabs) <= 7
+    headers = [json.loads(tab["headers"]) for tab in tabs if "headers" in tab]
+    assert [list(each) for each in headers] == [["Authorization"]]
+    assert "mutation" in tabs[-1]["query"]
+    assert "headers" in tabs[-1]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_explains_itself_and_is_valid(path: Path) -> None:
+    text = path.read_text()
+    assert text.startswith("# ")
+    assert max(map(len, text.splitlines())) <= 64, "wider than GraphiQL's editor on a laptop"
+    assert not re.search(r"\b20\d\d\b", text), "a date would go stale"
+    schema = schema_from_sdl(build_schema().as_str())
+    assert validate(schema, parse(text)) == []
+
+
+def test_the_release_files_are_unmodified() -> None:
+    readme = (GRAPHIQL_DIR / "README.md").read_text()
+    sums = {
+        name: digest
+        for digest, name in re.findall(r"^([0-9a-f]{64})  (\S+)$", readme, re.MULTILINE)
+    }
+    files = {path.name: path.read_bytes() for path in (GRAPHIQL_DIR / "graphiql").iterdir()}
+    assert sums == {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    assert sum(map(len, files.values())) < 2_500_000
+
+
+@contextmanager
+def serving(asked: list[str]) -> Iterator[str]:
+    server = uvicorn.Server(uvicorn.Config(app(asked), lifespan="off", ws="none", log_config=None))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/graphql"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def browser() -> str:
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if found := shutil.which(name):
+            return found
+    if os.environ.get("CI"):
+        pytest.fail("no Chromium, and CI must have one")
+    pytest.skip("no Chromium: install the package chromium")
+
+
+def test_a_browser_shows_it(tmp_path: Path) -> None:
+    asked: list[str] = []
+    with serving(asked) as url:
+        command = [
+            *(browser(), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
+            *("--no-first-run", "--disable-background-networking", "--disable-component-update"),
+            *("--disable-sync", "--disable-dev-shm-usage", f"--user-data-dir={tmp_path}"),
+            *(
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+                "--enable-logging=stderr",
+            ),
+            *("--virtual-time-budget=10000", "--dump-dom", url),
+        ]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "Content Security Policy" not in ran.stderr
+    assert "Uncaught" not in ran.stderr
+    editor = ran.stdout.partition('class="graphiql-query-editor"')[2]
+    text = html.unescape(re.sub(r"<[^>]*>", "", editor))
+    assert "query LatestPrices {" in text
+    assert [line for line in EXAMPLES[0].read_text().splitlines() if line not in text] == []
+    tabs = re.findall(r'class="[^"]*graphiql-tab-button[^"]*"[^>]*>([^<]*)<', ran.stdout)
+    assert tabs[0] == "LatestPrices"
+    assert len(tabs) == len(EXAMPLES)
+    assert any("__schema" in query for query in asked), "GraphiQL did not ask for the schema"
