@@ -5,12 +5,24 @@ from collections.abc import Iterable, Sequence
 from models import coins as coin_rows
 from models.database import Database
 from models.series import SeriesKey
-from resolvers.errors import NotFoundError
+from resolvers.errors import BadInputError, NotFoundError
+
+_MOST_NAMES = 500
 
 
 def clean(name: str) -> str:
-    """Ids and codes are lower case; PostgreSQL's text has no NUL."""
-    return name.strip().lower().replace("\x00", "")
+    """Ids and codes are lower case. PostgreSQL's text has no NUL: what stands in for it is in no
+    name either."""
+    return name.strip().lower().replace("\x00", "\ufffd")
+
+
+def clean_all(argument: str, names: Sequence[str] | None) -> list[str] | None:
+    """Clean a list of names, each once. None stands for no list."""
+    if names is None:
+        return None
+    if len(names) > _MOST_NAMES:
+        raise BadInputError(f"`{argument}` may hold at most {_MOST_NAMES} entries.")
+    return list(dict.fromkeys(map(clean, names)))
 
 
 def unknown_coin(coin: str) -> NotFoundError:
@@ -31,8 +43,8 @@ async def known_names(
     database: Database, coins: Sequence[str] | None, currencies: Sequence[str] | None
 ) -> tuple[list[str] | None, list[str] | None]:
     """Clean both lists. Raises NotFoundError for the first name that is not kept."""
-    coin_ids = None if coins is None else list(dict.fromkeys(map(clean, coins)))
-    codes = None if currencies is None else list(dict.fromkeys(map(clean, currencies)))
+    coin_ids = clean_all("coins", coins)
+    codes = clean_all("currencies", currencies)
     async with database.read() as session:
         if coin_ids:
             kept = await coin_rows.coins_by_id(session, coin_ids)

@@ -1,7 +1,6 @@
 """Keyset pages: how many, and from where on."""
 
 import base64
-import binascii
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -24,11 +23,11 @@ class Page(Generic[Row]):
 
 
 def make_page(
-    rows: Sequence[Row], first: int, key: Callable[[Row], str], after: str | None
+    rows: Sequence[Row], first: int, after: str | None, cursor: Callable[[Row], str]
 ) -> Page[Row]:
     """Cut a page out of `first` + 1 rows."""
     kept = list(rows[:first])
-    cursors = [encode_cursor(key(row)) for row in kept]
+    cursors = [cursor(row) for row in kept]
     return Page(kept, cursors, has_next=len(rows) > first, has_previous=after is not None)
 
 
@@ -38,17 +37,23 @@ def check_first(first: int, largest: int = LARGEST_PAGE) -> int:
     return first
 
 
-def encode_cursor(key: str) -> str:
-    return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
+def encode_cursor(kind: str, key: str) -> str:
+    """Make a cursor of the kind of list it is for, and the key of the row it points to."""
+    return base64.urlsafe_b64encode(f"{kind}:{key}".encode()).decode().rstrip("=")
 
 
-def decode_cursor(cursor: str) -> str:
-    """Read a cursor back. Raises BadInputError for anything this server did not make."""
+def decode_cursor(kind: str, cursor: str) -> str:
+    """Read the key back. Raises BadInputError for anything that is no cursor of this kind."""
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
-        key = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
-    except (binascii.Error, ValueError):
-        key = ""
-    if not key or "\x00" in key or encode_cursor(key) != cursor:
-        raise BadInputError("`after` is not a cursor of this list: use `pageInfo.endCursor`.")
+        text = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
+    except ValueError:  # binascii.Error is one
+        raise strange_cursor() from None
+    made_for, _, key = text.partition(":")
+    if made_for != kind or not key or "\x00" in key:
+        raise strange_cursor()
     return key
+
+
+def strange_cursor() -> BadInputError:
+    return BadInputError("`after` is not a cursor of this list: use `pageInfo.endCursor`.")

@@ -15,6 +15,7 @@ from resolvers.names import explain_missing
 from resolvers.pages import check_first
 
 MOST_POINTS = 10_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BEGINNING = datetime(2009, 1, 3, tzinfo=UTC)  # nothing has a price before Bitcoin's first block
 
 
@@ -65,15 +66,21 @@ def price_request(
 
 
 def _check_size(granularity: Granularity, start: datetime, end: datetime) -> None:
-    buckets = int((end - start) / granularity.length)
+    buckets = _buckets(granularity, start, end)
     if buckets <= MOST_POINTS:
         return
     ways = [f"page through it with `first: {MOST_POINTS}` and `next`"]
-    if granularity is Granularity.HOUR and (end - start) / Granularity.DAY.length <= MOST_POINTS:
+    if granularity is Granularity.HOUR and _buckets(Granularity.DAY, start, end) <= MOST_POINTS:
         ways.insert(0, "ask for `granularity: DAY`")
     raise RangeTooLargeError(
         f"The range has {buckets:,} buckets, more than {MOST_POINTS:,}: {', or '.join(ways)}."
     )
+
+
+def _buckets(granularity: Granularity, start: datetime, end: datetime) -> int:
+    """Count the buckets that begin in [start, end), whether there is data for them or not."""
+    length = granularity.length
+    return -((_EPOCH - end) // length) + (_EPOCH - start) // length
 
 
 def _show(instant: datetime) -> str:
@@ -137,4 +144,4 @@ def _answer(
 
 def to_datetime(instant: np.datetime64) -> datetime:
     micros = int(instant.astype("datetime64[us]").astype(np.int64))
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
+    return _EPOCH + timedelta(microseconds=micros)

@@ -7,7 +7,16 @@ from models.database import Database
 from models.tables import RefreshRun
 from resolvers.errors import BadInputError, NotFoundError
 from resolvers.names import short
-from resolvers.pages import Page, check_first, decode_cursor, make_page
+from resolvers.pages import (
+    Page,
+    check_first,
+    decode_cursor,
+    encode_cursor,
+    make_page,
+    strange_cursor,
+)
+
+_CURSORS = "run"
 
 
 async def run(database: Database, run_id: str) -> RefreshRun:
@@ -29,14 +38,12 @@ async def page(database: Database, first: int, after: str | None) -> Page[Refres
     """List a page of runs, the newest first."""
     check_first(first)
     try:
-        behind = None if after is None else UUID(decode_cursor(after))
+        behind = None if after is None else UUID(decode_cursor(_CURSORS, after))
     except ValueError:
-        raise BadInputError(
-            "`after` is not a cursor of this list: use `pageInfo.endCursor`."
-        ) from None
+        raise strange_cursor() from None
     async with database.read() as session:
         rows = await run_rows.page_of_runs(session, after=behind, limit=first + 1)
-    return make_page(rows, first, lambda row: str(row.id), after)
+    return make_page(rows, first, after, lambda row: encode_cursor(_CURSORS, str(row.id)))
 
 
 async def count(database: Database) -> int:

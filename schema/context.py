@@ -14,7 +14,7 @@ from resolvers.loaders import Loaders
 
 
 class Access(Enum):
-    """Whether the caller may refresh."""
+    """Whether the caller may do something, and why not. The values are for the log."""
 
     GRANTED = "granted"
     MISSING_TOKEN = "no token"  # noqa: S105 - not a password
@@ -28,6 +28,7 @@ class Caller:
     """Who is calling. `address` is the client's, for the log."""
 
     address: str
+    read: Access
     refresh: Access
 
 

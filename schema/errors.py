@@ -27,8 +27,7 @@ STATUS = {
     INTERNAL: 500,
     UNAVAILABLE: 503,
 }
-# What is wrong with the service or the caller's right to it, not with one field's arguments.
-_WHOLE = {"UNAUTHENTICATED", "FORBIDDEN", INTERNAL, UNAVAILABLE}
+_MASK = "Internal error. The server's log has it under request id {}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,44 +36,37 @@ class Answer:
 
     body: dict[str, Any]
     status: int
-    codes: frozenset[str]
 
 
 def answer_of(result: ExecutionResult, request_id: str) -> Answer:
     """Shape a result. A request that fails as a whole never answers 200."""
+    if not result.errors:
+        return Answer({"data": result.data}, 200)
     early = isinstance(result, PreExecutionError)
-    errors = [_shape(error, request_id, early=early) for error in result.errors or ()]
-    codes = [error["extensions"]["code"] for error in errors]
-    body: dict[str, Any] = {}
-    if errors:
-        body["errors"] = errors
-    started = not early and not (result.data is None and _never_started(result.errors or ()))
-    if started:
-        body["data"] = result.data
-    if result.extensions:
-        body["extensions"] = result.extensions
-    return Answer(body, _status(result.data, codes), frozenset(codes))
+    errors = [_shape(error, request_id, early=early) for error in result.errors]
+    _log(result.errors, errors)
+    body: dict[str, Any] = {"errors": errors}
+    if result.data is not None or any(error.path is not None for error in result.errors):
+        body["data"] = result.data  # the specification wants no data of what was not begun
+    return Answer(body, _status(result.data, errors))
 
 
-def failure(code: str, message: str, status: int | None = None) -> Answer:
+def failure(code: str, message: str, status: int | None = None, **more: str) -> Answer:
     """Shape an answer to a request that never became an operation."""
-    body = {"errors": [{"message": message, "extensions": {"code": code}}]}
-    return Answer(body, status or STATUS[code], frozenset([code]))
+    body = {"errors": [{"message": message, "extensions": {"code": code, **more}}]}
+    return Answer(body, status or STATUS[code])
 
 
-def _status(data: dict[str, Any] | None, codes: list[str]) -> int:
-    if not codes:
+def masked(request_id: str) -> Answer:
+    """Shape the answer to a request that failed by a fault of ours."""
+    return failure(INTERNAL, _MASK.format(request_id), requestId=request_id)
+
+
+def _status(data: dict[str, Any] | None, errors: list[dict[str, Any]]) -> int:
+    """Name the gravest error's status, unless there is an answer beside the errors."""
+    if data is not None and any(value is not None for value in data.values()):
         return 200
-    if data is None:
-        return STATUS[codes[0]]
-    whole = [code for code in codes if code in _WHOLE]
-    if whole and all(value is None for value in data.values()):
-        return STATUS[whole[0]]
-    return 200
-
-
-def _never_started(errors: list[GraphQLError] | tuple[()]) -> bool:
-    return all(error.path is None for error in errors)
+    return max(STATUS[error["extensions"]["code"]] for error in errors)
 
 
 def _shape(error: GraphQLError, request_id: str, *, early: bool) -> dict[str, Any]:
@@ -97,7 +89,6 @@ def _code_and_message(error: GraphQLError, request_id: str, *, early: bool) -> t
     if isinstance(cause, RequestError):
         return cause.code, str(cause)
     if isinstance(cause, DatabaseUnavailableError):
-        log.warning("database unavailable", error=str(cause), cause=repr(cause.__cause__))
         return UNAVAILABLE, f"{cause} Try again in a few seconds."
     if isinstance(cause, GraphQLSyntaxError):
         return "GRAPHQL_PARSE_FAILED", error.message
@@ -105,8 +96,21 @@ def _code_and_message(error: GraphQLError, request_id: str, *, early: bool) -> t
         return "GRAPHQL_VALIDATION_FAILED", error.message
     if isinstance(cause, GraphQLError) and error.path is None:
         return "BAD_USER_INPUT", error.message  # a variable that does not fit its type
-    log.error("unexpected error", path=error.path, exc_info=cause)
-    return INTERNAL, f"Internal error. The server's log has it under request id {request_id}."
+    return INTERNAL, _MASK.format(request_id)
+
+
+def _log(errors: list[GraphQLError], shaped: list[dict[str, Any]]) -> None:
+    """Log what the caller is not told. Many fields may have failed by one exception."""
+    logged = set[int]()
+    for error, shape in zip(errors, shaped, strict=True):
+        cause, code = _root_cause(error), shape["extensions"]["code"]
+        if id(cause) in logged:
+            continue
+        logged.add(id(cause))
+        if isinstance(cause, DatabaseUnavailableError):
+            log.warning("database unavailable", error=str(cause), cause=repr(cause.__cause__))
+        elif code == INTERNAL:
+            log.error("unexpected error", path=error.path, exc_info=cause)
 
 
 def _root_cause(error: GraphQLError) -> BaseException:

@@ -7,7 +7,7 @@ import strawberry
 
 from resolvers import runs as run_answers
 from resolvers.errors import BadInputError
-from resolvers.names import clean, unknown_coin, unknown_currency
+from resolvers.names import clean_all, unknown_coin, unknown_currency
 from schema.context import Info, RefreshService
 from schema.permissions import require_refresh
 from schema.refresh import RefreshPricesInput, RefreshPricesPayload, RefreshRun
@@ -56,10 +56,8 @@ def _tracked(
     wanted: RefreshPricesInput, refresher: RefreshService
 ) -> tuple[list[str] | None, list[str] | None]:
     """Clean the names. Raises NotFoundError for one that is not among COINS and CURRENCIES."""
-    coins, codes = (
-        None if (names := given(listed)) is None else [clean(name) for name in names]
-        for listed in (wanted.coins, wanted.currencies)
-    )
+    coins = clean_all("coins", given(wanted.coins))
+    codes = clean_all("currencies", given(wanted.currencies))
     for coin in coins or ():
         if coin not in refresher.coins:
             raise unknown_coin(coin)

@@ -1,4 +1,4 @@
-"""Who may refresh. Asked in the resolver, so that every way in is the same door."""
+"""Who may read and who may refresh, the same for every way in."""
 
 import structlog
 
@@ -6,6 +6,15 @@ from resolvers.errors import ForbiddenError, UnauthenticatedError, UnavailableEr
 from schema.context import Access, Caller
 
 log = structlog.get_logger("coingraph.auth")
+
+
+def require_read(caller: Caller) -> None:
+    """Raise unless the caller may read. Each refusal is logged, without the token."""
+    if caller.read is Access.GRANTED:
+        return
+    log.warning("read refused", client=caller.address, reason=caller.read.value)
+    what = "A token is needed" if caller.read is Access.MISSING_TOKEN else "The token is not valid"
+    raise UnauthenticatedError(f"{what}: send `Authorization: Bearer …` with one of READ_TOKENS.")
 
 
 def require_refresh(caller: Caller) -> None:

@@ -41,7 +41,7 @@ class RefreshItemStatus(Enum):
 class RefreshTrigger(Enum):
     MUTATION = strawberry.enum_value("MUTATION", description="The mutation `refreshPrices`.")
     COMMAND = strawberry.enum_value("COMMAND", description="The command `coingraph refresh`.")
-    STARTUP = strawberry.enum_value("STARTUP", description="The server, on an empty database.")
+    STARTUP = strawberry.enum_value("STARTUP", description="The server, for series without prices.")
 
 
 @strawberry.type(description="What became of one series in a run.")

@@ -19,7 +19,7 @@ from ingestion.throttle import Throttle
 from models import coins as coin_rows
 from models.database import Database, DatabaseUnavailableError
 from models.migrate import migrate
-from models.series import newest_observation_age
+from models.series import series_with_latest
 from models.tables import RefreshTrigger
 from resolvers.errors import UnavailableError
 from schema import build_schema
@@ -29,7 +29,7 @@ from server.auth import Authenticator
 from server.graphiql import GRAPHIQL_PATH, graphiql_files
 from server.graphql import GraphQLEndpoint
 from server.health import Readiness, live
-from server.logs import RequestLog
+from server.logs import RequestLog, is_request_id
 from server.settings import Settings
 
 log = structlog.get_logger("coingraph.server")
@@ -119,6 +119,7 @@ class Application:
         self.endpoint = GraphQLEndpoint(
             build_schema(), Authenticator(settings.refresh_tokens, settings.read_tokens)
         )
+        self.readiness = Readiness(self.database, lambda: self.endpoint.services is not None)
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
@@ -129,6 +130,8 @@ class Application:
                 await asyncio.wait([start], timeout=_RETRY_SECONDS)
                 if start.done():
                     start.result()
+                else:
+                    start.add_done_callback(_tell_failure)
                 yield
             finally:
                 start.cancel()
@@ -143,7 +146,9 @@ class Application:
                 await prepare_database(self.settings, self.database)
                 await self.refresher.bury_dead_runs()
                 async with self.database.read() as session:
-                    empty = await newest_observation_age(session) is None
+                    series = await series_with_latest(
+                        session, self.settings.coins, self.settings.currencies
+                    )
                 break
             except DatabaseUnavailableError as error:
                 reason = str(error.__cause__ or error).splitlines()[0]
@@ -152,9 +157,21 @@ class Application:
         self.endpoint.services = Services(
             self.database, Refreshes(self.refresher), self.settings.stale_after
         )
-        if empty:
-            log.info("the database is empty: starting a first refresh")
+        unloaded = sum(row.series.last_success_at is None for row in series)
+        if unloaded:  # all of them, those that an interrupted run left, or a new coin's
+            await self._first_refresh(unloaded)
+
+    async def _first_refresh(self, unloaded: int) -> None:
+        log.info("series without prices: starting a refresh", series=unloaded)
+        try:
             await self.refresher.start(RefreshRequest(), RefreshTrigger.STARTUP)
+        except (RefreshBusyError, DatabaseUnavailableError) as error:
+            log.warning("the first refresh did not start", error=str(error))
+
+
+def _tell_failure(start: asyncio.Task[None]) -> None:
+    if not start.cancelled() and (error := start.exception()):
+        log.error("the start failed, operations stay unavailable", exc_info=error)
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -162,18 +179,18 @@ def create_app(settings: Settings) -> Starlette:
     application = Application(settings)
     app = Starlette(
         routes=[
-            Route("/", RedirectResponse("/graphql")),
+            Route("/", RedirectResponse("graphql")),  # relative, for proxies that add a prefix
             Route(
                 "/graphql",
                 application.endpoint.handle,
-                methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+                methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
             ),
             Route("/health/live", live),
-            Route("/health/ready", Readiness(application.database).handle),
+            Route("/health/ready", application.readiness.handle),
             Mount(GRAPHIQL_PATH, graphiql_files()),
         ],
         middleware=[
-            Middleware(CorrelationIdMiddleware, header_name="X-Request-ID"),
+            Middleware(CorrelationIdMiddleware, validator=is_request_id),
             Middleware(RequestLog),
             *_cors(settings.cors_origins),
         ],

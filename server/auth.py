@@ -18,15 +18,24 @@ class Authenticator:
     """Knows the valid tokens. Without refresh tokens nobody may refresh."""
 
     def __init__(self, refresh: Iterable[SecretStr], read: Iterable[SecretStr]) -> None:
-        self._refresh = [token.get_secret_value().encode() for token in refresh]
-        self._read = [token.get_secret_value().encode() for token in read]
+        self._refresh = [_bytes(token) for token in refresh]
+        self._read = [_bytes(token) for token in read]
 
     def caller(self, connection: HTTPConnection) -> Caller:
         token = _bearer(connection)
         address = connection.client.host if connection.client else "unknown"
-        return Caller(address=address, refresh=self._access(token))
+        return Caller(address=address, read=self._reading(token), refresh=self._refreshing(token))
 
-    def _access(self, token: bytes | None) -> Access:
+    def _reading(self, token: bytes | None) -> Access:
+        """Reads are open unless READ_TOKENS is set; a refresh token may read too."""
+        if not self._read:
+            return Access.GRANTED
+        if token is None:
+            return Access.MISSING_TOKEN
+        known = _is_one_of(token, [*self._read, *self._refresh])
+        return Access.GRANTED if known else Access.WRONG_TOKEN
+
+    def _refreshing(self, token: bytes | None) -> Access:
         if not self._refresh:
             return Access.NOT_SET_UP
         if token is None:
@@ -35,17 +44,17 @@ class Authenticator:
             return Access.GRANTED
         return Access.READ_ONLY if _is_one_of(token, self._read) else Access.WRONG_TOKEN
 
-    def may_read(self, connection: HTTPConnection) -> bool:
-        """Reads are open unless READ_TOKENS is set; a refresh token may read too."""
-        if not self._read:
-            return True
-        token = _bearer(connection)
-        return token is not None and _is_one_of(token, [*self._read, *self._refresh])
+
+def _bytes(token: SecretStr) -> bytes:
+    # what the environment holds may be no UTF-8; it is still the token, byte for byte
+    return token.get_secret_value().encode(errors="surrogateescape")
 
 
 def _bearer(connection: HTTPConnection) -> bytes | None:
+    # Headers are bytes, which Starlette shows as Latin-1.
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-    return token.strip().encode() if scheme.lower() == "bearer" and token.strip() else None
+    sent = token.strip(" \t").encode("latin-1")
+    return sent if scheme.lower() == "bearer" and sent else None
 
 
 def _is_one_of(token: bytes, valid: list[bytes]) -> bool:
@@ -54,20 +63,33 @@ def _is_one_of(token: bytes, valid: list[bytes]) -> bool:
 
 
 def generated_token(data_dir: Path) -> tuple[SecretStr, bool]:
-    """Read the token kept in `data_dir`, or make one; True when it is new."""
+    """Read the token kept in `data_dir`, or make one; True when it is new. Raises OSError.
+
+    Of two processes that make one at the same time, the first to finish wins.
+    """
     path = data_dir / TOKEN_FILE
-    try:
-        kept = path.read_text().strip()
-    except FileNotFoundError:
-        kept = ""
-    if kept:
+    if kept := _kept(path):
         return SecretStr(kept), False
     token = secrets.token_urlsafe(32)
     scratch = path.with_name(f".{TOKEN_FILE}.{os.getpid()}")
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(token + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(token + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():  # but nothing in it
+            path.unlink()
+        os.link(scratch, path)
+    except FileExistsError:
+        return SecretStr(_kept(path)), False
+    finally:
+        scratch.unlink()
     return SecretStr(token), True
+
+
+def _kept(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        return ""

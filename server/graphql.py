@@ -7,16 +7,17 @@ import orjson
 import strawberry
 import structlog
 from asgi_correlation_id import correlation_id
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from strawberry.exceptions import MissingQueryError
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types.graphql import OperationType
 
+from resolvers.errors import RequestError
 from schema.context import Context, Services
-from schema.errors import UNAVAILABLE, Answer, answer_of, failure
+from schema.errors import STATUS, UNAVAILABLE, Answer, answer_of, failure, masked
+from schema.permissions import require_read
 from server.auth import Authenticator
-from server.graphiql import graphiql_page
+from server.graphiql import GRAPHIQL_PATH, graphiql_page
 
 log = structlog.get_logger("coingraph.graphql")
 
@@ -25,6 +26,7 @@ RETRY_AFTER_SECONDS = 5
 _JSON = "application/json"
 _GRAPHQL_JSON = "application/graphql-response+json"
 _METHODS = "GET, POST"
+_CLIENT_CLOSED_REQUEST = 499
 
 
 class RequestRefusedError(Exception):
@@ -59,22 +61,24 @@ class GraphQLEndpoint:
 
     async def handle(self, request: Request) -> Response:
         if _wants_page(request):
-            return graphiql_page(endpoint=str(request.scope.get("root_path", "")) + "/graphql")
+            prefix = str(request.scope.get("root_path", ""))  # a proxy's
+            return graphiql_page(endpoint=f"{prefix}/graphql", mount=prefix + GRAPHIQL_PATH)
         try:
             return _respond(request, await self._execute(request, await _read(request)))
         except RequestRefusedError as refused:
             return _respond(request, refused.answer, refused.headers)
+        except ClientDisconnect:
+            return Response(status_code=_CLIENT_CLOSED_REQUEST)  # nobody reads it but the log
+        except Exception:
+            log.exception("unexpected error")
+            return _respond(request, masked(correlation_id.get() or ""))
 
     async def _execute(self, request: Request, operation: Operation) -> Answer:
         caller = self._authenticator.caller(request)
-        if not self._authenticator.may_read(request):
-            log.warning("read refused", client=caller.address)
-            raise RequestRefusedError(
-                failure(
-                    "UNAUTHENTICATED",
-                    "A token is needed: send `Authorization: Bearer …` with one of READ_TOKENS.",
-                )
-            )
+        try:
+            require_read(caller)
+        except RequestError as error:
+            raise RequestRefusedError(failure(error.code, str(error))) from None
         if self.services is None:
             raise RequestRefusedError(
                 failure(UNAVAILABLE, "The database is not ready yet. Try again in a few seconds.")
@@ -95,13 +99,11 @@ class GraphQLEndpoint:
             raise _bad(error.as_http_error_reason()) from None
         except InvalidOperationTypeError as error:
             message = error.as_http_error_reason(request.method)
-            if request.method == "GET":
+            if request.method != "POST":
                 raise RequestRefusedError(
                     failure("BAD_USER_INPUT", message, 405), Allow="POST"
                 ) from None
             raise _bad(message) from None
-        except MissingQueryError:
-            raise _bad("`query` is missing.") from None
         return answer_of(result, correlation_id.get() or "")
 
 
@@ -115,7 +117,7 @@ def _wants_page(request: Request) -> bool:
 
 async def _read(request: Request) -> Operation:
     """Read an operation from a request. Raises RequestRefusedError."""
-    if request.method == "GET":
+    if request.method in {"GET", "HEAD"}:
         parameters: dict[str, Any] = dict(request.query_params)
         for name in ("variables", "extensions"):
             if parameters.get(name):
@@ -183,9 +185,9 @@ def _respond(request: Request, answer: Answer, headers: dict[str, str] | None = 
     accepted = request.headers.get("accept", "")
     media_type = _GRAPHQL_JSON if _GRAPHQL_JSON in accepted else _JSON
     headers = dict(headers or {})
-    if UNAVAILABLE in answer.codes:
+    if answer.status == STATUS[UNAVAILABLE]:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    if "UNAUTHENTICATED" in answer.codes:
+    if answer.status == STATUS["UNAUTHENTICATED"]:
         headers["WWW-Authenticate"] = 'Bearer realm="coingraph"'
     return Response(
         orjson.dumps(answer.body),

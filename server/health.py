@@ -1,5 +1,8 @@
 """Whether the process lives, and whether it can do its work."""
 
+import asyncio
+from collections.abc import Callable
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
@@ -7,34 +10,48 @@ from models.database import Database, DatabaseUnavailableError
 from models.migrate import current_revision, newest_revision
 from models.series import newest_observation_age
 
+_PATIENCE_SECONDS = 5.0
+
 
 async def live(_request: Request) -> JSONResponse:
     return JSONResponse({"status": "live"})
 
 
 class Readiness:
-    """`/health/ready`: the database answers and is migrated. Old data is told, not refused."""
+    """`/health/ready`: the database answers and is migrated, and operations are answered.
 
-    def __init__(self, database: Database) -> None:
+    Old data is told, not refused: other instances would have none newer.
+    """
+
+    def __init__(self, database: Database, is_open: Callable[[], bool]) -> None:
         self._database = database
+        self._is_open = is_open
 
     async def handle(self, _request: Request) -> JSONResponse:
         try:
-            migrated = await current_revision(self._database) == newest_revision()
-            age = None
-            if migrated:
-                async with self._database.read() as session:
-                    age = await newest_observation_age(session)
-        except DatabaseUnavailableError as error:
-            return JSONResponse(
-                {"status": "unavailable", "database": str(error)},
-                status_code=503,
-                headers={"Retry-After": "5"},
-            )
-        body: dict[str, object] = {
-            "status": "ready" if migrated else "unavailable",
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                migrated, age = await self._look()
+        except (DatabaseUnavailableError, TimeoutError) as error:
+            return _unavailable({"database": str(error) or "The database does not answer."})
+        facts: dict[str, object] = {
             "database": "reachable",
             "migrations": "up to date" if migrated else "pending",
             "newestPriceAgeSeconds": age,
         }
-        return JSONResponse(body, status_code=200 if migrated else 503)
+        if not (migrated and self._is_open()):
+            return _unavailable(facts)
+        return JSONResponse({"status": "ready", **facts})
+
+    async def _look(self) -> tuple[bool, float | None]:
+        current = await current_revision(self._database)
+        # A newer one is no reason to stop: while servers are being replaced, old ones go on.
+        if current is None or current < newest_revision():
+            return False, None
+        async with self._database.read() as session:
+            return True, await newest_observation_age(session)
+
+
+def _unavailable(facts: dict[str, object]) -> JSONResponse:
+    return JSONResponse(
+        {"status": "unavailable", **facts}, status_code=503, headers={"Retry-After": "5"}
+    )

@@ -2,6 +2,7 @@
 
 import logging
 import logging.config
+import re
 import sys
 import time
 
@@ -17,6 +18,8 @@ _QUIET = {
     "stamina": "ERROR",
     "asyncio": "WARNING",
 }
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:=+/-]{1,128}")
 
 log = structlog.get_logger("coingraph.http")
 
@@ -75,6 +78,11 @@ def _add_request_id(
     if request_id := correlation_id.get():
         event["request_id"] = request_id
     return event
+
+
+def is_request_id(text: str) -> bool:
+    """Whether a caller's X-Request-ID may be taken over into answers and logs."""
+    return _REQUEST_ID.fullmatch(text) is not None
 
 
 class RequestLog:

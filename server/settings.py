@@ -20,6 +20,7 @@ from models.database import database_url
 
 _NAME = re.compile(r"[^\s,/\\?#%\x00-\x1f\x7f]{1,200}")
 _CODE = re.compile(r"[a-z0-9]{2,10}")
+_ORIGIN = re.compile(r"https?://[^\s/,?#@]+")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)")
 Plan = Literal["keyless", "demo", "pro"]
 
@@ -68,17 +69,53 @@ def _some(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def _tokens(value: object) -> object:
+    tokens = _split(value)
+    if value and not tokens:  # taken for unset, READ_TOKENS would open what was to be closed
+        raise ValueError("there is no token between the commas")
+    return tokens
+
+
+def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if value != "*" and not _ORIGIN.fullmatch(value):
+            raise ValueError(
+                f"{value[:60]!r} is no origin; write such as https://app.example.com, "
+                "without a path or a slash at the end, or * for all"
+            )
+    return values
+
+
+def _home(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(str(error)) from None
+
+
 def _duration(value: object) -> object:
     if isinstance(value, str):
         form = _DURATION.fullmatch(value.strip())
         if form is None:
             raise ValueError("write a duration such as 90s, 15m, 6h or 1d")
-        return timedelta(seconds=float(form[1]) * _UNITS[form[2]])
+        try:
+            value = timedelta(seconds=float(form[1]) * _UNITS[form[2]])
+        except OverflowError:
+            raise ValueError("that is longer than any clock will run") from None
+    if isinstance(value, timedelta) and not value:
+        raise ValueError("a duration must be longer than 0")
     return value
 
 
 def _url(value: SecretStr) -> SecretStr:
-    database_url(value.get_secret_value())
+    try:
+        database_url(value.get_secret_value())
+    except ValueError as error:
+        if "invalid literal" in str(error):  # it quotes the port, which may be half a password
+            raise ValueError(
+                "the port is not a number; in a user or a password write @ as %40 and : as %3A"
+            ) from None
+        raise
     return value
 
 
@@ -89,8 +126,9 @@ Names = Annotated[
     AfterValidator(_lower),
     AfterValidator(_some),
 ]
-Tokens = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
-Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
+Tokens = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_tokens)]
+Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
 
 
 class Settings(BaseSettings):
@@ -105,7 +143,7 @@ class Settings(BaseSettings):
     )
 
     database_url: Annotated[SecretStr, AfterValidator(_url)] | None = None
-    data_dir: Path = Path(".coingraph")
+    data_dir: Annotated[Path, AfterValidator(_home)] = Path(".coingraph")
     refresh_tokens: Tokens = ()
     read_tokens: Tokens = ()
     coingecko_base_url: HttpUrl | None = None
@@ -118,7 +156,7 @@ class Settings(BaseSettings):
     stale_after: Duration = timedelta(hours=3)
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
-    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
+    cors_origins: Origins = ()
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -154,4 +192,6 @@ def _line(error: dict[str, Any]) -> str:
     if not error["loc"]:
         return message
     name = str(error["loc"][0]).upper()
-    return f"{name}: {message[:1].lower()}{message[1:]}"
+    if message[1:2].islower():  # a sentence, not an abbreviation
+        message = message[0].lower() + message[1:]
+    return f"{name}: {message}"

@@ -1,28 +1,30 @@
 """A real PostgreSQL, a simulated CoinGecko and a real server, each over its real wire."""
 
 import asyncio
-import contextlib
 import itertools
 import os
-import socket
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import httpx
 import pytest
-import uvicorn
 
 from ingestion.simulator import Simulator, SimulatorOptions, run_simulator
 from models.database import Database
 from models.migrate import migrate
-from server.app import Application, create_app
 from server.embedded import EmbeddedPostgres
 from server.settings import Settings
+from tests.serving import (
+    TOKEN,
+    LiveServer,
+    Reader,
+    connected,
+    in_thread,
+    live_server,
+    make_settings,
+)
 
-TOKEN = "test-refresh-token"  # noqa: S105 - of the tests' own servers
 _numbers = itertools.count(1)
 
 
@@ -116,75 +118,6 @@ def _url_of(postgres_url: str, name: str | None = None) -> str:
     return url.render_as_string(hide_password=False)
 
 
-@dataclass(frozen=True, slots=True)
-class LiveServer:
-    """A server on a real port, and a client for it."""
-
-    url: str
-    http: httpx.AsyncClient
-    application: Application
-
-    async def post(
-        self, query: str, *, token: str | None = None, **variables: Any
-    ) -> httpx.Response:
-        """Send an operation as a client does."""
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        body = {"query": query, "variables": variables}
-        return await self.http.post("/graphql", json=body, headers=headers)
-
-    async def data(self, query: str, *, token: str | None = None, **variables: Any) -> Any:
-        """Send an operation that must succeed; its data."""
-        response = await self.post(query, token=token, **variables)
-        body = response.json()
-        assert "errors" not in body, body
-        assert response.status_code == 200
-        return body["data"]
-
-    async def error(
-        self, query: str, *, token: str | None = None, **variables: Any
-    ) -> tuple[int, str, str]:
-        """Send an operation that must fail; HTTP status, first code, first message."""
-        response = await self.post(query, token=token, **variables)
-        first = response.json()["errors"][0]
-        return response.status_code, first["extensions"]["code"], first["message"]
-
-
-@contextlib.asynccontextmanager
-async def live_server(settings: Settings) -> AsyncIterator[LiveServer]:
-    """Serve the application on a free port while the block runs."""
-    app = create_app(settings)
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_config=None, access_log=False)
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started:
-        await asyncio.sleep(0.005)
-        if task.done():
-            task.result()
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    try:
-        async with httpx.AsyncClient(base_url=url, timeout=30) as http:
-            yield LiveServer(url, http, app.state.application)
-    finally:
-        server.should_exit = True
-        await task
-        listener.close()
-
-
-def make_settings(database_url: str, simulator: Simulator, **more: Any) -> Settings:
-    """Settings of a server under test: few coins, little history, no waiting."""
-    values: dict[str, Any] = {
-        "database_url": database_url,
-        "coingecko_base_url": simulator.base_url,
-        "coingecko_requests_per_minute": 600_000,
-        "refresh_tokens": TOKEN,
-        "coins": "bitcoin,ethereum",
-        "currencies": "usd,eur",
-        "history_days": 5,
-    }
-    return Settings(_env_file=None, **{**values, **more})
-
-
 @pytest.fixture
 async def server(database_url: str, shared_simulator: Simulator) -> AsyncIterator[LiveServer]:
     """A server whose first refresh is done: 2 coins, 2 currencies, 5 days."""
@@ -193,6 +126,44 @@ async def server(database_url: str, shared_simulator: Simulator) -> AsyncIterato
             "mutation { refreshPrices(input: {wait: true}) { run { status } } }", token=TOKEN
         )
         yield live
+
+
+@pytest.fixture(scope="session")
+def shared_url(
+    postgres_url: str, template: str, shared_simulator: Simulator
+) -> Iterator[tuple[str, str]]:
+    """Addresses of one such server and of its database, for all tests that only read."""
+    name = f"coingraph_shared_{os.getpid()}"
+    asyncio.run(_administer(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template}"))
+    database_url = _url_of(postgres_url, name)
+    with pytest.MonkeyPatch.context() as patch:
+        for setting in Settings.model_fields:
+            patch.delenv(setting.upper(), raising=False)
+        settings = make_settings(database_url, shared_simulator)
+    with in_thread(live_server(settings)) as live:
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        query = "mutation { refreshPrices(input: {wait: true}) { run { status } } }"
+        httpx.post(f"{live.url}/graphql", json={"query": query}, headers=headers, timeout=30)
+        yield live.url, database_url
+    asyncio.run(_administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+async def reader(shared_url: tuple[str, str]) -> AsyncIterator[Reader]:
+    """A client of the shared server, and a connection of its own to that server's database."""
+    url, database_url = shared_url
+    async with (
+        httpx.AsyncClient(base_url=url, timeout=30) as http,
+        connected(database_url) as sql,
+    ):
+        yield Reader(url, http, sql)
+
+
+@pytest.fixture
+async def sql(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to the test's database, past all of our code."""
+    async with connected(database_url) as connection:
+        yield connection
 
 
 def shared_folder() -> Path | None:

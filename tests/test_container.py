@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml  # type: ignore[import-untyped] # comes with uvicorn[standard]
+import yaml
 
 from server.settings import Settings
 

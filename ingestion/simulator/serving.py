@@ -49,6 +49,8 @@ def run_simulator(
     takes a fifth of a second, whatever requests are under way.
     """
     listener = socket.create_server(("127.0.0.1", port))
+    # asyncio sets it only on sockets it made itself; without it answers wait some 40 ms
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     number = listener.getsockname()[1]
     app = create_simulator(options)
     server = _ThreadServer(

@@ -64,7 +64,13 @@ def with_token(settings: Settings) -> Settings:
     """Make and print a refresh token where none is set and the database is our own."""
     if settings.refresh_tokens:
         return settings
-    token, new = generated_token(settings.data_dir)
+    try:
+        token, new = generated_token(settings.data_dir)
+    except OSError as error:
+        raise CommandError(
+            f"The refresh token in {settings.data_dir} cannot be read or made: {error.strerror}. "
+            "Mend that, or set REFRESH_TOKENS."
+        ) from None
     if new:
         print(  # noqa: T201 - printed once, and never logged
             f"Refresh token (kept in {settings.data_dir / 'refresh-token'}): "

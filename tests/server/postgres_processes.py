@@ -53,7 +53,7 @@ class User:
         self.process.communicate()
 
 
-def query(socket_dir: Path, sql: str) -> Any:  # noqa: ANN401 - whatever the column holds
+def query(socket_dir: Path, sql: str) -> Any:
     async def ask() -> object:
         connection = await asyncpg.connect(
             host=str(socket_dir), port=5432, user="coingraph", database="coingraph"

@@ -1,0 +1,153 @@
+"""A page of coins takes a fixed number of SQL statements, however many coins are on it."""
+
+import contextlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+from sqlalchemy import event
+
+from ingestion.simulator import Simulator
+from models.database import Database
+from tests.serving import LiveServer, live_server, make_settings
+
+PAGE = """
+    query ($first: Int!) {
+      coins(first: $first) { totalCount nodes {
+        id metadata { imageUrl } latest { price } eur: latest(currency: "eur") { price }
+        hours: prices(first: 3) { points { price } }
+        days: prices(granularity: DAY, order: DESC) { points { close } }
+      } }
+    }
+"""
+
+
+@contextlib.contextmanager
+def statements(database: Database) -> Iterator[list[str]]:
+    """Collect what is sent through SQLAlchemy, and what is sent past it on asyncpg itself."""
+    sent: list[str] = []
+    engine = database.engine.sync_engine
+
+    def executed(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        sent.append(statement)
+
+    def logged(record: Any) -> None:
+        if not any(word in record.query for word in ("typeinfo_tree", "'jit'")):
+            sent.append(record.query)  # asyncpg asks those of each new connection, for types
+
+    def taken(connection: Any, *_: object) -> None:
+        connection.driver_connection.add_query_logger(logged)
+
+    def returned(connection: Any, *_: object) -> None:
+        connection.driver_connection.remove_query_logger(logged)
+
+    listeners = (
+        (engine, "before_cursor_execute", executed),
+        (engine.pool, "checkout", taken),
+        (engine.pool, "checkin", returned),
+    )
+    for listener in listeners:
+        event.listen(*listener)
+    try:
+        yield sent
+    finally:
+        for listener in listeners:
+            event.remove(*listener)
+
+
+async def fill(sql: asyncpg.Connection, coins: int) -> None:
+    """Write coins with all that hangs on them, past our code."""
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    await sql.execute("INSERT INTO currency VALUES ('usd', 'US Dollar', '$'), ('eur', 'Euro', '€')")
+    await sql.execute(
+        "INSERT INTO coin (id, symbol, name) SELECT 'coin-' || lpad(n::text, 3, '0'), 'c', 'Coin'"
+        " FROM generate_series(1, $1::int) AS n",
+        coins,
+    )
+    await sql.execute("INSERT INTO coin_metadata (coin_id, image_url) SELECT id, id FROM coin")
+    await sql.execute(
+        "INSERT INTO series (coin_id, currency_code, history_from, last_success_at)"
+        " SELECT id, code, $1, now() FROM coin CROSS JOIN currency",
+        hour.replace(hour=0),
+    )
+    await sql.execute(
+        "INSERT INTO price_latest (series_id, observed_at, price) SELECT id, $1, id FROM series",
+        hour,
+    )
+    await sql.execute(
+        "INSERT INTO price_hourly (series_id, bucket, observed_at, price)"
+        " SELECT id, at, at, id * 1000 + n FROM series, generate_series(0, 4) AS n,"
+        " LATERAL (SELECT $1::timestamptz - n * interval '1 hour' AS at) AS hours",
+        hour,
+    )
+    await sql.execute(
+        "INSERT INTO price_daily (series_id, day, price, open, high, low, close, samples)"
+        " SELECT id, $1, 1, 2, 3, 4, id, 5 FROM series",
+        hour.date(),
+    )
+
+
+async def count(server: LiveServer, first: int) -> tuple[int, Any]:
+    with statements(server.application.database) as sent:
+        answer = await server.data(PAGE, first=first)
+    assert len(answer["coins"]["nodes"]) == first
+    return len(sent), answer
+
+
+async def test_statements_do_not_grow_with_the_page(
+    database_url: str, sql: asyncpg.Connection, shared_simulator: Simulator
+) -> None:
+    await fill(sql, 50)
+    settings = make_settings(database_url, shared_simulator, coins="coin-001")
+    async with live_server(settings) as server:
+        few, _ = await count(server, 1)
+        assert [few] * 2 == [(await count(server, first))[0] for first in (10, 50)]
+        # coins, their number, metadata, latest; and series and prices for two ranges of time
+        assert few == 8
+        _, answer = await count(server, 50)
+    ids = {
+        (row["coin_id"], row["currency_code"]): row["id"]
+        for row in await sql.fetch("SELECT * FROM series")
+    }
+    for node in answer["coins"]["nodes"]:
+        usd, eur = ids[node["id"], "usd"], ids[node["id"], "eur"]
+        assert node["metadata"] == {"imageUrl": node["id"]}
+        assert (node["latest"], node["eur"]) == ({"price": usd}, {"price": eur})
+        hours = [point["price"] for point in node["hours"]["points"]]
+        assert {price // 1000 for price in hours} <= {usd}
+        assert node["days"]["points"] == [{"close": usd}]
+
+
+async def test_the_counter_counts(server: LiveServer) -> None:
+    with statements(server.application.database) as sent:
+        await server.data('{ prices(coin: "bitcoin") { points { price } } }')
+    assert any("FROM series" in query for query in sent)
+    assert any("float8send" in query for query in sent), "what goes past SQLAlchemy too"
+    assert len(sent) == 2
+
+
+async def test_names_given_twice_are_asked_once(server: LiveServer) -> None:
+    twice = """{ a: coin(id: "bitcoin") { x: latest { price } y: latest { price } }
+                 b: coin(id: "bitcoin") { latest(currency: "USD") { price } } }"""
+    with statements(server.application.database) as sent:
+        answer = await server.data(twice)
+    assert answer["a"]["x"] == answer["a"]["y"] == answer["b"]["latest"]
+    assert len([query for query in sent if "price_latest" in query]) == 1
+
+
+async def test_what_is_unknown_costs_a_fixed_number_too(server: LiveServer) -> None:
+    def nested(currencies: int) -> str:
+        fields = " ".join(f'a{n}: latest(currency: "x{n}") {{ price }}' for n in range(currencies))
+        return f"{{ coins {{ nodes {{ {fields} }} }} }}"
+
+    counts = []
+    for currencies in (1, 20):
+        with statements(server.application.database) as sent:
+            response = await server.post(nested(currencies))
+        body = response.json()
+        assert response.status_code == 200
+        assert len(body["errors"]) == 2 * currencies
+        assert {error["extensions"]["code"] for error in body["errors"]} == {"NOT_FOUND"}
+        counts.append(len(sent))
+    assert counts[0] == counts[1]

@@ -1,0 +1,78 @@
+"""A way to PostgreSQL that can be cut and mended."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from models.database import database_url
+
+
+class Proxy:
+    """Passes bytes on between 127.0.0.1:`port` and the real server, while it is not cut."""
+
+    def __init__(self, real_url: str) -> None:
+        self._real = database_url(real_url)
+        self._server: asyncio.Server | None = None
+        self._tasks = set[asyncio.Task[None]]()
+        self._writers = set[asyncio.StreamWriter]()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        """Address of the same database by this way."""
+        plain = self._real.set(host="127.0.0.1", port=self.port, query={})
+        return plain.render_as_string(hide_password=False)
+
+    async def mend(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        """Refuse new connections and drop those that are open."""
+        if self._server is not None:
+            self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def freeze(self) -> None:
+        """Take everything and pass nothing on, as a network does that loses packets."""
+        self._flowing.clear()
+
+    def thaw(self) -> None:
+        self._flowing.set()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, port = self._real.query.get("host", self._real.host), self._real.port or 5432
+        if isinstance(host, str) and host.startswith("/"):
+            path = f"{host}/.s.PGSQL.{self._real.query.get('port', port)}"
+            there, back = await asyncio.open_unix_connection(path)
+        else:
+            there, back = await asyncio.open_connection(str(host), port)
+        self._writers |= {writer, back}
+        for source, target in ((reader, back), (there, writer)):
+            task = asyncio.create_task(self._pass_on(source, target))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _pass_on(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await source.read(65_536):
+                await self._flowing.wait()
+                target.write(data)
+                await target.drain()
+        target.close()
+        self._writers.discard(target)
+
+
+@contextlib.asynccontextmanager
+async def proxy_to(real_url: str) -> AsyncIterator[Proxy]:
+    proxy = Proxy(real_url)
+    await proxy.mend()
+    try:
+        yield proxy
+    finally:
+        proxy.thaw()
+        await proxy.cut()

@@ -1,0 +1,184 @@
+"""Logs as a machine reads them, and what callers are told of what only the logs know."""
+
+import contextlib
+import io
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from ingestion.simulator import Simulator
+from models import coins as coin_rows
+from resolvers import coins as coin_answers
+from server.logs import set_up_logs
+from tests.serving import TOKEN, LiveServer, live_server, make_settings
+
+Lines = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """To log to; afterwards logging is put back as it was."""
+    configure = structlog.configure
+    monkeypatch.setattr(  # a logger that remembers its configuration would keep it after this test
+        structlog,
+        "configure",
+        lambda **given: configure(**{**given, "cache_logger_on_first_use": False}),
+    )
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield io.StringIO()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def lines(stream: io.StringIO) -> Lines:
+    """Log as JSON; give what was logged since the last time of asking."""
+    with contextlib.redirect_stderr(stream):
+        set_up_logs("json", "info")
+    read = 0
+
+    def more() -> list[dict[str, Any]]:
+        nonlocal read
+        text = stream.getvalue()[read:]
+        read += len(text)
+        return [json.loads(line) for line in text.splitlines()]
+
+    return more
+
+
+@pytest.fixture
+async def logged(lines: Lines, server: LiveServer) -> LiveServer:
+    assert lines(), "starting is logged"
+    return server
+
+
+async def test_each_line_is_json_and_of_a_request(logged: LiveServer, lines: Lines) -> None:
+    wrong = "mutation { refreshPrices { started } }"
+    headers = {"X-Request-ID": "cron-2026:01/31+x=1.y_z"}
+    response = await logged.http.post("/graphql", json={"query": wrong}, headers=headers)
+    assert response.headers["x-request-id"] == headers["X-Request-ID"]
+    refusal, request = lines()
+    for line in (refusal, request):
+        assert line["request_id"] == headers["X-Request-ID"]
+        assert line["level"] in {"info", "warning"}
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", line["timestamp"])
+        assert line["logger"].startswith("coingraph.")
+    assert (refusal["event"], refusal["client"]) == ("refresh refused", "127.0.0.1")
+    assert (request["event"], request["status"]) == ("request", 401)
+    assert (request["method"], request["path"]) == ("POST", "/graphql")
+    assert request["ms"] > 0
+
+
+async def test_a_run_is_found_by_the_request_that_started_it(
+    logged: LiveServer, lines: Lines
+) -> None:
+    headers = {"X-Request-ID": "scheduler-7", "Authorization": f"Bearer {TOKEN}"}
+    query = "mutation { refreshPrices(input: {wait: true}) { run { id } } }"
+    answer = await logged.http.post("/graphql", json={"query": query}, headers=headers)
+    found = lines()
+    run_id = answer.json()["data"]["refreshPrices"]["run"]["id"]
+    of_run = [line for line in found if line.get("run") == run_id]
+    assert {"refresh started", "refresh ended"} <= {line["event"] for line in of_run}
+    assert {line["request_id"] for line in found} == {"scheduler-7"}
+
+
+async def test_ids_that_cannot_be_trusted_are_replaced(logged: LiveServer) -> None:
+    seen = set()
+    for given in (None, "", "two words", "x" * 129, '{"a":1}', "a\tb", "ü".encode()):
+        headers = {} if given is None else {"X-Request-ID": given}
+        response = await logged.http.get("/health/live", headers=headers)  # type: ignore[arg-type]
+        told = response.headers["x-request-id"]
+        assert re.fullmatch("[0-9a-f]{32}", told)
+        seen.add(told)
+    assert len(seen) == 7
+
+
+async def test_an_unexpected_error_is_masked_and_logged_once(
+    logged: LiveServer, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError("password=hunter2")
+
+    monkeypatch.setattr(coin_answers, "currencies", fail)
+    headers = {"X-Request-ID": "find-me"}
+    query = '{ currencies { code } coin(id: "bitcoin") { id } }'
+    response = await logged.http.post("/graphql", json={"query": query}, headers=headers)
+    assert response.status_code == 500
+    assert response.headers["x-request-id"] == "find-me"
+    body = response.json()
+    assert body["data"] is None
+    (error,) = body["errors"]
+    assert error["extensions"] == {"code": "INTERNAL_SERVER_ERROR", "requestId": "find-me"}
+    assert "find-me" in error["message"]
+    assert "hunter2" not in response.text
+    assert "RuntimeError" not in response.text
+    failures = [line for line in lines() if line["level"] == "error"]
+    assert [line["request_id"] for line in failures] == ["find-me"]
+    assert "RuntimeError: password=hunter2" in failures[0]["exception"]
+    assert "Traceback" in failures[0]["exception"]
+
+
+async def test_an_error_of_many_fields_is_logged_once(
+    logged: LiveServer, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise ValueError("no such luck")
+
+    monkeypatch.setattr(coin_rows, "metadata_by_coin", fail)
+    response = await logged.post("{ coins { nodes { id metadata { imageUrl } } } }")
+    body = response.json()
+    assert response.status_code == 200
+    assert [node["metadata"] for node in body["data"]["coins"]["nodes"]] == [None, None]
+    assert [error["path"][2] for error in body["errors"]] == [0, 1]
+    assert len({error["extensions"]["requestId"] for error in body["errors"]}) == 1
+    assert len([line for line in lines() if line["level"] == "error"]) == 1
+
+
+async def test_an_error_outside_of_any_field(
+    logged: LiveServer, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.graphql.Context", None)
+    response = await logged.http.post(
+        "/graphql", json={"query": "{ __typename }"}, headers={"X-Request-ID": "find-me-too"}
+    )
+    assert response.status_code == 500
+    assert response.json()["errors"][0]["extensions"] == {
+        "code": "INTERNAL_SERVER_ERROR",
+        "requestId": "find-me-too",
+    }
+    assert "NoneType" not in response.text
+    failures = [line for line in lines() if line["level"] == "error"]
+    assert [line["request_id"] for line in failures] == ["find-me-too"]
+
+
+async def test_starting_and_stopping_is_json_too(
+    lines: Lines, database_url: str, shared_simulator: Simulator
+) -> None:
+    async with live_server(make_settings(database_url, shared_simulator)):
+        pass
+    events = [line["event"] for line in lines()]
+    assert any("starting a refresh" in event for event in events)
+    assert all(isinstance(event, str) for event in events)
+
+
+def test_the_console_is_for_people(stream: io.StringIO) -> None:
+    with contextlib.redirect_stderr(stream):
+        set_up_logs("console", "warning")
+    log = structlog.get_logger("coingraph.test")
+    log.info("not shown")
+    log.warning("shown", client="127.0.0.1")
+    logging.getLogger("other").warning("shown %s", "too")
+    log.error("failed", exc_info=RuntimeError("as it happens"))
+    text = stream.getvalue()
+    assert "not shown" not in text
+    assert "client=127.0.0.1" in text
+    assert "shown too" in text
+    assert "RuntimeError: as it happens" in text
+    assert "\x1b[" not in text, "no colours where there is no terminal"
