@@ -4,31 +4,25 @@ Each function takes a decoded JSON body that can be anything, and returns a vali
 raises `BadAnswer`. Text is free of what PostgreSQL refuses (NUL, lone surrogates) and bounded.
 """
 
-import html
 import json
-import math
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
-import nh3
 import numpy as np
 import orjson
 from pydantic import BaseModel, BeforeValidator, StringConstraints, ValidationError
 
 from ingestion.errors import BadAnswer, error_in, plain
 from ingestion.samples import Chart, CoinProfile, ListedCoin, Quote, Samples
+from ingestion.texts import first_url, plain_description
 
 FIRST_MOMENT = datetime(2009, 1, 1, tzinfo=UTC).timestamp()  # no coin is older than Bitcoin
 _LATEST = 86_400.0  # seconds: how far upstream's clock may be ahead of ours
-_DESCRIPTION_LIMIT, _HTML_LIMIT, _URL_LIMIT = 20_000, 100_000, 2_000
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-_BLOCK_TAG = re.compile(r"</?(?:p|br|div|li|ul|ol|h[1-6])\b[^<>]*>", re.IGNORECASE)
-_BLANK_LINES = re.compile(r"\n{3,}")
+# Beyond these, PostgreSQL's mean of a day would overflow, and a change in percent too.
+LEAST_NUMBER, MOST_NUMBER = 1e-100, 1e100
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +54,7 @@ def chart(answer: object, now: float) -> Chart:
 
     A point from before 2009 or more than a day ahead of `now` is dropped. Where that would
     leave nothing of a non-empty array, the unit must have changed, and the answer is refused.
+    A value below 0, or so small that it can be no price, is as good as none.
     """
     if not isinstance(answer, dict) or not isinstance(answer.get("prices"), list):
         raise BadAnswer("CoinGecko's chart has no list `prices`", status=200)
@@ -86,9 +81,9 @@ def _samples(name: str, points: object, now: float) -> Samples:
         when, what = np.array(times, np.float64), np.array(values, np.float64)
     except OverflowError:
         raise BadAnswer(f"a number in CoinGecko's `{name}` is too large", status=200) from None
-    if np.isinf(what).any():
-        raise BadAnswer(f"a value in CoinGecko's `{name}` is infinite", status=200)
-    what[what < 0] = np.nan
+    if (np.abs(what) > MOST_NUMBER).any():
+        raise BadAnswer(f"a value in CoinGecko's `{name}` is too large", status=200)
+    what[(what < LEAST_NUMBER) & (what != 0)] = np.nan
     plausible = (when >= FIRST_MOMENT * 1000) & (when <= (now + _LATEST) * 1000)
     if not plausible.any():
         raise BadAnswer(f"no time in CoinGecko's `{name}` is plausible", status=200)
@@ -122,29 +117,31 @@ def quotes(
 
 
 def _quote(coin_id: str, currency: str, entry: dict[str, Any], now: float) -> Quote | None:
-    price = _number(entry.get(currency), least=0)
-    observed = _number(entry.get("last_updated_at"), least=FIRST_MOMENT)
-    if price is None or observed is None or observed > now + _LATEST:
+    price = _quantity(entry.get(currency))
+    observed = _number(entry.get("last_updated_at"))
+    if price is None or observed is None or not FIRST_MOMENT <= observed <= now + _LATEST:
         return None
     return Quote(
         coin_id=coin_id,
         currency_code=currency,
         price=price,
-        market_cap=_number(entry.get(f"{currency}_market_cap"), least=0),
-        volume=_number(entry.get(f"{currency}_24h_vol"), least=0),
-        change_24h=_number(entry.get(f"{currency}_24h_change"), least=-math.inf),
+        market_cap=_quantity(entry.get(f"{currency}_market_cap")),
+        volume=_quantity(entry.get(f"{currency}_24h_vol")),
+        change_24h=_number(entry.get(f"{currency}_24h_change")),
         observed_at=datetime.fromtimestamp(observed, UTC),
     )
 
 
-def _number(value: object, *, least: float) -> float | None:
+def _quantity(value: object) -> float | None:
+    number = _number(value)
+    return number if number is not None and (number == 0 or number >= LEAST_NUMBER) else None
+
+
+def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) and number >= least else None
+    # compared before it is made a float, which an int can be too large for
+    return float(value) if abs(value) <= MOST_NUMBER else None
 
 
 def _one_line(value: object) -> object:
@@ -191,8 +188,8 @@ def profile(answer: object, coin_id: str) -> CoinProfile:
         symbol=coin.symbol,
         name=coin.name,
         description=plain_description(coin.description.get("en")),
-        image_url=_first_url([coin.image.get("large")]),
-        website_url=_first_url(homepages if isinstance(homepages, list) else [homepages]),
+        image_url=first_url([coin.image.get("large")]),
+        website_url=first_url(homepages if isinstance(homepages, list) else [homepages]),
     )
 
 
@@ -216,31 +213,6 @@ def greeting(answer: object) -> str:
         case {"gecko_says": str(text)}:
             return plain(text)
     raise BadAnswer("CoinGecko's ping says nothing", status=200)
-
-
-def plain_description(value: object) -> str | None:
-    """HTML as plain text: paragraphs kept, other white space collapsed; None where empty."""
-    if not isinstance(value, str):
-        return None
-    marked_up = _BLOCK_TAG.sub("\n", _UNPRINTABLE.sub("", value[:_HTML_LIMIT]))
-    text = _UNPRINTABLE.sub("", html.unescape(nh3.clean(marked_up, tags=set())))
-    lines = [" ".join(line.split()) for line in text.splitlines()]
-    return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip()[:_DESCRIPTION_LIMIT] or None
-
-
-def _first_url(values: Iterable[object]) -> str | None:
-    for value in values:
-        if not isinstance(value, str) or not 0 < len(value) <= _URL_LIMIT:
-            continue
-        url = value.strip()
-        try:
-            parts = urlsplit(url)
-        except ValueError:
-            continue
-        clean = " " not in url and plain(url, _URL_LIMIT) == url
-        if clean and parts.scheme in {"http", "https"} and parts.hostname:
-            return url
-    return None
 
 
 def _fields(error: ValidationError) -> str:

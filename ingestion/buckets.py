@@ -39,9 +39,9 @@ class Bucketed:
 
 
 def bucket_hours(charts: Sequence[Chart], start: datetime, end: datetime) -> Bucketed:
-    """Make hours of the charts' samples in [start, end]; charts may overlap.
+    """Make hours of the charts' samples from `start`, which is on the hour, to `end`, included.
 
-    `start` is on the hour. A sample that two charts share counts once.
+    Charts may overlap: a sample that two of them share counts once.
     """
     prices = _join([chart.prices for chart in charts], start, end)
     times = prices.times

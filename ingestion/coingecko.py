@@ -1,37 +1,39 @@
-"""CoinGecko's API, version 3: the only code that knows its addresses and parameters."""
+"""CoinGecko's API, version 3: which calls there are, and how one of them is made."""
 
 import asyncio
 import math
-import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from importlib.metadata import PackageNotFoundError, version
-from typing import Literal, Self, TypeVar
-from urllib.parse import quote, urlencode, urlsplit
+from typing import Self, TypeVar
+from urllib.parse import urlencode
 
 import httpx
 import stamina
 from pydantic import SecretStr
 
 from ingestion import answers, errors
+from ingestion.addresses import (
+    KEY_HEADER,
+    PRO_URL,
+    PUBLIC_URL,
+    Plan,
+    checked_key,
+    checked_url,
+    chunks,
+    fits_in_list,
+    segment,
+    user_agent,
+)
 from ingestion.answers import Quotes
 from ingestion.samples import CallStats, Chart, CoinProfile, ListedCoin
 from ingestion.throttle import Patience, Throttle
 
-Plan = Literal["keyless", "demo", "pro"]
 T = TypeVar("T")
 
-_PUBLIC_URL = "https://api.coingecko.com/api/v3"
-_PRO_URL = "https://pro-api.coingecko.com/api/v3"
-_KEY_HEADER = {"demo": "x-cg-demo-api-key", "pro": "x-cg-pro-api-key"}
 _BODY_LIMIT = 20_000_000  # bytes; the largest true answer, the list of coins, is below 2 MB
-_IDS_PER_CALL = 250
-_NAME_LENGTH = 200
-_SEPARATOR = re.compile(r"[\s,\x00-\x1f\x7f]")
-_IDS_LENGTH = 6_000  # characters: servers and proxies refuse addresses past some 8,000
 _KEEP_ALIVE = 60.0  # seconds: calls can be 12 s apart, longer than httpx keeps a connection
 _PROFILE_PARTS = dict.fromkeys(
     ("localization", "tickers", "market_data", "community_data", "developer_data"), "false"
@@ -67,13 +69,13 @@ class CoinGecko:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._throttle = throttle
-        self._base_url = _checked_url(base_url or (_PRO_URL if plan == "pro" else _PUBLIC_URL))
-        self._key = SecretStr(_checked_key(api_key or ""))
+        self._base_url = checked_url(base_url or (PRO_URL if plan == "pro" else PUBLIC_URL))
+        self._key = SecretStr(checked_key(api_key or ""))
         self._timeout = timeout
         self._attempts = attempts
-        headers = {"User-Agent": _user_agent(), "Accept-Encoding": "gzip"}
-        if plan in _KEY_HEADER and self._key:
-            headers[_KEY_HEADER[plan]] = self._key.get_secret_value()
+        headers = {"User-Agent": user_agent(), "Accept-Encoding": "gzip"}
+        if plan in KEY_HEADER and self._key:
+            headers[KEY_HEADER[plan]] = self._key.get_secret_value()
         self._http = httpx.AsyncClient(
             headers=headers,
             timeout=timeout,
@@ -104,7 +106,7 @@ class CoinGecko:
 
     async def coin(self, coin_id: str, *, stats: CallStats | None = None) -> CoinProfile:
         """A coin's names, description, image and website. Raises NotFound."""
-        path = f"/coins/{_segment(coin_id)}"
+        path = f"/coins/{segment(coin_id)}"
         return await self._get(
             path, _PROFILE_PARTS, lambda answer: answers.profile(answer, coin_id), stats
         )
@@ -118,9 +120,9 @@ class CoinGecko:
     ) -> Quotes:
         """The newest price of every coin in every currency: one call for up to 250 coins."""
         coins, codes = list(dict.fromkeys(coin_ids)), list(dict.fromkeys(currencies))
-        currency_list = ",".join(filter(_fits_in_list, codes))
+        currency_list = ",".join(filter(fits_in_list, codes))
         gathered: dict[str, object] = {}
-        for ids in _chunks(filter(_fits_in_list, coins if currency_list else [])):
+        for ids in chunks(filter(fits_in_list, coins if currency_list else [])):
             params = {"ids": ",".join(ids), "vs_currencies": currency_list} | _QUOTE_PARTS
             gathered |= await self._get("/simple/price", params, answers.prices, stats)
         return answers.quotes(gathered, coins, codes, time.time())
@@ -147,7 +149,7 @@ class CoinGecko:
             "to": str(math.ceil(end.timestamp())),
             "precision": "full",
         }
-        path = f"/coins/{_segment(coin_id)}/market_chart/range"
+        path = f"/coins/{segment(coin_id)}/market_chart/range"
         return await self._get(
             path, params, lambda answer: answers.chart(answer, time.time()), stats
         )
@@ -222,55 +224,3 @@ async def _body(response: httpx.Response) -> bytes:
                 "CoinGecko's answer is larger than 20 MB", status=response.status_code
             )
     return bytes(body)
-
-
-def _chunks(ids: Iterable[str]) -> Iterator[list[str]]:
-    chunk: list[str] = []
-    length = 0
-    for coin_id in ids:
-        more = len(quote(coin_id, errors="replace")) + 1
-        if chunk and (len(chunk) == _IDS_PER_CALL or length + more > _IDS_LENGTH):
-            yield chunk
-            chunk, length = [], 0
-        chunk.append(coin_id)
-        length += more
-    if chunk:
-        yield chunk
-
-
-def _fits_in_list(name: str) -> bool:
-    """Whether a name can stand in a list with commas, where a space makes the rest vanish."""
-    return 0 < len(name) <= _NAME_LENGTH and not _SEPARATOR.search(name)
-
-
-def _segment(coin_id: str) -> str:
-    """`coin_id` as one segment of a path, which it cannot leave."""
-    if not coin_id.strip(". ") or len(coin_id) > _NAME_LENGTH:
-        raise errors.NotFound(f"{errors.plain(coin_id)!r} is no coin id")
-    return quote(coin_id, safe="", errors="replace")
-
-
-def _checked_url(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in {"http", "https"} and bool(httpx.URL(url).host)
-    except (ValueError, httpx.InvalidURL):
-        usable = False
-    if not usable or parts.query or parts.fragment:
-        raise errors.AccessRefused("COINGECKO_BASE_URL is no http or https address")
-    return url.rstrip("/")
-
-
-def _checked_key(key: str) -> str:
-    key = key.strip()
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise errors.AccessRefused("COINGECKO_API_KEY has characters that no key has")
-    return key
-
-
-def _user_agent() -> str:
-    """Without one, the CDN may answer 403."""
-    try:
-        return f"coingraph/{version('coingraph')} (self-hosted price API)"
-    except PackageNotFoundError:  # run from a copy that was never installed
-        return "coingraph (self-hosted price API)"

@@ -24,7 +24,10 @@ import httpx
 import orjson
 
 _TEXT_LIMIT = 200
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+# Control characters, those that turn the direction of what follows included.
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+"
+)
 _TITLE = re.compile(r"<title[^<>]*>([^<]*)", re.IGNORECASE)
 _SECONDS = re.compile(r"\d+(\.\d*)?", re.ASCII)
 

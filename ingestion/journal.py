@@ -1,13 +1,16 @@
 """What a refresh run writes: prices, and what became of them, in the same transaction."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 import structlog
 
 from ingestion.buckets import Bucketed
-from ingestion.planner import Reason, SeriesPlan
+from ingestion.planner import SeriesPlan
 from ingestion.samples import CoinProfile
 from models import runs
 from models.coins import save_profile
@@ -22,8 +25,23 @@ _FINISH_TRIES = 20
 _FINISH_PAUSE = 0.5
 
 
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What the calls for one series brought.
+
+    `calls` windows were answered, which reach back to `start`; `refusal` says why the older ones
+    were not. From `replace_from` on, hours that are not among `bucketed` are to be removed.
+    """
+
+    bucketed: Bucketed
+    calls: int
+    start: datetime
+    refusal: str | None
+    replace_from: datetime | None
+
+
 class Journal:
-    """Writes for one run, one series at a time. `pace` tells the seconds between two calls."""
+    """Writes for one run, one transaction at a time. `pace` tells the seconds between two calls."""
 
     def __init__(
         self, database: Database, lock: AdvisoryLock, run_id: UUID, pace: Callable[[], float]
@@ -36,43 +54,41 @@ class Journal:
 
     async def quotes(self, newest: list[Newest]) -> None:
         """Store the newest prices of many series, which one call brought."""
-        async with self._database.write() as session:
+        async with self._transaction() as session:
             await store_quotes(session, newest)
             await self._add(session, completed_calls=1)
 
-    async def series(
-        self, plan: SeriesPlan, bucketed: Bucketed, *, calls: int, refusal: str | None
-    ) -> None:
-        """Store one series whole. `refusal` says why the older windows are not among it."""
-        start = plan.windows[calls - 1].start if refusal else plan.start
-        async with self._writing:
-            await self._lock.verify()  # without the lock, another run may be writing
-            async with self._database.write() as session:
-                stored = await store_series(
-                    session,
-                    plan.state.series_id,
-                    bucketed.hours,
-                    _newest(plan, bucketed),
-                    asked_from=start,
-                    replace_from=start if plan.reason is Reason.REBUILD else None,
-                )
-                rows = {
-                    "rows_inserted": stored.inserted,
-                    "rows_corrected": stored.corrected,
-                    "duplicates_dropped": bucketed.duplicates,
-                }
-                if refusal:
-                    await record_failure(session, plan.state.series_id, refusal)
-                await self._finish_item(session, plan, refusal, calls, rows)
-                unmade = len(plan.windows) - calls
-                await self._add(session, completed_calls=calls, failed_calls=unmade, **rows)
-        log.debug("series stored", series=plan.state.series_id, revision=stored.revision, **rows)
+    async def series(self, plan: SeriesPlan, fetched: Fetched) -> None:
+        """Store one series whole."""
+        series_id, bucketed = plan.state.series_id, fetched.bucketed
+        async with self._transaction() as session:
+            stored = await store_series(
+                session,
+                series_id,
+                bucketed.hours,
+                _newest(series_id, bucketed),
+                asked_from=fetched.start,
+                replace_from=fetched.replace_from,
+            )
+            rows = {
+                "rows_inserted": stored.inserted,
+                "rows_corrected": stored.corrected,
+                "duplicates_dropped": bucketed.duplicates,
+            }
+            if fetched.refusal:
+                await record_failure(session, series_id, fetched.refusal)
+            await self._finish_item(
+                session, series_id, fetched.refusal, calls=fetched.calls, **rows
+            )
+            unmade = len(plan.windows) - fetched.calls
+            await self._add(session, completed_calls=fetched.calls, failed_calls=unmade, **rows)
+        log.debug("series stored", series=series_id, revision=stored.revision, **rows)
 
     async def failure(self, plan: SeriesPlan, message: str) -> None:
         """Note why a series failed; its stored prices stay as they are."""
-        async with self._writing, self._database.write() as session:
+        async with self._transaction() as session:
             await record_failure(session, plan.state.series_id, message)
-            await self._finish_item(session, plan, message, 0, {})
+            await self._finish_item(session, plan.state.series_id, message)
             await self._add(session, failed_calls=len(plan.windows))
 
     async def profile(self, coin_id: str, profile: CoinProfile) -> None:
@@ -81,15 +97,16 @@ class Journal:
             "image_url": profile.image_url,
             "website_url": profile.website_url,
         }
-        async with self._database.write() as session:
+        async with self._transaction() as session:
             await save_profile(
                 session, coin_id, symbol=profile.symbol, name=profile.name, metadata=metadata
             )
             await self._add(session, completed_calls=1)
 
-    async def count(self, **counters: int) -> None:
-        async with self._database.write() as session:
-            await self._add(session, **counters)
+    async def failed_call(self) -> None:
+        """Count a call that no series hangs on."""
+        async with self._transaction() as session:
+            await self._add(session, failed_calls=1)
 
     async def finish(self, status: RefreshStatus, error: str | None) -> None:
         """Write the end of the run, patiently: the database may be restarting."""
@@ -104,25 +121,25 @@ class Journal:
                 return
         log.error("the end of the run could not be written; the next run will mark it")
 
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[WriteSession]:
+        async with self._writing:
+            await self._lock.verify()  # without the lock, another run may be writing
+            async with self._database.write() as session:
+                yield session
+
     async def _finish_item(
-        self,
-        session: WriteSession,
-        plan: SeriesPlan,
-        error: str | None,
-        calls: int,
-        rows: dict[str, int],
+        self, session: WriteSession, series_id: int, error: str | None, **counters: int
     ) -> None:
         status = ItemStatus.FAILED if error else ItemStatus.SUCCEEDED
-        await runs.finish_item(
-            session, self._run_id, plan.state.series_id, status, error=error, calls=calls, **rows
-        )
+        await runs.finish_item(session, self._run_id, series_id, status, error=error, **counters)
 
     async def _add(self, session: WriteSession, **counters: int) -> None:
         await runs.add_progress(session, self._run_id, self._pace(), **counters)
 
 
-def _newest(plan: SeriesPlan, bucketed: Bucketed) -> Newest | None:
+def _newest(series_id: int, bucketed: Bucketed) -> Newest | None:
     seen = bucketed.newest
     if seen is None:
         return None
-    return Newest(plan.state.series_id, seen.observed_at, seen.price, seen.market_cap, seen.volume)
+    return Newest(series_id, seen.observed_at, seen.price, seen.market_cap, seen.volume)

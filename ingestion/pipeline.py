@@ -1,10 +1,12 @@
 """One refresh run from start to end: fetch and bucket with several calls in flight, then store."""
 
 import asyncio
-import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import takewhile
+from typing import Any
 
+import numpy as np
 import structlog
 
 from ingestion.buckets import bucket_hours
@@ -16,9 +18,10 @@ from ingestion.errors import (
     RateLimited,
     UpstreamError,
 )
-from ingestion.journal import Journal
+from ingestion.journal import Fetched, Journal
 from ingestion.planner import Reason, SeriesPlan
 from ingestion.samples import Chart
+from ingestion.unknown import UnknownCoins
 from models.database import DatabaseUnavailableError
 from models.price_writes import Newest
 from models.tables import RefreshStatus
@@ -26,8 +29,9 @@ from models.tables import RefreshStatus
 log = structlog.get_logger("coingraph.refresh")
 
 _FETCHERS = 4
-# What no other call of this run would fare better with: RateLimited comes only after all patience.
-_ENDS_THE_RUN = (AccessRefused, RateLimited)
+# What nothing else of this run would fare better with: RateLimited comes only after all patience.
+_ENDS_THE_RUN = (AccessRefused, RateLimited, DatabaseUnavailableError)
+_INTERNAL = "Internal error; see the server's log."
 
 
 class Pipeline:
@@ -36,33 +40,37 @@ class Pipeline:
     def __init__(self, upstream: CoinGecko, journal: Journal) -> None:
         self._upstream = upstream
         self._journal = journal
-        self._unknown: dict[str, str] = {}
-        self._succeeded = 0
+        self._unknown = UnknownCoins(upstream)
+        self._stored = 0
         self._failed = 0
 
     async def run(self, plans: Sequence[SeriesPlan], metadata: Sequence[str]) -> None:
-        """Do all of it and write how it ended. Raises nothing but CancelledError."""
+        """Do all of it and write how it ended. Raises CancelledError after that."""
         log.info("refresh started", series=len(plans), metadata=len(metadata))
-        finish = self._journal.finish
+        try:
+            status, error = await self._work(plans, metadata)
+        except asyncio.CancelledError:
+            stopped = self._journal.finish(RefreshStatus.INTERRUPTED, "The server was stopped.")
+            await _to_its_end(stopped)
+            raise
+        await _to_its_end(self._journal.finish(status, error))
+
+    async def _work(
+        self, plans: Sequence[SeriesPlan], metadata: Sequence[str]
+    ) -> tuple[RefreshStatus, str | None]:
+        """Do all of it; tell how it ended and why."""
         try:
             await self._quotes(plans)
             await self._all_series(plans)
             await self._profiles(metadata)
-        except asyncio.CancelledError:
-            await asyncio.shield(finish(RefreshStatus.INTERRUPTED, "The server was stopped."))
-            raise
-        except (*_ENDS_THE_RUN, DatabaseUnavailableError) as error:
-            await finish(RefreshStatus.FAILED, str(error))
+        except _ENDS_THE_RUN as error:
+            return RefreshStatus.FAILED, str(error)
         except Exception:
             log.exception("refresh failed")
-            await finish(RefreshStatus.FAILED, "Internal error; see the server's log.")
-        else:
-            await finish(self._outcome(), None)
-
-    def _outcome(self) -> RefreshStatus:
+            return RefreshStatus.FAILED, _INTERNAL
         if not self._failed:
-            return RefreshStatus.SUCCEEDED
-        return RefreshStatus.PARTIAL if self._succeeded else RefreshStatus.FAILED
+            return RefreshStatus.SUCCEEDED, None
+        return (RefreshStatus.PARTIAL if self._stored else RefreshStatus.FAILED), None
 
     async def _quotes(self, plans: Sequence[SeriesPlan]) -> None:
         """Bring every newest price with one call, before the long work begins."""
@@ -77,7 +85,7 @@ class Pipeline:
             raise
         except UpstreamError as error:
             log.warning("newest prices failed", error=str(error))
-            await self._journal.count(failed_calls=1)
+            await self._journal.failed_call()
             return
         if missing := [f"{coin}/{currency}" for coin, currency in quotes.missing]:
             log.warning("upstream left out newest prices", missing=missing)
@@ -103,7 +111,11 @@ class Pipeline:
                 for _ in range(_FETCHERS):
                     group.create_task(self._work_off(queue))
         except ExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+            first, *others = errors.exceptions
+            for other in others:
+                if not isinstance(other, _ENDS_THE_RUN):
+                    log.exception("refresh failed in one more way", exc_info=other)
+            raise first from None
 
     async def _work_off(self, queue: Iterator[SeriesPlan]) -> None:
         for plan in queue:
@@ -112,22 +124,25 @@ class Pipeline:
             except _ENDS_THE_RUN:
                 raise
             except UpstreamError as error:
-                await self._fail(plan, error)
+                await self._fail(plan, await self._unknown.explain(plan.state.coin_id, error))
+            except Exception:
+                log.exception("a series cannot be stored", series=plan.state.series_id)
+                await self._fail(plan, _INTERNAL)
 
     async def _one_series(self, plan: SeriesPlan) -> None:
         """Fetch a series whole, then store it whole."""
-        if plan.state.coin_id in self._unknown:
-            raise NotFound(self._unknown[plan.state.coin_id])
+        if known := self._unknown.reason(plan.state.coin_id):
+            raise NotFound(known)
         charts, refusal = await self._fetch(plan)
         start = plan.windows[len(charts) - 1].start if refusal else plan.start
         bucketed = bucket_hours(charts, start, datetime.now(UTC))
-        if plan.reason is Reason.REBUILD and not len(bucketed.hours):
-            raise UpstreamError("CoinGecko sent no prices: the series was left as it is.")
-        await self._journal.series(plan, bucketed, calls=len(charts), refusal=refusal)
-        if refusal:
-            self._failed += 1
-        else:
-            self._succeeded += 1
+        if not len(bucketed.hours):
+            raise UpstreamError("CoinGecko sent no prices: what is stored was left as it is.")
+        await self._journal.series(
+            plan, Fetched(bucketed, len(charts), start, refusal, _replaced_from(plan, charts))
+        )
+        self._stored += 1
+        self._failed += refusal is not None
 
     async def _fetch(self, plan: SeriesPlan) -> tuple[list[Chart], str | None]:
         """Fetch the windows of a series, the newest first.
@@ -150,38 +165,19 @@ class Pipeline:
             charts.append(chart)
         return charts, None
 
-    async def _fail(self, plan: SeriesPlan, error: UpstreamError) -> None:
-        state, message = plan.state, str(error)
-        if isinstance(error, NotFound):
-            message = await self._explain_unknown(state.coin_id, message)
+    async def _fail(self, plan: SeriesPlan, message: str) -> None:
+        state = plan.state
         log.warning(
             "series failed", coin=state.coin_id, currency=state.currency_code, error=message
         )
         self._failed += 1
         await self._journal.failure(plan, message)
 
-    async def _explain_unknown(self, coin_id: str, message: str) -> str:
-        """Say which coin may have been meant, at the cost of one call for each unknown coin."""
-        if coin_id in self._unknown:
-            return self._unknown[coin_id]
-        self._unknown[coin_id] = message  # also where the list cannot be had
-        try:
-            listed = await self._upstream.coin_list()
-        except UpstreamError:
-            return message
-        if any(coin.id == coin_id for coin in listed):
-            return message
-        close = difflib.get_close_matches(coin_id, [coin.id for coin in listed], n=3)
-        close += [coin.id for coin in listed if coin.symbol.lower() == coin_id][:3]
-        hint = f" Did you mean {' or '.join(dict.fromkeys(close))}?" if close else ""
-        self._unknown[coin_id] = f"CoinGecko knows no coin {coin_id!r}: correct COINS.{hint}"
-        return self._unknown[coin_id]
-
     async def _profiles(self, coin_ids: Sequence[str]) -> None:
         """Bring names, descriptions and pictures. A failure here costs no series anything."""
         for coin_id in coin_ids:
-            if coin_id in self._unknown:
-                await self._journal.count(failed_calls=1)
+            if self._unknown.reason(coin_id):
+                await self._journal.failed_call()
                 continue
             try:
                 profile = await self._upstream.coin(coin_id)
@@ -189,6 +185,27 @@ class Pipeline:
                 raise
             except UpstreamError as error:
                 log.warning("metadata failed", coin=coin_id, error=str(error))
-                await self._journal.count(failed_calls=1)
+                await self._journal.failed_call()
             else:
                 await self._journal.profile(coin_id, profile)
+
+
+def _replaced_from(plan: SeriesPlan, charts: Sequence[Chart]) -> datetime | None:
+    """From where on a rebuild may remove hours: a window without prices removes none."""
+    if plan.reason is not Reason.REBUILD:
+        return None
+    answered = zip(plan.windows, charts, strict=False)
+    full = list(takewhile(lambda pair: np.isfinite(pair[1].prices.values).any(), answered))
+    return full[-1][0].start if full else None
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Await `work` whole, and let a cancellation of the caller wait for that."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if error := task.exception():
+            log.exception("the end of a refresh could not be written", exc_info=error)
+        raise

@@ -65,7 +65,8 @@ def plan_refresh(
     """Plan a refresh of these series.
 
     `currencies` gives the order, its first one with every coin before the next: a new user sees
-    all coins soon. `days` asks for so many days back instead of what is missing.
+    all coins soon. `days` asks for so many days back instead of what is missing, and for more
+    where that would leave a hole behind the last known hour.
     """
     rank = {code: number for number, code in enumerate(currencies)}
     ordered = sorted(states, key=lambda state: rank.get(state.currency_code, len(rank)))
@@ -77,6 +78,7 @@ def _plan_series(
 ) -> SeriesPlan:
     start = floor_hour(now - timedelta(days=days or history_days))
     if rebuild or days is not None:
+        start = min(start, state.last_bucket or start)
         reason = Reason.REBUILD if rebuild else Reason.REQUESTED
         return SeriesPlan(state, reason, windows_between(start, now))
     if state.history_from is None or state.last_bucket is None:

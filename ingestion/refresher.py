@@ -35,6 +35,14 @@ class RefreshBusyError(Exception):
     """Another run holds the lock but cannot be found: it is just starting or just ending."""
 
 
+class _AnsweredError(Exception):
+    """The key of a run that was about to begin is bound to another one."""
+
+    def __init__(self, run_id: UUID) -> None:
+        super().__init__(run_id)
+        self.run_id = run_id
+
+
 @dataclass(frozen=True, slots=True)
 class RefreshRequest:
     """What to refresh. None stands for everything tracked, or what is missing."""
@@ -54,9 +62,8 @@ class Preparation:
 
     @property
     def calls(self) -> int:
-        if not self.plans:
-            return 0
-        return 1 + sum(len(plan.windows) for plan in self.plans) + len(self.metadata)
+        quotes = 1 if self.plans else 0
+        return quotes + sum(len(plan.windows) for plan in self.plans) + len(self.metadata)
 
 
 class Refresher:
@@ -83,8 +90,8 @@ class Refresher:
     async def prepare(self, request: RefreshRequest) -> Preparation:
         """Plan a run without starting it."""
         now = datetime.now(UTC)
-        coins = request.coins or self.coins
-        currencies = request.currencies or self.currencies
+        coins = self.coins if request.coins is None else request.coins
+        currencies = self.currencies if request.currencies is None else request.currencies
         async with self._database.read() as session:
             found = await series_with_latest(session, coins, currencies)
             metadata = await coin_rows.coins_wanting_metadata(
@@ -113,15 +120,17 @@ class Refresher:
 
         The same `key` always gets the same run, finished or not. Raises RefreshBusyError.
         """
+        deadline = asyncio.get_running_loop().time() + _JOIN_SECONDS
         async with self._starting:
-            deadline = asyncio.get_running_loop().time() + _JOIN_SECONDS
-            while asyncio.get_running_loop().time() < deadline:
+            while True:
                 joined = await self._join(key)
                 if joined is not None:
                     return joined, False
                 started = await self._try_start(request, trigger, key)
                 if started is not None:
                     return started
+                if asyncio.get_running_loop().time() > deadline:
+                    break
                 await asyncio.sleep(_POLL_SECONDS / 5)
         raise RefreshBusyError("Another refresh is just starting or ending; try again.")
 
@@ -138,9 +147,7 @@ class Refresher:
         if key is None:
             return run_id
         async with self._database.write() as session:
-            await runs.remember_key(session, key, run_id)
-        async with self._database.read() as session:
-            return await runs.run_of_key(session, key) or run_id
+            return await runs.bind_key(session, key, run_id)
 
     async def _try_start(
         self, request: RefreshRequest, trigger: RefreshTrigger, key: str | None
@@ -151,11 +158,10 @@ class Refresher:
                 other = await runs.running_run(session)
             return (await self._bind(key, other), False) if other else None
         try:
-            async with self._database.read() as session:
-                if key is not None and (known := await runs.run_of_key(session, key)):
-                    await lock.release()
-                    return known, False
-            run, preparation = await self._insert(request, trigger, key)
+            run, preparation = await self._insert(request, trigger, key, lock)
+        except _AnsweredError as answered:
+            await lock.release()
+            return answered.run_id, False
         except BaseException:
             await lock.release()
             raise
@@ -164,7 +170,11 @@ class Refresher:
         return run.id, True
 
     async def _insert(
-        self, request: RefreshRequest, trigger: RefreshTrigger, key: str | None
+        self,
+        request: RefreshRequest,
+        trigger: RefreshTrigger,
+        key: str | None,
+        lock: AdvisoryLock,
     ) -> tuple[RefreshRun, Preparation]:
         preparation = await self.prepare(request)
         run = RefreshRun(
@@ -186,36 +196,44 @@ class Refresher:
             )
             for position, plan in enumerate(preparation.plans)
         ]
+        await lock.add(runs.lock_of(run.id))
         async with self._database.write() as session:
             for dead in await runs.interrupt_dead_runs(session):
                 log.warning("a run was left behind by a killed process", run=str(dead))
             await runs.insert_run(session, run, items)
-            if key is not None:
-                await runs.remember_key(session, key, run.id)
+            bound = run.id if key is None else await runs.bind_key(session, key, run.id)
+            if bound != run.id:
+                raise _AnsweredError(bound)
         return run, preparation
 
     async def _work(self, run: RefreshRun, preparation: Preparation, lock: AdvisoryLock) -> None:
         structlog.contextvars.bind_contextvars(run=str(run.id))
         throttle = self._upstream.throttle
         journal = Journal(self._database, lock, run.id, lambda: throttle.interval)
-        async with lock:
-            await Pipeline(self._upstream, journal).run(preparation.plans, preparation.metadata)
+        try:
+            async with lock:
+                await Pipeline(self._upstream, journal).run(preparation.plans, preparation.metadata)
+        except Exception:  # nobody awaits this task's result
+            log.exception("the end of a refresh could not be written; the next run will mark it")
 
     async def wait(self, run_id: UUID) -> None:
         """Return when the run has ended, in whichever process it runs."""
         if run_id == self._run_id and self._task is not None:
             await asyncio.wait([self._task])
-            return
         while True:
             async with self._database.read() as session:
                 run = (await runs.runs_by_id(session, [run_id])).get(run_id)
-            if run is None or run.status != RefreshStatus.RUNNING:
-                return
+                if run is None or run.status != RefreshStatus.RUNNING:
+                    return
+                alive = await runs.is_alive(session, run_id)
+            if not alive:
+                await self.bury_dead_runs()
             await asyncio.sleep(_POLL_SECONDS)
 
     async def interrupt(self) -> None:
         """End this process's run, if there is one, and wait until that is written."""
         if self._task is not None and not self._task.done():
+            await asyncio.sleep(0)  # it must have begun, or it ends without releasing its lock
             self._task.cancel()
             await asyncio.wait([self._task])
 

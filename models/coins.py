@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import col
+from sqlmodel import SQLModel, col
 
 from models.database import ReadSession, WriteSession
 from models.tables import Coin, CoinMetadata, Currency, Series
@@ -42,10 +42,15 @@ async def seed(
     """
     if not coins or not currencies:
         return
-    coin_rows = [{"id": c.id, "symbol": c.symbol, "name": c.name} for c in coins]
-    await session.execute(insert(Coin).values(coin_rows).on_conflict_do_nothing())
-    currency_rows = [{"code": c.code, "name": c.name, "symbol": c.symbol} for c in currencies]
-    await session.execute(insert(Currency).values(currency_rows).on_conflict_do_nothing())
+    # In one order, so that two processes which seed at once do not wait for each other.
+    coins = sorted(coins, key=lambda coin: coin.id)
+    currencies = sorted(currencies, key=lambda currency: currency.code)
+    await _add(session, Coin, [{"id": c.id, "symbol": c.symbol, "name": c.name} for c in coins])
+    await _add(
+        session,
+        Currency,
+        [{"code": c.code, "name": c.name, "symbol": c.symbol} for c in currencies],
+    )
     # An insert that conflicts still takes a number of the identity, so ask first.
     keys = await session.execute(select(col(Series.coin_id), col(Series.currency_code)))
     known = {tuple(key) for key in keys}
@@ -56,7 +61,14 @@ async def seed(
         if (coin.id, currency.code) not in known
     ]
     if pairs:
-        await session.execute(insert(Series).values(pairs).on_conflict_do_nothing())
+        await _add(session, Series, pairs)
+
+
+async def _add(
+    session: WriteSession, table: type[SQLModel], rows: Sequence[Mapping[str, str]]
+) -> None:
+    """Insert what is not there yet; row by row, as one statement has only 32,767 parameters."""
+    await session.execute(insert(table).on_conflict_do_nothing(), rows)
 
 
 async def coins_by_id(session: ReadSession, ids: Sequence[str]) -> dict[str, Coin]:

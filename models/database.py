@@ -2,16 +2,24 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Self
+from typing import Self
 
 import asyncpg
 from sqlalchemy import exc, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+    create_async_engine,
+)
 from sqlalchemy.pool import NullPool
 
 OLDEST_SERVER = 140000  # PostgreSQL 14, as server_version_num counts
 CONNECT_SECONDS = 5.0
+# A machine that loses its power says no goodbye: without these, PostgreSQL would keep the locks
+# of its connections for two hours.
+_KEEPALIVES = {"tcp_keepalives_idle": "15", "tcp_keepalives_interval": "5"}
 
 
 class DatabaseUnavailableError(Exception):
@@ -64,7 +72,11 @@ class Database:
             pool_pre_ping=True,
             connect_args={
                 "timeout": CONNECT_SECONDS,
-                "server_settings": {"application_name": "coingraph", "timezone": "UTC"},
+                "server_settings": {
+                    "application_name": "coingraph",
+                    "timezone": "UTC",
+                    **_KEEPALIVES,
+                },
             },
         )
         self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -103,6 +115,8 @@ class Database:
 class AdvisoryLock:
     """A lock of the whole deployment, held by a connection of its own until released.
 
+    To be used as a context manager, entered before or after the lock is taken.
+
     PostgreSQL frees it when that connection ends, so a killed holder leaves nothing behind.
     """
 
@@ -114,10 +128,10 @@ class AdvisoryLock:
             isolation_level="AUTOCOMMIT",
             connect_args={
                 "timeout": CONNECT_SECONDS,
-                "server_settings": {"application_name": "coingraph lock"},
+                "server_settings": {"application_name": "coingraph lock", **_KEEPALIVES},
             },
         )
-        self._connection: Any = None
+        self._connection: AsyncConnection | None = None
 
     async def acquire(self) -> bool:
         """Take the lock if it is free; never wait for it."""
@@ -136,10 +150,21 @@ class AdvisoryLock:
                 await connection.close()
         return bool(taken)
 
+    async def add(self, key: int) -> None:
+        """Take one more lock, which nobody else asks for, and hold it as long as this one."""
+        await self._execute("SELECT pg_advisory_lock(:key)", key=key)
+
     async def verify(self) -> None:
         """Raise DatabaseUnavailableError when the lock's connection, and so the lock, is gone."""
+        await self._execute("SELECT 1")
+
+    async def _execute(self, statement: str, **parameters: int) -> None:
+        connection = self._connection
+        # once lost, SQLAlchemy would connect anew, but a new connection holds no lock
+        if connection is None or connection.invalidated:
+            raise DatabaseUnavailableError("The database dropped the connection of a lock.")
         with _availability():
-            await self._connection.execute(text("SELECT 1"))
+            await connection.execute(text(statement), parameters)
 
     async def release(self) -> None:
         connection, self._connection = self._connection, None

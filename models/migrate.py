@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, text
 
-from models.database import Database
+from models.database import Database, ReadSession
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -16,6 +16,15 @@ MIGRATION_LOCK = 0x636F696E_6D696772  # "coinmigr"
 
 class NewerDatabaseError(Exception):
     """The database was migrated by a newer coingraph than this one."""
+
+
+# Not to_regclass(): within a transaction, that goes on denying what another one has just made.
+_HAS_VERSION = text("""
+    SELECT EXISTS (
+        SELECT FROM pg_tables
+        WHERE tablename = 'alembic_version' AND schemaname = ANY (current_schemas(false))
+    )
+""")
 
 
 def newest_revision() -> str:
@@ -30,26 +39,37 @@ def newest_revision() -> str:
 async def current_revision(database: Database) -> str | None:
     """Name the migration the database has, None for an empty database."""
     async with database.read() as session:
-        if await session.scalar(text("SELECT to_regclass('alembic_version')")) is None:
-            return None
-        version: str | None = await session.scalar(text("SELECT version_num FROM alembic_version"))
-        return version
+        return await _revision(session)
+
+
+async def _revision(session: ReadSession) -> str | None:
+    if not await session.scalar(_HAS_VERSION):
+        return None
+    version: str | None = await session.scalar(text("SELECT version_num FROM alembic_version"))
+    return version
 
 
 async def migrate(database: Database) -> bool:
     """Bring the database up to date; True when that took any migration."""
-    current = await current_revision(database)
-    if current == newest_revision():
-        return False
-    if current is not None and current > newest_revision():
-        raise NewerDatabaseError(
-            f"The database is at migration {current}, this coingraph knows {newest_revision()}: "
-            "start the newer coingraph, or restore the backup made before the upgrade."
-        )
+    async with database.read() as session:
+        if await _is_up_to_date(session):
+            return False
     async with database.write() as session:
         await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+        if await _is_up_to_date(session):  # another process was first
+            return False
         await (await session.connection()).run_sync(_upgrade)
     return True
+
+
+async def _is_up_to_date(session: ReadSession) -> bool:
+    current, newest = await _revision(session), newest_revision()
+    if current is not None and current > newest:
+        raise NewerDatabaseError(
+            f"The database is at migration {current}, this coingraph knows {newest}: "
+            "start the newer coingraph, or restore the backup made before the upgrade."
+        )
+    return current == newest
 
 
 def _upgrade(connection: Connection) -> None:

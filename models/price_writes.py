@@ -57,13 +57,9 @@ async def store_series(
         rows = await session.execute(_REMOVE, {"series": series_id, "from": replace_from})
         removed = list(rows.scalars())
     inserted, corrected, days = (await session.execute(_UPSERT, {"series": series_id})).one()
-    touched |= {*(days or []), *removed}
-    if touched:
-        parameters = {"series": series_id, "days": sorted(touched)}
-        await session.execute(_DROP_EMPTY_DAYS, parameters)
-        await session.execute(_UPSERT_DAYS, parameters)
-    renewed = await _store_newest(session, [newest]) if newest else []
-    changed = bool(days or removed or renewed)
+    changed = bool(days or removed)
+    changed |= await _store_days(session, series_id, touched | {*(days or []), *removed})
+    changed |= bool(newest and await _store_newest(session, [newest]))
     result = await session.execute(_FINISH, {"series": series_id, "changed": int(changed)})
     revision = result.scalar_one()
     if changed:
@@ -72,19 +68,27 @@ async def store_series(
 
 
 async def _extend_history(session: WriteSession, series_id: int, asked_from: datetime) -> set[date]:
-    """Note how far back upstream has been asked; tell which day this makes whole.
-
-    The row lock keeps two writers of one series apart, whatever they are.
-    """
-    before = (await session.execute(_LOCK_SERIES, {"series": series_id})).scalar_one()
+    """Note how far back upstream has been asked; tell which day this makes whole."""
+    before = (await session.execute(_LOCK_SERIES, {"series": [series_id]})).scalar_one()
     if before is not None and before <= asked_from:
         return set()
     await session.execute(_EXTEND_HISTORY, {"series": series_id, "asked_from": asked_from})
     return set() if before is None else {before.astimezone(UTC).date()}
 
 
+async def _store_days(session: WriteSession, series_id: int, days: set[date]) -> bool:
+    """Make these days from their hours; tell whether any of them changed."""
+    if not days:
+        return False
+    parameters = {"series": series_id, "days": sorted(days)}
+    dropped = await session.execute(_DROP_EMPTY_DAYS, parameters)
+    written = await session.execute(_UPSERT_DAYS, parameters)
+    return bool(dropped.all() or written.all())
+
+
 async def store_quotes(session: WriteSession, quotes: list[Newest]) -> int:
     """Write the newest prices of many series at once; tell how many series changed."""
+    await session.execute(_LOCK_SERIES, {"series": [quote.series_id for quote in quotes]})
     changed = await _store_newest(session, quotes)
     if not changed:
         return 0
@@ -114,7 +118,11 @@ async def _notify(session: WriteSession, series_id: int, revision: int) -> None:
     await session.execute(_NOTIFY, {"channel": CHANNEL, "payload": payload})
 
 
-_LOCK_SERIES = text("SELECT history_from FROM series WHERE id = :series FOR UPDATE")
+# Every writer begins with this, and in this order: so two of them never write one series at once,
+# nor wait for each other. Runs may still refer to the series meanwhile.
+_LOCK_SERIES = text("""
+    SELECT history_from FROM series WHERE id = ANY(:series) ORDER BY id FOR NO KEY UPDATE
+""")
 
 _EXTEND_HISTORY = text("UPDATE series SET history_from = :asked_from WHERE id = :series")
 
@@ -160,13 +168,14 @@ _DROP_EMPTY_DAYS = text("""
           AND hour.bucket >= kept.day::timestamp AT TIME ZONE 'UTC'
           AND hour.bucket < (kept.day + 1)::timestamp AT TIME ZONE 'UTC'
     )
+    RETURNING day
 """)
 
 # A day that the start of the history cuts in two gets no row: half of it would pass for the whole.
 _UPSERT_DAYS = text("""
     INSERT INTO price_daily AS kept
         (series_id, day, price, open, high, low, close, market_cap, volume, samples)
-    SELECT :series, touched.day, avg(price),
+    SELECT :series, touched.day, avg(price ORDER BY bucket),
            (array_agg(price ORDER BY bucket))[1], max(price), min(price),
            (array_agg(price ORDER BY bucket DESC))[1],
            (array_agg(market_cap ORDER BY bucket DESC) FILTER (WHERE market_cap IS NOT NULL))[1],
@@ -183,6 +192,11 @@ _UPSERT_DAYS = text("""
         price = excluded.price, open = excluded.open, high = excluded.high, low = excluded.low,
         close = excluded.close, market_cap = excluded.market_cap, volume = excluded.volume,
         samples = excluded.samples
+    WHERE (kept.price, kept.open, kept.high, kept.low, kept.close, kept.market_cap, kept.volume,
+           kept.samples)
+        IS DISTINCT FROM (excluded.price, excluded.open, excluded.high, excluded.low,
+           excluded.close, excluded.market_cap, excluded.volume, excluded.samples)
+    RETURNING day
 """)
 
 _UPSERT_LATEST = text("""
@@ -199,10 +213,16 @@ _UPSERT_LATEST = text("""
     ) AS offered (series_id, observed_at, price, market_cap, volume, change_24h)
     ON CONFLICT (series_id) DO UPDATE SET
         observed_at = excluded.observed_at, price = excluded.price,
-        market_cap = excluded.market_cap, volume = excluded.volume,
+        market_cap = CASE WHEN kept.observed_at = excluded.observed_at
+            THEN coalesce(excluded.market_cap, kept.market_cap) ELSE excluded.market_cap END,
+        volume = CASE WHEN kept.observed_at = excluded.observed_at
+            THEN coalesce(excluded.volume, kept.volume) ELSE excluded.volume END,
         change_24h = excluded.change_24h
     WHERE kept.observed_at < excluded.observed_at
-       OR (kept.observed_at = excluded.observed_at AND kept.price <> excluded.price)
+       OR (kept.observed_at = excluded.observed_at AND (
+               kept.price <> excluded.price
+            OR (kept.market_cap IS NULL AND excluded.market_cap IS NOT NULL)
+            OR (kept.volume IS NULL AND excluded.volume IS NOT NULL)))
     RETURNING series_id
 """)
 

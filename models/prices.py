@@ -134,6 +134,8 @@ async def price_columns(
 def _first_day_from(instant: datetime) -> date:
     """Name the first UTC day whose midnight is not before `instant`."""
     instant = instant.astimezone(UTC)
+    if instant.date() == date.max:  # no day comes after it
+        return date.max
     return instant.date() + timedelta(days=instant.time() != time.min)
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 
@@ -22,6 +22,7 @@ from models.tables import (
 )
 
 REFRESH_LOCK = 0x636F696E_72656672  # "coinrefr": held by the one run of the deployment
+_BIGINT = 2**63 - 1
 
 
 def new_run_id() -> UUID:
@@ -31,6 +32,11 @@ def new_run_id() -> UUID:
     value = value & ~(0xF << 76) | 7 << 76  # version
     value = value & ~(0b11 << 62) | 0b10 << 62  # variant
     return UUID(int=value)
+
+
+def lock_of(run_id: UUID) -> int:
+    """Name the lock by which a run shows that it is alive, from before it can be seen."""
+    return run_id.int & _BIGINT
 
 
 async def insert_run(
@@ -69,8 +75,14 @@ async def finish_item(
 async def finish_run(
     session: WriteSession, run_id: UUID, status: RefreshStatus, error: str | None
 ) -> None:
-    """End a run. Series that were not reached share its fate."""
+    """End a run, unless it is ended. Series that were not reached share its fate.
+
+    The calls for those of a failed run failed with it; an interrupted one shows how far it got.
+    """
     left = ItemStatus.INTERRUPTED if status is RefreshStatus.INTERRUPTED else ItemStatus.FAILED
+    counters: dict[str, Any] = {}
+    if status is RefreshStatus.FAILED:
+        counters = {"failed_calls": RefreshRun.planned_calls - RefreshRun.completed_calls}
     await session.execute(
         update(RefreshRunItem)
         .where(
@@ -82,7 +94,7 @@ async def finish_run(
     await session.execute(
         update(RefreshRun)
         .where(col(RefreshRun.id) == run_id, col(RefreshRun.status) == RefreshStatus.RUNNING)
-        .values(status=status, error=error, finished_at=func.now())
+        .values(status=status, error=error, finished_at=func.now(), **counters)
     )
 
 
@@ -93,20 +105,28 @@ async def interrupt_dead_runs(session: WriteSession) -> list[UUID]:
     )
     dead = list(rows)
     for run_id in dead:
-        await finish_run(
-            session, run_id, RefreshStatus.INTERRUPTED, "The process that ran it was killed."
-        )
+        error = "Its process was killed, or lost its connection to the database."
+        await finish_run(session, run_id, RefreshStatus.INTERRUPTED, error)
     return dead
 
 
 async def running_run(session: ReadSession) -> UUID | None:
+    """Find the run that is under way somewhere, not one that a killed process left behind."""
     query = (
         select(col(RefreshRun.id))
         .where(col(RefreshRun.status) == RefreshStatus.RUNNING)
         .order_by(col(RefreshRun.id).desc())
         .limit(1)
     )
-    return (await session.scalars(query)).first()
+    run_id = (await session.scalars(query)).first()
+    return run_id if run_id is not None and await is_alive(session, run_id) else None
+
+
+async def is_alive(session: ReadSession, run_id: UUID) -> bool:
+    """Tell whether a process works on this run, which may have ended since it was read."""
+    # shared, so that two who look at once do not take each other for the run
+    probe = text("SELECT pg_try_advisory_xact_lock_shared(:key)")
+    return not await session.scalar(probe, {"key": lock_of(run_id)})
 
 
 async def run_of_key(session: ReadSession, key: str) -> UUID | None:
@@ -114,11 +134,13 @@ async def run_of_key(session: ReadSession, key: str) -> UUID | None:
     return (await session.scalars(query)).first()
 
 
-async def remember_key(session: WriteSession, key: str, run_id: UUID) -> None:
-    """Bind a key to a run, unless it is bound already."""
+async def bind_key(session: WriteSession, key: str, run_id: UUID) -> UUID:
+    """Bind a key to a run, unless it is bound already; tell which run it is bound to."""
     await session.execute(
         insert(RefreshRunKey).values(key=key, run_id=run_id).on_conflict_do_nothing()
     )
+    query = select(col(RefreshRunKey.run_id)).where(col(RefreshRunKey.key) == key)
+    return (await session.scalars(query)).one()
 
 
 async def runs_by_id(session: ReadSession, ids: Sequence[UUID]) -> dict[UUID, RefreshRun]:

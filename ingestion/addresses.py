@@ -1,0 +1,73 @@
+"""How CoinGecko's API is addressed: hosts, keys, and names that may stand in a path or a list."""
+
+import re
+from collections.abc import Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from ingestion import errors
+
+Plan = Literal["keyless", "demo", "pro"]
+
+PUBLIC_URL = "https://api.coingecko.com/api/v3"
+PRO_URL = "https://pro-api.coingecko.com/api/v3"
+KEY_HEADER = {"demo": "x-cg-demo-api-key", "pro": "x-cg-pro-api-key"}
+_IDS_PER_CALL = 250
+_IDS_LENGTH = 6_000  # characters: servers and proxies refuse addresses past some 8,000
+_NAME_LENGTH = 200
+_SEPARATOR = re.compile(r"[\s,\x00-\x1f\x7f]")
+
+
+def chunks(ids: Iterable[str]) -> Iterator[list[str]]:
+    chunk: list[str] = []
+    length = 0
+    for coin_id in ids:
+        more = len(quote(coin_id, errors="replace")) + 1
+        if chunk and (len(chunk) == _IDS_PER_CALL or length + more > _IDS_LENGTH):
+            yield chunk
+            chunk, length = [], 0
+        chunk.append(coin_id)
+        length += more
+    if chunk:
+        yield chunk
+
+
+def fits_in_list(name: str) -> bool:
+    """Whether a name can stand in a list with commas, where a space makes the rest vanish."""
+    return 0 < len(name) <= _NAME_LENGTH and not _SEPARATOR.search(name)
+
+
+def segment(coin_id: str) -> str:
+    """`coin_id` as one segment of a path, which it cannot leave."""
+    if not coin_id.strip(". ") or len(coin_id) > _NAME_LENGTH:
+        raise errors.NotFound(f"{errors.plain(coin_id)!r} is no coin id")
+    return quote(coin_id, safe="", errors="replace")
+
+
+def checked_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(httpx.URL(url).host)
+    except (ValueError, httpx.InvalidURL):
+        usable = False
+    if not usable or parts.query or parts.fragment:
+        raise errors.AccessRefused("COINGECKO_BASE_URL is no http or https address")
+    return url.rstrip("/")
+
+
+def checked_key(key: str) -> str:
+    key = key.strip()
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise errors.AccessRefused("COINGECKO_API_KEY has characters that no key has")
+    return key
+
+
+def user_agent() -> str:
+    """Without one, the CDN may answer 403."""
+    try:
+        return f"coingraph/{version('coingraph')} (self-hosted price API)"
+    except PackageNotFoundError:  # run from a copy that was never installed
+        return "coingraph (self-hosted price API)"

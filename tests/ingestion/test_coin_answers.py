@@ -1,0 +1,160 @@
+"""What upstream may say of prices and coins, and what becomes of it."""
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingestion import answers
+from ingestion.errors import (
+    BadAnswer,
+)
+from ingestion.samples import ListedCoin
+from ingestion.texts import plain_description
+from tests.ingestion.json_values import NOW, json_values
+
+
+def test_quotes_come_in_the_order_asked_for_and_the_missing_are_named() -> None:
+    entry = {
+        "usd": 1.5,
+        "usd_market_cap": 0.0,
+        "usd_24h_vol": None,
+        "usd_24h_change": -3.25,
+        "eur": None,
+        "last_updated_at": int(NOW) - 60,
+    }
+    result = answers.quotes(
+        {"b": entry, "a": entry | {"eur": 2}}, ["a", "b", "c"], ["eur", "usd"], NOW
+    )
+    assert [(q.coin_id, q.currency_code, q.price) for q in result.found] == [
+        ("a", "eur", 2.0),
+        ("a", "usd", 1.5),
+        ("b", "usd", 1.5),
+    ]
+    assert result.missing == [("b", "eur"), ("c", "eur"), ("c", "usd")]
+    quote = result.found[-1]
+    assert (quote.market_cap, quote.volume, quote.change_24h) == (0.0, None, -3.25)
+    assert quote.observed_at == datetime.fromtimestamp(NOW - 60, UTC)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        [],
+        None,
+        {"usd": 1.0},
+        {"usd": 1.0, "last_updated_at": None},
+        {"usd": 1.0, "last_updated_at": NOW * 1000},
+        {"usd": 1.0, "last_updated_at": 5},
+        {"usd": "1.0", "last_updated_at": NOW},
+        {"usd": True, "last_updated_at": NOW},
+        {"usd": -1.0, "last_updated_at": NOW},
+        {"usd": 1e-101, "last_updated_at": NOW},
+        {"usd": 1e101, "last_updated_at": NOW},
+        {"usd": math.inf, "last_updated_at": NOW},
+        {"usd": 10**400, "last_updated_at": NOW},
+        {"usd": 1.0, "last_updated_at": 10**400},
+    ],
+)
+def test_a_quote_without_a_usable_price_and_time_is_missing(entry: object) -> None:
+    assert answers.quotes({"a": entry}, ["a"], ["usd"], NOW).missing == [("a", "usd")]
+
+
+@given(st.dictionaries(st.sampled_from(["a", "b"]), json_values))
+def test_any_prices_give_every_pair_once(by_coin: dict[str, object]) -> None:
+    result = answers.quotes(by_coin, ["a", "b"], ["usd"], NOW)
+    assert len(result.found) + len(result.missing) == 2
+
+
+COIN: dict[str, Any] = {
+    "id": "x",
+    "symbol": "X",
+    "name": " Ex\x00 Coin ",
+    "description": {"en": "<p>One &amp; <b>two</b></p>\r\n<p>three<br/>four</p>"},
+    "image": {"thumb": "https://i/t.png", "large": "https://i.example/l.png?1"},
+    "links": {"homepage": ["", None, "javascript:alert(1)", "https://x.example/", "http://y"]},
+}
+
+
+def test_a_profile_is_plain_text_and_usable_addresses() -> None:
+    profile = answers.profile(COIN, "x")
+    assert profile.name == "Ex Coin"
+    assert profile.description == "One & two\n\nthree\nfour"
+    assert profile.image_url == "https://i.example/l.png?1"
+    assert profile.website_url == "https://x.example/"
+
+
+@pytest.mark.parametrize("junk", [None, [], "x", 5, {}, {"en": 5}, {"large": "ftp://x"}])
+def test_a_profile_without_decoration_is_a_profile(junk: object) -> None:
+    profile = answers.profile(COIN | {"description": junk, "image": junk, "links": junk}, "x")
+    assert (profile.description, profile.image_url, profile.website_url) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    "answer", [None, [], {}, {**COIN, "name": None}, {**COIN, "symbol": 5}, {**COIN, "id": "y"}]
+)
+def test_what_is_not_that_coin_is_refused(answer: object) -> None:
+    with pytest.raises(BadAnswer):
+        answers.profile(answer, "x")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "//x.example",
+        "x.example",
+        "http://",
+        "https://a b",
+        "https://[::1",
+        "https://x/\x00",
+        "https://x/\ud800",
+        "https://x/" + "a" * 2000,
+    ],
+)
+def test_an_unusable_address_is_none(url: str) -> None:
+    assert answers.profile(COIN | {"links": {"homepage": [url]}}, "x").website_url is None
+
+
+@pytest.mark.parametrize(
+    ("markup", "text"),
+    [
+        ("", None),
+        ("  <p> </p> ", None),
+        ("a\x00b\x07c\ud800", "abc"),
+        ("a<script>alert(1)</script>b", "ab"),
+        ("1 &lt; 2 &amp;amp; &#0; &nbsp; x", "1 < 2 &amp; \ufffd x"),
+        ("a\r\n\r\n\r\n\r\nb \t c\u2028d", "a\n\nb c\nd"),
+        ("<b" * 50_000, None),
+        ("a" * 30_000, "a" * 20_000),
+    ],
+)
+def test_descriptions_become_plain_text(markup: str, text: str | None) -> None:
+    assert plain_description(markup) == text
+
+
+@given(st.text())
+def test_any_description_can_be_stored(markup: str) -> None:
+    text = plain_description(markup)
+    assert text is None or ("\x00" not in text and text.encode() and text == text.strip())
+
+
+def test_a_listing_leaves_out_what_is_no_coin() -> None:
+    entries = [
+        {"id": "a", "symbol": "s", "name": "A"},
+        {"id": "", "symbol": "s", "name": "A"},
+        {"id": 5, "symbol": "s", "name": "A"},
+        None,
+        {"id": "b", "symbol": "", "name": "B\x00", "platforms": {}},
+    ]
+    assert answers.listing(entries) == [ListedCoin("a", "s", "A"), ListedCoin("b", "", "B")]
+    assert answers.listing([]) == []
+
+
+@pytest.mark.parametrize("answer", [{}, None, "a", [None], ["a"]])
+def test_what_lists_no_coins_is_refused(answer: object) -> None:
+    with pytest.raises(BadAnswer):
+        answers.listing(answer)

@@ -1,0 +1,174 @@
+"""Refreshes of an upstream that fails: what is lost, what is not, and what is said of it."""
+
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from ingestion.simulator import Fault, SimulatorOptions, run_simulator
+from tests.ingestion.running import Deployment
+
+NAMES = ["bitcoin/usd", "ethereum/usd", "bitcoin/eur", "ethereum/eur"]
+VICTIM = "ethereum/usd"
+CHART = "/market_chart/range"
+
+
+def on_victim(kind: Any, **more: Any) -> Fault:
+    return Fault(kind, path=CHART, coin="ethereum", currency="usd", times=None, **more)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (on_victim("error500"), "CoinGecko answered 500 (Internal Server Error)"),
+        (on_victim("error500", nested=True, status=503), "CoinGecko answered 503"),
+        (on_victim("error500", status=400), "CoinGecko answered 400"),
+        (on_victim("html"), "CoinGecko answered 502 (Bad gateway"),
+        (on_victim("forbidden"), "CoinGecko answered 403 (Access denied"),
+        (on_victim("truncated"), "CoinGecko answered 200 with no JSON"),
+        (on_victim("reset"), "CoinGecko cannot be reached"),
+        (on_victim("empty"), "CoinGecko sent no prices"),
+    ],
+    ids=lambda value: value.kind if isinstance(value, Fault) else "",
+)
+async def test_one_series_failure_stops_no_other(
+    deployment: Deployment, fault: Fault, said: str
+) -> None:
+    deployment.simulator.add_fault(fault)
+    refresher = await deployment.process()
+    ended = await deployment.refresh(refresher)
+    assert ended.status == "PARTIAL"
+    assert list(ended.failed) == [VICTIM]
+    assert ended.failed[VICTIM].startswith(said)
+    assert ended.calls == (7, 6, 1)
+    series = await deployment.series(VICTIM)
+    assert (series["last_error"], series["consecutive_failures"]) == (ended.failed[VICTIM], 1)
+    assert (series["last_success_at"], series["history_from"]) == (None, None)
+    assert await deployment.hours(VICTIM) == {}
+    # the next one mends it
+    deployment.simulator.clear_faults()
+    await deployment.assert_stored(*(name for name in NAMES if name != VICTIM))
+    assert (await deployment.refresh(refresher)).status == "SUCCEEDED"
+    await deployment.assert_stored(*NAMES)
+    assert (await deployment.series(VICTIM))["consecutive_failures"] == 0
+
+
+@pytest.mark.parametrize("kind", ["error500", "html", "truncated", "reset", "slow"])
+async def test_a_passing_fault_is_not_even_seen(deployment: Deployment, kind: Any) -> None:
+    for fault in (Fault(kind, times=2, seconds=0.05), Fault(kind, path=CHART, seconds=0.05)):
+        deployment.simulator.add_fault(fault)
+    ended = await deployment.refresh(await deployment.process())
+    assert (ended.status, ended.calls) == ("SUCCEEDED", (7, 7, 0))
+    await deployment.assert_stored(*NAMES)
+
+
+async def test_nulls_are_no_prices(deployment: Deployment) -> None:
+    deployment.simulator.add_fault(on_victim("nulls"))
+    ended = await deployment.refresh(await deployment.process())
+    assert ended.status == "SUCCEEDED"
+    await deployment.assert_stored(*NAMES)  # the fault is still in force
+    assert 50 < len(await deployment.hours(VICTIM)) < 75
+
+
+async def test_a_failure_keeps_what_is_there(deployment: Deployment) -> None:
+    refresher = await deployment.process()
+    await deployment.refresh(refresher)
+    before = await deployment.hours(VICTIM), await deployment.days(VICTIM)
+    for kind, failures in (("html", 1), ("empty", 2)):
+        deployment.simulator.clear_faults()
+        deployment.simulator.add_fault(on_victim(kind))
+        ended = await deployment.refresh(refresher)
+        assert list(ended.failed) == [VICTIM]
+        assert (await deployment.hours(VICTIM), await deployment.days(VICTIM)) == before
+        series = await deployment.series(VICTIM)
+        assert series["consecutive_failures"] == failures
+        assert series["revision"] == 2
+
+
+async def test_all_series_failing_is_a_failure(deployment: Deployment) -> None:
+    deployment.simulator.add_fault(Fault("html", path=CHART, times=None))
+    ended = await deployment.refresh(await deployment.process())
+    assert (ended.status, len(ended.failed)) == ("FAILED", 4)
+    assert ended.calls == (7, 3, 4)
+
+
+@pytest.mark.parametrize("path", ["/simple/price", "/coins/bitcoin?", "/coins/ethereum"])
+async def test_quotes_and_metadata_cost_no_series_anything(
+    deployment: Deployment, path: str
+) -> None:
+    # of a coin's two kinds of calls, those for charts pass
+    coin = path.strip("/?").split("/")[-1]
+    for name in ("usd", "eur"):
+        deployment.simulator.add_fault(Fault("slow", path=CHART, currency=name, times=2, seconds=0))
+    fault = Fault("html", path=f"/coins/{coin}" if "coins" in path else path, times=None)
+    deployment.simulator.add_fault(fault)
+    ended = await deployment.refresh(await deployment.process())
+    assert (ended.status, ended.failed) == ("SUCCEEDED", {})
+    assert ended.calls == (7, 6, 1)
+    deployment.simulator.clear_faults()
+    await deployment.assert_stored(*NAMES)
+    assert await deployment.sql.fetchval("SELECT count(*) FROM price_latest") == 4
+
+
+async def test_refused_access_ends_the_run_at_once(deployment: Deployment) -> None:
+    with run_simulator(SimulatorOptions(api_key="k", plan="demo")) as locked:
+        refresher = await deployment.process(base_url=locked.base_url)
+        ended = await deployment.refresh(refresher)
+        assert len(locked.requests) == 1
+    assert ended.status == "FAILED"
+    assert ended.run["error"].startswith("CoinGecko asks for an API key: set COINGECKO_API_KEY")
+    assert ended.failed == dict.fromkeys(NAMES, ended.run["error"])
+    assert ended.calls == (7, 0, 7)
+    assert await deployment.lock_is_free()
+
+
+async def test_access_refused_in_the_middle_keeps_what_came_before(deployment: Deployment) -> None:
+    deployment.simulator.add_fault(
+        Fault("error500", status=401, path=CHART, currency="eur", times=None)
+    )
+    refresher = await deployment.process()
+    ended = await deployment.refresh(refresher)
+    assert ended.status == "FAILED"
+    assert "COINGECKO_API_KEY" in ended.run["error"]
+    assert set(ended.failed) >= {"bitcoin/eur", "ethereum/eur"}
+    assert ended.calls[0] == ended.calls[1] + ended.calls[2]
+    for name, item in ended.items.items():
+        assert bool(await deployment.hours(name)) == (item["status"] == "SUCCEEDED")
+    deployment.simulator.clear_faults()
+    assert (await deployment.refresh(refresher)).status == "SUCCEEDED"
+    await deployment.assert_stored(*NAMES)
+
+
+async def test_too_many_calls_are_waited_out(deployment: Deployment) -> None:
+    deployment.simulator.add_fault(Fault("rate_limited", path=CHART, times=3, seconds=1))
+    ended = await deployment.refresh(await deployment.process())
+    assert (ended.status, ended.calls) == ("SUCCEEDED", (7, 7, 0))
+    assert (ended.run["finished_at"] - ended.run["started_at"]).total_seconds() > 0.9
+    await deployment.assert_stored(*NAMES)
+
+
+async def test_too_many_calls_for_ever_end_the_run(deployment: Deployment) -> None:
+    deployment.simulator.add_fault(Fault("throttled_text", path=CHART, times=None))
+    ended = await deployment.refresh(await deployment.process())
+    assert ended.status == "FAILED"
+    assert "too many calls" in ended.run["error"]
+    assert ended.calls == (7, 1, 6)
+
+
+async def test_a_bug_in_one_series_stops_no_other(deployment: Deployment) -> None:
+    refresher = await deployment.process()
+    series = (await deployment.series(VICTIM))["id"]
+    await deployment.sql.execute(f"""
+        CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE EXCEPTION 'a bug'; END $$;
+        CREATE TRIGGER bug BEFORE INSERT ON price_hourly
+            FOR EACH ROW WHEN (NEW.series_id = {series}) EXECUTE FUNCTION fail()
+    """)
+    with capture_logs() as logs:
+        ended = await deployment.refresh(refresher)
+    assert ended.status == "PARTIAL"
+    assert ended.failed == {VICTIM: "Internal error; see the server's log."}
+    assert ended.calls == (7, 6, 1)
+    (told,) = [line for line in logs if line["log_level"] == "error"]
+    assert told["exc_info"]
+    await deployment.assert_stored(*(name for name in NAMES if name != VICTIM))

@@ -1,0 +1,138 @@
+"""Refreshes that replace, and refreshes that get less history than they want."""
+
+from datetime import timedelta
+
+import pytest
+
+from ingestion.refresher import Refresher
+from ingestion.simulator import Fault, SimulatorOptions, run_simulator
+from tests.ingestion.running import Deployment, Ended
+from tests.ingestion.upstream import charts_of, days_of, hours_of
+
+NAME = "bitcoin/usd"
+CHART = "/market_chart/range"
+
+
+async def rebuild(deployment: Deployment, refresher: Refresher) -> Ended:
+    deployment.forget_calls()
+    return await deployment.refresh(
+        refresher, coins=("bitcoin",), currencies=("usd",), rebuild=True
+    )
+
+
+async def test_a_rebuild_leaves_what_upstream_has_and_what_is_older(deployment: Deployment) -> None:
+    refresher = await deployment.process()
+    await deployment.refresh(refresher)
+    loaded, others = await deployment.hours(NAME), await deployment.hours("bitcoin/eur")
+    series = await deployment.series(NAME)
+    old = series["history_from"] - timedelta(days=30)
+    await deployment.sql.execute(
+        "INSERT INTO price_hourly VALUES ($1, $2, $2, 7.0)", series["id"], old
+    )
+    # upstream forgets every second hour
+    deployment.simulator.add_fault(Fault("nulls", path=CHART, times=None))
+    ended = await rebuild(deployment, refresher)
+    assert (ended.status, ended.items[NAME]["reason"]) == ("SUCCEEDED", "REBUILD")
+    assert ended.rows == (0, 0)
+    charts = await charts_of(deployment.http, deployment.calls(CHART), "usd")
+    expected, _ = hours_of(charts)
+    assert 50 < len(expected) < len(loaded) - 50
+    kept = await deployment.hours(NAME)
+    assert kept.pop(old) == (old, 7.0, None, None)
+    assert kept == expected
+    assert await deployment.days(NAME) == days_of(expected, series["history_from"])
+    again = await deployment.series(NAME)
+    assert (again["first_bucket"], again["revision"]) == (old, series["revision"] + 1)
+    assert await deployment.hours("bitcoin/eur") == others
+
+
+@pytest.mark.parametrize("kind", ["html", "empty", "reset"])
+async def test_a_rebuild_that_fails_costs_nothing(deployment: Deployment, kind: str) -> None:
+    refresher = await deployment.process(history_days=95)
+    await deployment.refresh(refresher)
+    before = await deployment.hours(NAME), await deployment.days(NAME)
+    # one of its two windows, or both
+    for passing in (1, 0):
+        deployment.simulator.clear_faults()
+        if passing:
+            deployment.simulator.add_fault(Fault("slow", path=CHART, seconds=0))
+        deployment.simulator.add_fault(Fault(kind, path=CHART, times=None))  # type: ignore[arg-type]
+        ended = await rebuild(deployment, refresher)
+        expected = "SUCCEEDED" if passing and kind == "empty" else "FAILED"
+        assert ended.status == expected, ended.failed
+        assert ended.rows == (0, 0)
+        assert (await deployment.hours(NAME), await deployment.days(NAME)) == before
+        assert ended.calls[0] == ended.calls[1] + ended.calls[2] == 3
+
+
+async def test_what_the_plan_offers_is_kept(deployment: Deployment) -> None:
+    """The API's plan offers 92 days, HISTORY_DAYS wants 200."""
+    with run_simulator(SimulatorOptions(history_days=92)) as stingy:
+        refresher = await deployment.process(history_days=200, base_url=stingy.base_url)
+        ended = await deployment.refresh(refresher)
+        again = await deployment.refresh(refresher)
+    assert ended.status == again.status == "PARTIAL"
+    assert len(ended.failed) == 4
+    assert all("lower HISTORY_DAYS" in message for message in ended.failed.values())
+    # of three windows one was answered, one refused, one not asked for
+    assert ended.calls == (1 + 4 * 3 + 2, 1 + 4 + 2, 8)
+    assert ended.items[NAME]["calls"] == 1
+    hours = await deployment.hours(NAME)
+    assert 88 * 24 < len(hours) < 90 * 24
+    series = await deployment.series(NAME)
+    assert timedelta(0) <= series["first_bucket"] - series["history_from"] <= timedelta(hours=3)
+    assert "lower HISTORY_DAYS" in series["last_error"]
+    # the next run asks for the rest again, and stores what is new
+    assert {item["reason"] for item in again.items.values()} == {"BACKFILL"}
+    assert (await deployment.series(NAME))["history_from"] == series["history_from"]
+
+
+async def test_no_history_at_all_is_a_failure_with_its_reason(deployment: Deployment) -> None:
+    with run_simulator(SimulatorOptions(history_days=1)) as stingy:
+        refresher = await deployment.process(base_url=stingy.base_url)
+        ended = await deployment.refresh(refresher)
+    assert ended.status == "FAILED"
+    assert all("lower HISTORY_DAYS" in message for message in ended.failed.values())
+    assert await deployment.sql.fetchval("SELECT count(*) FROM price_hourly") == 0
+
+
+@pytest.mark.parametrize(
+    ("coin", "hint"),
+    [
+        ("bitcoinn", "Did you mean bitcoin or "),
+        ("doge", "Did you mean dogecoin?"),
+        ("zzzzqqqq", "correct COINS."),
+    ],
+)
+async def test_an_unknown_coin_is_explained_once(
+    deployment: Deployment, coin: str, hint: str
+) -> None:
+    refresher = await deployment.process(coins=[coin, "solana"], currencies=["usd", "eur", "gbp"])
+    ended = await deployment.refresh(refresher)
+    assert ended.status == "PARTIAL"
+    assert set(ended.failed) == {f"{coin}/{code}" for code in ("usd", "eur", "gbp")}
+    (message,) = set(ended.failed.values())
+    assert message.startswith(f"CoinGecko knows no coin '{coin}': correct COINS.")
+    assert hint in message
+    assert len(deployment.calls("/coins/list")) == 1
+    # planned: quotes, six series, two profiles
+    assert ended.calls == (9, 5, 4)
+    await deployment.assert_stored("solana/usd", "solana/gbp")
+
+
+async def test_a_coin_that_is_listed_is_not_unknown(deployment: Deployment) -> None:
+    """A 404 that is about something else stops only the series it came for."""
+    deployment.simulator.add_fault(
+        Fault("error500", status=404, path=CHART, coin="bitcoin", currency="usd")
+    )
+    ended = await deployment.refresh(await deployment.process())
+    assert ended.failed == {NAME: "CoinGecko answered 404 (Internal Server Error)"}
+
+
+async def test_a_coin_listed_a_week_ago_has_a_weeks_history(deployment: Deployment) -> None:
+    refresher = await deployment.process(coins=["fresh-mint"], history_days=95)
+    ended = await deployment.refresh(refresher)
+    assert ended.status == "SUCCEEDED"
+    await deployment.assert_stored("fresh-mint/usd", "fresh-mint/eur")
+    assert 6 * 24 < len(await deployment.hours("fresh-mint/usd")) < 8 * 24
+    assert (await deployment.refresh(refresher)).rows == (0, 0)

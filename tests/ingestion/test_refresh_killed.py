@@ -1,0 +1,157 @@
+"""The power goes: processes killed, connections cut. Nothing is lost, nothing is doubled."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from ingestion.simulator import Fault
+from models.tables import RefreshTrigger
+from tests.ingestion.running import EVERYTHING, Deployment
+
+NAMES = ["bitcoin/usd", "ethereum/usd", "bitcoin/eur", "ethereum/eur"]
+_PROCESS = """
+import asyncio, sys
+from ingestion.coingecko import CoinGecko
+from ingestion.refresher import Refresher, RefreshRequest
+from ingestion.throttle import Throttle
+from models.database import Database
+from models.tables import RefreshTrigger
+
+async def main():
+    async with CoinGecko(throttle=Throttle(600_000), base_url=sys.argv[2]) as upstream:
+        refresher = Refresher(
+            Database(sys.argv[1]), upstream,
+            coins=["bitcoin", "ethereum"], currencies=["usd", "eur"], history_days=95,
+        )
+        run_id, _ = await refresher.start(RefreshRequest(), RefreshTrigger.COMMAND)
+        await refresher.wait(run_id)
+
+asyncio.run(main())
+"""
+
+
+@asynccontextmanager
+async def other_process(deployment: Deployment) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Refresh in a process of its own, which is gone after the block."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _PROCESS, deployment.database_url, deployment.simulator.base_url,
+        cwd=Path(__file__).parents[2], stdout=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def until(deployment: Deployment, query: str) -> None:
+    async with asyncio.timeout(20):
+        while not await deployment.sql.fetchval(query):  # noqa: ASYNC110 - what others do
+            await asyncio.sleep(0.01)
+
+
+async def only_run(deployment: Deployment) -> UUID:
+    found: UUID = await deployment.sql.fetchval("SELECT id FROM refresh_run")
+    return found
+
+
+@pytest.mark.parametrize("waits_for_it", [True, False])
+async def test_a_killed_process_loses_nothing(deployment: Deployment, waits_for_it: bool) -> None:
+    refresher = await deployment.process(history_days=95)
+    deployment.simulator.add_fault(
+        Fault("slow", path="/market_chart", currency="eur", times=None, seconds=30)
+    )
+    stored = "SELECT count(*) = 2 FROM refresh_run_item WHERE status = 'SUCCEEDED'"
+    async with other_process(deployment) as process:
+        await until(deployment, stored)
+        run_id = await only_run(deployment)
+        # while it lives, it is joined
+        assert await refresher.start(EVERYTHING, RefreshTrigger.COMMAND) == (run_id, False)
+        waiting = asyncio.create_task(refresher.wait(run_id))
+        await refresher.bury_dead_runs()
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+        if not waits_for_it:
+            waiting.cancel()
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+    deployment.simulator.clear_faults()
+    if waits_for_it:
+        await asyncio.wait_for(waiting, 10)  # and does not wait for ever
+    else:
+        assert (await deployment.ended(run_id)).status == "RUNNING"
+    next_run = await deployment.refresh(refresher)
+    dead = await deployment.ended(run_id)
+    assert dead.status == "INTERRUPTED"
+    assert "killed" in dead.run["error"]
+    assert [item["status"] for item in dead.items.values()] == ["SUCCEEDED"] * 2 + [
+        "INTERRUPTED"
+    ] * 2
+    assert next_run.status == "SUCCEEDED"
+    assert [item["reason"] for item in next_run.items.values()] == ["ROUTINE"] * 2 + [
+        "FIRST_LOAD"
+    ] * 2
+    assert [item["rows_inserted"] for item in next_run.items.values()][:2] == [0, 0]
+    await deployment.assert_stored(*NAMES)
+
+
+async def test_the_next_start_buries_the_dead(deployment: Deployment) -> None:
+    refresher = await deployment.process()
+    ended = await deployment.refresh(refresher)
+    await deployment.sql.execute("UPDATE refresh_run SET status = 'RUNNING', finished_at = NULL")
+    await refresher.bury_dead_runs()
+    assert (await deployment.ended(ended.run["id"])).status == "INTERRUPTED"
+
+
+_CUT = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name LIKE $1
+"""
+
+
+@pytest.mark.parametrize("whose", ["coingraph%", "coingraph", "coingraph lock"])
+async def test_a_run_whose_connections_are_cut_fails_whole(
+    deployment: Deployment, whose: str
+) -> None:
+    """All connections, those that write, the one that holds the lock; at any moment."""
+    refresher = await deployment.process(history_days=95)
+    for pause in (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4):
+        run_id, started = await refresher.start(EVERYTHING, RefreshTrigger.COMMAND)
+        assert started
+        await asyncio.sleep(pause)
+        await deployment.sql.execute(_CUT, whose)
+        await asyncio.wait_for(refresher.wait(run_id), 20)
+        ended = await deployment.ended(run_id)
+        if ended.status != "SUCCEEDED":  # the cut can come too late
+            assert ended.status == "FAILED"
+            assert "atabase" in ended.run["error"]
+        assert ended.calls[0] == ended.calls[1] + ended.calls[2]
+        for name, item in ended.items.items():
+            if item["status"] == "SUCCEEDED":
+                assert await deployment.hours(name)
+    assert (await deployment.refresh(refresher)).status == "SUCCEEDED"
+    await deployment.assert_stored(*NAMES)
+
+
+async def test_who_lost_the_lock_stops_writing(deployment: Deployment) -> None:
+    """There are never two writers: the first one notices before it stores anything more."""
+    first, second = await deployment.process(), await deployment.process()
+    deployment.simulator.add_fault(Fault("slow", path="/market_chart", times=4, seconds=0.5))
+    run_id, _ = await first.start(EVERYTHING, RefreshTrigger.COMMAND)
+    await until(deployment, "SELECT completed_calls = 1 FROM refresh_run")
+    await deployment.sql.execute(_CUT, "coingraph lock")
+    next_id, started = await second.start(EVERYTHING, RefreshTrigger.COMMAND)
+    assert started
+    await asyncio.gather(first.wait(run_id), second.wait(next_id))
+    lost, ended = await deployment.ended(run_id), await deployment.ended(next_id)
+    assert (lost.status, ended.status) == ("INTERRUPTED", "SUCCEEDED")
+    assert {item["status"] for item in lost.items.values()} == {"INTERRUPTED"}
+    assert lost.rows == (0, 0)
+    await deployment.assert_stored(*NAMES)

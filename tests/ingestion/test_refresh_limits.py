@@ -1,0 +1,37 @@
+"""The throttle in use, against an upstream that counts."""
+
+from itertools import pairwise
+
+from ingestion.simulator import SimulatorOptions, run_simulator
+from tests.ingestion.running import Deployment
+
+
+async def test_a_matching_setting_is_never_refused(deployment: Deployment) -> None:
+    # 6 calls in any half second, which is 720 a minute
+    options = SimulatorOptions(requests_per_minute=6, limit_window=0.5)
+    with run_simulator(options) as limited:
+        refresher = await deployment.process(
+            history_days=95, per_minute=720, base_url=limited.base_url
+        )
+        ended = await deployment.refresh(refresher)
+        assert ended.status == "SUCCEEDED"
+        assert [each.status for each in limited.requests] == [200] * ended.calls[0]
+        assert ended.calls[0] == 11
+        arrivals = [each.at for each in limited.requests]
+    # it is used up, too: 11 calls take 10 intervals of 85 ms and not much more
+    assert 0.8 < arrivals[-1] - arrivals[0] < 1.6
+    assert min(b - a for a, b in pairwise(arrivals)) > 0.02
+
+
+async def test_a_setting_too_high_is_slowed_down_and_completes(deployment: Deployment) -> None:
+    options = SimulatorOptions(requests_per_minute=5, limit_window=0.9)
+    with run_simulator(options) as limited:
+        refresher = await deployment.process(per_minute=6000, base_url=limited.base_url)
+        ended = await deployment.refresh(refresher)
+        statuses = [each.status for each in limited.requests]
+        refused = [each.at for each in limited.requests if each.status == 429]
+        after = [each.at for each in limited.requests if each.at > refused[0] + 0.5]
+    assert (ended.status, ended.calls) == ("SUCCEEDED", (7, 7, 0))
+    assert statuses.count(200) == 7
+    assert 1 <= len(refused) <= 4  # those in flight, once
+    assert min(after) - max(refused) > 0.9  # Retry-After: 1

@@ -1,0 +1,206 @@
+"""One refresh at a time, in however many processes: joining, keys, waiting, stopping."""
+
+import asyncio
+from uuid import UUID
+
+import pytest
+from structlog.testing import capture_logs
+
+from ingestion import refresher as refreshing
+from ingestion.refresher import RefreshBusyError, Refresher
+from ingestion.simulator import Fault
+from models.database import AdvisoryLock, Database
+from models.runs import REFRESH_LOCK
+from models.tables import RefreshTrigger
+from tests.ingestion.running import EVERYTHING, Deployment
+
+NAMES = ["bitcoin/usd", "ethereum/usd", "bitcoin/eur", "ethereum/eur"]
+
+
+def slow_down(deployment: Deployment, seconds: float = 0.3) -> None:
+    deployment.simulator.add_fault(Fault("slow", times=None, seconds=seconds))
+
+
+async def start(refresher: Refresher, key: str | None = None) -> tuple[UUID, bool]:
+    return await refresher.start(EVERYTHING, RefreshTrigger.MUTATION, key=key)
+
+
+async def test_a_second_request_joins_the_first_in_any_process(deployment: Deployment) -> None:
+    slow_down(deployment)
+    here, there = await deployment.process(), await deployment.process()
+    run_id, started = await start(here)
+    assert started
+    assert await start(here) == await start(there) == (run_id, False)
+    await asyncio.gather(here.wait(run_id), there.wait(run_id))
+    ended = await deployment.ended(run_id)
+    assert (ended.status, ended.run["trigger"]) == ("SUCCEEDED", "MUTATION")
+    deployment.simulator.clear_faults()
+    assert await deployment.sql.fetchval("SELECT count(*) FROM refresh_run") == 1
+    next_id, started = await start(there)
+    assert started
+    assert next_id > run_id
+    await there.wait(next_id)
+
+
+async def test_who_starts_at_once_gets_one_run(deployment: Deployment) -> None:
+    slow_down(deployment, 0.05)
+    processes = [await deployment.process() for _ in range(4)]
+    answers = await asyncio.gather(*(start(each) for each in processes for _ in range(5)))
+    assert len({run_id for run_id, _ in answers}) == 1
+    assert [started for _, started in answers].count(True) == 1
+    await processes[0].wait(answers[0][0])
+    assert len(deployment.calls("/simple/price")) == 1
+
+
+async def test_one_key_is_one_run_however_often_and_from_wherever(deployment: Deployment) -> None:
+    here, there = await deployment.process(), await deployment.process()
+
+    async def ask(number: int) -> tuple[UUID, bool]:
+        await asyncio.sleep(number * 0.01)  # from before the run to long after it
+        return await start((here, there)[number % 2], key="nightly")
+
+    answers = await asyncio.gather(*map(ask, range(50)))
+    assert len({run_id for run_id, _ in answers}) == 1
+    assert [started for _, started in answers].count(True) == 1
+    assert await deployment.sql.fetchval("SELECT count(*) FROM refresh_run") == 1
+
+
+async def test_a_key_stays_with_the_run_it_joined(deployment: Deployment) -> None:
+    slow_down(deployment)
+    here, there = await deployment.process(), await deployment.process()
+    run_id, _ = await start(here)
+    assert await start(there, key="a") == await start(here, key="b") == (run_id, False)
+    await here.wait(run_id)
+    deployment.simulator.clear_faults()
+    for process in (here, there):
+        assert await start(process, key="a") == await start(process, key="b") == (run_id, False)
+    other, started = await start(there, key="c")
+    assert started
+    assert other != run_id
+    await there.wait(other)
+
+
+async def test_a_key_bound_while_its_run_is_prepared_wins(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody joined an earlier run with the key, and was slow to say so."""
+    refresher = await deployment.process()
+    first = (await deployment.refresh(refresher)).run["id"]
+    prepare = refresher.prepare
+
+    async def overtaken(request: refreshing.RefreshRequest) -> refreshing.Preparation:
+        await deployment.sql.execute("INSERT INTO refresh_run_key VALUES ('k', $1)", first)
+        return await prepare(request)
+
+    monkeypatch.setattr(refresher, "prepare", overtaken)
+    assert await start(refresher, key="k") == (first, False)
+    assert await deployment.sql.fetchval("SELECT count(*) FROM refresh_run") == 1
+    assert await deployment.lock_is_free()
+
+
+async def test_interrupted_at_once_or_later_it_is_written_and_the_lock_is_free(
+    deployment: Deployment,
+) -> None:
+    slow_down(deployment, 0.1)
+    refresher = await deployment.process()
+    for pause in (None, 0.0, 0.02, 0.15, 0.25):
+        run_id, started = await start(refresher)
+        assert started
+        if pause is not None:
+            await asyncio.sleep(pause)
+        await refresher.interrupt()
+        ended = await deployment.ended(run_id)
+        assert (ended.status, ended.run["error"]) == ("INTERRUPTED", "The server was stopped.")
+        assert ended.run["finished_at"] is not None
+        assert {item["status"] for item in ended.items.values()} <= {"SUCCEEDED", "INTERRUPTED"}
+        await refresher.interrupt()
+        await _soon_free(deployment)
+    deployment.simulator.clear_faults()
+    assert (await deployment.refresh(refresher)).status == "SUCCEEDED"
+    await deployment.assert_stored(*NAMES)
+
+
+async def test_what_is_being_written_is_written(deployment: Deployment) -> None:
+    """Stopped at its very end, a run ends as it would have."""
+    refresher = await deployment.process()
+    await deployment.sql.execute("""
+        CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN PERFORM pg_sleep(0.3); RETURN NEW; END $$;
+        CREATE TRIGGER slow BEFORE UPDATE ON refresh_run
+            FOR EACH ROW WHEN (NEW.status <> 'RUNNING') EXECUTE FUNCTION dawdle()
+    """)
+    run_id, _ = await start(refresher)
+    dawdling = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+    while not await deployment.sql.fetchval(dawdling):  # noqa: ASYNC110 - what PostgreSQL does
+        await asyncio.sleep(0.01)
+    await refresher.interrupt()
+    assert (await deployment.ended(run_id)).status == "SUCCEEDED"
+    await _soon_free(deployment)
+
+
+async def _soon_free(deployment: Deployment) -> None:
+    """PostgreSQL notices a moment after a connection is closed."""
+    for _ in range(200):
+        if await deployment.lock_is_free():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("the lock is still held")
+
+
+async def test_wherever_it_is_stopped_the_next_run_completes_it(deployment: Deployment) -> None:
+    refresher = await deployment.process(history_days=95)
+    for step in range(8):
+        await start(refresher)
+        await asyncio.sleep(step * 0.03)
+        await refresher.interrupt()
+    ended = await deployment.refresh(refresher)
+    assert ended.status == "SUCCEEDED"
+    await deployment.assert_stored(*NAMES)
+    statuses = await deployment.sql.fetch("SELECT DISTINCT status FROM refresh_run")
+    assert {row["status"] for row in statuses} <= {"INTERRUPTED", "SUCCEEDED"}
+
+
+async def test_a_lock_without_a_run_is_busy(
+    deployment: Deployment, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refreshing, "_JOIN_SECONDS", 0.2)
+    refresher = await deployment.process()
+    # what a killed process left behind is not joined while the next one is about to start
+    run_id = (await deployment.refresh(refresher)).run["id"]
+    await deployment.sql.execute("UPDATE refresh_run SET status = 'RUNNING', finished_at = NULL")
+    async with AdvisoryLock(database, REFRESH_LOCK) as lock:
+        assert await lock.acquire()
+        answers = await asyncio.gather(
+            *(start(refresher, key=key) for key in (None, "a", "b")), return_exceptions=True
+        )
+        assert [type(answer) for answer in answers] == [RefreshBusyError] * 3
+    assert await deployment.sql.fetchval("SELECT count(*) FROM refresh_run_key") == 0
+    next_id, started = await start(refresher, key="a")
+    assert started
+    await refresher.wait(next_id)
+    assert (await deployment.ended(run_id)).status == "INTERRUPTED"
+
+
+async def test_a_run_whose_end_cannot_be_written_is_no_secret(deployment: Deployment) -> None:
+    refresher = await deployment.process()
+    await deployment.sql.execute("""
+        CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE EXCEPTION 'a bug'; END $$;
+        CREATE TRIGGER bug BEFORE UPDATE ON refresh_run
+            FOR EACH ROW WHEN (NEW.status <> 'RUNNING') EXECUTE FUNCTION fail()
+    """)
+    with capture_logs() as logs:
+        run_id, _ = await start(refresher)
+        while not any(line["log_level"] == "error" for line in logs):  # noqa: ASYNC110 - a log
+            await asyncio.sleep(0.02)
+    assert [line["exc_info"] for line in logs if line["log_level"] == "error"] == [True]
+    await _soon_free(deployment)
+    await deployment.sql.execute("DROP TRIGGER bug ON refresh_run")
+    # whoever waits for it finds it dead
+    other = await deployment.process()
+    await asyncio.wait_for(asyncio.gather(other.wait(run_id), refresher.wait(run_id)), 10)
+    assert (await deployment.ended(run_id)).status == "INTERRUPTED"
+
+
+async def test_waiting_for_what_never_was_is_short(deployment: Deployment) -> None:
+    await asyncio.wait_for((await deployment.process()).wait(UUID(int=7)), 5)

@@ -1,0 +1,136 @@
+"""The schema: how it comes about, and that the tables' classes say the same."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlmodel import SQLModel
+
+from models import migrate as migrating
+from models import tables
+from models.database import Database
+from models.migrate import (
+    MIGRATION_LOCK,
+    NewerDatabaseError,
+    alembic_config,
+    current_revision,
+    migrate,
+    newest_revision,
+)
+
+
+@pytest.fixture
+async def empty(empty_url: str) -> AsyncIterator[Database]:
+    database = Database(empty_url)
+    yield database
+    await database.close()
+
+
+def test_the_newest_file_is_alembics_head() -> None:
+    assert ScriptDirectory.from_config(alembic_config()).get_heads() == [newest_revision()]
+
+
+async def test_from_nothing_to_head_and_then_nothing_more(empty: Database) -> None:
+    assert await current_revision(empty) is None
+    assert await migrate(empty) is True
+    assert await current_revision(empty) == newest_revision()
+    assert await migrate(empty) is False
+
+
+async def test_many_at_once_migrate_once(empty_url: str) -> None:
+    databases = [Database(empty_url) for _ in range(5)]
+    try:
+        assert sorted(await asyncio.gather(*map(migrate, databases))) == [False] * 4 + [True]
+        assert await current_revision(databases[0]) == newest_revision()
+    finally:
+        await asyncio.gather(*(database.close() for database in databases))
+
+
+async def test_a_migration_that_fails_leaves_nothing(
+    empty: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = migrating._upgrade  # noqa: SLF001 - the step that the power fails in
+
+    def fail(connection: Connection) -> None:
+        real(connection)
+        raise RuntimeError("the power went")
+
+    monkeypatch.setattr(migrating, "_upgrade", fail)
+    with pytest.raises(RuntimeError):
+        await migrate(empty)
+    async with empty.read() as session:
+        left = await session.scalar(
+            text("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace")
+        )
+    assert left == 0
+    monkeypatch.undo()
+    assert await migrate(empty) is True
+
+
+async def test_a_newer_database_is_refused(database: Database, sql: asyncpg.Connection) -> None:
+    await sql.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(NewerDatabaseError, match=r"is at migration 9999.*start the newer"):
+        await migrate(database)
+
+
+async def test_a_database_that_becomes_newer_while_we_wait_is_refused(
+    database: Database, sql: asyncpg.Connection
+) -> None:
+    await sql.execute("UPDATE alembic_version SET version_num = '0000'")
+    await sql.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
+    waiting = asyncio.create_task(migrate(database))
+    query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    while not await sql.fetchval(query):  # noqa: ASYNC110 - what PostgreSQL does
+        await asyncio.sleep(0.01)
+    await sql.execute("UPDATE alembic_version SET version_num = '9999'")
+    await sql.execute("SELECT pg_advisory_unlock($1)", MIGRATION_LOCK)
+    with pytest.raises(NewerDatabaseError):
+        await waiting
+
+
+def _differences(connection: Connection) -> list[Any]:
+    context = MigrationContext.configure(
+        connection, opts={"compare_type": True, "compare_server_default": True}
+    )
+    return list(compare_metadata(context, SQLModel.metadata))
+
+
+async def test_the_classes_say_what_the_migrations_made(database: Database) -> None:
+    assert tables.Coin.metadata is SQLModel.metadata
+    async with database.engine.connect() as connection:
+        assert await connection.run_sync(_differences) == []
+        # it would be noticed
+        await connection.execute(text("ALTER TABLE coin ALTER name TYPE varchar(9)"))
+        await connection.execute(text("ALTER TABLE coin ALTER symbol DROP NOT NULL"))
+        await connection.execute(text("DROP INDEX ix_refresh_run_status"))
+        await connection.execute(text("ALTER TABLE series ALTER revision SET DEFAULT 7"))
+        assert len(await connection.run_sync(_differences)) == 4
+
+
+# What alembic does not compare.
+_CONSTRAINTS = """
+    SELECT conrelid::regclass::text || ' ' || conname || ' ' || pg_get_constraintdef(oid)
+    FROM pg_constraint
+    WHERE connamespace = 'public'::regnamespace AND conrelid <> 0 AND contype <> 'n'
+      AND conrelid::regclass::text <> 'alembic_version'
+    ORDER BY 1
+"""
+
+
+async def test_keys_and_their_names_are_those_of_the_classes(
+    database: Database, empty: Database
+) -> None:
+    async with empty.engine.begin() as connection:
+        await connection.run_sync(SQLModel.metadata.create_all)
+    found = []
+    for each in (database, empty):
+        async with each.read() as session:
+            found.append(list(await session.scalars(text(_CONSTRAINTS))))
+    assert found[0] == found[1]
+    assert len(found[0]) > 15

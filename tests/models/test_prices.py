@@ -1,0 +1,181 @@
+"""Columns out of PostgreSQL, against a plain SELECT."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from random import Random
+from typing import Any
+
+import asyncpg
+import numpy as np
+import pytest
+
+from models.database import Database
+from models.prices import Granularity, PriceColumns, price_columns
+from tests.models.storing import DAY, HOUR, Sample, store
+
+START = datetime(1999, 12, 20, tzinfo=UTC)  # PostgreSQL's own epoch lies in the middle
+END = START + 30 * DAY
+TABLES = {
+    Granularity.HOUR: ("price_hourly", "bucket", "1"),
+    Granularity.DAY: ("price_daily", "day", "samples"),
+}
+
+
+@pytest.fixture
+async def filled(database: Database, series: int, other_series: int) -> tuple[int, int]:
+    """Two series with gaps and nulls."""
+    draw = Random(3)  # noqa: S311 - a test
+    for each in (series, other_series):
+        samples: dict[datetime, Sample | float] = {
+            START + number * HOUR: Sample(
+                draw.lognormvariate(0, 9),
+                draw.choice([None, draw.random()]) if number // 24 != 7 else None,
+                draw.choice([None, 0.0]),
+                late=draw.uniform(0, 3599),
+            )
+            for number in range(30 * 24)
+            if draw.random() > 0.2 and number // 24 != 5
+        }
+        await store(database, each, samples)
+    return series, other_series
+
+
+async def columns(
+    database: Database,
+    granularity: Granularity,
+    ids: Sequence[int],
+    start: datetime = START,
+    end: datetime = END,
+    **more: Any,
+) -> dict[int, PriceColumns]:
+    async with database.read() as session:
+        return await price_columns(session, granularity, ids, start, end, **more)
+
+
+def rows_of(found: PriceColumns) -> list[tuple[Any, ...]]:
+    """Turn columns back into rows; NaN stands for null."""
+    parts = [found.timestamps, found.price, found.market_cap, found.volume, found.samples]
+    if found.observed_at is not None:
+        parts.append(found.observed_at)
+    else:
+        assert found.open is not None
+        parts += [
+            part for part in (found.open, found.high, found.low, found.close) if part is not None
+        ]
+    lists = [part.tolist() for part in parts]
+    assert {len(each) for each in lists} == {len(found)}
+    return [tuple(map(_known, row)) for row in zip(*lists, strict=True)]
+
+
+def _known(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC)
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+async def plain(
+    sql: asyncpg.Connection, granularity: Granularity, series: int, where: str = "", tail: str = ""
+) -> list[tuple[Any, ...]]:
+    table, bucket, samples = TABLES[granularity]
+    more = "observed_at" if granularity is Granularity.HOUR else "open, high, low, close"
+    query = (
+        f"SELECT {bucket}, price, market_cap, volume, {samples}, {more} FROM {table} "  # noqa: S608 - a test's own names
+        f"WHERE series_id = $1 {where} ORDER BY {bucket} {tail}"
+    )
+
+    def moment(value: Any) -> Any:
+        if isinstance(value, date) and not isinstance(value, datetime):
+            return datetime.combine(value, time.min, UTC)
+        return value
+
+    return [tuple(map(moment, row)) for row in await sql.fetch(query, series)]
+
+
+@pytest.mark.parametrize("granularity", Granularity)
+async def test_columns_are_the_tables_rows(
+    database: Database, sql: asyncpg.Connection, filled: tuple[int, int], granularity: Granularity
+) -> None:
+    for descending, limit in itertools.product((False, True), (None, 0, 1, 7, 100_000)):
+        found = await columns(database, granularity, filled, descending=descending, limit=limit)
+        tail = ("DESC" if descending else "ASC") + ("" if limit is None else f" LIMIT {limit}")
+        for series in filled:
+            rows = await plain(sql, granularity, series, tail=tail)
+            assert rows_of(found[series]) == rows
+            if limit is None:
+                assert len(rows) > (500 if granularity is Granularity.HOUR else 28)
+                assert any(row[2] is None for row in rows)
+
+
+@pytest.mark.parametrize("granularity", Granularity)
+async def test_a_range_has_its_start_and_not_its_end(
+    database: Database, sql: asyncpg.Connection, filled: tuple[int, int], granularity: Granularity
+) -> None:
+    step, second = granularity.length, timedelta(seconds=1)
+    first = START + 8 * DAY
+    bucket = TABLES[granularity][1]
+    for start, end in (
+        (first, first + 5 * step),
+        (first - second, first + 5 * step + second),
+        (first + second, first + 5 * step - second),
+        (first + second, first + 2 * second),
+        (first, first),
+        (first + step, first),
+    ):
+        found = await columns(database, granularity, filled[:1], start, end)
+        rows = await plain(sql, granularity, filled[0])
+        expected = [row for row in rows if start <= row[0] < end]
+        assert rows_of(found[filled[0]]) == expected, (start, end, bucket)
+
+
+async def test_any_offset_names_the_same_days(database: Database, filled: tuple[int, int]) -> None:
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - only here
+
+    start = datetime(2000, 1, 1, 13, tzinfo=ZoneInfo("Pacific/Auckland"))  # midnight UTC
+    found = await columns(database, Granularity.DAY, filled[:1], start, start + 2 * DAY)
+    days = found[filled[0]].timestamps.astype("datetime64[D]").tolist()
+    assert days == [date(2000, 1, 1), date(2000, 1, 2)]
+
+
+@pytest.mark.parametrize("granularity", Granularity)
+async def test_the_whole_calendar_can_be_asked_for(
+    database: Database, filled: tuple[int, int], granularity: Granularity
+) -> None:
+    start, end = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    whole = await columns(database, granularity, filled[:1], start, end)
+    assert rows_of(whole[filled[0]]) == rows_of(
+        (await columns(database, granularity, filled[:1]))[filled[0]]
+    )
+    assert len((await columns(database, granularity, filled[:1], end, end))[filled[0]]) == 0
+
+
+@pytest.mark.parametrize("granularity", Granularity)
+async def test_nothing_is_an_empty_column(
+    database: Database, series: int, granularity: Granularity
+) -> None:
+    found = await columns(database, granularity, [series, 999])
+    assert {name: rows_of(each) for name, each in found.items()} == {series: [], 999: []}
+    assert found[series].price.dtype == np.float64
+    assert await columns(database, granularity, []) == {}
+
+
+async def test_the_head_is_the_first_buckets(database: Database, filled: tuple[int, int]) -> None:
+    for granularity in Granularity:
+        found = (await columns(database, granularity, filled[:1]))[filled[0]]
+        assert rows_of(found.head(3)) == rows_of(found)[:3]
+        assert (found.head(3).open is None) == (granularity is Granularity.HOUR)
+
+
+async def test_many_series_are_one_statement(
+    database: Database, sql: asyncpg.Connection, filled: tuple[int, int]
+) -> None:
+    async with database.read() as session:
+        driver = await session.driver()
+        asked: list[str] = []
+        with driver.query_logger(lambda record: asked.append(record.query)):
+            found = await price_columns(
+                session, Granularity.HOUR, [*filled, *range(1000, 1100)], START, END
+            )
+    assert len(found) == 102
+    assert len(asked) == 1
