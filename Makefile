@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check format lock clean
+.PHONY: help setup run demo test check bench format lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,9 @@ check: .venv/.dev ## linters, types and architecture
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+bench: .venv/.bench ## set up and run the benchmarks (some 25 minutes)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
 format: .venv/.dev ## mend what the linters can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -34,7 +37,11 @@ lock: ## pin all dependencies anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-annotate --no-header pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-annotate --no-header --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+		--no-annotate --no-header -c requirements.lock benchmarks/requirements.in \
+		-o benchmarks/requirements.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-annotate --no-header --extra dev -c requirements.lock -c benchmarks/requirements.lock \
+		pyproject.toml -o requirements-dev.lock
 
 clean: ## remove the set-up (the database in .coingraph stays)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
@@ -55,4 +62,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --qui
 .venv/.dev: requirements-dev.lock .venv/.run
 	@echo "Installing the pinned packages for tests and checks"
 	@$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+.venv/.bench: benchmarks/requirements.lock .venv/.run
+	@echo "Installing the pinned packages for the benchmarks"
+	@$(PIP) --require-hashes -r benchmarks/requirements.lock
 	@touch $@

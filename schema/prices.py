@@ -1,19 +1,17 @@
 """Price series and newest prices, as clients see them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Annotated, Self
+from typing import Annotated, Self, cast
 
-import numpy as np
-import numpy.typing as npt
 import strawberry
 
 from models.prices import Granularity as StoredGranularity
 from models.series import SeriesWithLatest
 from resolvers.prices import PriceAnswer, PriceRequest, price_request
-from schema.scalars import BigInt, DateTime, given, render_times
+from schema.points import PointList, PricePoint
+from schema.scalars import BigInt, DateTime, given
 
 
 @strawberry.enum(description="How long a bucket is.")
@@ -59,35 +57,6 @@ CurrencyArgument = Annotated[
 ]
 
 
-@strawberry.type(description="One bucket of a series. A bucket that is missing has no point.")
-class PricePoint:
-    timestamp: DateTime = strawberry.field(description="When the bucket begins.")
-    price: float | None = strawberry.field(
-        description="The hour's earliest observation; of a day, the mean of its hours."
-    )
-    market_cap: float | None = strawberry.field(
-        description="Market capitalisation: an hour's own, a day's last one."
-    )
-    volume: float | None = strawberry.field(
-        description="Traded in the 24 hours before: an hour's own figure, a day's last one. "
-        "It is a rolling sum upstream, so never add these up."
-    )
-    observed_at: DateTime | None = strawberry.field(
-        description="When the hour's price was observed, to the millisecond. Null for a day."
-    )
-    open: float | None = strawberry.field(description="The day's first hour. Null for an hour.")
-    high: float | None = strawberry.field(description="The day's highest hour. Null for an hour.")
-    low: float | None = strawberry.field(description="The day's lowest hour. Null for an hour.")
-    close: float | None = strawberry.field(description="The day's last hour. Null for an hour.")
-    samples: int = strawberry.field(
-        description="How many hourly observations the bucket is made of: fewer than 24 in a "
-        "day that is over mean that hours are missing."
-    )
-    partial: bool = strawberry.field(
-        description="True while the bucket is not over yet: it may still change."
-    )
-
-
 @strawberry.type(description="Prices of one coin in one currency over a range of time.")
 class PriceSeries:
     coin: strawberry.ID = strawberry.field(description="The coin's id.")
@@ -120,69 +89,8 @@ class PriceSeries:
 
     @strawberry.field(description="The buckets that exist, in the order asked for.")
     def points(self) -> list[PricePoint]:
-        return points_of(self.answer, self.now)
-
-
-def points_of(answer: PriceAnswer, now: datetime) -> list[PricePoint]:
-    """Make one object of each bucket."""
-    columns = answer.columns
-    nothing: list[None] = [None] * len(columns)
-    length = np.timedelta64(answer.request.granularity.length)
-    over = columns.timestamps + length <= np.datetime64(now.replace(tzinfo=None))
-
-    def numbers(column: npt.NDArray[np.float64] | None) -> Sequence[float | None]:
-        return nothing if column is None else _nullable(column)
-
-    observed = columns.observed_at
-    return [
-        PricePoint(
-            timestamp=timestamp,
-            price=price,
-            market_cap=market_cap,
-            volume=volume,
-            observed_at=seen,
-            open=opened,
-            high=high,
-            low=low,
-            close=closed,
-            samples=samples,
-            partial=partial,
-        )
-        for (
-            timestamp,
-            price,
-            market_cap,
-            volume,
-            seen,
-            opened,
-            high,
-            low,
-            closed,
-            samples,
-            partial,
-        ) in zip(
-            render_times(columns.timestamps),
-            numbers(columns.price),
-            numbers(columns.market_cap),
-            numbers(columns.volume),
-            nothing if observed is None else render_times(observed),
-            numbers(columns.open),
-            numbers(columns.high),
-            numbers(columns.low),
-            numbers(columns.close),
-            columns.samples.tolist(),
-            (~over).tolist(),
-            strict=True,
-        )
-    ]
-
-
-def _nullable(column: npt.NDArray[np.float64]) -> list[float | None]:
-    """Python floats, with None in the place of NaN."""
-    values: list[float | None] = column.tolist()
-    for index in np.flatnonzero(np.isnan(column)):
-        values[index] = None
-    return values
+        # a sequence like any other, which the columnar executor need not walk
+        return cast("list[PricePoint]", PointList(self.answer, self.now))
 
 
 @strawberry.type(description="The newest known price of a coin in a currency.")

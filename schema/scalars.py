@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NewType, TypeVar
 
 import numpy as np
@@ -51,14 +52,41 @@ def serialize_datetime(value: Any) -> str:  # noqa: ANN401 - text is taken as al
 
 def render_times(times: npt.NDArray[np.datetime64]) -> list[str]:
     """Write many times at once, alike to `serialize_datetime`."""
+    if not len(times):
+        return []
     micros = times.astype("datetime64[us]").astype(np.int64)
-    if not (micros % 1_000_000).any():
-        whole: list[str] = np.datetime_as_string(
-            times.astype("datetime64[s]"), timezone="UTC"
-        ).tolist()
+    hours, rest = np.divmod(micros, _HOUR_MICROS)
+    if not rest.any():
+        return _render_hours(hours)
+    if not (rest % 1_000_000).any():
+        whole: list[str] = np.datetime_as_string(times, unit="s", timezone="UTC").tolist()
         return whole
-    texts: list[str] = np.datetime_as_string(times.astype("datetime64[us]")).tolist()
+    texts: list[str] = np.datetime_as_string(times, unit="us").tolist()
     return [text.rstrip("0").rstrip(".") + "Z" for text in texts]
+
+
+_HOUR_MICROS = 3_600_000_000
+_GRID_HOURS = 8192  # about a year
+
+
+def _render_hours(hours: npt.NDArray[np.int64]) -> list[str]:
+    """Take whole hours from the grid, where each is written once."""
+    blocks, places = np.divmod(hours, _GRID_HOURS)
+    first, last = int(blocks.min()), int(blocks.max())
+    if last - first >= _grid.cache_parameters()["maxsize"]:
+        texts: list[str] = np.datetime_as_string(
+            hours.astype("datetime64[h]"), unit="s", timezone="UTC"
+        ).tolist()
+        return texts
+    grid = np.concatenate([_grid(block) for block in range(first, last + 1)])
+    rendered: list[str] = grid[(blocks - first) * _GRID_HOURS + places].tolist()
+    return rendered
+
+
+@lru_cache(maxsize=32)
+def _grid(block: int) -> npt.NDArray[np.object_]:
+    hours = np.arange(block * _GRID_HOURS, (block + 1) * _GRID_HOURS).astype("datetime64[h]")
+    return np.datetime_as_string(hours, unit="s", timezone="UTC").astype(object)
 
 
 def given(value: T | None) -> T | None:

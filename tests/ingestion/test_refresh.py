@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from ingestion.simulator import Fault
 from models import runs
 from models.database import Database
 from tests.ingestion.running import Deployment
@@ -48,7 +49,9 @@ async def test_a_first_load_is_what_upstream_has(
     assert ended.run["started_at"] <= ended.run["finished_at"]
 
 
-async def test_the_newest_prices_are_upstreams(deployment: Deployment) -> None:
+async def test_the_newest_prices_are_upstreams(deployment: Deployment, clock: Clock) -> None:
+    # a moment whose quotes are newer than the hour's sample: those lie minutes past the hour
+    clock.now = time.time() // HOUR * HOUR - 60
     await deployment.refresh(await deployment.process())
     (target,) = deployment.calls("/simple/price")
     quotes = (await deployment.http.get(target)).json()
@@ -64,6 +67,28 @@ async def test_the_newest_prices_are_upstreams(deployment: Deployment) -> None:
         assert row["market_cap"] == quote[f"{code}_market_cap"]
         assert row["volume"] == quote[f"{code}_24h_vol"]
         assert row["change_24h"] == quote[f"{code}_24h_change"]
+
+
+async def test_a_chart_may_know_a_newer_price(deployment: Deployment) -> None:
+    deployment.simulator.add_fault(Fault("error500", path="/simple/price", times=None))
+    await deployment.refresh(await deployment.process())
+    for name in NAMES:
+        coin, currency = name.split("/")
+        asked = deployment.calls(f"/coins/{coin}/market_chart")
+        (chart,) = await charts_of(deployment.http, asked, currency)
+        newest, price = max(chart["prices"])
+        hours, _ = hours_of([chart])
+        row = await deployment.sql.fetchrow(
+            "SELECT * FROM price_latest WHERE series_id = $1", (await deployment.series(name))["id"]
+        )
+        assert row is not None
+        assert (row["observed_at"], row["price"]) == (moment(newest), price)
+        day_before = moment(newest - DAY * 1000).replace(minute=0, second=0, microsecond=0)
+        if day_before in hours:
+            change = (price / hours[day_before][1] - 1) * 100
+            assert row["change_24h"] == pytest.approx(change, rel=1e-9)
+        else:
+            assert row["change_24h"] is None
 
 
 async def test_a_second_refresh_changes_nothing(deployment: Deployment) -> None:

@@ -1,0 +1,1 @@
+"""`make bench`: coingraph beside others on one database. README.md says what is measured."""

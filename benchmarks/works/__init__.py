@@ -1,0 +1,26 @@
+"""What is measured, one module for each kind of work."""
+
+from collections.abc import Callable
+from functools import partial
+
+from benchmarks.figures import Section
+from benchmarks.laboratory import Laboratory
+from benchmarks.works import (
+    growth,
+    hits,
+    memory,
+    politeness,
+    refreshing,
+    serving,
+    storing,
+)
+
+WORKS: dict[str, Callable[[Laboratory], Section]] = {
+    **{name: partial(serving.run, name=name) for name in serving.WORKS},
+    "storing": storing.run,
+    "refresh": refreshing.run,
+    "growth": growth.run,
+    "memory": memory.run,
+    "politeness": politeness.run,
+    "hits": hits.run,
+}

@@ -1,0 +1,32 @@
+"""Documents that were parsed and found valid, kept so that the next time costs nothing."""
+
+from collections import OrderedDict
+
+from graphql import DocumentNode
+
+MOST_DOCUMENTS = 500
+LONGEST_DOCUMENT = 10_000  # characters; a longer one is parsed anew each time
+MOST_CHARACTERS = 500_000  # of all together: a parsed document takes some hundred bytes for each
+
+
+class DocumentCache:
+    """The documents used last, by their text. A flood of others costs a fixed amount of memory."""
+
+    def __init__(self) -> None:
+        self._documents: OrderedDict[str, DocumentNode] = OrderedDict()
+        self._characters = 0
+
+    def get(self, text: str) -> DocumentNode | None:
+        document = self._documents.get(text)
+        if document is not None:
+            self._documents.move_to_end(text)
+        return document
+
+    def put(self, text: str, document: DocumentNode) -> None:
+        if len(text) > LONGEST_DOCUMENT or text in self._documents:
+            return
+        self._documents[text] = document
+        self._characters += len(text)
+        while len(self._documents) > MOST_DOCUMENTS or self._characters > MOST_CHARACTERS:
+            dropped, _ = self._documents.popitem(last=False)
+            self._characters -= len(dropped)

@@ -1,0 +1,64 @@
+"""Parsed documents are kept, within bounds, and only valid ones."""
+
+from graphql import parse
+
+from schema import build_schema, documents
+from schema.documents import DocumentCache
+from tests.serving import Client
+
+DOCUMENT = parse("{ a }")
+
+
+def test_the_oldest_go_first() -> None:
+    cache = DocumentCache()
+    texts = [f"{{ a{number} }}" for number in range(documents.MOST_DOCUMENTS)]
+    for text in texts:
+        cache.put(text, DOCUMENT)
+    assert cache.get(texts[0]) is DOCUMENT  # and so it is no longer the oldest
+    cache.put("{ one_more }", DOCUMENT)
+    assert cache.get(texts[1]) is None
+    assert cache.get(texts[0]) is DOCUMENT
+
+
+def test_the_characters_are_bounded() -> None:
+    cache = DocumentCache()
+    text = "#" * documents.LONGEST_DOCUMENT
+    kept = documents.MOST_CHARACTERS // documents.LONGEST_DOCUMENT
+    texts = [text[:-6] + f"{number:06}" for number in range(kept + 1)]
+    for each in texts:
+        cache.put(each, DOCUMENT)
+    assert [cache.get(each) is not None for each in texts] == [False] + [True] * kept
+
+
+def test_a_long_document_is_not_kept() -> None:
+    cache = DocumentCache()
+    text = "#" * (documents.LONGEST_DOCUMENT + 1)
+    cache.put(text, DOCUMENT)
+    assert cache.get(text) is None
+
+
+async def test_only_valid_documents_are_kept() -> None:
+    schema = build_schema()
+    kept = schema._documents  # type: ignore[attr-defined] # noqa: SLF001 - nothing else shows it
+    for text in ("{ nope }", "{ __typename", "{ currencies }"):
+        assert (await schema.execute(text)).errors
+        assert kept.get(text) is None
+    assert not (await schema.execute("{ __typename }")).errors
+    assert kept.get("{ __typename }") is not None
+
+
+async def test_a_kept_document_answers_alike(reader: Client) -> None:
+    """With other variables, with another operation of the same document, and by GET."""
+    text = "query A($id: ID!) { coin(id: $id) { id } } query B { __typename }"
+    for _ in range(2):
+        for coin in ("bitcoin", "ethereum"):
+            body = {"query": text, "variables": {"id": coin}, "operationName": "A"}
+            answer = await reader.http.post("/graphql", json=body)
+            assert answer.json() == {"data": {"coin": {"id": coin}}}
+        answer = await reader.http.post("/graphql", json={"query": text, "operationName": "B"})
+        assert answer.json() == {"data": {"__typename": "Query"}}
+        answer = await reader.http.post("/graphql", json={"query": text})
+        assert answer.status_code == 400
+    mutation = "mutation { refreshPrices { started } }"
+    assert (await reader.http.post("/graphql", json={"query": mutation})).status_code == 401
+    assert (await reader.http.get("/graphql", params={"query": mutation})).status_code == 405

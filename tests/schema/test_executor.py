@@ -1,0 +1,191 @@
+"""The columnar path answers byte for byte as graphql-core's own path does."""
+
+import asyncio
+import json
+import math
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import numpy as np
+import orjson
+import pytest
+import strawberry
+from graphql.execution import Executor
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strawberry.schema.config import StrawberryConfig
+from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
+
+from models.prices import Granularity, PriceColumns, Times
+from resolvers.prices import PriceAnswer, PriceRequest
+from schema.executor import ColumnarExecutor, ColumnarList
+from schema.points import PointList, PricePoint
+from schema.scalars import SCALARS
+
+NOW = datetime(2026, 1, 2, 5, 30, tzinfo=UTC)
+FIELDS = [
+    "timestamp", "price", "marketCap", "volume", "observedAt", "open", "high", "low", "close",
+    "samples", "partial", "__typename",
+]  # fmt: skip
+
+
+def points(prices: list[float], granularity: Granularity) -> PointList:
+    """Make buckets up to the running one, with nulls where the prices are NaN."""
+    count = len(prices)
+    length = np.timedelta64(granularity.length)
+    last = np.datetime64("2026-01-02T05:00:00" if granularity is Granularity.HOUR else "2026-01-02")
+    timestamps: Times = (last - np.arange(count)[::-1] * length).astype("datetime64[us]")
+    seen: Times = timestamps + np.timedelta64(271_048, "ms")
+    numbers = np.array(prices, dtype=np.float64)
+    day = granularity is Granularity.DAY
+    columns = PriceColumns(
+        timestamps=timestamps,
+        observed_at=None if day else seen,
+        price=numbers,
+        market_cap=numbers[::-1].copy(),
+        volume=np.full(count, np.nan),
+        samples=np.arange(count, dtype=np.int32),
+        **(dict.fromkeys(("open", "high", "low", "close"), numbers) if day else {}),
+    )
+    request = PriceRequest(granularity, NOW, NOW, descending=False, first=None)
+    return PointList(PriceAnswer("bitcoin", "usd", request, NOW, 1, columns, None), NOW)
+
+
+def schema_of(lists: list[PointList], executor: type[Executor[Any]]) -> strawberry.Schema:
+    @strawberry.type
+    class Query:
+        @strawberry.field
+        async def points(self, number: int = 0) -> list[PricePoint]:
+            return cast("list[PricePoint]", lists[number])
+
+        @strawberry.field
+        def nullable(self) -> list[PricePoint | None]:
+            return cast("list[PricePoint | None]", lists[0])
+
+    return strawberry.Schema(
+        query=Query,
+        config=StrawberryConfig(scalar_map=SCALARS),
+        execution_context_class=cast("Any", executor),
+    )
+
+
+def answers(lists: list[PointList], query: str, **variables: bool) -> tuple[bytes, bytes]:
+    """Answer by the ordinary path and by the columnar one."""
+
+    async def answer(executor: type[Executor[Any]]) -> bytes:
+        result = await schema_of(lists, executor).execute(query, variable_values=variables)
+        errors = [error.formatted for error in result.errors or ()]
+        return orjson.dumps({"data": result.data, "errors": errors})
+
+    async def both() -> tuple[bytes, bytes]:
+        ordinary = await answer(StrawberryGraphQLCoreExecutionContext)
+        return ordinary, await answer(ColumnarExecutor)
+
+    return asyncio.run(both())
+
+
+@st.composite
+def selections(draw: st.DrawFn, depth: int = 0) -> str:
+    """Draw a selection set: aliases, directives, fragments of both kinds, repetitions."""
+    parts = []
+    for _ in range(draw(st.integers(1, 5))):
+        kind = draw(st.sampled_from(["field"] * 4 + ["inline", "spread"])) if depth < 2 else "field"
+        directive = draw(
+            st.sampled_from(
+                ["", "", " @skip(if: $yes)", " @include(if: $no)", " @include(if: $yes)"]
+            )
+        )
+        if kind == "field":
+            field = draw(st.sampled_from(FIELDS))
+            alias = draw(st.sampled_from(["", "", f"a_{field}: "]))
+            parts.append(f"{alias}{field}{directive}")
+        elif kind == "inline":
+            on = draw(st.sampled_from(["", " on PricePoint"]))
+            parts.append(f"...{on}{directive} {draw(selections(depth=depth + 1))}")
+        else:
+            parts.append(f"...Named{directive}")
+    return "{ " + " ".join(parts) + " }"
+
+
+numbers = st.one_of(st.floats(min_value=0, allow_infinity=False), st.just(math.nan))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    selection=selections(),
+    named=selections(depth=2),
+    prices=st.lists(numbers, max_size=5),
+    granularity=st.sampled_from(Granularity),
+)
+def test_any_selection(
+    selection: str, named: str, prices: list[float], granularity: Granularity
+) -> None:
+    lists = [points(prices, granularity), points([1.5] * 600, granularity)]
+    query = f"""
+        query ($yes: Boolean!, $no: Boolean!) {{
+          points {selection} again: points {named} long: points(number: 1) {selection}
+          nullable {{ price }} points {{ ...Named @skip(if: $no) @include(if: $yes) }}
+        }}
+        fragment Named on PricePoint {named}
+    """
+    ordinary, columnar = answers(lists, query, yes=True, no=False)
+    assert columnar == ordinary
+    assert json.loads(columnar)["errors"] == []
+
+
+@pytest.mark.parametrize("place", [0, 3, 599])
+def test_an_error_in_a_point(place: int) -> None:
+    prices = [1.0] * 600
+    prices[place] = math.inf
+    query = "{ points { timestamp p: price } other: points { samples } }"
+    ordinary, columnar = answers([points(prices, Granularity.HOUR)], query)
+    assert columnar == ordinary
+    (error,) = json.loads(columnar)["errors"]
+    assert error["path"] == ["points", place, "p"]
+
+
+def test_the_fast_path_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of the comparisons above would notice if the seam had moved."""
+
+    def walked(*_: object) -> None:
+        raise AssertionError("the list was walked")
+
+    monkeypatch.setattr(PointList, "__getitem__", walked)
+    monkeypatch.setattr(PointList, "__iter__", walked)
+    lists = [points([1.0, math.nan], Granularity.DAY)]
+
+    async def answer() -> Any:
+        schema = schema_of(lists, ColumnarExecutor)
+        return await schema.execute(
+            "{ points { ...F @include(if: true) } } fragment F on PricePoint { t: timestamp close }"
+        )
+
+    assert asyncio.run(answer()).data == {
+        "points": [
+            {"t": "2026-01-01T00:00:00Z", "close": 1.0},
+            {"t": "2026-01-02T00:00:00Z", "close": None},
+        ]
+    }
+
+
+def test_a_list_of_another_kind_is_left_alone() -> None:
+    class Strange(ColumnarList[PricePoint]):
+        def column(self, field: str) -> None:
+            return None
+
+        def __len__(self) -> int:
+            return 1
+
+        def __getitem__(self, index: Any) -> Any:
+            return points([2.5], Granularity.HOUR)[index]
+
+    ordinary, columnar = answers([cast("PointList", Strange())], "{ points { price samples } }")
+    assert columnar == ordinary
+    assert json.loads(columnar)["data"] == {"points": [{"price": 2.5, "samples": 0}]}
+
+
+def test_a_slice_and_a_point() -> None:
+    made = points([1.0, 2.0, 3.0], Granularity.HOUR)
+    assert [point.price for point in made[1:]] == [2.0, 3.0]
+    assert made[-1].partial
+    assert not made[0].partial
