@@ -21,6 +21,7 @@ from models.tables import (
     Series,
 )
 
+_CALLS_AHEAD = 8
 REFRESH_LOCK = 0x636F696E_72656672  # "coinrefr": held by the one run of the deployment
 _BIGINT = 2**63 - 1
 
@@ -177,10 +178,14 @@ async def items_of_runs(
 
 
 def seconds_left(run: RefreshRun, now: datetime) -> float | None:
-    """Estimate how long a running run still takes, from its pace so far. None when it is over."""
+    """Estimate how long a running run still takes, from its pace so far. None when it is over.
+
+    Calls are counted once what they brought is stored, so some are always ahead of the count: the
+    pace that is seen counts only when it is slower even with them.
+    """
     if run.status != RefreshStatus.RUNNING:
         return None
     done = run.completed_calls + run.failed_calls
     elapsed = (now - run.started_at).total_seconds()
-    pace = max(run.seconds_per_call, elapsed / done if done else 0.0)
+    pace = max(run.seconds_per_call, elapsed / (done + _CALLS_AHEAD))
     return max(0, run.planned_calls - done) * pace

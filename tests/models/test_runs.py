@@ -48,7 +48,8 @@ def test_ids_are_uuids_of_version_7_that_sort_by_time() -> None:
     [
         ((100, 0, 0), 2.0, 0, 200.0),
         ((100, 10, 0), 2.0, 10, 180.0),  # faster than the throttle was luck
-        ((100, 5, 5), 2.0, 50, 450.0),  # slower is believed
+        ((100, 1, 0), 2.0, 16, 198.0),  # what is fetched and not stored yet is no slowness
+        ((100, 5, 7), 2.0, 100, 440.0),  # slower even with that is believed
         ((100, 90, 10), 2.0, 50, 0.0),
         ((100, 101, 0), 2.0, 50, 0.0),
     ],
