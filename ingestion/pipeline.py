@@ -137,7 +137,12 @@ class Pipeline:
         start = plan.windows[len(charts) - 1].start if refusal else plan.start
         bucketed = bucket_hours(charts, start, datetime.now(UTC))
         if not len(bucketed.hours):
-            raise UpstreamError("CoinGecko sent no prices: what is stored was left as it is.")
+            if plan.reason is Reason.REBUILD:
+                raise UpstreamError("CoinGecko sent no prices: what is stored was left as it is.")
+            # not a failure: some coins have no price in some currencies, or none any more
+            log.warning(
+                "no prices upstream", coin=plan.state.coin_id, currency=plan.state.currency_code
+            )
         await self._journal.series(
             plan, Fetched(bucketed, len(charts), start, refusal, _replaced_from(plan, charts))
         )

@@ -53,4 +53,4 @@ def stale_reason(row: SeriesWithLatest, now: datetime, stale_after: timedelta) -
         return "No refresh has reached this series yet."
     if now - series.last_success_at > stale_after:
         return "No refresh has run lately: check the scheduler."
-    return "CoinGecko has no newer price."
+    return f"CoinGecko has no {'newer ' if newest else ''}price."
