@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import func, select, text, tuple_, update
 from sqlmodel import col
@@ -10,6 +11,17 @@ from models.database import ReadSession, WriteSession
 from models.tables import PriceLatest, Series
 
 SeriesKey = tuple[str, str]  # coin id, currency code
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesFacts:
+    """What a price query needs to know of a series."""
+
+    id: int
+    coin_id: str
+    currency_code: str
+    revision: int
+    history_from: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +37,21 @@ _SERIES_WITH_LATEST = select(Series, PriceLatest).join(
 )
 
 
-async def series_by_key(session: ReadSession, keys: Sequence[SeriesKey]) -> dict[SeriesKey, Series]:
-    wanted = tuple_(col(Series.coin_id), col(Series.currency_code)).in_(keys)
-    rows = await session.scalars(select(Series).where(wanted))
-    return {(row.coin_id, row.currency_code): row for row in rows}
+async def series_by_key(
+    session: ReadSession, keys: Sequence[SeriesKey]
+) -> dict[SeriesKey, SeriesFacts]:
+    """Find series by coin and currency. On asyncpg itself, as every price query begins with it."""
+    driver = await session.driver()
+    coins, currencies = zip(*keys, strict=True) if keys else ((), ())
+    rows = await driver.fetch(_FACTS, coins, currencies)
+    return {(row["coin_id"], row["currency_code"]): SeriesFacts(**row) for row in rows}
+
+
+_FACTS = """
+    SELECT id, coin_id, currency_code, revision, history_from
+    FROM series JOIN unnest($1::text[], $2::text[]) AS wanted (coin_id, currency_code)
+        USING (coin_id, currency_code)
+"""
 
 
 async def latest_by_key(

@@ -8,8 +8,7 @@ import numpy as np
 
 from models.database import Database
 from models.prices import Granularity, PriceColumns, price_columns
-from models.series import SeriesKey, series_by_key
-from models.tables import Series
+from models.series import SeriesFacts, SeriesKey, series_by_key
 from resolvers.errors import BadInputError, RangeTooLargeError
 from resolvers.names import explain_missing
 from resolvers.pages import check_first
@@ -116,7 +115,7 @@ async def price_series(
 
 
 def _answer(
-    request: PriceRequest, series: Series, columns: PriceColumns
+    request: PriceRequest, series: SeriesFacts, columns: PriceColumns
 ) -> PriceAnswer | Exception:
     start = request.start or min(series.history_from or request.end, request.end)
     following = None
