@@ -22,6 +22,10 @@ CONNECT_SECONDS = 5.0
 _KEEPALIVES = {"tcp_keepalives_idle": "15", "tcp_keepalives_interval": "5"}
 
 
+_PARAMETERS = {"host", "port", "ssl", "passfile", "target_session_attrs"}
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+
+
 class DatabaseUnavailableError(Exception):
     """PostgreSQL cannot be reached, or dropped the connection. The message names no secret."""
 
@@ -56,6 +60,10 @@ def database_url(text_url: str) -> URL:
     query = dict(url.query)
     if "sslmode" in query:  # libpq's spelling of what asyncpg calls ssl
         query["ssl"] = query.pop("sslmode")
+    for name in query.keys() - _PARAMETERS:
+        raise ValueError(f"the parameter {name!r} is not supported; leave it out")
+    if query.get("ssl", "prefer") not in _SSL_MODES:
+        raise ValueError(f"sslmode must be one of {', '.join(_SSL_MODES)}")
     return url.set(drivername="postgresql+asyncpg", query=query)
 
 

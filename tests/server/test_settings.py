@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
         ("DATABASE_URL", "mysql://u:hunter2@h/db", "expected a postgresql:// address"),
         ("DATABASE_URL", "postgresql://u:hunter2@h:port/db", "port is not a number"),
         ("DATABASE_URL", "postgresql://u:pass@word:hunter2@h/db", "write @ as %40"),
+        ("DATABASE_URL", "postgresql://u:hunter2@h/db?foo=bar", "'foo' is not supported"),
+        ("DATABASE_URL", "postgresql://u:hunter2@h/db?sslmode=bogus", "sslmode must be one of"),
         ("DATA_DIR", "~nobody-of-that-name/x", "home"),
         ("REFRESH_TOKENS", ",", "no token"),
         ("READ_TOKENS", " , ,", "no token"),
