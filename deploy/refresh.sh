@@ -78,7 +78,7 @@ token=$(printf '%s' "${token%%,*}" | tr -d '[:space:]')
 
 answer=$(mktemp)
 sleeping=
-trap 'rm -f "$answer"; [ -z "$sleeping" ] || kill "$sleeping" 2>/dev/null' EXIT
+trap 'rm -f "$answer"; [ -z "$sleeping" ] || kill "$sleeping" 2>/dev/null || :' EXIT
 trap 'exit 143' TERM
 trap 'exit 130' INT
 
@@ -93,4 +93,5 @@ while true; do
     sleep "$pause" &
     sleeping=$!
     wait "$sleeping" # unlike a sleep in the foreground, it ends at once on a signal
+    sleeping=
 done

@@ -52,7 +52,8 @@ def price_request(
     first: int | None,
 ) -> PriceRequest:
     """Check what a caller asks for. Raises BadInputError and RangeTooLargeError."""
-    end = end or now
+    if end is None:  # who asks from beyond now on, for what comes next, gets nothing yet
+        end = max(now, start or now)
     if start is not None and start > end:
         raise BadInputError(
             f"`from` ({_show(start)}) lies after `to` ({_show(end)}): exchange them."

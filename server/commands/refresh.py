@@ -76,18 +76,28 @@ async def _refresh(settings: Settings, wanted: RefreshRequest, *, dry_run: bool)
         loop, me = asyncio.get_running_loop(), asyncio.current_task()
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(name, lambda: me and me.cancel())
-        run_id, started = await refresher.start(wanted, RefreshTrigger.COMMAND)
-        if not started:
-            console.print("A refresh is under way already: following that one.")
         try:
-            run = await _follow(console, database, run_id)
+            run = await _run(console, refresher, database, wanted)
         except asyncio.CancelledError:
             await refresher.interrupt()
             console.print("Interrupted. What was stored stays; the next refresh goes on from it.")
             return 2
-        await refresher.wait(run_id)  # its lock is free when this command has ended
         await _report(console, database, run)
         return _EXIT.get(RefreshStatus(run.status), 2)
+
+
+async def _run(
+    console: Console, refresher: Refresher, database: Database, wanted: RefreshRequest
+) -> RefreshRun:
+    """Run what is wanted; where another run is under way, follow that one first."""
+    while True:
+        run_id, started = await refresher.start(wanted, RefreshTrigger.COMMAND)
+        if not started:
+            console.print("A refresh is under way already: following that one.")
+        run = await _follow(console, database, run_id)
+        await refresher.wait(run_id)  # its lock is free when this command has ended
+        if started or wanted == RefreshRequest():
+            return run
 
 
 async def _follow(console: Console, database: Database, run_id: UUID) -> RefreshRun:

@@ -27,12 +27,34 @@ _WATCH_SECONDS = 1.0
 _DEMO_REQUESTS_PER_MINUTE = 600_000.0
 
 
+class Signals:
+    """What SIGTERM and SIGINT do before uvicorn takes them over, and after it has served."""
+
+    def __init__(self) -> None:
+        self.heard = False
+        self.taken_over = False
+
+    def hear(self, *_: object) -> None:
+        self.heard = True
+        if not self.taken_over:  # once it has, uvicorn raises the signal that stopped it again
+            raise KeyboardInterrupt
+
+
 class Server(uvicorn.Server):
     """uvicorn's server, which ends a refresh under way before it waits for requests."""
 
-    def __init__(self, config: uvicorn.Config, application: Application) -> None:
+    def __init__(self, config: uvicorn.Config, application: Application, signals: Signals) -> None:
         super().__init__(config)
         self._application = application
+        self._signals = signals
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        self._signals.taken_over = True
+        await super().serve(sockets)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.should_exit = self.should_exit or self._signals.heard
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # first, because a request with `wait: true` ends with its run
@@ -42,19 +64,24 @@ class Server(uvicorn.Server):
 
 def serve(*, demo: bool, **given: Any) -> int:  # noqa: ANN401 - the fields of Settings
     """Serve until told to stop; the exit status."""
-    with one_line_errors(), contextlib.ExitStack() as stack:
+    signals = Signals()
+    with (
+        contextlib.suppress(KeyboardInterrupt),  # what a signal during the start raises
+        one_line_errors(),
+        _signals_end_well(signals),
+        contextlib.ExitStack() as stack,
+    ):
         settings = read_settings(**given)
         listener = _listen(settings)
         stack.callback(listener.close)
         if demo:
             settings = stack.enter_context(_demo(settings))
         own_database = settings.database_url is None
-        stack.enter_context(_signals_do_not_kill())
         settings, embedded = stack.enter_context(opened(settings))
         if own_database:
             settings = with_token(settings)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(settings, listener, embedded))
+            runner.run(_serve(settings, listener, embedded, signals))
     return 0
 
 
@@ -90,10 +117,10 @@ def _demo(settings: Settings) -> Iterator[Settings]:
 
 
 @contextlib.contextmanager
-def _signals_do_not_kill() -> Iterator[None]:
-    """uvicorn raises the signal that stopped it once more; what is left to do must be done."""
+def _signals_end_well(signals: Signals) -> Iterator[None]:
+    """Let SIGTERM and SIGINT end the start, too, and never what must be done at the end."""
     names = (signal.SIGTERM, signal.SIGINT)
-    before = {name: signal.signal(name, lambda *_: None) for name in names}
+    before = {name: signal.signal(name, signals.hear) for name in names}
     try:
         yield
     finally:
@@ -103,11 +130,14 @@ def _signals_do_not_kill() -> Iterator[None]:
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """Choose uvloop where there is one: not on Windows, nor on PyPy."""
-    return uvicorn.Config("unused").get_loop_factory()
+    return uvicorn.Config("unused", log_config=None).get_loop_factory()
 
 
 async def _serve(
-    settings: Settings, listener: socket.socket, embedded: EmbeddedPostgres | None
+    settings: Settings,
+    listener: socket.socket,
+    embedded: EmbeddedPostgres | None,
+    signals: Signals,
 ) -> None:
     await _check_database(settings)
     try:
@@ -124,7 +154,7 @@ async def _serve(
     host, port = listener.getsockname()[:2]
     log.info("serving", url=f"http://{f'[{host}]' if ':' in host else host}:{port}/graphql")
     async with _watched(embedded):
-        await Server(config, app.state.application).serve(sockets=[listener])
+        await Server(config, app.state.application, signals).serve(sockets=[listener])
 
 
 async def _check_database(settings: Settings) -> None:
