@@ -68,7 +68,9 @@ async def test_from_after_to(reader: Reader) -> None:
 async def test_what_is_still_to_come_is_empty(reader: Reader) -> None:
     """Who polls from behind the last bucket on gets nothing yet, not an error."""
     future = f"{datetime.now(UTC).year + 1}-01-01T00:00:00Z"
-    query = 'query ($from: DateTime) { prices(coin: "bitcoin", from: $from) { from to points { price } } }'
+    query = """query ($from: DateTime) {
+        prices(coin: "bitcoin", from: $from) { from to points { price } }
+    }"""
     answer = await reader.data(query, **{"from": future})
     assert answer["prices"] == {"from": future, "to": future, "points": []}
 
