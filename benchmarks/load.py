@@ -60,7 +60,7 @@ def generator() -> str:
     program = shutil.which("wrk")
     if program is None:
         return "asyncio (wrk is not installed: rates above some 2,000/s are the generator's own)"
-    said = subprocess.run([program, "-v"], capture_output=True, text=True, check=False)  # noqa: S603
+    said = subprocess.run([program, "-v"], capture_output=True, text=True, check=False)  # noqa: S603 - the load generator we found
     return " ".join((said.stdout + said.stderr).split()[:2])
 
 
@@ -72,7 +72,7 @@ def run(target: Target, seconds: float, first: int, connections: int = CONNECTIO
     command = [program, "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "--timeout", _TIMEOUT]
     command += ["-s", str(HERE / "wrk.lua"), target.url, "--"]
     command += [target.method, target.path, str(target.lines), str(first)]
-    said = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    said = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - the load generator we found
     return _read(next(line for line in said.stdout.splitlines() if line.startswith("MEASURED ")))
 
 

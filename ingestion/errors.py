@@ -227,7 +227,7 @@ def _by_status(status: int, told: _Told) -> UpstreamError:
             where = f"{where} with no JSON"
     elif 300 <= status < 400:  # noqa: PLR2004 - HTTP statuses
         where = f"{where}, a redirect: check COINGECKO_BASE_URL"
-    elif status == 404 and (told.kind == "html" or told.text.startswith("Incorrect path")):  # noqa: PLR2004
+    elif status == 404 and (told.kind == "html" or told.text.startswith("Incorrect path")):  # noqa: PLR2004 - HTTP status
         where, kind = f"{where}: check COINGECKO_BASE_URL", BadRequest
     elif status == 404:  # noqa: PLR2004 - HTTP status
         kind = NotFound

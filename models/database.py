@@ -42,7 +42,7 @@ class ReadSession(AsyncSession):
         raw = await (await self.connection()).get_raw_connection()
         driver = raw.driver_connection
         assert driver is not None  # noqa: S101 - the engine is asyncpg's
-        return driver  # type: ignore[no-any-return]
+        return driver  # type: ignore[no-any-return] # SQLAlchemy types it Any
 
 
 class WriteSession(ReadSession):

@@ -143,4 +143,4 @@ def _instant(text: str) -> float | None:
             return None
         seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     # Beyond these seconds no calendar reaches.
-    return seconds if math.isfinite(seconds) and abs(seconds) < 1e11 else None  # noqa: PLR2004
+    return seconds if math.isfinite(seconds) and abs(seconds) < 1e11 else None  # noqa: PLR2004 - a date no clock reaches

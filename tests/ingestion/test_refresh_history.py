@@ -56,7 +56,7 @@ async def test_a_rebuild_that_fails_costs_nothing(deployment: Deployment, kind: 
         deployment.simulator.clear_faults()
         if passing:
             deployment.simulator.add_fault(Fault("slow", path=CHART, seconds=0))
-        deployment.simulator.add_fault(Fault(kind, path=CHART, times=None))  # type: ignore[arg-type]
+        deployment.simulator.add_fault(Fault(kind, path=CHART, times=None))  # type: ignore[arg-type] # kinds are literals
         ended = await rebuild(deployment, refresher)
         expected = "SUCCEEDED" if passing and kind == "empty" else "FAILED"
         assert ended.status == expected, ended.failed

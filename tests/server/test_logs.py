@@ -93,7 +93,7 @@ async def test_ids_that_cannot_be_trusted_are_replaced(logged: LiveServer) -> No
     seen = set()
     for given in (None, "", "two words", "x" * 129, '{"a":1}', "a\tb", "ü".encode()):
         headers = {} if given is None else {"X-Request-ID": given}
-        response = await logged.http.get("/health/live", headers=headers)  # type: ignore[arg-type]
+        response = await logged.http.get("/health/live", headers=headers)  # type: ignore[arg-type] # raw header pairs
         told = response.headers["x-request-id"]
         assert re.fullmatch("[0-9a-f]{32}", told)
         seen.add(told)
