@@ -33,10 +33,12 @@ async def test_a_rebuild_leaves_what_upstream_has_and_what_is_older(deployment: 
     deployment.simulator.add_fault(Fault("nulls", path=CHART, times=None))
     ended = await rebuild(deployment, refresher)
     assert (ended.status, ended.items[NAME]["reason"]) == ("SUCCEEDED", "REBUILD")
-    assert ended.rows == (0, 0)
     charts = await charts_of(deployment.http, deployment.calls(CHART), "usd")
     expected, _ = hours_of(charts)
     assert 50 < len(expected) < len(loaded) - 50
+    # where the first sample of a doubled hour is forgotten, the second takes its place
+    replaced = sum(hour != loaded[bucket] for bucket, hour in expected.items())
+    assert ended.rows == (0, replaced)
     kept = await deployment.hours(NAME)
     assert kept.pop(old) == (old, 7.0, None, None)
     assert kept == expected
