@@ -14,7 +14,8 @@ from ingestion.planner import SeriesPlan
 from ingestion.samples import CoinProfile
 from models import runs
 from models.coins import save_profile
-from models.database import AdvisoryLock, Database, DatabaseUnavailableError, WriteSession
+from models.database import Database, DatabaseUnavailableError, WriteSession
+from models.locks import AdvisoryLock
 from models.price_writes import Newest, store_quotes, store_series
 from models.series import record_failure
 from models.tables import ItemStatus, RefreshStatus

@@ -14,7 +14,8 @@ from ingestion.pipeline import Pipeline
 from ingestion.planner import SeriesPlan, SeriesState, plan_refresh
 from models import coins as coin_rows
 from models import runs
-from models.database import AdvisoryLock, Database, DatabaseUnavailableError
+from models.database import Database, DatabaseUnavailableError
+from models.locks import AdvisoryLock
 from models.series import series_with_latest
 from models.tables import (
     ItemStatus,

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import SQLModel, col
 
-from models.database import ReadSession, WriteSession
+from models.database import Database, ReadSession, WriteSession
 from models.tables import Coin, CoinMetadata, Currency, Series
 
 
@@ -20,17 +20,52 @@ class CoinMatch:
     symbols: Sequence[str] | None = None
     search: str | None = None
 
-    def conditions(self) -> list[ColumnElement[bool]]:
-        wanted: list[ColumnElement[bool]] = []
+    def condition(self) -> tuple[str, list[object]]:
+        """Give the SQL condition, and the arguments that its numbers stand for."""
+        parts, arguments = ["true"], list[object]()
         if self.ids is not None:
-            wanted.append(col(Coin.id).in_(self.ids))
+            arguments.append(self.ids)
+            parts.append(f"id = ANY(${len(arguments)}::text[])")
         if self.symbols is not None:
-            symbols = [symbol.lower() for symbol in self.symbols]
-            wanted.append(func.lower(col(Coin.symbol)).in_(symbols))
+            arguments.append([symbol.lower() for symbol in self.symbols])
+            parts.append(f"lower(symbol) = ANY(${len(arguments)}::text[])")
         if self.search is not None:
-            columns = (Coin.id, Coin.symbol, Coin.name)
-            wanted.append(or_(*(col(c).icontains(self.search, autoescape=True) for c in columns)))
-        return wanted
+            arguments.append(self.search)
+            part = f"lower(${len(arguments)}::text)"
+            found = (f"strpos(lower({name}), {part}) > 0" for name in ("id", "symbol", "name"))
+            parts.append(f"({' OR '.join(found)})")
+        return " AND ".join(parts), arguments
+
+
+@dataclass(frozen=True, slots=True)
+class CoinFacts:
+    """A coin's row."""
+
+    id: str
+    symbol: str
+    name: str
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CoinProfile:
+    """A coin's metadata. `updated_at`: when upstream was last asked for it."""
+
+    coin_id: str
+    description: str | None
+    image_url: str | None
+    website_url: str | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CurrencyFacts:
+    """A currency's row."""
+
+    code: str
+    name: str
+    symbol: str
 
 
 async def seed(
@@ -71,30 +106,46 @@ async def _add(
     await session.execute(insert(table).on_conflict_do_nothing(), rows)
 
 
-async def coins_by_id(session: ReadSession, ids: Sequence[str]) -> dict[str, Coin]:
-    rows = await session.scalars(select(Coin).where(col(Coin.id).in_(ids)))
-    return {coin.id: coin for coin in rows}
+async def coins_by_id(database: Database, ids: Sequence[str]) -> dict[str, CoinFacts]:
+    rows = await database.fetch(f"{_COIN} WHERE id = ANY($1::text[])", ids)
+    return {row["id"]: CoinFacts(*row) for row in rows}
 
 
 async def page_of_coins(
-    session: ReadSession, match: CoinMatch, *, after: str | None, limit: int
-) -> list[Coin]:
+    database: Database, match: CoinMatch, *, after: str | None, limit: int
+) -> list[CoinFacts]:
     """List coins in the order of their ids, from the one behind `after` on."""
-    query = select(Coin).where(*match.conditions()).order_by(col(Coin.id)).limit(limit)
+    condition, arguments = match.condition()
     if after is not None:
-        query = query.where(col(Coin.id) > after)
-    return list(await session.scalars(query))
+        arguments.append(after)
+        condition += f" AND id > ${len(arguments)}"
+    arguments.append(limit)
+    statement = f"{_COIN} WHERE {condition} ORDER BY id LIMIT ${len(arguments)}"
+    return [CoinFacts(*row) for row in await database.fetch(statement, *arguments)]
 
 
-async def count_coins(session: ReadSession, match: CoinMatch) -> int:
-    return (
-        await session.scalars(select(func.count()).select_from(Coin).where(*match.conditions()))
-    ).one()
+async def count_coins(database: Database, match: CoinMatch) -> int:
+    condition, arguments = match.condition()
+    [row] = await database.fetch(f"SELECT count(*) FROM coin WHERE {condition}", *arguments)  # noqa: S608 - made of constants
+    number: int = row[0]
+    return number
 
 
-async def metadata_by_coin(session: ReadSession, ids: Sequence[str]) -> dict[str, CoinMetadata]:
-    rows = await session.scalars(select(CoinMetadata).where(col(CoinMetadata.coin_id).in_(ids)))
-    return {row.coin_id: row for row in rows}
+async def metadata_by_coin(database: Database, ids: Sequence[str]) -> dict[str, CoinProfile]:
+    rows = await database.fetch(_PROFILES, ids)
+    return {row[0]: CoinProfile(*row) for row in rows}
+
+
+async def all_currencies(database: Database) -> list[CurrencyFacts]:
+    rows = await database.fetch("SELECT code, name, symbol FROM currency ORDER BY code")
+    return [CurrencyFacts(*row) for row in rows]
+
+
+_COIN = "SELECT id, symbol, name, created_at, updated_at FROM coin"
+_PROFILES = """
+    SELECT coin_id, description, image_url, website_url, updated_at
+    FROM coin_metadata WHERE coin_id = ANY($1::text[])
+"""
 
 
 async def coins_wanting_metadata(
@@ -135,7 +186,3 @@ async def save_profile(
             index_elements=["coin_id"], set_={**metadata, "updated_at": func.now()}
         )
     )
-
-
-async def all_currencies(session: ReadSession) -> list[Currency]:
-    return list(await session.scalars(select(Currency).order_by(col(Currency.code))))

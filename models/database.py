@@ -1,25 +1,24 @@
 """The way to PostgreSQL: one engine, read and write sessions of different types, raw columns."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Self
+from contextvars import ContextVar
+from typing import Any
 
 import asyncpg
-from sqlalchemy import exc, text
+from sqlalchemy import event, exc, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import (
-    AsyncConnection,
     AsyncEngine,
     AsyncSession,
     create_async_engine,
 )
-from sqlalchemy.pool import NullPool
 
 OLDEST_SERVER = 140000  # PostgreSQL 14, as server_version_num counts
 CONNECT_SECONDS = 5.0
 # A machine that loses its power says no goodbye: without these, PostgreSQL would keep the locks
 # of its connections for two hours.
-_KEEPALIVES = {"tcp_keepalives_idle": "15", "tcp_keepalives_interval": "5"}
+KEEPALIVES = {"tcp_keepalives_idle": "15", "tcp_keepalives_interval": "5"}
 
 
 _PARAMETERS = {"host", "port", "ssl", "passfile", "target_session_attrs"}
@@ -77,29 +76,61 @@ class Database:
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=CONNECT_SECONDS,
-            pool_pre_ping=True,
             connect_args={
                 "timeout": CONNECT_SECONDS,
                 "server_settings": {
                     "application_name": "coingraph",
                     "timezone": "UTC",
-                    **_KEEPALIVES,
+                    **KEEPALIVES,
                 },
             },
         )
+        event.listen(self.engine.sync_engine, "checkout", _ping)
         self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    async def fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
+        """Read rows on asyncpg itself, at a fraction of what a session costs.
+
+        A pooled connection may have died unnoticed. Asking it first would double the cost, so the
+        statement, which only reads, is sent once more on a connection that was asked.
+        """
+        with availability():
+            try:
+                return await self._fetch(statement, arguments, ping=False)
+            except _DRIVER_ERRORS as error:
+                if not _means_unavailable(error):
+                    raise
+            return await self._fetch(statement, arguments, ping=True)
+
+    async def _fetch(
+        self, statement: str, arguments: Sequence[object], *, ping: bool
+    ) -> list[asyncpg.Record]:
+        asked = _pinged.set(ping)
+        try:
+            pooled = await self.engine.raw_connection()
+        finally:
+            _pinged.reset(asked)
+        driver = pooled.driver_connection
+        assert driver is not None  # noqa: S101 - the engine is asyncpg's
+        try:
+            rows: list[asyncpg.Record] = await driver.fetch(statement, *arguments)
+        except BaseException:  # also when cancelled: its state is not known
+            pooled.invalidate()
+            raise
+        pooled.close()
+        return rows
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[ReadSession]:
         """Open a session for one answer; close it before waiting for anything else."""
-        with _availability():
+        with availability():
             async with ReadSession(self._reader, expire_on_commit=False) as session:
                 yield session
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[WriteSession]:
         """Open one transaction; it commits when the block ends without an exception."""
-        with _availability():
+        with availability():
             async with (
                 WriteSession(self.engine, expire_on_commit=False) as session,
                 session.begin(),
@@ -120,74 +151,31 @@ class Database:
         await self.engine.dispose()
 
 
-class AdvisoryLock:
-    """A lock of the whole deployment, held by a connection of its own until released.
+# The last is what asyncpg raises where a farewell of the server's lies unread.
+_DRIVER_ERRORS = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 
-    To be used as a context manager, entered before or after the lock is taken.
+_LOST = (OSError, asyncpg.PostgresConnectionError, asyncpg.InternalClientError)
 
-    PostgreSQL frees it when that connection ends, so a killed holder leaves nothing behind.
-    """
+_pinged: ContextVar[bool] = ContextVar("pinged", default=True)
 
-    def __init__(self, database: Database, key: int) -> None:
-        self._key = key
-        self._engine = create_async_engine(
-            database.url,
-            poolclass=NullPool,
-            isolation_level="AUTOCOMMIT",
-            connect_args={
-                "timeout": CONNECT_SECONDS,
-                "server_settings": {"application_name": "coingraph lock", **_KEEPALIVES},
-            },
-        )
-        self._connection: AsyncConnection | None = None
 
-    async def acquire(self) -> bool:
-        """Take the lock if it is free; never wait for it."""
-        with _availability():
-            connection = await self._engine.connect()
-            try:
-                taken = await connection.scalar(
-                    text("SELECT pg_try_advisory_lock(:key)"), {"key": self._key}
-                )
-            except BaseException:
-                await connection.close()
-                raise
-            if taken:
-                self._connection = connection
-            else:
-                await connection.close()
-        return bool(taken)
-
-    async def add(self, key: int) -> None:
-        """Take one more lock, which nobody else asks for, and hold it as long as this one."""
-        await self._execute("SELECT pg_advisory_lock(:key)", key=key)
-
-    async def verify(self) -> None:
-        """Raise DatabaseUnavailableError when the lock's connection, and so the lock, is gone."""
-        await self._execute("SELECT 1")
-
-    async def _execute(self, statement: str, **parameters: int) -> None:
-        connection = self._connection
-        # once lost, SQLAlchemy would connect anew, but a new connection holds no lock
-        if connection is None or connection.invalidated:
-            raise DatabaseUnavailableError("The database dropped the connection of a lock.")
-        with _availability():
-            await connection.execute(text(statement), parameters)
-
-    async def release(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.release()
+def _ping(connection: Any, _record: object, _proxy: object) -> None:  # noqa: ANN401 - SQLAlchemy's adapter
+    """Make sure that a pooled connection lives, else the pool gives another."""
+    if not _pinged.get():
+        return
+    try:
+        connection.run_async(lambda driver: driver.execute("SELECT 1"))
+    except _DRIVER_ERRORS as error:
+        raise exc.DisconnectionError("a pooled connection has died") from error
 
 
 @contextmanager
-def _availability() -> Iterator[None]:
+def availability() -> Iterator[None]:
     """Turn every way of losing PostgreSQL into one error."""
     try:
         yield
@@ -197,9 +185,7 @@ def _availability() -> Iterator[None]:
         if error.connection_invalidated or _means_unavailable(error.orig):
             raise DatabaseUnavailableError("The database cannot be reached.") from error
         raise
-    except OSError as error:
-        raise DatabaseUnavailableError("The database cannot be reached.") from error
-    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except _DRIVER_ERRORS as error:
         if _means_unavailable(error):
             raise DatabaseUnavailableError("The database cannot be reached.") from error
         raise
@@ -213,7 +199,9 @@ _UNAVAILABLE_CLASSES = ("08", "53", "57P", "28", "3D")
 def _means_unavailable(error: BaseException | None) -> bool:
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError | TimeoutError | asyncpg.PostgresConnectionError):
+        if isinstance(
+            cause, OSError | asyncpg.PostgresConnectionError | asyncpg.InternalClientError
+        ):
             return True
         if isinstance(cause, asyncpg.InterfaceError) and "closed" in str(cause):
             return True

@@ -4,16 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 import asyncpg
 import numpy as np
 import numpy.typing as npt
 
-from models.database import ReadSession
+from models.database import Database
+from models.series import SeriesFacts
 
 Times = npt.NDArray[np.datetime64]  # microseconds, UTC
 Numbers = npt.NDArray[np.float64]  # NaN where there is no value
+
+NUMBERS = ("price", "market_cap", "volume", "open", "high", "low", "close")
+ALL_COLUMNS = frozenset({*NUMBERS, "samples", "observed_at"})  # beside the timestamps
 
 _POSTGRES_EPOCH = np.datetime64("2000-01-01T00:00:00", "us")
 
@@ -30,18 +35,30 @@ class Granularity(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class PriceWindow:
+    """What to read: the buckets of one series that begin in [start, end), at most `most`."""
+
+    coin_id: str
+    currency_code: str
+    start: datetime
+    end: datetime
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
 class PriceColumns:
     """The buckets of one series, all arrays of one length, in the order asked for.
 
-    Hours have `observed_at` and no open, high, low, close; days have these and no `observed_at`.
-    `samples` counts the observations a bucket was made of.
+    None is a column that was not asked for, or is not kept: hours have `observed_at` and no open,
+    high, low, close; days have these and no `observed_at`. `samples` counts the observations a
+    bucket was made of.
     """
 
     timestamps: Times
-    price: Numbers
-    market_cap: Numbers
-    volume: Numbers
-    samples: npt.NDArray[np.int32]
+    price: Numbers | None = None
+    market_cap: Numbers | None = None
+    volume: Numbers | None = None
+    samples: npt.NDArray[np.int32] | None = None
     observed_at: Times | None = None
     open: Numbers | None = None
     high: Numbers | None = None
@@ -62,73 +79,94 @@ class PriceColumns:
 
 def _numbers(column: str) -> str:
     # string_agg passes over NULLs, which would shift all that follow: they travel as NaN
-    return f"coalesce(string_agg(float8send(coalesce({column}, 'NaN')), ''), '')"
+    return f"coalesce(string_agg(float8send(coalesce({column}, 'NaN')), ''), '') AS {column}"
 
 
-def _statement(table: str, start: str, columns: str, bucket: str, order: str) -> str:
-    return f"""
-        SELECT wanted.series_id, page.*
-        FROM unnest($1::int[]) AS wanted (series_id)
-        CROSS JOIN LATERAL (
-            SELECT {columns}
-            FROM (
-                SELECT *, {start} AS start FROM {table}
-                WHERE series_id = wanted.series_id AND {bucket} >= $2 AND {bucket} < $3
-                ORDER BY {bucket} {order} LIMIT $4
-            ) AS rows
-        ) AS page
-    """  # noqa: S608 - built from the constants of this module alone
-
-
-_DAY_NUMBERS = ("price", "market_cap", "volume", "open", "high", "low", "close")
-_SHARED = f"""
-    coalesce(string_agg(timestamptz_send(start), ''), '') AS timestamps,
-    {_numbers("price")} AS price,
-    {_numbers("market_cap")} AS market_cap,
-    {_numbers("volume")} AS volume
+# Texts travel as they are; arrays of other types would cost each new connection a look into the
+# catalogue. A series without a bucket in its window still answers, with empty columns.
+_STATEMENT = """
+    SELECT s.id, s.coin_id, s.currency_code, s.revision, s.history_from, number, page.*
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY
+        AS wanted (coin_id, currency_code, lower, upper, most, number)
+    JOIN series AS s USING (coin_id, currency_code)
+    CROSS JOIN LATERAL (
+        SELECT {columns}
+        FROM (
+            SELECT *, {start} AS start FROM {table}
+            WHERE series_id = s.id
+              AND {bucket} >= wanted.lower::{type} AND {bucket} < wanted.upper::{type}
+            ORDER BY {bucket} {order} LIMIT wanted.most::int
+        ) AS rows
+    ) AS page
 """
-_HOUR_COLUMNS = f"""{_SHARED},
-    coalesce(string_agg(timestamptz_send(observed_at), ''), '') AS observed_at
-"""
-_DAY_COLUMNS = f"""{_SHARED},
-    {_numbers("open")} AS open, {_numbers("high")} AS high,
-    {_numbers("low")} AS low, {_numbers("close")} AS close,
-    coalesce(string_agg(int4send(samples), ''), '') AS samples
-"""
-_STATEMENTS = {
-    (Granularity.HOUR, descending): _statement(
-        "price_hourly", "bucket", _HOUR_COLUMNS, "bucket", order
-    )
-    for descending, order in ((False, "ASC"), (True, "DESC"))
-} | {
-    (Granularity.DAY, descending): _statement(
-        "price_daily", "day::timestamp AT TIME ZONE 'UTC'", _DAY_COLUMNS, "day", order
-    )
-    for descending, order in ((False, "ASC"), (True, "DESC"))
+_TIMES = "coalesce(string_agg(timestamptz_send({}), ''), '') AS {}"
+_SQL = {
+    **{name: _numbers(name) for name in NUMBERS},
+    "timestamps": _TIMES.format("start", "timestamps"),
+    "observed_at": _TIMES.format("observed_at", "observed_at"),
+    "samples": "coalesce(string_agg(int4send(samples), ''), '') AS samples",
+}
+_TABLES = {
+    Granularity.HOUR: {
+        "table": "price_hourly", "bucket": "bucket", "start": "bucket", "type": "timestamptz",
+    },
+    Granularity.DAY: {
+        "table": "price_daily", "bucket": "day", "start": "day::timestamp AT TIME ZONE 'UTC'",
+        "type": "date",
+    },
+}  # fmt: skip
+_KEPT = {
+    Granularity.HOUR: frozenset({"observed_at", "price", "market_cap", "volume"}),
+    Granularity.DAY: frozenset({*NUMBERS, "samples"}),
 }
 
 
-async def price_columns(
-    session: ReadSession,
-    granularity: Granularity,
-    series_ids: Sequence[int],
-    start: datetime,
-    end: datetime,
-    *,
-    descending: bool = False,
-    limit: int | None = None,
-) -> dict[int, PriceColumns]:
-    """Read the buckets that begin in [start, end) of each series, at most `limit` of each."""
-    lower, upper = (
-        (start, end)
-        if granularity is Granularity.HOUR
-        else (_first_day_from(start), _first_day_from(end))
+@cache
+def _statement(granularity: Granularity, columns: frozenset[str], *, descending: bool) -> str:
+    names = ["timestamps", *sorted(columns & _KEPT[granularity])]
+    return _STATEMENT.format(
+        columns=", ".join(_SQL[name] for name in names),
+        order="DESC" if descending else "ASC",
+        **_TABLES[granularity],
     )
-    driver = await session.driver()
-    statement = _STATEMENTS[granularity, descending]
-    rows = await driver.fetch(statement, list(series_ids), lower, upper, limit)
-    decode = _hours if granularity is Granularity.HOUR else _days
-    return {row["series_id"]: decode(row) for row in rows}
+
+
+async def read_windows(
+    database: Database,
+    granularity: Granularity,
+    windows: Sequence[PriceWindow],
+    *,
+    columns: frozenset[str] = ALL_COLUMNS,
+    descending: bool = False,
+) -> list[tuple[SeriesFacts, PriceColumns] | None]:
+    """Read the buckets of many windows with one statement; None where there is no such series.
+
+    Only the `columns` named are read. Facts and prices are of one moment.
+    """
+    if not windows:
+        return []
+    bounds = _hour_bounds if granularity is Granularity.HOUR else _day_bounds
+    lower, upper = zip(*map(bounds, windows), strict=True)
+    rows = await database.fetch(
+        _statement(granularity, columns, descending=descending),
+        [window.coin_id for window in windows],
+        [window.currency_code for window in windows],
+        lower,
+        upper,
+        [str(window.most) for window in windows],
+    )
+    found: list[tuple[SeriesFacts, PriceColumns] | None] = [None] * len(windows)
+    for row in rows:
+        found[row["number"] - 1] = (SeriesFacts(*row[:5]), _decode(granularity, row))
+    return found
+
+
+def _hour_bounds(window: PriceWindow) -> tuple[str, str]:
+    return window.start.isoformat(), window.end.isoformat()
+
+
+def _day_bounds(window: PriceWindow) -> tuple[str, str]:
+    return _first_day_from(window.start).isoformat(), _first_day_from(window.end).isoformat()
 
 
 def _first_day_from(instant: datetime) -> date:
@@ -139,30 +177,16 @@ def _first_day_from(instant: datetime) -> date:
     return instant.date() + timedelta(days=instant.time() != time.min)
 
 
-def _hours(row: asyncpg.Record) -> PriceColumns:
-    return PriceColumns(
-        timestamps=_decode_times(row["timestamps"]),
-        observed_at=_decode_times(row["observed_at"]),
-        price=_decode_numbers(row["price"]),
-        market_cap=_decode_numbers(row["market_cap"]),
-        volume=_decode_numbers(row["volume"]),
-        samples=np.ones(len(row["price"]) // 8, dtype=np.int32),
-    )
-
-
-def _days(row: asyncpg.Record) -> PriceColumns:
-    numbers: dict[str, Any] = {name: _decode_numbers(row[name]) for name in _DAY_NUMBERS}
-    return PriceColumns(
-        timestamps=_decode_times(row["timestamps"]),
-        **numbers,
-        samples=np.frombuffer(row["samples"], dtype=">i4").astype(np.int32),
-    )
-
-
-def _decode_numbers(column: bytes) -> Numbers:
-    return np.frombuffer(column, dtype=">f8").astype(np.float64)
-
-
-def _decode_times(column: bytes) -> Times:
-    micros = np.frombuffer(column, dtype=">i8").astype(np.int64)
-    return _POSTGRES_EPOCH + micros.astype("timedelta64[us]")
+def _decode(granularity: Granularity, row: asyncpg.Record) -> PriceColumns:
+    parts: dict[str, Any] = {}
+    for name, column in zip(row.keys(), row.values(), strict=True):
+        if name in NUMBERS:
+            parts[name] = np.frombuffer(column, dtype=">f8").astype(np.float64)
+        elif name in ("timestamps", "observed_at"):
+            micros = np.frombuffer(column, dtype=">i8").astype(np.int64)
+            parts[name] = _POSTGRES_EPOCH + micros.view("timedelta64[us]")
+        elif name == "samples":
+            parts[name] = np.frombuffer(column, dtype=">i4").astype(np.int32)
+    if granularity is Granularity.HOUR:
+        parts["samples"] = np.ones(len(parts["timestamps"]), dtype=np.int32)
+    return PriceColumns(**parts)

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select, text, tuple_, update
+from sqlalchemy import func, select, text, update
 from sqlmodel import col
 
-from models.database import ReadSession, WriteSession
+from models.database import Database, ReadSession, WriteSession
 from models.tables import PriceLatest, Series
 
 SeriesKey = tuple[str, str]  # coin id, currency code
@@ -25,6 +25,21 @@ class SeriesFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class LatestFacts:
+    """A series' newest price; price and time are None where it has none yet."""
+
+    series_id: int
+    coin_id: str
+    currency_code: str
+    revision: int
+    observed_at: datetime | None
+    price: float | None
+    market_cap: float | None
+    volume: float | None
+    change_24h: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class SeriesWithLatest:
     """A series beside its newest price, None where it has none yet."""
 
@@ -37,33 +52,36 @@ _SERIES_WITH_LATEST = select(Series, PriceLatest).join(
 )
 
 
-async def series_by_key(
-    session: ReadSession, keys: Sequence[SeriesKey]
-) -> dict[SeriesKey, SeriesFacts]:
-    """Find series by coin and currency. On asyncpg itself, as every price query begins with it."""
-    driver = await session.driver()
+async def latest_by_key(
+    database: Database, keys: Sequence[SeriesKey]
+) -> dict[SeriesKey, LatestFacts]:
+    """Read the newest prices of these series; a series that is not there is left out."""
     coins, currencies = zip(*keys, strict=True) if keys else ((), ())
-    rows = await driver.fetch(_FACTS, coins, currencies)
-    return {(row["coin_id"], row["currency_code"]): SeriesFacts(**row) for row in rows}
+    rows = await database.fetch(_LATEST + _WANTED, coins, currencies)
+    return {(row[1], row[2]): LatestFacts(*row) for row in rows}
 
 
-_FACTS = """
-    SELECT id, coin_id, currency_code, revision, history_from
-    FROM series JOIN unnest($1::text[], $2::text[]) AS wanted (coin_id, currency_code)
+async def latest_of(
+    database: Database, coins: Sequence[str] | None, currencies: Sequence[str] | None
+) -> list[LatestFacts]:
+    """List the newest prices by coin and currency; None asks for all of them."""
+    rows = await database.fetch(_LATEST + _AMONG, coins, currencies)
+    return [LatestFacts(*row) for row in rows]
+
+
+_LATEST = """
+    SELECT id, coin_id, currency_code, revision, observed_at, price, market_cap, volume, change_24h
+    FROM series LEFT JOIN price_latest ON series_id = id
+"""
+_WANTED = """
+    JOIN unnest($1::text[], $2::text[]) AS wanted (coin_id, currency_code)
         USING (coin_id, currency_code)
 """
-
-
-async def latest_by_key(
-    session: ReadSession, keys: Sequence[SeriesKey]
-) -> dict[SeriesKey, SeriesWithLatest]:
-    """Read these series with their newest prices."""
-    wanted = tuple_(col(Series.coin_id), col(Series.currency_code)).in_(keys)
-    rows = await session.execute(_SERIES_WITH_LATEST.where(wanted))
-    return {
-        (series.coin_id, series.currency_code): SeriesWithLatest(series, latest)
-        for series, latest in rows
-    }
+_AMONG = """
+    WHERE ($1::text[] IS NULL OR coin_id = ANY($1))
+      AND ($2::text[] IS NULL OR currency_code = ANY($2))
+    ORDER BY coin_id, currency_code
+"""
 
 
 async def series_with_latest(

@@ -3,20 +3,18 @@
 from collections.abc import Sequence
 
 from models import coins as coin_rows
-from models.coins import CoinMatch
+from models.coins import CoinFacts, CoinMatch, CurrencyFacts
 from models.database import Database
-from models.tables import Coin, Currency
 from resolvers.names import clean, clean_all, unknown_coin
 from resolvers.pages import Page, check_first, decode_cursor, encode_cursor, make_page
 
 _CURSORS = "coin"
 
 
-async def coin(database: Database, coin_id: str) -> Coin:
+async def coin(database: Database, coin_id: str) -> CoinFacts:
     """Find one coin. Raises NotFoundError."""
     key = clean(coin_id)
-    async with database.read() as session:
-        found = (await coin_rows.coins_by_id(session, [key])).get(key)
+    found = (await coin_rows.coins_by_id(database, [key])).get(key)
     if found is None:
         raise unknown_coin(key)
     return found
@@ -33,20 +31,19 @@ def coin_match(
     )
 
 
-async def page(database: Database, match: CoinMatch, first: int, after: str | None) -> Page[Coin]:
+async def page(
+    database: Database, match: CoinMatch, first: int, after: str | None
+) -> Page[CoinFacts]:
     """List a page of coins by id."""
     check_first(first)
     behind = None if after is None else decode_cursor(_CURSORS, after)
-    async with database.read() as session:
-        rows = await coin_rows.page_of_coins(session, match, after=behind, limit=first + 1)
+    rows = await coin_rows.page_of_coins(database, match, after=behind, limit=first + 1)
     return make_page(rows, first, after, lambda row: encode_cursor(_CURSORS, row.id))
 
 
 async def count(database: Database, match: CoinMatch) -> int:
-    async with database.read() as session:
-        return await coin_rows.count_coins(session, match)
+    return await coin_rows.count_coins(database, match)
 
 
-async def currencies(database: Database) -> list[Currency]:
-    async with database.read() as session:
-        return await coin_rows.all_currencies(session)
+async def currencies(database: Database) -> list[CurrencyFacts]:
+    return await coin_rows.all_currencies(database)

@@ -1,6 +1,7 @@
 """What one operation loads in batches: each loader answers many keys with one statement or two."""
 
 from datetime import datetime
+from functools import cached_property
 from uuid import UUID
 
 from strawberry.dataloader import DataLoader
@@ -8,14 +9,13 @@ from strawberry.dataloader import DataLoader
 from models import coins as coin_rows
 from models import runs as run_rows
 from models import series as series_rows
+from models.coins import CoinProfile
 from models.database import Database
-from models.series import SeriesKey, SeriesWithLatest
-from models.tables import CoinMetadata, RefreshRunItem, Series
+from models.series import LatestFacts, SeriesKey
+from models.tables import RefreshRunItem, Series
 from resolvers.errors import NotFoundError
 from resolvers.names import explain_missing
-from resolvers.prices import PriceAnswer, PriceRequest, price_series
-
-PriceKey = tuple[SeriesKey, PriceRequest]
+from resolvers.prices import PriceAnswer, PriceQuestion, price_series
 
 
 class Loaders:
@@ -24,34 +24,35 @@ class Loaders:
     def __init__(self, database: Database, now: datetime) -> None:
         self.now = now
         self._database = database
-        self.metadata: DataLoader[str, CoinMetadata | None] = DataLoader(self._metadata)
-        self.latest: DataLoader[SeriesKey, SeriesWithLatest] = DataLoader(self._latest)
-        self.prices: DataLoader[PriceKey, PriceAnswer] = DataLoader(self._prices)
-        self.run_items: DataLoader[UUID, list[tuple[RefreshRunItem, Series]]] = DataLoader(
-            self._run_items
-        )
 
-    async def _metadata(self, coin_ids: list[str]) -> list[CoinMetadata | None]:
-        async with self._database.read() as session:
-            found = await coin_rows.metadata_by_coin(session, coin_ids)
+    @cached_property
+    def metadata(self) -> DataLoader[str, CoinProfile | None]:
+        return DataLoader(self._metadata)
+
+    @cached_property
+    def latest(self) -> DataLoader[SeriesKey, LatestFacts]:
+        return DataLoader(self._latest)
+
+    @cached_property
+    def prices(self) -> DataLoader[PriceQuestion, PriceAnswer]:
+        return DataLoader(self._prices)
+
+    @cached_property
+    def run_items(self) -> DataLoader[UUID, list[tuple[RefreshRunItem, Series]]]:
+        return DataLoader(self._run_items)
+
+    async def _metadata(self, coin_ids: list[str]) -> list[CoinProfile | None]:
+        found = await coin_rows.metadata_by_coin(self._database, coin_ids)
         return [found.get(coin_id) for coin_id in coin_ids]
 
-    async def _latest(self, keys: list[SeriesKey]) -> list[SeriesWithLatest | NotFoundError]:
-        async with self._database.read() as session:
-            found = await series_rows.latest_by_key(session, keys)
+    async def _latest(self, keys: list[SeriesKey]) -> list[LatestFacts | NotFoundError]:
+        found = await series_rows.latest_by_key(self._database, keys)
         missing = [key for key in keys if key not in found]
         errors = await explain_missing(self._database, missing) if missing else {}
         return [found[key] if key in found else errors[key] for key in keys]
 
-    async def _prices(self, keys: list[PriceKey]) -> list[PriceAnswer | Exception]:
-        by_request: dict[PriceRequest, list[SeriesKey]] = {}
-        for series_key, request in keys:
-            by_request.setdefault(request, []).append(series_key)
-        found: dict[PriceKey, PriceAnswer | Exception] = {}
-        for request, series_keys in by_request.items():
-            answers = await price_series(self._database, request, series_keys)
-            found.update(zip(((key, request) for key in series_keys), answers, strict=True))
-        return [found[key] for key in keys]
+    async def _prices(self, questions: list[PriceQuestion]) -> list[PriceAnswer | Exception]:
+        return await price_series(self._database, questions)
 
     async def _run_items(self, run_ids: list[UUID]) -> list[list[tuple[RefreshRunItem, Series]]]:
         async with self._database.read() as session:

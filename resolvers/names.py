@@ -45,17 +45,16 @@ async def known_names(
     """Clean both lists. Raises NotFoundError for the first name that is not kept."""
     coin_ids = clean_all("coins", coins)
     codes = clean_all("currencies", currencies)
-    async with database.read() as session:
-        if coin_ids:
-            kept = await coin_rows.coins_by_id(session, coin_ids)
-            for coin in coin_ids:
-                if coin not in kept:
-                    raise unknown_coin(coin)
-        if codes:
-            known = {currency.code for currency in await coin_rows.all_currencies(session)}
-            for code in codes:
-                if code not in known:
-                    raise unknown_currency(code)
+    if coin_ids:
+        kept = await coin_rows.coins_by_id(database, coin_ids)
+        for coin in coin_ids:
+            if coin not in kept:
+                raise unknown_coin(coin)
+    if codes:
+        known = {currency.code for currency in await coin_rows.all_currencies(database)}
+        for code in codes:
+            if code not in known:
+                raise unknown_currency(code)
     return coin_ids, codes
 
 
@@ -64,9 +63,8 @@ async def explain_missing(
 ) -> dict[SeriesKey, NotFoundError]:
     """Say of series that are not there whether the coin, the currency or the pair is unknown."""
     keys = list(keys)
-    async with database.read() as session:
-        coins = await coin_rows.coins_by_id(session, [coin for coin, _ in keys])
-        currencies = {currency.code for currency in await coin_rows.all_currencies(session)}
+    coins = await coin_rows.coins_by_id(database, [coin for coin, _ in keys])
+    currencies = {currency.code for currency in await coin_rows.all_currencies(database)}
     return {key: _explain(key, coins, currencies) for key in keys}
 
 

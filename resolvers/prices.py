@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from models.database import Database
-from models.prices import Granularity, PriceColumns, price_columns
-from models.series import SeriesFacts, SeriesKey, series_by_key
+from models.prices import Granularity, PriceColumns, PriceWindow, read_windows
+from models.series import SeriesFacts, SeriesKey
 from resolvers.errors import BadInputError, RangeTooLargeError
 from resolvers.names import explain_missing
 from resolvers.pages import check_first
@@ -27,6 +27,15 @@ class PriceRequest:
     end: datetime
     descending: bool
     first: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PriceQuestion:
+    """A part of one series, and the columns that are wanted of it beside the timestamps."""
+
+    series: SeriesKey
+    request: PriceRequest
+    columns: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,31 +97,38 @@ def _show(instant: datetime) -> str:
 
 
 async def price_series(
-    database: Database, request: PriceRequest, keys: Sequence[SeriesKey]
+    database: Database, questions: Sequence[PriceQuestion]
 ) -> list[PriceAnswer | Exception]:
-    """Answer one request for many series with a fixed number of statements.
+    """Answer many questions with one statement for each granularity and direction among them.
 
-    Results are in the order of `keys`, with an error in the place of a series that cannot be
+    Results are in the order of `questions`, with an error in the place of one that cannot be
     answered.
     """
-    async with database.read() as session:
-        series = await series_by_key(session, keys)
-        limit = MOST_POINTS if request.first is None else request.first
-        columns = await price_columns(
-            session,
-            request.granularity,
-            [row.id for row in series.values()],
-            request.start or _BEGINNING,
-            request.end,
-            descending=request.descending,
-            limit=limit + 1,
+    groups: dict[tuple[Granularity, bool], list[PriceQuestion]] = {}
+    for question in questions:
+        request = question.request
+        groups.setdefault((request.granularity, request.descending), []).append(question)
+    found: dict[PriceQuestion, PriceAnswer | Exception | None] = {}
+    for (granularity, descending), group in groups.items():
+        parts = await read_windows(
+            database,
+            granularity,
+            [_window(question) for question in group],
+            columns=frozenset().union(*(question.columns for question in group)),
+            descending=descending,
         )
-    missing = [key for key in keys if key not in series]
+        for question, part in zip(group, parts, strict=True):
+            found[question] = _answer(question.request, *part) if part else None
+    missing = [question.series for question, answer in found.items() if answer is None]
     errors = await explain_missing(database, missing) if missing else {}
-    return [
-        errors[key] if key in errors else _answer(request, series[key], columns[series[key].id])
-        for key in keys
-    ]
+    return [found[question] or errors[question.series] for question in questions]
+
+
+def _window(question: PriceQuestion) -> PriceWindow:
+    request = question.request
+    most = MOST_POINTS if request.first is None else request.first
+    # one more, which tells whether there is a next page
+    return PriceWindow(*question.series, request.start or _BEGINNING, request.end, most + 1)
 
 
 def _answer(

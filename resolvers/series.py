@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from models.database import Database
-from models.series import SeriesWithLatest, series_with_latest
+from models.series import LatestFacts, SeriesWithLatest, latest_of, series_with_latest
 from resolvers.names import known_names
 
 
@@ -19,12 +19,11 @@ class SeriesFreshness:
 
 async def latest(
     database: Database, coins: Sequence[str] | None, currencies: Sequence[str] | None
-) -> list[SeriesWithLatest]:
+) -> list[LatestFacts]:
     """List the newest prices of these series; a series without one is left out."""
     coin_ids, codes = await known_names(database, coins, currencies)
-    async with database.read() as session:
-        rows = await series_with_latest(session, coin_ids, codes)
-    return [row for row in rows if row.latest is not None]
+    rows = await latest_of(database, coin_ids, codes)
+    return [row for row in rows if row.observed_at is not None]
 
 
 async def status(

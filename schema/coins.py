@@ -1,16 +1,19 @@
 """Coins and currencies, as clients see them."""
 
-from typing import Self
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, Self, cast
 
 import strawberry
 
-from models.coins import CoinMatch
-from models.tables import Coin as CoinRow
-from models.tables import CoinMetadata as CoinMetadataRow
-from models.tables import Currency as CurrencyRow
+from models.coins import CoinFacts, CoinMatch, CoinProfile, CurrencyFacts
 from resolvers import coins as answers
 from resolvers.names import clean
-from schema.context import Info
+from resolvers.pages import Page
+from schema.columns import Column
+from schema.context import Context, Info
+from schema.executor import ColumnarList
+from schema.latest import LatestList, LatestPrice
 from schema.pagination import Connection
 from schema.prices import (
     CurrencyArgument,
@@ -18,14 +21,13 @@ from schema.prices import (
     From,
     Granularity,
     GranularityArgument,
-    LatestPrice,
     OrderArgument,
     PriceSeries,
     SeriesArguments,
     SortDirection,
     To,
 )
-from schema.scalars import DateTime, given
+from schema.scalars import DateTime, given, serialize_datetime
 
 USD = strawberry.ID("usd")
 
@@ -38,7 +40,7 @@ class CoinMetadata:
     updated_at: DateTime = strawberry.field(description="When this was last asked for.")
 
     @classmethod
-    def from_row(cls, row: CoinMetadataRow) -> Self:
+    def from_row(cls, row: CoinProfile) -> Self:
         return cls(
             description=row.description,
             image_url=row.image_url,
@@ -56,7 +58,7 @@ class Coin:
     updated_at: DateTime = strawberry.field(description="When its name or ticker last changed.")
 
     @classmethod
-    def from_row(cls, row: CoinRow) -> Self:
+    def from_row(cls, row: CoinFacts) -> Self:
         return cls(
             id=strawberry.ID(row.id),
             symbol=row.symbol,
@@ -88,9 +90,48 @@ class Coin:
         first: First = strawberry.UNSET,
     ) -> PriceSeries:
         context = info.context
-        request = SeriesArguments(from_, to, granularity, order, first).request(context.now)
-        answer = await context.loaders.prices.load(((self.id, clean(currency)), request))
+        asked = SeriesArguments(from_, to, granularity, order, first)
+        question = asked.question((self.id, clean(currency)), info)
+        answer = await context.loaders.prices.load(question)
         return PriceSeries.from_answer(answer, context.now)
+
+
+class CoinList(ColumnarList[Coin]):
+    """Coins of an operation, and their newest prices where these are asked for."""
+
+    def __init__(self, rows: Sequence[CoinFacts], context: Context) -> None:
+        self._rows = rows
+        self._context = context
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> Any:  # noqa: ANN401 - Sequence's own overloads
+        return self._coins[index]
+
+    @cached_property
+    def _coins(self) -> list[Coin]:
+        return [Coin.from_row(row) for row in self._rows]
+
+    def column(self, field: str) -> Column | None:
+        read = _READERS.get(field)
+        return None if read is None else [read(row) for row in self._rows]
+
+    async def children(self, field: str, arguments: dict[str, Any]) -> ColumnarList[Any] | None:
+        if field != "latest":
+            return None
+        context, currency = self._context, clean(arguments["currency"])
+        keys = [(row.id, currency) for row in self._rows]
+        return LatestList(await context.loaders.latest.load_many(keys), context.now)
+
+
+_READERS: dict[str, Callable[[CoinFacts], str]] = {
+    "id": lambda row: row.id,
+    "symbol": lambda row: row.symbol,
+    "name": lambda row: row.name,
+    "createdAt": lambda row: serialize_datetime(row.created_at),
+    "updatedAt": lambda row: serialize_datetime(row.updated_at),
+}
 
 
 @strawberry.type(description="A currency that prices are kept in.")
@@ -100,7 +141,7 @@ class Currency:
     symbol: str = strawberry.field(description="Its sign, such as `$`.")
 
     @classmethod
-    def from_row(cls, row: CurrencyRow) -> Self:
+    def from_row(cls, row: CurrencyFacts) -> Self:
         return cls(code=strawberry.ID(row.code), name=row.name, symbol=row.symbol)
 
 
@@ -123,6 +164,11 @@ class CoinFilter:
 @strawberry.type(description="A page of coins, by id.")
 class CoinConnection(Connection[Coin]):
     wanted: strawberry.Private[CoinMatch]
+
+    @classmethod
+    def from_page(cls, page: Page[CoinFacts], wanted: CoinMatch, context: Context) -> Self:
+        nodes = cast("list[Coin]", CoinList(page.rows, context))
+        return cls(nodes=nodes, page=page, wanted=wanted)
 
     @strawberry.field(description="How many coins there are on all pages.")
     async def total_count(self, info: Info) -> int:

@@ -73,6 +73,7 @@ class Context:
 
     services: Services
     caller: Caller
+    encoded: bool = False  # whether the transport takes lists as JSON that is already written
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     loaders: Loaders = field(init=False)
 

@@ -8,15 +8,21 @@ which walks the same list object by object and gives the same answer.
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+import orjson
 from graphql import (
+    GraphQLError,
     GraphQLList,
     GraphQLNonNull,
     GraphQLObjectType,
+    GraphQLOutputType,
     GraphQLResolveInfo,
+    get_argument_values,
     get_named_type,
     is_leaf_type,
 )
@@ -24,8 +30,9 @@ from graphql.execution.collect_fields import FieldDetails
 from graphql.pyutils import AwaitableOrValue, Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
+from schema.columns import Column, encoded_rows, rows
+
 T = TypeVar("T")
-Column = Sequence[Any]
 
 _POLITE_LENGTH = 512  # longer lists are completed one at a time, others' work in between
 
@@ -39,11 +46,43 @@ class ColumnarList(Sequence[T]):
 
     @abstractmethod
     def column(self, field: str) -> Column | None:
-        """Give the JSON values of a field, named as in GraphQL. Never null where it must not be."""
+        """Give the column of a field, named as in GraphQL. Never null where it must not be."""
+
+    async def children(
+        self,
+        field: str,  # noqa: ARG002 - for those who have any
+        arguments: dict[str, Any],  # noqa: ARG002 - likewise
+    ) -> "ColumnarList[Any] | None":
+        """Give the objects of a field, one for each of ours, some of which may be missing.
+
+        None where only the ordinary path can tell.
+        """
+        return None
+
+    @property
+    def missing(self) -> Sequence[int]:
+        """Which of these are null, among children."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Children:
+    """A selection of objects below each object."""
+
+    field: str
+    arguments: dict[str, Any]
+    type: GraphQLObjectType
+    details: list[FieldDetails]
+
+
+_Plan = dict[str, Column | _Children]
 
 
 class ColumnarExecutor(StrawberryGraphQLCoreExecutionContext):
-    """graphql-core's executor with the fast path."""
+    """graphql-core's executor with the fast path.
+
+    Where the context has a true `encoded`, long lists come as orjson.Fragment: JSON already.
+    """
 
     def complete_list_value(
         self,
@@ -54,74 +93,120 @@ class ColumnarExecutor(StrawberryGraphQLCoreExecutionContext):
         result: AsyncIterable[Any] | Iterable[Any],
         position_context: Any,  # noqa: ANN401 - graphql-core's own, handed on
     ) -> AwaitableOrValue[list[Any]]:
-        if isinstance(result, ColumnarList):
-            columns = self._columns(return_type, field_details_list, result)
-            if columns is not None:
-                polite = len(result) >= _POLITE_LENGTH
-                return (_zip_politely if polite else _zip)(columns, len(result))
-        return super().complete_list_value(
-            return_type, field_details_list, info, path, result, position_context
-        )
+        ordinary = partial(
+            super().complete_list_value,
+            return_type, field_details_list, info, path, result, position_context,
+        )  # fmt: skip
+        if not isinstance(result, ColumnarList):
+            return ordinary()
+        item_type = return_type.of_type
+        object_type = _object_type(item_type) if isinstance(item_type, GraphQLNonNull) else None
+        if object_type is None:
+            return ordinary()
+        plan = self._plan(object_type, field_details_list, result)
+        if plan is None:
+            return ordinary()
+        if any(isinstance(part, _Children) for part in plan.values()):
+            return self._with_children(plan, result, ordinary)
+        columns: Any = plan
+        if len(result) >= _POLITE_LENGTH:
+            return _politely(partial(self._long, columns, len(result)))
+        return rows(columns, len(result))
 
-    def _columns(
+    def _long(self, columns: dict[str, Column], length: int) -> Any:  # noqa: ANN401 - a list, or the JSON of one
+        if getattr(self.context_value, "encoded", False):
+            return orjson.Fragment(encoded_rows(columns, length))
+        return rows(columns, length)
+
+    def _plan(
         self,
-        return_type: GraphQLList[Any],
+        object_type: GraphQLObjectType,
         field_details_list: list[FieldDetails],
         result: ColumnarList[Any],
-    ) -> dict[str, Column] | None:
+    ) -> _Plan | None:
         """Give each response key its column, or None where the ordinary path is needed."""
-        item_type = return_type.of_type
-        if not isinstance(item_type, GraphQLNonNull):
-            return None
-        object_type = item_type.of_type
-        if not isinstance(object_type, GraphQLObjectType):
-            return None
         fields = self.collect_subfields(object_type, field_details_list)
         if fields.new_defer_usages or fields.forbidden_directive_instances:
             return None
-        columns: dict[str, Column] = {}
+        plan: _Plan = {}
         for key, details in fields.grouped_field_set.items():
             name = details[0].node.name.value
-            column = (
+            part: Column | _Children | None = (
                 [object_type.name] * len(result)
                 if name == "__typename"
-                else self._column(object_type, name, result)
+                else self._part(object_type, name, details, result)
             )
-            if column is None:
+            if part is None:
                 return None
-            columns[key] = column
-        return columns
+            plan[key] = part
+        return plan
 
-    def _column(
-        self, object_type: GraphQLObjectType, name: str, result: ColumnarList[Any]
-    ) -> Column | None:
+    def _part(
+        self,
+        object_type: GraphQLObjectType,
+        name: str,
+        details: list[FieldDetails],
+        result: ColumnarList[Any],
+    ) -> Column | _Children | None:
         field = object_type.fields.get(name)
-        if field is None or field.args or not is_leaf_type(get_named_type(field.type)):
+        if field is None:
             return None
-        return result.column(name)
+        if is_leaf_type(get_named_type(field.type)):
+            return None if field.args else result.column(name)
+        below = _object_type(field.type)
+        if below is None:
+            return None
+        try:
+            arguments = get_argument_values(field, details[0].node, self.variable_values)
+        except GraphQLError:
+            return None
+        return _Children(name, arguments, below, details)
+
+    async def _with_children(
+        self,
+        plan: _Plan,
+        result: ColumnarList[Any],
+        ordinary: Callable[[], AwaitableOrValue[list[Any]]],
+    ) -> list[Any]:
+        """Complete objects that have objects below them, or leave them to the ordinary path."""
+        parts = [part for part in plan.values() if isinstance(part, _Children)]
+        asked = (result.children(part.field, part.arguments) for part in parts)
+        found = iter(await asyncio.gather(*asked, return_exceptions=True))
+        columns: dict[str, Column] = {}
+        for key, part in plan.items():
+            column = self._objects(part, next(found)) if isinstance(part, _Children) else part
+            if column is None:
+                completed: AwaitableOrValue[list[Any]] = ordinary()
+                return await completed if isinstance(completed, Awaitable) else completed
+            columns[key] = column
+        return rows(columns, len(result))
+
+    def _objects(self, part: _Children, children: object) -> Column | None:
+        if not isinstance(children, ColumnarList):
+            return None
+        plan = self._plan(part.type, part.details, children)
+        if plan is None or any(isinstance(below, _Children) for below in plan.values()):
+            return None
+        columns: Any = plan
+        completed: list[Any] = rows(columns, len(children))
+        for index in children.missing:
+            completed[index] = None
+        return completed
 
 
-def _zip(columns: dict[str, Column], length: int) -> list[dict[str, Any]]:
-    """Make one object of each row."""
-    keys = tuple(columns)
-    if len(keys) == 1:
-        (key,) = keys
-        return [{key: value} for value in columns[key]]
-    if len(keys) == 2:  # noqa: PLR2004 - the commonest selection, and twice as fast as the general one
-        first, second = keys
-        pairs = zip(columns[first], columns[second], strict=True)
-        return [{first: one, second: other} for one, other in pairs]
-    if not keys:
-        return [{} for _ in range(length)]
-    return [dict(zip(keys, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+def _object_type(field_type: GraphQLOutputType) -> GraphQLObjectType | None:
+    """Give the object type beneath a type that is no list."""
+    if isinstance(field_type, GraphQLNonNull):
+        field_type = field_type.of_type
+    return field_type if isinstance(field_type, GraphQLObjectType) else None
 
 
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
 
-async def _zip_politely(columns: dict[str, Column], length: int) -> list[dict[str, Any]]:
-    """Do the same, one list at a time, and let others work in between."""
+async def _politely(complete: Callable[[], T]) -> T:
+    """Complete one list at a time, and let others work in between."""
     async with _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
-        rows = _zip(columns, length)
+        completed = complete()
         await asyncio.sleep(0)
-        return rows
+        return completed

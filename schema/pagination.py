@@ -1,14 +1,12 @@
 """Connections, in Relay's shape, with `nodes` for those who need no cursors."""
 
-from collections.abc import Callable
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 import strawberry
 
 from resolvers.pages import Page
 
 Node = TypeVar("Node")
-Row = TypeVar("Row")
 
 
 @strawberry.type(description="Where a page lies in its list.")
@@ -30,23 +28,19 @@ class Edge(Generic[Node]):
 @strawberry.type(description="One page of a list.")
 class Connection(Generic[Node]):
     nodes: list[Node] = strawberry.field(description="The nodes of this page.")
-    edges: list[Edge[Node]] = strawberry.field(description="The same nodes with their cursors.")
-    page_info: PageInfo = strawberry.field(description="Where this page lies in the list.")
+    page: strawberry.Private[Page[Any]]
 
-    @classmethod
-    def from_page(cls, page: Page[Row], make: Callable[[Row], Node], **more: object) -> Self:
-        nodes = [make(row) for row in page.rows]
-        return cls(
-            nodes=nodes,
-            edges=[
-                Edge(cursor=cursor, node=node)
-                for cursor, node in zip(page.cursors, nodes, strict=True)
-            ],
-            page_info=PageInfo(
-                has_next_page=page.has_next,
-                has_previous_page=page.has_previous,
-                start_cursor=page.cursors[0] if page.cursors else None,
-                end_cursor=page.cursors[-1] if page.cursors else None,
-            ),
-            **more,
+    @strawberry.field(description="The same nodes with their cursors.")
+    def edges(self) -> list[Edge[Node]]:
+        pairs = zip(self.page.cursors, self.nodes, strict=True)
+        return [Edge(cursor=cursor, node=node) for cursor, node in pairs]
+
+    @strawberry.field(description="Where this page lies in the list.")
+    def page_info(self) -> PageInfo:
+        page = self.page
+        return PageInfo(
+            has_next_page=page.has_next,
+            has_previous_page=page.has_previous,
+            start_cursor=page.cursors[0] if page.cursors else None,
+            end_cursor=page.cursors[-1] if page.cursors else None,
         )

@@ -1,7 +1,5 @@
 """The buckets of a series: objects to GraphQL, columns underneath."""
 
-import math
-from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -11,8 +9,9 @@ import numpy.typing as npt
 import strawberry
 
 from resolvers.prices import PriceAnswer
-from schema.executor import Column, ColumnarList
-from schema.scalars import DateTime, render_times
+from schema.columns import Column, rows, values
+from schema.executor import ColumnarList
+from schema.scalars import DateTime
 
 
 @strawberry.type(description="One bucket of a series. A bucket that is missing has no point.")
@@ -59,59 +58,39 @@ class PointList(ColumnarList[PricePoint]):
         return self._points[index]
 
     def column(self, field: str) -> Column | None:
-        render = _COLUMNS.get(field)
-        if render is None:
+        if field not in FIELDS:
             return None
-        column = render(self)
-        # JSON has no infinity: the ordinary path makes an error of it
-        return None if math.inf in column or -math.inf in column else column
+        column = self._column(field)
+        if column.dtype.kind == "f" and np.isinf(column).any():
+            return None  # not in JSON: the ordinary path names the point
+        return column
+
+    def _column(self, field: str) -> npt.NDArray[Any]:
+        if field == "partial":
+            return self._columns.timestamps + self._length > self._now
+        column: npt.NDArray[Any] | None = getattr(self._columns, FIELDS[field])
+        # null for all where buckets of this length have no such column
+        return np.full(len(self), np.nan) if column is None else column
 
     @cached_property
     def _points(self) -> list[PricePoint]:
-        columns = [render(self) for render in _COLUMNS.values()]
-        names = [_PYTHON_NAMES[field] for field in _COLUMNS]
-        return [
-            PricePoint(**dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)
-        ]
-
-    def _numbers(self, name: str) -> list[float | None]:
-        """Give Python floats, with None in the place of NaN."""
-        column: npt.NDArray[np.float64] | None = getattr(self._columns, name)
-        if column is None:
-            return [None] * len(self)
-        values: list[float | None] = column.tolist()
-        for index in np.flatnonzero(np.isnan(column)):
-            values[index] = None
-        return values
-
-    def _observed(self) -> Column:
-        times = self._columns.observed_at
-        return [None] * len(self) if times is None else render_times(times)
-
-    def _partial(self) -> Column:
-        partial: list[bool] = (self._columns.timestamps + self._length > self._now).tolist()
-        return partial
+        columns = {
+            "timestamp" if field == "timestamp" else name: values(self._column(field))
+            for field, name in FIELDS.items()
+        }
+        return [PricePoint(**row) for row in rows(columns, len(self))]
 
 
-def _number(name: str) -> Callable[[PointList], Column]:
-    return lambda points: points._numbers(name)  # noqa: SLF001 - its own table of columns
-
-
-_COLUMNS: dict[str, Callable[[PointList], Column]] = {
-    "timestamp": lambda points: render_times(points._columns.timestamps),  # noqa: SLF001 - as above
-    "price": _number("price"),
-    "marketCap": _number("market_cap"),
-    "volume": _number("volume"),
-    "observedAt": PointList._observed,  # noqa: SLF001 - as above
-    "open": _number("open"),
-    "high": _number("high"),
-    "low": _number("low"),
-    "close": _number("close"),
-    "samples": lambda points: points._columns.samples.tolist(),  # noqa: SLF001 - as above
-    "partial": PointList._partial,  # noqa: SLF001 - as above
-}
-_PYTHON_NAMES = {
-    **{field: field for field in _COLUMNS},
+FIELDS = {  # and their columns
+    "timestamp": "timestamps",
+    "price": "price",
     "marketCap": "market_cap",
+    "volume": "volume",
     "observedAt": "observed_at",
+    "open": "open",
+    "high": "high",
+    "low": "low",
+    "close": "close",
+    "samples": "samples",
+    "partial": "partial",
 }

@@ -3,15 +3,18 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from functools import lru_cache
 from typing import Annotated, Self, cast
 
 import strawberry
 
 from models.prices import Granularity as StoredGranularity
-from models.series import SeriesWithLatest
-from resolvers.prices import PriceAnswer, PriceRequest, price_request
-from schema.points import PointList, PricePoint
+from models.series import SeriesKey
+from resolvers.prices import PriceAnswer, PriceQuestion, PriceRequest, price_request
+from schema.context import Info
+from schema.points import FIELDS, PointList, PricePoint
 from schema.scalars import BigInt, DateTime, given
+from schema.selection import selected_fields
 
 
 @strawberry.enum(description="How long a bucket is.")
@@ -93,41 +96,6 @@ class PriceSeries:
         return cast("list[PricePoint]", PointList(self.answer, self.now))
 
 
-@strawberry.type(description="The newest known price of a coin in a currency.")
-class LatestPrice:
-    coin: strawberry.ID = strawberry.field(description="The coin's id.")
-    currency: strawberry.ID = strawberry.field(description="The currency's code.")
-    price: float = strawberry.field(description="The price.")
-    market_cap: float | None = strawberry.field(description="Market capitalisation.")
-    volume: float | None = strawberry.field(description="Traded in the 24 hours before.")
-    change24h: float | None = strawberry.field(
-        description="The change over 24 hours in percent: CoinGecko's figure where it gave one, "
-        "else against the hour 24 hours before; null where neither is known."
-    )
-    observed_at: DateTime = strawberry.field(description="When the price was observed.")
-    age_seconds: float = strawberry.field(description="How long ago that was.")
-    revision: BigInt = strawberry.field(
-        description="Grows with every change to this coin's prices in this currency."
-    )
-
-    @classmethod
-    def from_row(cls, row: SeriesWithLatest, now: datetime) -> Self | None:
-        latest = row.latest
-        if latest is None:
-            return None
-        return cls(
-            coin=strawberry.ID(row.series.coin_id),
-            currency=strawberry.ID(row.series.currency_code),
-            price=latest.price,
-            market_cap=latest.market_cap,
-            volume=latest.volume,
-            change24h=latest.change_24h,
-            observed_at=DateTime(latest.observed_at),
-            age_seconds=(now - latest.observed_at).total_seconds(),
-            revision=BigInt(row.series.revision),
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class SeriesArguments:
     """The arguments that `prices` takes at the root and nested in a coin."""
@@ -138,7 +106,11 @@ class SeriesArguments:
     order: SortDirection
     first: int | None
 
-    def request(self, now: datetime) -> PriceRequest:
+    def question(self, key: SeriesKey, info: Info) -> PriceQuestion:
+        """Ask for what the operation selects. Raises what `price_request` raises."""
+        return PriceQuestion(key, self._request(info.context.now), _columns(selected_fields(info)))
+
+    def _request(self, now: datetime) -> PriceRequest:
         return price_request(
             granularity=StoredGranularity[self.granularity.name],
             start=given(self.start),
@@ -147,3 +119,9 @@ class SeriesArguments:
             descending=self.order is SortDirection.DESC,
             first=given(self.first),
         )
+
+
+@lru_cache(maxsize=1000)
+def _columns(fields: frozenset[str]) -> frozenset[str]:
+    """Name the columns that these fields of a series are made of."""
+    return frozenset(FIELDS[field] for field in fields if field in FIELDS)

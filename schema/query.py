@@ -1,6 +1,6 @@
 """The queries."""
 
-from typing import Annotated
+from typing import Annotated, cast
 
 import strawberry
 
@@ -10,13 +10,13 @@ from resolvers import series as series_answers
 from resolvers.names import clean
 from schema.coins import USD, Coin, CoinConnection, CoinFilter, Currency
 from schema.context import Info
+from schema.latest import LatestList, LatestPrice
 from schema.prices import (
     CurrencyArgument,
     First,
     From,
     Granularity,
     GranularityArgument,
-    LatestPrice,
     OrderArgument,
     PriceSeries,
     SeriesArguments,
@@ -60,7 +60,7 @@ class Query:
     ) -> CoinConnection:
         wanted = (filter or CoinFilter()).match()
         page = await coin_answers.page(info.context.database, wanted, first, given(after))
-        return CoinConnection.from_page(page, Coin.from_row, wanted=wanted)
+        return CoinConnection.from_page(page, wanted, info.context)
 
     @strawberry.field(description="The currencies that prices are kept in, by code.")
     async def currencies(self, info: Info) -> list[Currency]:
@@ -83,8 +83,9 @@ class Query:
         first: First = strawberry.UNSET,
     ) -> PriceSeries:
         context = info.context
-        request = SeriesArguments(from_, to, granularity, order, first).request(context.now)
-        answer = await context.loaders.prices.load(((clean(coin), clean(currency)), request))
+        asked = SeriesArguments(from_, to, granularity, order, first)
+        question = asked.question((clean(coin), clean(currency)), info)
+        answer = await context.loaders.prices.load(question)
         return PriceSeries.from_answer(answer, context.now)
 
     @strawberry.field(
@@ -99,8 +100,7 @@ class Query:
     ) -> list[LatestPrice]:
         context = info.context
         rows = await series_answers.latest(context.database, given(coins), given(currencies))
-        found = (LatestPrice.from_row(row, context.now) for row in rows)
-        return [price for price in found if price is not None]
+        return cast("list[LatestPrice]", LatestList(rows, context.now))
 
     @strawberry.field(description="One refresh run by its id.")
     async def refresh_run(
@@ -117,7 +117,8 @@ class Query:
     ) -> RefreshRunConnection:
         now = info.context.now
         page = await run_answers.page(info.context.database, first, given(after))
-        return RefreshRunConnection.from_page(page, lambda row: RefreshRun.from_row(row, now))
+        nodes = [RefreshRun.from_row(row, now) for row in page.rows]
+        return RefreshRunConnection(nodes=nodes, page=page)
 
     @strawberry.field(description="How fresh each series is, and why when it is stale.")
     async def series_status(

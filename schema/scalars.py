@@ -1,6 +1,7 @@
 """DateTime and BigInt."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NewType, TypeVar
@@ -52,41 +53,59 @@ def serialize_datetime(value: Any) -> str:  # noqa: ANN401 - text is taken as al
 
 def render_times(times: npt.NDArray[np.datetime64]) -> list[str]:
     """Write many times at once, alike to `serialize_datetime`."""
-    if not len(times):
-        return []
-    micros = times.astype("datetime64[us]").astype(np.int64)
-    hours, rest = np.divmod(micros, _HOUR_MICROS)
-    if not rest.any():
-        return _render_hours(hours)
-    if not (rest % 1_000_000).any():
+    hours = _whole_hours(times)
+    if hours is not None:
+        from_grid: list[str] = _from_grid(_texts, hours)
+        return from_grid
+    micros = times.astype("datetime64[us]")
+    if not (micros.astype(np.int64) % 1_000_000).any():
         whole: list[str] = np.datetime_as_string(times, unit="s", timezone="UTC").tolist()
         return whole
-    texts: list[str] = np.datetime_as_string(times, unit="us").tolist()
+    texts: list[str] = np.datetime_as_string(micros).tolist()
     return [text.rstrip("0").rstrip(".") + "Z" for text in texts]
+
+
+def encode_times(times: npt.NDArray[np.datetime64]) -> list[bytes]:
+    """Write the same as JSON."""
+    hours = _whole_hours(times)
+    if hours is not None:
+        from_grid: list[bytes] = _from_grid(_quoted, hours)
+        return from_grid
+    return [b'"%b"' % text.encode() for text in render_times(times)]
 
 
 _HOUR_MICROS = 3_600_000_000
 _GRID_HOURS = 8192  # about a year
+_GRIDS = 32
 
 
-def _render_hours(hours: npt.NDArray[np.int64]) -> list[str]:
-    """Take whole hours from the grid, where each is written once."""
-    blocks, places = np.divmod(hours, _GRID_HOURS)
-    first, last = int(blocks.min()), int(blocks.max())
-    if last - first >= _grid.cache_parameters()["maxsize"]:
-        texts: list[str] = np.datetime_as_string(
-            hours.astype("datetime64[h]"), unit="s", timezone="UTC"
-        ).tolist()
-        return texts
-    grid = np.concatenate([_grid(block) for block in range(first, last + 1)])
-    rendered: list[str] = grid[(blocks - first) * _GRID_HOURS + places].tolist()
-    return rendered
+def _whole_hours(times: npt.NDArray[np.datetime64]) -> npt.NDArray[np.int64] | None:
+    """Count hours since 1970, where all are whole and lie within some thirty years."""
+    hours, rest = np.divmod(times.astype("datetime64[us]").astype(np.int64), _HOUR_MICROS)
+    if not len(hours) or rest.any() or np.ptp(hours) >= (_GRIDS - 1) * _GRID_HOURS:
+        return None
+    return hours
 
 
-@lru_cache(maxsize=32)
-def _grid(block: int) -> npt.NDArray[np.object_]:
+def _from_grid(
+    grid: Callable[[int], npt.NDArray[np.object_]], hours: npt.NDArray[np.int64]
+) -> list[Any]:
+    """Take whole hours from grids, where each is written once."""
+    first, last = int(hours.min()) // _GRID_HOURS, int(hours.max()) // _GRID_HOURS
+    grids = [grid(block) for block in range(first, last + 1)]
+    found: list[Any] = np.concatenate(grids)[hours - first * _GRID_HOURS].tolist()
+    return found
+
+
+@lru_cache(maxsize=_GRIDS)
+def _texts(block: int) -> npt.NDArray[np.object_]:
     hours = np.arange(block * _GRID_HOURS, (block + 1) * _GRID_HOURS).astype("datetime64[h]")
     return np.datetime_as_string(hours, unit="s", timezone="UTC").astype(object)
+
+
+@lru_cache(maxsize=_GRIDS)
+def _quoted(block: int) -> npt.NDArray[np.object_]:
+    return np.array([b'"%b"' % text.encode() for text in _texts(block)], dtype=object)
 
 
 def given(value: T | None) -> T | None:

@@ -92,7 +92,7 @@ class GraphQLEndpoint:
                 variable_values=operation.variables,
                 operation_name=operation.name,
                 operation_extensions=operation.extensions,
-                context_value=Context(self.services, caller),
+                context_value=Context(self.services, caller, encoded=True),
                 allowed_operation_types=allowed,
             )
         except CannotGetOperationTypeError as error:

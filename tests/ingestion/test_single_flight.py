@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 from ingestion import refresher as refreshing
 from ingestion.refresher import RefreshBusyError, Refresher
 from ingestion.simulator import Fault
-from models.database import AdvisoryLock, Database
+from models.database import Database
+from models.locks import AdvisoryLock
 from models.runs import REFRESH_LOCK
 from models.tables import RefreshTrigger
 from tests.ingestion.running import EVERYTHING, Deployment

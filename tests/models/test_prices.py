@@ -1,5 +1,6 @@
 """Columns out of PostgreSQL, against a plain SELECT."""
 
+import asyncio
 import itertools
 import math
 from collections.abc import Sequence
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 
 from models.database import Database
-from models.prices import Granularity, PriceColumns, price_columns
+from models.prices import Granularity, PriceColumns, PriceWindow, read_windows
+from tests.counting import statements
 from tests.models.storing import DAY, HOUR, Sample, store
 
 START = datetime(1999, 12, 20, tzinfo=UTC)  # PostgreSQL's own epoch lies in the middle
@@ -48,10 +50,19 @@ async def columns(
     ids: Sequence[int],
     start: datetime = START,
     end: datetime = END,
+    *,
+    limit: int | None = None,
     **more: Any,
 ) -> dict[int, PriceColumns]:
-    async with database.read() as session:
-        return await price_columns(session, granularity, ids, start, end, **more)
+    """Read by way of the names; a series that is not there is left out."""
+    rows = await database.fetch("SELECT id, coin_id, currency_code FROM series")
+    names = {row["id"]: (row["coin_id"], row["currency_code"]) for row in rows}
+    most = 2**31 - 1 if limit is None else limit
+    windows = [PriceWindow(*names.get(each, ("no", "no")), start, end, most) for each in ids]
+    found = await read_windows(database, granularity, windows, **more)
+    parts = {each: part for each, part in zip(ids, found, strict=True) if part is not None}
+    assert all(each == facts.id for each, (facts, _) in parts.items())
+    return {each: found for each, (_, found) in parts.items()}
 
 
 def rows_of(found: PriceColumns) -> list[tuple[Any, ...]]:
@@ -61,10 +72,8 @@ def rows_of(found: PriceColumns) -> list[tuple[Any, ...]]:
         parts.append(found.observed_at)
     else:
         assert found.open is not None
-        parts += [
-            part for part in (found.open, found.high, found.low, found.close) if part is not None
-        ]
-    lists = [part.tolist() for part in parts]
+        parts += [found.open, found.high, found.low, found.close]
+    lists = [part.tolist() for part in parts if part is not None]
     assert {len(each) for each in lists} == {len(found)}
     return [tuple(map(_known, row)) for row in zip(*lists, strict=True)]
 
@@ -155,8 +164,10 @@ async def test_nothing_is_an_empty_column(
     database: Database, series: int, granularity: Granularity
 ) -> None:
     found = await columns(database, granularity, [series, 999])
-    assert {name: rows_of(each) for name, each in found.items()} == {series: [], 999: []}
-    assert found[series].price.dtype == np.float64
+    assert {name: rows_of(each) for name, each in found.items()} == {series: []}
+    price = found[series].price
+    assert price is not None
+    assert price.dtype == np.float64
     assert await columns(database, granularity, []) == {}
 
 
@@ -167,15 +178,52 @@ async def test_the_head_is_the_first_buckets(database: Database, filled: tuple[i
         assert (found.head(3).open is None) == (granularity is Granularity.HOUR)
 
 
-async def test_many_series_are_one_statement(
+async def test_many_windows_are_one_statement(
     database: Database, sql: asyncpg.Connection, filled: tuple[int, int]
 ) -> None:
-    async with database.read() as session:
-        driver = await session.driver()
-        asked: list[str] = []
-        with driver.query_logger(lambda record: asked.append(record.query)):
-            found = await price_columns(
-                session, Granularity.HOUR, [*filled, *range(1000, 1100)], START, END
-            )
-    assert len(found) == 102
-    assert len(asked) == 1
+    """Each with its own range and its own limit, the same series twice among them."""
+    windows = [
+        PriceWindow("bitcoin", currency, START + day * DAY, START + (day + 3) * DAY, most)
+        for day, most in ((0, 5), (4, 50), (27, 500))
+        for currency in ("usd", "eur", "nope")
+    ]
+    with statements(database) as sent:
+        found = await read_windows(database, Granularity.HOUR, windows)
+        await asyncio.sleep(0)  # asyncpg tells of it in the loop's next turn
+    assert len(sent) == 1
+    for window, part in zip(windows, found, strict=True):
+        if window.currency_code == "nope":
+            assert part is None
+            continue
+        assert part is not None
+        facts, read = part
+        assert (facts.coin_id, facts.currency_code) == ("bitcoin", window.currency_code)
+        rows = await plain(sql, Granularity.HOUR, facts.id)
+        expected = [row for row in rows if window.start <= row[0] < window.end]
+        assert rows_of(read) == expected[: window.most]
+
+
+@pytest.mark.parametrize("granularity", Granularity)
+async def test_only_what_is_asked_for_is_read(
+    database: Database, filled: tuple[int, int], granularity: Granularity
+) -> None:
+    whole = (await columns(database, granularity, filled[:1]))[filled[0]]
+    asked = frozenset({"volume", "close"})
+    some = (await columns(database, granularity, filled[:1], columns=asked))[filled[0]]
+    assert (some.price, some.market_cap, some.open, some.observed_at) == (None,) * 4
+    np.testing.assert_array_equal(some.volume, whole.volume)
+    np.testing.assert_array_equal(some.timestamps, whole.timestamps)
+    assert (some.close is None) == (granularity is Granularity.HOUR)
+
+
+async def test_a_connection_that_died_is_not_noticed(
+    database: Database, sql: asyncpg.Connection, filled: tuple[int, int]
+) -> None:
+    """Whatever the pool holds, and again at once."""
+    for _ in range(3):
+        await asyncio.gather(*(columns(database, Granularity.DAY, filled) for _ in range(5)))
+        await sql.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        assert await columns(database, Granularity.DAY, filled)

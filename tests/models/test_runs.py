@@ -10,7 +10,8 @@ import asyncpg
 import pytest
 
 from models import runs
-from models.database import AdvisoryLock, Database, DatabaseUnavailableError
+from models.database import Database, DatabaseUnavailableError
+from models.locks import AdvisoryLock
 from models.tables import ItemStatus, RefreshRun, RefreshRunItem, RefreshStatus
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -70,16 +71,20 @@ def schema_of(lists: list[PointList], executor: type[Executor[Any]]) -> strawber
 
 
 def answers(lists: list[PointList], query: str, **variables: bool) -> tuple[bytes, bytes]:
-    """Answer by the ordinary path and by the columnar one."""
+    """Answer by the ordinary path and by the columnar one, which gives the same bytes twice."""
 
-    async def answer(executor: type[Executor[Any]]) -> bytes:
-        result = await schema_of(lists, executor).execute(query, variable_values=variables)
+    async def answer(executor: type[Executor[Any]], *, encoded: bool = False) -> bytes:
+        result = await schema_of(lists, executor).execute(
+            query, variable_values=variables, context_value=SimpleNamespace(encoded=encoded)
+        )
         errors = [error.formatted for error in result.errors or ()]
         return orjson.dumps({"data": result.data, "errors": errors})
 
     async def both() -> tuple[bytes, bytes]:
         ordinary = await answer(StrawberryGraphQLCoreExecutionContext)
-        return ordinary, await answer(ColumnarExecutor)
+        columnar = await answer(ColumnarExecutor)
+        assert await answer(ColumnarExecutor, encoded=True) == columnar
+        return ordinary, columnar
 
     return asyncio.run(both())
 
@@ -120,7 +125,7 @@ numbers = st.one_of(st.floats(min_value=0, allow_infinity=False), st.just(math.n
 def test_any_selection(
     selection: str, named: str, prices: list[float], granularity: Granularity
 ) -> None:
-    lists = [points(prices, granularity), points([1.5] * 600, granularity)]
+    lists = [points(prices, granularity), points((prices * 600)[:600], granularity)]
     query = f"""
         query ($yes: Boolean!, $no: Boolean!) {{
           points {selection} again: points {named} long: points(number: 1) {selection}

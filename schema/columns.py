@@ -1,0 +1,65 @@
+"""Columns into JSON values: as Python objects, or at once as the bytes of the answer.
+
+A column is an array or a list with one JSON value for each object: float64, where NaN stands for
+null; whole numbers; booleans; datetime64, which become RFC 3339; else the values as they are.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from schema.scalars import encode_times, render_times
+
+Column = npt.NDArray[Any] | Sequence[Any]
+
+
+def values(column: Column) -> Sequence[Any]:
+    """Give the JSON values of a column."""
+    if not isinstance(column, np.ndarray):
+        return column
+    if column.dtype.kind == "M":
+        return render_times(column)
+    found: list[Any] = column.tolist()
+    if column.dtype.kind == "f":
+        for index in np.flatnonzero(np.isnan(column)):
+            found[index] = None
+    return found
+
+
+def rows(columns: Mapping[str, Column], length: int) -> list[dict[str, Any]]:
+    """Make one object of each row."""
+    keys = tuple(columns)
+    if not keys:
+        return [{} for _ in range(length)]
+    each = zip(*map(values, columns.values()), strict=True)
+    if len(keys) == 2:  # noqa: PLR2004 - the commonest selection, and twice as fast as the general one
+        first, second = keys
+        return [{first: one, second: other} for one, other in each]
+    return [dict(zip(keys, row, strict=True)) for row in each]
+
+
+def encoded_rows(columns: Mapping[str, Column], length: int) -> bytes:
+    """Write the JSON list of the same objects, without making them."""
+    if not length or not columns:
+        return orjson.dumps(rows(columns, length))
+    pieces, width = [b""] * (2 * len(columns) * length), 2 * len(columns)
+    before = b"},{"
+    for place, (key, column) in enumerate(columns.items()):
+        pieces[2 * place :: width] = [before + orjson.dumps(key) + b":"] * length
+        pieces[2 * place + 1 :: width] = _encoded(column)
+        before = b","
+    pieces[0] = pieces[0].replace(b"},{", b"[{", 1)
+    return b"".join(pieces) + b"}]"
+
+
+def _encoded(column: Column) -> list[bytes]:
+    """Write the JSON of each value of a column that is not empty."""
+    if isinstance(column, np.ndarray):
+        if column.dtype.kind == "M":
+            return encode_times(column)
+        if column.dtype.kind in "fib":  # none of these holds a comma of its own
+            return orjson.dumps(column, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
+    return [orjson.dumps(value) for value in column]

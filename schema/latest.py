@@ -1,0 +1,88 @@
+"""Newest prices, as clients see them."""
+
+import math
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Self
+
+import strawberry
+
+from models.series import LatestFacts
+from schema.columns import Column
+from schema.executor import ColumnarList
+from schema.scalars import BigInt, DateTime, serialize_datetime
+
+
+@strawberry.type(description="The newest known price of a coin in a currency.")
+class LatestPrice:
+    coin: strawberry.ID = strawberry.field(description="The coin's id.")
+    currency: strawberry.ID = strawberry.field(description="The currency's code.")
+    price: float = strawberry.field(description="The price.")
+    market_cap: float | None = strawberry.field(description="Market capitalisation.")
+    volume: float | None = strawberry.field(description="Traded in the 24 hours before.")
+    change24h: float | None = strawberry.field(
+        description="The change over 24 hours in percent: CoinGecko's figure where it gave one, "
+        "else against the hour 24 hours before; null where neither is known."
+    )
+    observed_at: DateTime = strawberry.field(description="When the price was observed.")
+    age_seconds: float = strawberry.field(description="How long ago that was.")
+    revision: BigInt = strawberry.field(
+        description="Grows with every change to this coin's prices in this currency."
+    )
+
+    @classmethod
+    def from_row(cls, row: LatestFacts, now: datetime) -> Self | None:
+        if row.observed_at is None or row.price is None:
+            return None
+        return cls(
+            coin=strawberry.ID(row.coin_id),
+            currency=strawberry.ID(row.currency_code),
+            price=row.price,
+            market_cap=row.market_cap,
+            volume=row.volume,
+            change24h=row.change_24h,
+            observed_at=DateTime(row.observed_at),
+            age_seconds=(now - row.observed_at).total_seconds(),
+            revision=BigInt(row.revision),
+        )
+
+
+class LatestList(ColumnarList[LatestPrice | None]):
+    """Newest prices, null where there is none yet. `now` is what ages are counted from."""
+
+    def __init__(self, rows: Sequence[LatestFacts], now: datetime) -> None:
+        self._rows = rows
+        self._now = now
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> Any:  # noqa: ANN401 - Sequence's own overloads
+        if isinstance(index, slice):
+            return [LatestPrice.from_row(row, self._now) for row in self._rows[index]]
+        return LatestPrice.from_row(self._rows[index], self._now)
+
+    @property
+    def missing(self) -> Sequence[int]:
+        return [index for index, row in enumerate(self._rows) if row.observed_at is None]
+
+    def column(self, field: str) -> Column | None:
+        read = _READERS.get(field)
+        if read is None:
+            return None
+        column = [None if row.observed_at is None else read(row, self._now) for row in self._rows]
+        # JSON has no infinity: the ordinary path makes an error of it
+        return None if math.inf in column or -math.inf in column else column
+
+
+_READERS: dict[str, Callable[[Any, datetime], Any]] = {
+    "coin": lambda row, _: row.coin_id,
+    "currency": lambda row, _: row.currency_code,
+    "price": lambda row, _: row.price,
+    "marketCap": lambda row, _: row.market_cap,
+    "volume": lambda row, _: row.volume,
+    "change24h": lambda row, _: row.change_24h,
+    "observedAt": lambda row, _: serialize_datetime(row.observed_at),
+    "ageSeconds": lambda row, now: (now - row.observed_at).total_seconds(),
+    "revision": lambda row, _: row.revision,
+}

@@ -1,0 +1,42 @@
+"""Which SQL statements are sent."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import event
+
+from models.database import Database
+
+
+@contextlib.contextmanager
+def statements(database: Database) -> Iterator[list[str]]:
+    """Collect what is sent through SQLAlchemy, and what is sent past it on asyncpg itself."""
+    sent: list[str] = []
+    engine = database.engine.sync_engine
+
+    def executed(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        sent.append(statement)
+
+    def logged(record: Any) -> None:
+        if not any(word in record.query for word in ("typeinfo_tree", "'jit'")):
+            sent.append(record.query)  # asyncpg asks those of each new connection, for types
+
+    def taken(connection: Any, *_: object) -> None:
+        connection.driver_connection.add_query_logger(logged)
+
+    def returned(connection: Any, *_: object) -> None:
+        connection.driver_connection.remove_query_logger(logged)
+
+    listeners = (
+        (engine, "before_cursor_execute", executed),
+        (engine.pool, "checkout", taken),
+        (engine.pool, "checkin", returned),
+    )
+    for listener in listeners:
+        event.listen(*listener)
+    try:
+        yield sent
+    finally:
+        for listener in listeners:
+            event.remove(*listener)
