@@ -5,7 +5,10 @@ import logging.config
 import re
 import sys
 import time
+from functools import partial
+from typing import Any, TextIO
 
+import orjson
 import structlog
 from asgi_correlation_id import correlation_id
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,24 +28,49 @@ log = structlog.get_logger("coingraph.http")
 
 
 def set_up_logs(log_format: str, lowest: str) -> None:
-    """Send structlog's and the standard library's records through the same rendering."""
+    """Render structlog's and the standard library's records alike.
+
+    Ours do not pass through the standard library, which would cost three times as much.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         _add_request_id,
-        structlog.stdlib.add_log_level,
+        structlog.processors.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    as_json = log_format == "json"
     rendering: list[structlog.typing.Processor] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-        if as_json
+        [
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(serializer=_json),
+        ]
+        if log_format == "json"
         else [_console()]
     )
+    _set_up_standard_library([*shared, *rendering], lowest.upper())
+    structlog.configure(
+        processors=[*shared, *rendering],
+        logger_factory=partial(_NamedLogger, sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(lowest),
+        cache_logger_on_first_use=True,
+    )
+
+
+class _NamedLogger(structlog.WriteLogger):
+    """A logger that `add_logger_name` can ask for its name."""
+
+    def __init__(self, file: TextIO, name: str = "") -> None:
+        super().__init__(file)
+        self.name = name
+
+
+def _set_up_standard_library(processors: list[structlog.typing.Processor], lowest: str) -> None:
+    """Send the records of libraries through the same rendering."""
+    *before, last = processors
     formatter = {
         "()": structlog.stdlib.ProcessorFormatter,
-        "foreign_pre_chain": shared,
-        "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
+        "foreign_pre_chain": before,
+        "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
     }
     logging.config.dictConfig(
         {
@@ -50,20 +78,14 @@ def set_up_logs(log_format: str, lowest: str) -> None:
             "disable_existing_loggers": False,
             "formatters": {"structured": formatter},
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
-            "root": {"handlers": ["stderr"], "level": lowest.upper()},
+            "root": {"handlers": ["stderr"], "level": lowest},
             "loggers": {name: {"level": level} for name, level in _QUIET.items()},
         }
     )
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
+
+
+def _json(event: structlog.typing.EventDict, **more: Any) -> str:  # noqa: ANN401 - what structlog hands on
+    return orjson.dumps(event, **more).decode()
 
 
 def _console() -> structlog.dev.ConsoleRenderer:
