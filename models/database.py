@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import asyncpg
-from sqlalchemy import event, exc, text
+from sqlalchemy import PoolProxiedConnection, event, exc, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
@@ -87,6 +87,9 @@ class Database:
         )
         event.listen(self.engine.sync_engine, "checkout", _ping)
         self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        # Of the engine's connections, those that `fetch` has and will need again: the way into the
+        # pool and out again costs as much as a small statement.
+        self._spare: list[PoolProxiedConnection] = []
 
     async def fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
         """Read rows on asyncpg itself, at a fraction of what a session costs.
@@ -96,20 +99,17 @@ class Database:
         """
         with availability():
             try:
-                return await self._fetch(statement, arguments, ping=False)
-            except _DRIVER_ERRORS as error:
+                spare = self._spare.pop() if self._spare else await self._take(ping=False)
+                return await self._fetch(spare, statement, arguments)
+            except DRIVER_ERRORS as error:
                 if not _means_unavailable(error):
                     raise
-            return await self._fetch(statement, arguments, ping=True)
+                self._give_back_spares()
+            return await self._fetch(await self._take(ping=True), statement, arguments)
 
     async def _fetch(
-        self, statement: str, arguments: Sequence[object], *, ping: bool
+        self, pooled: PoolProxiedConnection, statement: str, arguments: Sequence[object]
     ) -> list[asyncpg.Record]:
-        asked = _pinged.set(ping)
-        try:
-            pooled = await self.engine.raw_connection()
-        finally:
-            _pinged.reset(asked)
         driver = pooled.driver_connection
         assert driver is not None  # noqa: S101 - the engine is asyncpg's
         try:
@@ -117,8 +117,22 @@ class Database:
         except BaseException:  # also when cancelled: its state is not known
             pooled.invalidate()
             raise
-        pooled.close()
+        if len(self._spare) < _MOST_SPARE:
+            self._spare.append(pooled)
+        else:
+            pooled.close()
         return rows
+
+    async def _take(self, *, ping: bool) -> PoolProxiedConnection:
+        asked = _pinged.set(ping)
+        try:
+            return await self.engine.raw_connection()
+        finally:
+            _pinged.reset(asked)
+
+    def _give_back_spares(self) -> None:
+        while self._spare:
+            self._spare.pop().close()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[ReadSession]:
@@ -148,11 +162,14 @@ class Database:
             )
 
     async def close(self) -> None:
+        self._give_back_spares()
         await self.engine.dispose()
 
 
+_MOST_SPARE = 5  # of a process's connections
+
 # The last is what asyncpg raises where a farewell of the server's lies unread.
-_DRIVER_ERRORS = (
+DRIVER_ERRORS = (
     OSError,
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
@@ -170,7 +187,7 @@ def _ping(connection: Any, _record: object, _proxy: object) -> None:  # noqa: AN
         return
     try:
         connection.run_async(lambda driver: driver.execute("SELECT 1"))
-    except _DRIVER_ERRORS as error:
+    except DRIVER_ERRORS as error:
         raise exc.DisconnectionError("a pooled connection has died") from error
 
 
@@ -185,7 +202,7 @@ def availability() -> Iterator[None]:
         if error.connection_invalidated or _means_unavailable(error.orig):
             raise DatabaseUnavailableError("The database cannot be reached.") from error
         raise
-    except _DRIVER_ERRORS as error:
+    except DRIVER_ERRORS as error:
         if _means_unavailable(error):
             raise DatabaseUnavailableError("The database cannot be reached.") from error
         raise

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequen
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
 
 import orjson
 from graphql import (
@@ -31,10 +30,11 @@ from graphql.pyutils import AwaitableOrValue, Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from schema.columns import Column, encoded_rows, rows
+from schema.turns import turn_has_room
 
 T = TypeVar("T")
 
-_POLITE_LENGTH = 512  # longer lists are completed one at a time, others' work in between
+_LONG = 512  # from here on, lists count for the loop's turn, and are encoded at once
 
 
 class ColumnarList(Sequence[T]):
@@ -109,9 +109,10 @@ class ColumnarExecutor(StrawberryGraphQLCoreExecutionContext):
         if any(isinstance(part, _Children) for part in plan.values()):
             return self._with_children(plan, result, ordinary)
         columns: Any = plan
-        if len(result) >= _POLITE_LENGTH:
-            return _politely(partial(self._long, columns, len(result)))
-        return rows(columns, len(result))
+        if len(result) < _LONG:
+            return rows(columns, len(result))
+        complete = partial(self._long, columns, len(result))
+        return complete() if turn_has_room(len(result)) else _later(complete, len(result))
 
     def _long(self, columns: dict[str, Column], length: int) -> Any:  # noqa: ANN401 - a list, or the JSON of one
         if getattr(self.context_value, "encoded", False):
@@ -194,19 +195,16 @@ class ColumnarExecutor(StrawberryGraphQLCoreExecutionContext):
         return completed
 
 
+async def _later(complete: Callable[[], T], length: int) -> T:
+    """Complete a list in a turn of the loop that has room for it."""
+    while True:
+        await asyncio.sleep(0)
+        if turn_has_room(length):
+            return complete()
+
+
 def _object_type(field_type: GraphQLOutputType) -> GraphQLObjectType | None:
     """Give the object type beneath a type that is no list."""
     if isinstance(field_type, GraphQLNonNull):
         field_type = field_type.of_type
     return field_type if isinstance(field_type, GraphQLObjectType) else None
-
-
-_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
-
-
-async def _politely(complete: Callable[[], T]) -> T:
-    """Complete one list at a time, and let others work in between."""
-    async with _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
-        completed = complete()
-        await asyncio.sleep(0)
-        return completed

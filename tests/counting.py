@@ -33,10 +33,12 @@ def statements(database: Database) -> Iterator[list[str]]:
         (engine.pool, "checkout", taken),
         (engine.pool, "checkin", returned),
     )
+    database._give_back_spares()  # noqa: SLF001 - so that all are taken from the pool, and given back to it
     for listener in listeners:
         event.listen(*listener)
     try:
         yield sent
     finally:
+        database._give_back_spares()  # noqa: SLF001 - likewise
         for listener in listeners:
             event.remove(*listener)

@@ -1,0 +1,36 @@
+"""Long lists leave turns of the event loop to others."""
+
+import asyncio
+
+from models.prices import Granularity
+from schema.executor import ColumnarExecutor
+from schema.turns import turn_has_room
+from tests.schema.test_executor import points, schema_of
+
+
+async def test_many_long_lists_take_many_turns() -> None:
+    schema = schema_of([points([1.5] * 2_160, Granularity.HOUR)], ColumnarExecutor)
+    aliases = " ".join(f"a{number}: points {{ timestamp price }}" for number in range(90))
+    turns, done = 0, False
+
+    async def others() -> None:
+        nonlocal turns
+        while not done:
+            await asyncio.sleep(0)
+            turns += 1
+
+    beside = asyncio.create_task(others())
+    result = await schema.execute(f"{{ {aliases} }}")
+    done = True
+    await beside
+    assert result.data is not None
+    assert [len(each) for each in result.data.values()] == [2_160] * 90
+    assert turns >= 90 // 9, "nine lists have room in one turn"
+
+
+async def test_a_turn_has_room_for_one_list_of_any_length() -> None:
+    assert turn_has_room(10**9)
+    assert not turn_has_room(1)
+    await asyncio.sleep(0)
+    assert turn_has_room(20_000)
+    assert not turn_has_room(1)
