@@ -67,10 +67,11 @@ class Dealer:
 
     def close(self) -> None:
         """Refuse new connections from now on."""
-        self._closed = True
-        asyncio.get_running_loop().remove_reader(self._listener)
-        self._listener.close()
-        self._deal()
+        if not self._closed:
+            self._closed = True
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
+            self._deal()
 
     async def _word(self, control: socket.socket, most: int = 4096) -> bytes:
         with contextlib.suppress(OSError):

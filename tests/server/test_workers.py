@@ -24,8 +24,8 @@ from tests.server.served import COMMAND, SMALL, START_SECONDS, Served, environme
 from tests.serving import TOKEN, connected
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="one process only there")
-REFRESH = """mutation Refresh($wait: Boolean!) {
-  refreshPrices(input: {wait: $wait}) { started run { id status } }
+REFRESH = """mutation Refresh($wait: Boolean!, $key: String) {
+  refreshPrices(input: {wait: $wait, idempotencyKey: $key}) { started run { id status } }
 }"""
 
 
@@ -62,8 +62,8 @@ def value(url: str, query: str) -> Any:
     return asyncio.run(ask())
 
 
-def refresh(client: httpx.Client, *, wait: bool) -> Any:
-    body = {"query": REFRESH, "variables": {"wait": wait}}
+def refresh(client: httpx.Client, *, wait: bool, key: str | None = None) -> Any:
+    body = {"query": REFRESH, "variables": {"wait": wait, "key": key}}
     answer = client.post("/graphql", json=body, headers={"Authorization": f"Bearer {TOKEN}"})
     return answer.json()["data"]["refreshPrices"]
 
@@ -146,8 +146,17 @@ def test_a_signal_stops_them_all(
     with served(tmp_path, WORKERS="2", **settings) as server:
         workers = server.await_workers(2)
         server.await_line("refresh started")
-        os.killpg(server.process.pid, number)  # as a terminal does
-        assert server.process.wait(START_SECONDS) == 0
+        with server.client() as one, server.client() as other, ThreadPoolExecutor() as threads:
+            assert {server.worker_of(one), server.worker_of(other)} == workers
+            waiting = [
+                threads.submit(refresh, client, wait=True, key=key)
+                for key, client in {"one": one, "other": other}.items()
+            ]
+            eventually(lambda: value(empty_url, "SELECT count(*) FROM refresh_run_key") == 2)
+            os.killpg(server.process.pid, number)  # as a terminal does
+            assert server.process.wait(START_SECONDS) == 0
+            answers = [each.result() for each in waiting]
+        assert [answer["run"]["status"] for answer in answers] == ["INTERRUPTED"] * 2
     assert gone(workers)
     assert value(empty_url, "SELECT string_agg(status::text, ' ') FROM refresh_run") == (
         "INTERRUPTED"
