@@ -100,8 +100,8 @@ class Dealer:
     def _accept(self) -> None:
         try:
             connection, _ = self._listener.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return
+        except (BlockingIOError, ConnectionAbortedError):
+            return  # the client has gone again
         except OSError as error:  # out of descriptors or memory, for a while
             log.error("connections cannot be accepted", error=str(error))  # noqa: TRY400 - retried
             loop = asyncio.get_running_loop()

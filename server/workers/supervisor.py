@@ -75,8 +75,6 @@ class Supervisor:
         for name in names:
             loop.add_signal_handler(name, self._stop, name)
         self._signals.taken_over = True
-        if self._signals.heard:
-            self._stop(signal.SIGTERM)
         try:
             yield
         finally:

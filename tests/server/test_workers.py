@@ -45,7 +45,7 @@ def three_url(postgres_url: str) -> Iterator[str]:
 def three(
     three_url: str, upstream: Simulator, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
-    """Three workers on a database that was empty; their first refresh is over."""
+    """Three workers on a database that was empty, their first refresh over. They heal if killed."""
     folder = tmp_path_factory.mktemp("three")
     settings = {"DATABASE_URL": three_url, "COINGECKO_BASE_URL": upstream.base_url}
     with served(folder, "--workers", "3", **settings) as server:
