@@ -35,6 +35,10 @@ from server.settings import Settings
 log = structlog.get_logger("coingraph.server")
 
 _RETRY_SECONDS = 2.0
+# Twice that, as a pool may double; so that all workers leave PostgreSQL's usual 100 connections
+# enough for their refresh, for `coingraph refresh` beside them, and for psql.
+_POOLED_BY_ALL = 30
+_POOL_SIZE = 10
 
 
 class Refreshes:
@@ -106,14 +110,25 @@ async def prepare_database(settings: Settings, database: Database) -> None:
         )
 
 
-class Application:
-    """What lives as long as the server. `settings` name a database and tokens."""
+def pool_size(workers: int) -> int:
+    """Count the connections that each of so many workers keeps."""
+    return max(1, min(_POOL_SIZE, _POOLED_BY_ALL // workers))
 
-    def __init__(self, settings: Settings) -> None:
+
+class Application:
+    """What lives as long as the server. `settings` name a database and tokens.
+
+    Of the workers of one server, the one that `leads` starts refreshes by itself.
+    """
+
+    def __init__(self, settings: Settings, *, leads: bool = True) -> None:
         if settings.database_url is None:
             raise ValueError("create_app needs a database_url; coingraph serve embeds one")
         self.settings = settings
-        self.database = Database(settings.database_url.get_secret_value())
+        self._leads = leads
+        self.database = Database(
+            settings.database_url.get_secret_value(), pool_size=pool_size(settings.workers)
+        )
         self.upstream = make_upstream(settings)
         self.refresher = make_refresher(settings, self.database, self.upstream)
         self.endpoint = GraphQLEndpoint(
@@ -157,6 +172,8 @@ class Application:
         self.endpoint.services = Services(
             self.database, Refreshes(self.refresher), self.settings.stale_after
         )
+        if not self._leads:
+            return
         unloaded = sum(row.series.last_success_at is None for row in series)
         if unloaded:  # all of them, those that an interrupted run left, or a new coin's
             await self._first_refresh(unloaded)
@@ -174,9 +191,9 @@ def _tell_failure(start: asyncio.Task[None]) -> None:
         log.error("the start failed, operations stay unavailable", exc_info=error)
 
 
-def create_app(settings: Settings) -> Starlette:
+def create_app(settings: Settings, *, leads: bool = True) -> Starlette:
     """Make the ASGI application. Its database is opened, migrated and seeded by the lifespan."""
-    application = Application(settings)
+    application = Application(settings, leads=leads)
     app = Starlette(
         routes=[
             Route("/", RedirectResponse("graphql")),  # relative, for proxies that add a prefix

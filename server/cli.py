@@ -19,6 +19,9 @@ app = typer.Typer(
 def serve(
     host: Annotated[str | None, typer.Option(help="Where to listen; else HOST.")] = None,
     port: Annotated[int | None, typer.Option(help="Which port; else PORT.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="How many processes serve; else WORKERS.")
+    ] = None,
     demo: Annotated[
         bool, typer.Option("--demo", help="Take prices from the built-in simulator.")
     ] = False,
@@ -26,7 +29,8 @@ def serve(
     """Bring the database up to date and serve the API and GraphiQL."""
     from server.commands.serve import serve as run  # noqa: PLC0415 - see above
 
-    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    given = {"host": host, "port": port, "workers": workers}
+    given = {name: value for name, value in given.items() if value is not None}
     raise typer.Exit(run(demo=demo, **given))
 
 

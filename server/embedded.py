@@ -62,6 +62,11 @@ class EmbeddedPostgres:
         host = quote(str(self.socket_dir))
         return f"postgresql+asyncpg://coingraph@/coingraph?host={host}&port={programs.PORT}"
 
+    @property
+    def lease(self) -> int | None:
+        """A descriptor; the server runs on while any process that has inherited it lives."""
+        return self._users
+
     def start(self) -> str:
         """Starts the server or joins the running one; returns the URL once it takes connections.
 

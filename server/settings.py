@@ -156,6 +156,7 @@ class Settings(BaseSettings):
     stale_after: Duration = timedelta(hours=3)
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
+    workers: int = Field(default=1, ge=1, le=32)
     cors_origins: Origins = ()
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -1,6 +1,7 @@
 """A real PostgreSQL, a simulated CoinGecko and a real server, each over its real wire."""
 
 import asyncio
+import contextlib
 import itertools
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -61,6 +62,15 @@ def template(postgres_url: str) -> str:
 
     asyncio.run(make())
     return name
+
+
+@contextlib.contextmanager
+def new_database(postgres_url: str) -> Iterator[str]:
+    """Make a database with nothing in it for the block; its address. For longer than a test."""
+    name = f"coingraph_test_{os.getpid()}_{next(_numbers)}"
+    asyncio.run(_administer(postgres_url, f"CREATE DATABASE {name}"))
+    yield _url_of(postgres_url, name)
+    asyncio.run(_administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture

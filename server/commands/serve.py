@@ -2,76 +2,42 @@
 
 import asyncio
 import contextlib
-import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+import sys
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import structlog
-import uvicorn
 from pydantic import HttpUrl
 
 from ingestion.errors import AccessRefused
 from ingestion.simulator import run_simulator
 from models.database import Database, DatabaseUnavailableError, UnsupportedServerError
 from models.migrate import NewerDatabaseError
-from server.app import Application, create_app, prepare_database
+from server.app import create_app, make_upstream, prepare_database
 from server.commands.opening import CommandError, one_line_errors, opened, read_settings, with_token
 from server.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from server.serving import Server, Signals, loop_factory
 from server.settings import Settings
+from server.workers.supervisor import Supervisor, WorkersFailedError
 
 log = structlog.get_logger("coingraph.server")
 
-_GRACE_SECONDS = 10
 _WATCH_SECONDS = 1.0
 _DEMO_REQUESTS_PER_MINUTE = 600_000.0
-
-
-class Signals:
-    """What SIGTERM and SIGINT do before uvicorn takes them over, and after it has served."""
-
-    def __init__(self) -> None:
-        self.heard = False
-        self.taken_over = False
-
-    def hear(self, *_: object) -> None:
-        self.heard = True
-        if not self.taken_over:  # once it has, uvicorn raises the signal that stopped it again
-            raise KeyboardInterrupt
-
-
-class Server(uvicorn.Server):
-    """uvicorn's server, which ends a refresh under way before it waits for requests."""
-
-    def __init__(self, config: uvicorn.Config, application: Application, signals: Signals) -> None:
-        super().__init__(config)
-        self._application = application
-        self._signals = signals
-
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        self._signals.taken_over = True
-        await super().serve(sockets)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.should_exit = self.should_exit or self._signals.heard
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        # first, because a request with `wait: true` ends with its run
-        await self._application.refresher.interrupt()
-        await super().shutdown(sockets)
 
 
 def serve(*, demo: bool, **given: Any) -> int:  # noqa: ANN401 - the fields of Settings
     """Serve until told to stop; the exit status."""
     signals = Signals()
     with (
-        contextlib.suppress(KeyboardInterrupt),  # what a signal during the start raises
         one_line_errors(),
-        _signals_end_well(signals),
+        signals.end_well(),
         contextlib.ExitStack() as stack,
     ):
         settings = read_settings(**given)
+        if settings.workers > 1 and sys.platform == "win32":
+            raise CommandError("WORKERS: Windows can only do with 1.")
         listener = _listen(settings)
         stack.callback(listener.close)
         if demo:
@@ -80,8 +46,11 @@ def serve(*, demo: bool, **given: Any) -> int:  # noqa: ANN401 - the fields of S
         settings, embedded = stack.enter_context(opened(settings))
         if own_database:
             settings = with_token(settings)
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(settings, listener, embedded, signals))
+        several = settings.workers > 1
+        # uvloop serves faster, but has no process groups for the children that it starts
+        with asyncio.Runner(loop_factory=None if several else loop_factory()) as runner:
+            run = _serve_by_workers if several else _serve
+            runner.run(run(settings, listener, embedded, signals))
     return 0
 
 
@@ -116,23 +85,6 @@ def _demo(settings: Settings) -> Iterator[Settings]:
         )
 
 
-@contextlib.contextmanager
-def _signals_end_well(signals: Signals) -> Iterator[None]:
-    """Let SIGTERM and SIGINT end the start, too, and never what must be done at the end."""
-    names = (signal.SIGTERM, signal.SIGINT)
-    before = {name: signal.signal(name, signals.hear) for name in names}
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Choose uvloop where there is one: not on Windows, nor on PyPy."""
-    return uvicorn.Config("unused", log_config=None).get_loop_factory()
-
-
 async def _serve(
     settings: Settings,
     listener: socket.socket,
@@ -144,17 +96,34 @@ async def _serve(
         app = create_app(settings)
     except AccessRefused as error:
         raise CommandError(str(error)) from None
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
-    )
-    host, port = listener.getsockname()[:2]
-    log.info("serving", url=f"http://{f'[{host}]' if ':' in host else host}:{port}/graphql")
+    _announce(listener)
     async with _watched(embedded):
-        await Server(config, app.state.application, signals).serve(sockets=[listener])
+        await Server(app, signals).serve(sockets=[listener])
+
+
+async def _serve_by_workers(
+    settings: Settings,
+    listener: socket.socket,
+    embedded: EmbeddedPostgres | None,
+    signals: Signals,
+) -> None:
+    await _check_database(settings)
+    try:
+        make_upstream(settings)  # which each of the workers would fail to do
+    except AccessRefused as error:
+        raise CommandError(str(error)) from None
+    _announce(listener, workers=settings.workers)
+    async with _watched(embedded):
+        try:
+            await Supervisor(settings, listener, embedded, signals).run()
+        except WorkersFailedError as error:
+            raise CommandError(str(error)) from None
+
+
+def _announce(listener: socket.socket, **more: int) -> None:
+    host, port = listener.getsockname()[:2]
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/graphql"
+    log.info("serving", url=url, **more)
 
 
 async def _check_database(settings: Settings) -> None:

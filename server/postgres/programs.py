@@ -26,7 +26,7 @@ OPTIONS = {
     "listen_addresses": "",
     "port": PORT,
     "unix_socket_permissions": "0700",
-    "max_connections": "60",
+    "max_connections": "100",
     "shared_buffers": "128MB",
     "fsync": "on",
     "timezone": "UTC",

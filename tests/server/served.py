@@ -1,0 +1,105 @@
+"""`coingraph serve` in processes of its own, and what can be seen of them from outside."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from tests.server.postgres_processes import ROOT, eventually, gone, processes
+from tests.serving import TOKEN
+
+COMMAND = (sys.executable, "-c", "from server.cli import main; main()", "serve")
+SMALL = {
+    "PORT": "0",
+    "LOG_FORMAT": "json",
+    "REFRESH_TOKENS": TOKEN,
+    "COINGECKO_REQUESTS_PER_MINUTE": "600000",
+    "COINS": "bitcoin,ethereum",
+    "CURRENCIES": "usd",
+    "HISTORY_DAYS": "3",
+}
+START_SECONDS = 60.0  # with other tests on the same machine
+
+
+class Served:
+    """A running server; its log is JSON."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process = process
+        self.log = log
+
+    def lines(self, event: str) -> list[dict[str, Any]]:
+        text = self.log.read_text().rpartition("\n")[0]
+        found = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+        return [line for line in found if line["event"] == event]
+
+    def await_line(self, event: str) -> dict[str, Any]:
+        eventually(lambda: self.lines(event), START_SECONDS)
+        return self.lines(event)[0]
+
+    @property
+    def url(self) -> str:
+        return str(self.await_line("serving")["url"]).removesuffix("/graphql")
+
+    def ready(self) -> set[int]:
+        """The workers that live and have begun to serve."""
+        pids = {line["worker"] for line in self.lines("Application startup complete.")}
+        return {pid for pid in pids if not gone({pid})}
+
+    def await_workers(self, count: int) -> set[int]:
+        eventually(lambda: len(self.ready()) == count, START_SECONDS)
+        return self.ready()
+
+    def children(self) -> set[int]:
+        return {pid for pid, (parent, _) in processes().items() if parent == self.process.pid}
+
+    def client(self) -> httpx.Client:
+        """A client with one connection, and so with one worker."""
+        return httpx.Client(
+            base_url=self.url, timeout=30, limits=httpx.Limits(max_connections=1), trust_env=False
+        )
+
+    def worker_of(self, client: httpx.Client) -> int:
+        """Ask something; which worker answered."""
+        mark = uuid4().hex
+        client.get("/health/live", headers={"X-Request-ID": mark}).raise_for_status()
+
+        def told() -> list[int]:
+            return [r["worker"] for r in self.lines("request") if r["request_id"] == mark]
+
+        eventually(told)
+        return told()[0]
+
+
+def environment(given: Mapping[str, str]) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    return kept | {"PYTHONPATH": str(ROOT)} | dict(given)
+
+
+@contextlib.contextmanager
+def served(folder: Path, *arguments: str, **settings: str) -> Iterator[Served]:
+    """Serve until the block ends, in a process group as a terminal makes one."""
+    log = folder / "log"
+    with (
+        log.open("wb") as stderr,
+        subprocess.Popen(
+            [*COMMAND, *arguments],
+            cwd=folder,
+            env=environment(SMALL | settings),
+            stderr=stderr,
+            start_new_session=True,
+        ) as process,
+    ):
+        server = Served(process, log)
+        try:
+            yield server
+        finally:
+            if process.poll() is None:
+                process.kill()  # what it started must then end by itself; a test is about that
