@@ -53,8 +53,12 @@ class PriceColumns:
 
     def head(self, count: int) -> "PriceColumns":
         """Give the first `count` buckets, as views."""
+        return self.take(slice(count))
+
+    def take(self, places: "slice | npt.NDArray[np.intp]") -> "PriceColumns":
+        """Give the buckets at these places."""
         parts: dict[str, Any] = {
-            field.name: None if (column := getattr(self, field.name)) is None else column[:count]
+            field.name: None if (column := getattr(self, field.name)) is None else column[places]
             for field in fields(self)
         }
         return PriceColumns(**parts)

@@ -54,6 +54,28 @@ _FACTS = """
 """
 
 
+async def list_series(
+    session: ReadSession,
+    coins: Sequence[str] | None,
+    currencies: Sequence[str] | None,
+    *,
+    limit: int | None = None,
+) -> list[SeriesFacts]:
+    """List series by coin and currency; None asks for all of them."""
+    driver = await session.driver()
+    rows = await driver.fetch(_FACTS_OF, coins, currencies, limit)
+    return [SeriesFacts(**row) for row in rows]
+
+
+_FACTS_OF = """
+    SELECT id, coin_id, currency_code, revision, history_from
+    FROM series
+    WHERE ($1::text[] IS NULL OR coin_id = ANY ($1))
+      AND ($2::text[] IS NULL OR currency_code = ANY ($2))
+    ORDER BY coin_id, currency_code LIMIT $3
+"""
+
+
 async def latest_by_key(
     session: ReadSession, keys: Sequence[SeriesKey]
 ) -> dict[SeriesKey, SeriesWithLatest]:

@@ -42,6 +42,10 @@ class ColumnarList(Sequence[T]):
         """Give the JSON values of a field, named as in GraphQL. Never null where it must not be."""
 
 
+class FinishedList(list[T]):
+    """Leaf values that are JSON already, null only where their type allows it."""
+
+
 class ColumnarExecutor(StrawberryGraphQLCoreExecutionContext):
     """graphql-core's executor with the fast path."""
 
@@ -54,6 +58,8 @@ class ColumnarExecutor(StrawberryGraphQLCoreExecutionContext):
         result: AsyncIterable[Any] | Iterable[Any],
         position_context: Any,  # noqa: ANN401 - graphql-core's own, handed on
     ) -> AwaitableOrValue[list[Any]]:
+        if isinstance(result, FinishedList):
+            return result
         if isinstance(result, ColumnarList):
             columns = self._columns(return_type, field_details_list, result)
             if columns is not None:

@@ -12,7 +12,7 @@ import strawberry
 
 from resolvers.prices import PriceAnswer
 from schema.executor import Column, ColumnarList
-from schema.scalars import DateTime, render_times
+from schema.scalars import DateTime, render_numbers, render_times
 
 
 @strawberry.type(description="One bucket of a series. A bucket that is missing has no point.")
@@ -75,14 +75,8 @@ class PointList(ColumnarList[PricePoint]):
         ]
 
     def _numbers(self, name: str) -> list[float | None]:
-        """Give Python floats, with None in the place of NaN."""
         column: npt.NDArray[np.float64] | None = getattr(self._columns, name)
-        if column is None:
-            return [None] * len(self)
-        values: list[float | None] = column.tolist()
-        for index in np.flatnonzero(np.isnan(column)):
-            values[index] = None
-        return values
+        return [None] * len(self) if column is None else render_numbers(column)
 
     def _observed(self) -> Column:
         times = self._columns.observed_at

@@ -9,7 +9,19 @@ import strawberry
 
 from models.prices import Granularity as StoredGranularity
 from models.series import SeriesWithLatest
+from resolvers.averages import AverageKind as ComputedKind
+from resolvers.averages import moving_average
+from resolvers.downsampling import downsampled
 from resolvers.prices import PriceAnswer, PriceRequest, price_request
+from resolvers.statistics import statistics
+from schema.analysis import (
+    AverageKind,
+    KindArgument,
+    MaxPoints,
+    PriceStatistics,
+    Window,
+    nullable_numbers,
+)
 from schema.points import PointList, PricePoint
 from schema.scalars import BigInt, DateTime, given
 
@@ -91,6 +103,31 @@ class PriceSeries:
     def points(self) -> list[PricePoint]:
         # a sequence like any other, which the columnar executor need not walk
         return cast("list[PricePoint]", PointList(self.answer, self.now))
+
+    @strawberry.field(
+        description="At most so many of the points, chosen to look the same on a chart (Largest "
+        "Triangle Three Buckets), in the order asked for. They are real points, none of them "
+        "computed: the first, the last, the lowest and the highest are always among them. Missing "
+        "and filled points are left out. All points, where there are no more."
+    )
+    def downsampled(self, max_points: MaxPoints) -> list[PricePoint]:
+        fewer = downsampled(self.answer, max_points)
+        return cast("list[PricePoint]", PointList(fewer, self.now))
+
+    @strawberry.field(description="The prices in a few numbers.")
+    def statistics(self) -> PriceStatistics:
+        return PriceStatistics.from_row(statistics(self.answer))
+
+    @strawberry.field(
+        description="A moving average of `price`: one entry for each of `points`, in their order. "
+        "It runs forward in time in either order, over the prices there are: the first "
+        "`window` - 1 have null, and a missing bucket makes a window reach farther back. Missing "
+        "and filled points have null and count for nothing."
+    )
+    def moving_average(
+        self, window: Window, kind: KindArgument = AverageKind.SMA
+    ) -> list[float | None]:
+        return nullable_numbers(moving_average(self.answer, window, ComputedKind[kind.name]))
 
 
 @strawberry.type(description="The newest known price of a coin in a currency.")

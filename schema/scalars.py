@@ -65,6 +65,14 @@ def render_times(times: npt.NDArray[np.datetime64]) -> list[str]:
     return [text.rstrip("0").rstrip(".") + "Z" for text in texts]
 
 
+def render_numbers(numbers: npt.NDArray[np.float64]) -> list[float | None]:
+    """Give Python floats, with None in the place of NaN."""
+    values: list[float | None] = numbers.tolist()
+    for index in np.flatnonzero(np.isnan(numbers)):
+        values[index] = None
+    return values
+
+
 _HOUR_MICROS = 3_600_000_000
 _GRID_HOURS = 8192  # about a year
 
