@@ -25,7 +25,8 @@ def moving_average(answer: PriceAnswer, window: int, kind: AverageKind) -> Numbe
     averages = np.full(len(answer.columns), np.nan)
     places = observed_places(answer)
     average = simple_average if kind is AverageKind.SMA else exponential_average
-    averages[places] = average(answer.columns.price[places], window)
+    with np.errstate(over="ignore"):  # of prices near the largest float: infinite
+        averages[places] = average(answer.columns.price[places], window)
     return averages
 
 

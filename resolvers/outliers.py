@@ -124,7 +124,9 @@ def log_returns(prices: Numbers) -> Numbers:
     """Give each column's log return from the one before; NaN without two positive prices."""
     positive = np.where(prices > 0, prices, np.nan)
     returns = np.full(prices.shape, np.nan)
-    returns[:, 1:] = np.log(positive[:, 1:] / positive[:, :-1])
+    with np.errstate(over="ignore", divide="ignore"):  # of no price: a ratio beyond any float
+        returns[:, 1:] = np.log(positive[:, 1:] / positive[:, :-1])
+    returns[np.isinf(returns)] = np.nan
     return returns
 
 
@@ -153,7 +155,7 @@ def _back(returns: Numbers, columns: Ints, flagged: Flags) -> Flags:
 
 
 def _company(scores: Numbers, currencies: Ints, threshold: float) -> _Company:
-    count = int(currencies.max(initial=-1)) + 1
+    count = int(currencies.max(initial=0)) + 1
     known = ~np.isnan(scores)
     moved = np.stack([scores < -ALIKE * threshold, scores > ALIKE * threshold])
     rows = [currencies == number for number in range(count)]

@@ -57,9 +57,14 @@ def statistics(answer: PriceAnswer) -> Statistics:
 
 def summary(times: Times, prices: Numbers, granularity: Granularity) -> Statistics:
     """Sum up prices in the order of time, none of them NaN."""
-    count = len(prices)
-    if not count:
+    if not len(prices):
         return Statistics(0)
+    with np.errstate(all="ignore"):  # `_finite` finds what grew out of bounds
+        return _summary(times, prices, granularity)
+
+
+def _summary(times: Times, prices: Numbers, granularity: Granularity) -> Statistics:
+    count = len(prices)
 
     def at(place: int | np.intp) -> TimedPrice:
         return TimedPrice(to_datetime(times[place]), float(prices[place]))
@@ -91,8 +96,17 @@ def _percent(change: float | None, of: float) -> float | None:
 
 
 def _mean(prices: Numbers) -> float:
-    """Rounded once; never outside of what it is the mean of, so that a constant is its own mean."""
-    return min(max(fmean(prices.tolist()), float(prices.min())), float(prices.max()))
+    """Never outside of what it is the mean of, so that a constant is its own mean."""
+    mean = _exact_mean(prices)
+    return min(max(mean, float(prices.min())), float(prices.max())) if mean < math.inf else mean
+
+
+def _exact_mean(values: Numbers) -> float:
+    """Rounded once; infinite where the sum is larger than a float can be."""
+    try:
+        return fmean(values.tolist())
+    except OverflowError:
+        return math.inf
 
 
 def _deviation(values: Numbers) -> float | None:
@@ -103,7 +117,7 @@ def _deviation(values: Numbers) -> float | None:
     if len(values) < 2:  # noqa: PLR2004 - one value does not deviate
         return None
     shifted = values - values[0]
-    shifted -= fmean(shifted.tolist())
+    shifted -= _exact_mean(shifted)
     return math.hypot(*shifted.tolist()) / math.sqrt(len(values) - 1)  # of any magnitude
 
 

@@ -18,7 +18,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from models.prices import Granularity, PriceColumns, Times
 from resolvers.prices import PriceAnswer, PriceRequest
-from schema.executor import ColumnarExecutor, ColumnarList
+from schema.executor import ColumnarExecutor, ColumnarList, FinishedList
 from schema.points import PointList, PricePoint
 from schema.scalars import SCALARS
 
@@ -189,3 +189,23 @@ def test_a_slice_and_a_point() -> None:
     assert [point.price for point in made[1:]] == [2.0, 3.0]
     assert made[-1].partial
     assert not made[0].partial
+
+
+def test_finished_values_are_left_as_they_are() -> None:
+    values = [1.5, None, -0.0, 1e300]
+
+    @strawberry.type
+    class Query:
+        @strawberry.field
+        def plain(self) -> list[float | None]:
+            return values
+
+        @strawberry.field
+        def finished(self) -> list[float | None]:
+            return FinishedList(values)
+
+    schema = strawberry.Schema(query=Query, execution_context_class=cast("Any", ColumnarExecutor))
+    data = schema.execute_sync("{ plain finished }").data
+    assert data is not None
+    assert orjson.dumps(data["finished"]) == orjson.dumps(data["plain"])
+    assert isinstance(data["finished"], FinishedList), "the list was walked"
