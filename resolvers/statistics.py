@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from statistics import fmean
 
 import numpy as np
 
@@ -97,28 +96,25 @@ def _percent(change: float | None, of: float) -> float | None:
 
 def _mean(prices: Numbers) -> float:
     """Never outside of what it is the mean of, so that a constant is its own mean."""
-    mean = _exact_mean(prices)
+    mean = float(prices.mean())
     return min(max(mean, float(prices.min())), float(prices.max())) if mean < math.inf else mean
-
-
-def _exact_mean(values: Numbers) -> float:
-    """Rounded once; infinite where the sum is larger than a float can be."""
-    try:
-        return fmean(values.tolist())
-    except OverflowError:
-        return math.inf
 
 
 def _deviation(values: Numbers) -> float | None:
     """Give the sample standard deviation (n - 1), None of fewer than two values.
 
-    From the first value on, so that close values keep all their digits, and equal ones give 0.
+    From the first value on, so that close values keep all their digits, and equal ones give 0. By
+    the largest one, so that no square is out of bounds.
     """
     if len(values) < 2:  # noqa: PLR2004 - one value does not deviate
         return None
     shifted = values - values[0]
-    shifted -= _exact_mean(shifted)
-    return math.hypot(*shifted.tolist()) / math.sqrt(len(values) - 1)  # of any magnitude
+    shifted -= shifted.mean()
+    largest = float(np.abs(shifted).max())
+    if not largest:
+        return 0.0
+    shifted /= largest
+    return largest * math.sqrt(float(shifted @ shifted) / (len(values) - 1))
 
 
 def _volatility(times: Times, prices: Numbers, granularity: Granularity) -> float | None:
