@@ -30,12 +30,13 @@ def choose(times: Times, prices: Numbers, most: int) -> Places:
     if len(prices) <= most:
         return np.arange(len(prices))
     hours = (times - times[0]) / _HOUR
-    extremes = [prices.argmin(), prices.argmax()]
     for spared in (0, 1, 2):  # LTTB passes over an extreme now and then: room is made for it
-        chosen = np.union1d(_largest_triangles(hours, prices, most - spared), extremes)
-        if len(chosen) <= most:
+        kept = np.zeros(len(prices), dtype=bool)
+        kept[_largest_triangles(hours, prices, most - spared)] = True
+        kept[[prices.argmin(), prices.argmax()]] = True
+        if np.count_nonzero(kept) <= most:
             break
-    return chosen
+    return np.flatnonzero(kept)
 
 
 def _largest_triangles(hours: Numbers, prices: Numbers, count: int) -> Places:
