@@ -68,10 +68,21 @@ class PriceColumns:
     def __len__(self) -> int:
         return len(self.timestamps)
 
+    @property
+    def prices(self) -> Numbers:
+        """The prices, for those who asked for them."""
+        if self.price is None:
+            raise LookupError("the prices were not read")
+        return self.price
+
     def head(self, count: int) -> "PriceColumns":
         """Give the first `count` buckets, as views."""
+        return self.take(slice(count))
+
+    def take(self, places: "slice | npt.NDArray[np.intp]") -> "PriceColumns":
+        """Give the buckets at these places."""
         parts: dict[str, Any] = {
-            field.name: None if (column := getattr(self, field.name)) is None else column[:count]
+            field.name: None if (column := getattr(self, field.name)) is None else column[places]
             for field in fields(self)
         }
         return PriceColumns(**parts)

@@ -84,6 +84,21 @@ _AMONG = """
 """
 
 
+async def list_series(
+    database: Database,
+    coins: Sequence[str] | None,
+    currencies: Sequence[str] | None,
+    *,
+    limit: int | None = None,
+) -> list[SeriesFacts]:
+    """List series by coin and currency; None asks for all of them."""
+    rows = await database.fetch(_FACTS + _AMONG + " LIMIT $3", coins, currencies, limit)
+    return [SeriesFacts(*row) for row in rows]
+
+
+_FACTS = "SELECT id, coin_id, currency_code, revision, history_from FROM series"
+
+
 async def series_with_latest(
     session: ReadSession, coins: Sequence[str] | None, currencies: Sequence[str] | None
 ) -> list[SeriesWithLatest]:

@@ -41,10 +41,23 @@ def rows(columns: Mapping[str, Column], length: int) -> list[dict[str, Any]]:
     return [dict(zip(keys, row, strict=True)) for row in each]
 
 
-def encoded_rows(columns: Mapping[str, Column], length: int) -> bytes:
+def finite(column: Column) -> bool:
+    """Tell whether all is JSON: infinities are not, and the ordinary path names them."""
+    numbers = isinstance(column, np.ndarray) and column.dtype.kind == "f"
+    return not (numbers and np.isinf(column).any())
+
+
+def encoded_list(column: Column) -> orjson.Fragment:
+    """Write the JSON list of a column."""
+    if isinstance(column, np.ndarray) and column.dtype.kind in "fib":
+        return orjson.Fragment(orjson.dumps(column, option=orjson.OPT_SERIALIZE_NUMPY))
+    return orjson.Fragment(b"[" + b",".join(_encoded(column)) + b"]")
+
+
+def encoded_rows(columns: Mapping[str, Column], length: int) -> orjson.Fragment:
     """Write the JSON list of the same objects, without making them."""
     if not length or not columns:
-        return orjson.dumps(rows(columns, length))
+        return orjson.Fragment(orjson.dumps(rows(columns, length)))
     pieces, width = [b""] * (2 * len(columns) * length), 2 * len(columns)
     before = b"},{"
     for place, (key, column) in enumerate(columns.items()):
@@ -52,7 +65,7 @@ def encoded_rows(columns: Mapping[str, Column], length: int) -> bytes:
         pieces[2 * place + 1 :: width] = _encoded(column)
         before = b","
     pieces[0] = pieces[0].replace(b"},{", b"[{", 1)
-    return b"".join(pieces) + b"}]"
+    return orjson.Fragment(b"".join(pieces) + b"}]")
 
 
 def _encoded(column: Column) -> list[bytes]:

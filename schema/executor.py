@@ -10,10 +10,9 @@ import asyncio
 from abc import abstractmethod
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
-import orjson
 from graphql import (
     GraphQLError,
     GraphQLList,
@@ -29,7 +28,7 @@ from graphql.execution.collect_fields import FieldDetails
 from graphql.pyutils import AwaitableOrValue, Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from schema.columns import Column, encoded_rows, rows
+from schema.columns import Column, encoded_list, encoded_rows, finite, rows, values
 from schema.turns import turn_has_room
 
 T = TypeVar("T")
@@ -65,6 +64,23 @@ class ColumnarList(Sequence[T]):
         return ()
 
 
+class ColumnarLeaves(Sequence[T]):
+    """Values of one GraphQL scalar, held as a column. Never null where they must not be."""
+
+    def __init__(self, column: Column) -> None:
+        self.column = column
+
+    def __len__(self) -> int:
+        return len(self.column)
+
+    def __getitem__(self, index: Any) -> Any:  # noqa: ANN401 - Sequence's own overloads
+        return self._values[index]
+
+    @cached_property
+    def _values(self) -> Sequence[Any]:
+        return values(self.column)
+
+
 @dataclass(frozen=True, slots=True)
 class _Children:
     """A selection of objects below each object."""
@@ -97,27 +113,38 @@ class ColumnarExecutor(StrawberryGraphQLCoreExecutionContext):
             super().complete_list_value,
             return_type, field_details_list, info, path, result, position_context,
         )  # fmt: skip
+        if isinstance(result, ColumnarLeaves) and finite(result.column):
+            return self._in_turn(partial(self._leaves, result.column), len(result))
         if not isinstance(result, ColumnarList):
             return ordinary()
-        item_type = return_type.of_type
-        object_type = _object_type(item_type) if isinstance(item_type, GraphQLNonNull) else None
-        if object_type is None:
-            return ordinary()
-        plan = self._plan(object_type, field_details_list, result)
+        plan = self._list_plan(return_type, field_details_list, result)
         if plan is None:
             return ordinary()
         if any(isinstance(part, _Children) for part in plan.values()):
             return self._with_children(plan, result, ordinary)
-        columns: Any = plan
-        if len(result) < _LONG:
-            return rows(columns, len(result))
-        complete = partial(self._long, columns, len(result))
-        return complete() if turn_has_room(len(result)) else _later(complete, len(result))
+        return self._in_turn(partial(self._objects_of, plan, len(result)), len(result))
 
-    def _long(self, columns: dict[str, Column], length: int) -> Any:  # noqa: ANN401 - a list, or the JSON of one
-        if getattr(self.context_value, "encoded", False):
-            return orjson.Fragment(encoded_rows(columns, length))
-        return rows(columns, length)
+    def _in_turn(self, complete: Callable[[], T], length: int) -> AwaitableOrValue[T]:
+        if length < _LONG or turn_has_room(length):
+            return complete()
+        return _later(complete, length)
+
+    def _leaves(self, column: Column) -> Any:  # noqa: ANN401 - a list, or the JSON of one
+        return encoded_list(column) if self._encodes(len(column)) else values(column)
+
+    def _objects_of(self, plan: _Plan, length: int) -> Any:  # noqa: ANN401 - likewise
+        columns: Any = plan
+        return (encoded_rows if self._encodes(length) else rows)(columns, length)
+
+    def _encodes(self, length: int) -> bool:
+        return length >= _LONG and getattr(self.context_value, "encoded", False)
+
+    def _list_plan(
+        self, return_type: GraphQLList[Any], details: list[FieldDetails], result: ColumnarList[Any]
+    ) -> _Plan | None:
+        item_type = return_type.of_type
+        object_type = _object_type(item_type) if isinstance(item_type, GraphQLNonNull) else None
+        return None if object_type is None else self._plan(object_type, details, result)
 
     def _plan(
         self,

@@ -10,7 +10,19 @@ import strawberry
 
 from models.prices import Granularity as StoredGranularity
 from models.series import SeriesKey
+from resolvers.averages import AverageKind as ComputedKind
+from resolvers.averages import moving_average
+from resolvers.downsampling import downsampled
 from resolvers.prices import PriceAnswer, PriceQuestion, PriceRequest, price_request
+from resolvers.statistics import statistics
+from schema.analysis import (
+    AverageKind,
+    KindArgument,
+    MaxPoints,
+    PriceStatistics,
+    Window,
+    nullable_numbers,
+)
 from schema.context import Info
 from schema.points import FIELDS, PointList, PricePoint
 from schema.scalars import BigInt, DateTime, given
@@ -95,6 +107,31 @@ class PriceSeries:
         # a sequence like any other, which the columnar executor need not walk
         return cast("list[PricePoint]", PointList(self.answer, self.now))
 
+    @strawberry.field(
+        description="At most so many of the points, chosen to look the same on a chart (Largest "
+        "Triangle Three Buckets), in the order asked for. They are real points, none of them "
+        "computed: the first, the last, the lowest and the highest are always among them. Missing "
+        "and filled points are left out. All points, where there are no more."
+    )
+    def downsampled(self, max_points: MaxPoints) -> list[PricePoint]:
+        fewer = downsampled(self.answer, max_points)
+        return cast("list[PricePoint]", PointList(fewer, self.now))
+
+    @strawberry.field(description="The prices in a few numbers.")
+    def statistics(self) -> PriceStatistics:
+        return PriceStatistics.from_row(statistics(self.answer))
+
+    @strawberry.field(
+        description="A moving average of `price`: one entry for each of `points`, in their order. "
+        "It runs forward in time in either order, over the prices there are: the first "
+        "`window` - 1 have null, and a missing bucket makes a window reach farther back. Missing "
+        "and filled points have null and count for nothing."
+    )
+    def moving_average(
+        self, window: Window, kind: KindArgument = AverageKind.SMA
+    ) -> list[float | None]:
+        return nullable_numbers(moving_average(self.answer, window, ComputedKind[kind.name]))
+
 
 @dataclass(frozen=True, slots=True)
 class SeriesArguments:
@@ -124,4 +161,8 @@ class SeriesArguments:
 @lru_cache(maxsize=1000)
 def _columns(fields: frozenset[str]) -> frozenset[str]:
     """Name the columns that these fields of a series are made of."""
-    return frozenset(FIELDS[field] for field in fields if field in FIELDS)
+    own = (FIELDS[field] for field in fields if field in FIELDS)
+    return frozenset(own) | ({"price"} if fields & _OF_PRICES else frozenset())
+
+
+_OF_PRICES = {"statistics", "movingAverage", "downsampled"}

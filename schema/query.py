@@ -4,10 +4,12 @@ from typing import Annotated, cast
 
 import strawberry
 
+from resolvers import anomalies as anomaly_answers
 from resolvers import coins as coin_answers
 from resolvers import runs as run_answers
 from resolvers import series as series_answers
 from resolvers.names import clean
+from schema.anomalies import Anomaly, AnomalyList, AnomalyWindow, Threshold
 from schema.coins import USD, Coin, CoinConnection, CoinFilter, Currency
 from schema.context import Info
 from schema.latest import LatestList, LatestPrice
@@ -101,6 +103,36 @@ class Query:
         context = info.context
         rows = await series_answers.latest(context.database, given(coins), given(currencies))
         return cast("list[LatestPrice]", LatestList(rows, context.now))
+
+    @strawberry.field(
+        description="Hours whose price moved as the hours before gave no reason to expect, by time "
+        "and then by falling score: their log return lies more than `threshold` robust deviations "
+        "from the median of the `window` hours before. Each says with `scope` whether the market, "
+        "a currency, a coin or the source moved. Up to 10,000 hours and 500,000 prices (series × "
+        "hours) are searched at a time, and up to 10,000 anomalies given; more are refused."
+    )
+    async def anomalies(
+        self,
+        info: Info,
+        coins: CoinsArgument = strawberry.UNSET,
+        currencies: CurrenciesArgument = strawberry.UNSET,
+        from_: From = strawberry.UNSET,
+        to: To = strawberry.UNSET,
+        threshold: Threshold = 4.0,
+        window: AnomalyWindow = 24,
+    ) -> list[Anomaly]:
+        answer = await anomaly_answers.anomalies(
+            info.context.database,
+            given(coins),
+            given(currencies),
+            start=given(from_),
+            end=given(to),
+            threshold=threshold,
+            window=window,
+            now=info.context.now,
+        )
+        # a sequence like any other, which the columnar executor need not walk
+        return cast("list[Anomaly]", AnomalyList(answer))
 
     @strawberry.field(description="One refresh run by its id.")
     async def refresh_run(

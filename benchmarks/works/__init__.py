@@ -6,6 +6,7 @@ from functools import partial
 from benchmarks.figures import Section
 from benchmarks.laboratory import Laboratory
 from benchmarks.works import (
+    analysis,
     growth,
     hits,
     memory,
@@ -23,4 +24,5 @@ WORKS: dict[str, Callable[[Laboratory], Section]] = {
     "memory": memory.run,
     "politeness": politeness.run,
     "hits": hits.run,
+    "analysis": analysis.run,
 }

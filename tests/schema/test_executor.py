@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
@@ -19,7 +20,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from models.prices import Granularity, PriceColumns, Times
 from resolvers.prices import PriceAnswer, PriceRequest
-from schema.executor import ColumnarExecutor, ColumnarList
+from schema.executor import ColumnarExecutor, ColumnarLeaves, ColumnarList
 from schema.points import PointList, PricePoint
 from schema.scalars import SCALARS
 
@@ -194,3 +195,36 @@ def test_a_slice_and_a_point() -> None:
     assert [point.price for point in made[1:]] == [2.0, 3.0]
     assert made[-1].partial
     assert not made[0].partial
+
+
+@pytest.mark.parametrize("times", [1, 200])
+@pytest.mark.parametrize("encoded", [False, True])
+def test_leaves_are_taken_as_a_column(times: int, *, encoded: bool) -> None:
+    values = [1.5, math.nan, -0.0, 1e300] * times
+
+    class Leaves(ColumnarLeaves[float | None]):
+        def __iter__(self) -> Iterator[float | None]:
+            raise AssertionError("the list was walked")
+
+    @strawberry.type
+    class Query:
+        @strawberry.field
+        def plain(self) -> list[float | None]:
+            return [None if math.isnan(value) else value for value in values]
+
+        @strawberry.field
+        def leaves(self) -> list[float | None]:
+            return cast("list[float | None]", Leaves(np.array(values)))
+
+        @strawberry.field
+        def infinite(self) -> list[float | None]:
+            return cast("list[float | None]", ColumnarLeaves(np.array([1, math.inf])))
+
+    schema = strawberry.Schema(query=Query, execution_context_class=cast("Any", ColumnarExecutor))
+    context = SimpleNamespace(encoded=encoded)
+    result = asyncio.run(schema.execute("{ plain leaves }", context_value=context))
+    assert result.data is not None
+    assert orjson.dumps(result.data["leaves"]) == orjson.dumps(result.data["plain"])
+    failed = asyncio.run(schema.execute("{ infinite }", context_value=context))
+    assert failed.data == {"infinite": [1.0, None]}
+    assert [error.path for error in failed.errors or ()] == [["infinite", 1]]

@@ -1,0 +1,169 @@
+"""Anomalies in stored hours: checking what is asked, reading it, and searching in a thread."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from models.database import Database
+from models.prices import Granularity, Numbers, PriceColumns, PriceWindow, Times, read_windows
+from models.series import SeriesFacts, list_series
+from resolvers.bounds import check_between
+from resolvers.errors import BadInputError, RangeTooLargeError
+from resolvers.names import known_names
+from resolvers.outliers import Findings, Ints, Matrix, find
+from resolvers.prices import MOST_POINTS, price_request
+
+MOST_CELLS = 500_000  # series × hours: the 44 default series over more than a year
+MOST_ANOMALIES = 10_000
+SHORTEST_WINDOW, LONGEST_WINDOW = 3, 168
+LEAST_THRESHOLD, MOST_THRESHOLD = 1, 1_000_000
+_HOUR = timedelta(hours=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+# One search at a time, beside the event loop: numpy lets go of the interpreter meanwhile.
+_searching = ThreadPoolExecutor(1, thread_name_prefix="anomalies")
+
+
+@dataclass(frozen=True, slots=True)
+class Anomalies:
+    """Findings, and what their rows and columns stand for: arrays of one length.
+
+    `before` is the price of the hour before. `series` are those that were asked for, by row.
+    """
+
+    findings: Findings
+    series: Sequence[SeriesFacts]
+    timestamps: Times
+    price: Numbers
+    before: Numbers
+
+
+@dataclass(frozen=True, slots=True)
+class _Hours:
+    """The hours to judge, and all that are needed for it: for the windows, and one to look back."""
+
+    start: datetime
+    count: int
+    window: int
+
+    @property
+    def before(self) -> int:
+        return self.window + 2
+
+    @property
+    def read_from(self) -> datetime:
+        return self.start - self.before * _HOUR
+
+    def window_of(self, series: SeriesFacts) -> PriceWindow:
+        many = self.before + self.count + 1
+        names = (series.coin_id, series.currency_code)
+        return PriceWindow(*names, self.read_from, self.read_from + many * _HOUR, many)
+
+
+async def anomalies(
+    database: Database,
+    coins: Sequence[str] | None,
+    currencies: Sequence[str] | None,
+    *,
+    start: datetime | None,
+    end: datetime | None,
+    threshold: float,
+    window: int,
+    now: datetime,
+) -> Anomalies:
+    """Search the hours that begin in [start, end) of these series, all read with one statement.
+
+    Raises BadInputError, NotFoundError, RangeTooLargeError.
+    """
+    check_between("window", window, SHORTEST_WINDOW, LONGEST_WINDOW)
+    if not LEAST_THRESHOLD <= threshold <= MOST_THRESHOLD:
+        raise BadInputError(
+            f"`threshold` must be between {LEAST_THRESHOLD} and {MOST_THRESHOLD:,} deviations, "
+            f"not {threshold:g}."
+        )
+    # a page of any size passes here: how much may be searched is another question
+    edges = price_request(
+        granularity=Granularity.HOUR, start=start, end=end, now=now, descending=False, first=1
+    )
+    coin_ids, codes = await known_names(database, coins, currencies)
+    asked = await list_series(database, coin_ids, codes)
+    kept = [each.history_from for each in asked if each.history_from]
+    hours = _hours(edges.start or min(kept, default=edges.end), edges.end, window)
+    _check_size(len(asked), hours.count)
+    series = asked + await _company(database, asked, hours.count)
+    parts = await read_windows(
+        database,
+        Granularity.HOUR,
+        [hours.window_of(each) for each in series],
+        columns=frozenset({"price"}),
+    )
+    stored = [None if part is None else part[1] for part in parts]
+    search = asyncio.get_running_loop().run_in_executor
+    return await search(_searching, _search, series, len(asked), stored, hours, threshold)
+
+
+def _hours(start: datetime, end: datetime, window: int) -> _Hours:
+    first, behind = (-((_EPOCH - edge) // _HOUR) for edge in (start, end))
+    return _Hours(_EPOCH + first * _HOUR, max(0, behind - first), window)
+
+
+def _check_size(series: int, hours: int) -> None:
+    if hours > MOST_POINTS:
+        raise RangeTooLargeError(
+            f"The range has {hours:,} hours, more than {MOST_POINTS:,}: ask for a part of it."
+        )
+    if series * hours > MOST_CELLS:
+        raise RangeTooLargeError(
+            f"{series:,} series over {hours:,} hours are {series * hours:,} prices, more than "
+            f"{MOST_CELLS:,}: ask for fewer `coins` or `currencies`, or for a part of the range."
+        )
+
+
+async def _company(
+    database: Database, asked: Sequence[SeriesFacts], hours: int
+) -> list[SeriesFacts]:
+    """Give all the other series that are kept, or none where all together would be too many."""
+    most = MOST_CELLS // max(1, hours)
+    series = await list_series(database, None, None, limit=most + 1)
+    ids = {each.id for each in asked}
+    return [] if len(series) > most else [each for each in series if each.id not in ids]
+
+
+def _search(
+    series: Sequence[SeriesFacts],
+    asked: int,
+    stored: Sequence[PriceColumns | None],
+    hours: _Hours,
+    threshold: float,
+) -> Anomalies:
+    start = np.datetime64(hours.read_from.replace(tzinfo=None), "us")
+    length = np.timedelta64(_HOUR)
+    prices = np.full((len(series), hours.before + hours.count + 1), np.nan)
+    for row, columns in enumerate(stored):
+        if columns is not None and columns.price is not None:
+            prices[row, (columns.timestamps - start) // length] = columns.price
+    matrix = Matrix(prices, _numbered(series), asked, hours.before, hours.before + hours.count)
+    found = find(matrix, threshold, hours.window)
+    if len(found) > MOST_ANOMALIES:
+        raise RangeTooLargeError(
+            f"There are {len(found):,} anomalies, more than {MOST_ANOMALIES:,}: ask with a higher "
+            "`threshold`, for fewer `coins` or `currencies`, or for a part of the range."
+        )
+    return Anomalies(
+        findings=found,
+        series=series[:asked],
+        timestamps=start + found.column * length,
+        price=prices[found.row, found.column],
+        before=prices[found.row, found.column - 1],
+    )
+
+
+def _numbered(series: Sequence[SeriesFacts]) -> Ints:
+    numbers: dict[str, int] = {}
+    return np.array(
+        [numbers.setdefault(each.currency_code, len(numbers)) for each in series], dtype=np.int64
+    )

@@ -1,0 +1,46 @@
+"""Fewer points that look the same on a chart."""
+
+from dataclasses import replace
+
+import numpy as np
+from tsdownsample import LTTBDownsampler
+
+from models.prices import Numbers, Times
+from resolvers.bounds import check_between
+from resolvers.observed import Places, observed_places
+from resolvers.prices import MOST_POINTS, PriceAnswer
+
+_FEWEST = 4  # the first, the last, the lowest and the highest point
+_FEWEST_FOR_LTTB = 3
+_HOUR = np.timedelta64(1, "h")
+_LTTB = LTTBDownsampler()  # type: ignore[no-untyped-call] # it leaves its __init__ untyped
+
+
+def downsampled(answer: PriceAnswer, most: int) -> PriceAnswer:
+    """Keep at most `most` of the points that have a price. Raises BadInputError."""
+    check_between("maxPoints", most, _FEWEST, MOST_POINTS)
+    places = observed_places(answer)
+    columns = answer.columns
+    kept = places[choose(columns.timestamps[places], columns.prices[places], most)]
+    return replace(answer, columns=columns.take(np.sort(kept)))
+
+
+def choose(times: Times, prices: Numbers, most: int) -> Places:
+    """Choose places, rising, by Largest Triangle Three Buckets, the extremes always among them."""
+    if len(prices) <= most:
+        return np.arange(len(prices))
+    hours = (times - times[0]) / _HOUR
+    for spared in (0, 1, 2):  # LTTB passes over an extreme now and then: room is made for it
+        kept = np.zeros(len(prices), dtype=bool)
+        kept[_largest_triangles(hours, prices, most - spared)] = True
+        kept[[prices.argmin(), prices.argmax()]] = True
+        if np.count_nonzero(kept) <= most:
+            break
+    return np.flatnonzero(kept)
+
+
+def _largest_triangles(hours: Numbers, prices: Numbers, count: int) -> Places:
+    if count < _FEWEST_FOR_LTTB:
+        return np.array([0, len(prices) - 1])
+    chosen: Places = _LTTB.downsample(hours, prices, n_out=count).astype(np.intp)
+    return chosen

@@ -1,0 +1,14 @@
+"""Which points of an answer are prices that were seen, and not stand-ins for missing ones."""
+
+import numpy as np
+import numpy.typing as npt
+
+from resolvers.prices import PriceAnswer
+
+Places = npt.NDArray[np.intp]
+
+
+def observed_places(answer: PriceAnswer) -> Places:
+    """Give the places of the points with a price of their own, the oldest first."""
+    places = np.flatnonzero(np.isfinite(answer.columns.prices))
+    return places[::-1] if answer.request.descending else places

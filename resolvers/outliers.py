@@ -1,0 +1,172 @@
+"""Prices that moved as their own last hours gave no reason to expect, and who moved with them."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from models.prices import Numbers
+from resolvers.robust import Flags, trailing
+
+Ints = npt.NDArray[np.int64]
+BACK = 0.25  # at most this share of a jump is left one bucket later, where the price is back
+ALIKE = 0.5  # of the threshold must be passed to have moved alike
+_ENOUGH_COINS = 2  # to tell a coin from all of them
+
+
+class Scope(StrEnum):
+    """Who moved, in the order of precedence."""
+
+    UPSTREAM = "UPSTREAM"
+    MARKET = "MARKET"
+    CURRENCY = "CURRENCY"
+    COIN = "COIN"
+
+
+SCOPES = tuple(Scope)
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Prices of series (rows) by bucket (columns), NaN where missing.
+
+    `currencies` numbers each row's currency; no coin has two rows in one. The first `asked` rows
+    are judged, the others are company to compare with. Judged are the columns from `start` to
+    `end`: at least `window` + 2 columns are before them, and one after them, where there is one
+    already, tells what came next.
+    """
+
+    prices: Numbers
+    currencies: Ints
+    asked: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Anomalies by time, then by falling score: arrays of one length.
+
+    Of the `judged` coins in the anomaly's currency `alike` moved alike, its own among them.
+    `scope` numbers SCOPES.
+    """
+
+    row: Ints
+    column: Ints
+    log_return: Numbers
+    expected: Numbers
+    score: Numbers
+    up: Flags
+    scope: Ints
+    alike: Ints
+    judged: Ints
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What the windows expect of each row at the same columns; `score` has a sign."""
+
+    expected: Numbers
+    score: Numbers
+    still: Flags
+
+
+@dataclass(frozen=True, slots=True)
+class _Company:
+    """By direction (0 down, 1 up), currency and column: how many coins, and whether most."""
+
+    alike: Ints
+    judged: Ints
+    in_currency: Flags
+    in_market: Flags
+
+
+def find(matrix: Matrix, threshold: float, window: int) -> Findings:
+    """Find the returns that lie more than `threshold` deviations from their windows' medians."""
+    returns = log_returns(matrix.prices)
+    asked = returns[: matrix.asked]
+    columns = np.arange(matrix.start - 1, matrix.end)  # a jump before the first explains a way back
+    judged = _judge(asked, window, columns)
+    flagged = np.abs(judged.score) > threshold
+    upstream = judged.still | _back(asked, columns, flagged)
+    flagged[:, 0] = False
+    row, place = np.nonzero(flagged)
+    order = np.lexsort((row, -np.abs(judged.score[row, place]), place))
+    row, place = row[order], place[order]
+    met = np.flatnonzero(flagged.any(axis=0))
+    others = _judge(returns[matrix.asked :], window, columns[met])
+    scores = np.concatenate([judged.score[:, met], others.score])
+    company = _company(scores, matrix.currencies, threshold)
+    score, column = judged.score[row, place], columns[place]
+    beside = ((score > 0).astype(int), matrix.currencies[row], np.searchsorted(met, place))
+    return Findings(
+        row=row,
+        column=column,
+        log_return=asked[row, column],
+        expected=judged.expected[row, place],
+        score=np.abs(score),
+        up=score > 0,
+        scope=np.select(
+            [upstream[row, place], company.in_market[beside], company.in_currency[beside]],
+            [0, 1, 2],
+            default=3,
+        ),
+        alike=company.alike[beside],
+        judged=company.judged[beside],
+    )
+
+
+def log_returns(prices: Numbers) -> Numbers:
+    """Give each column's log return from the one before; NaN without two positive prices."""
+    positive = np.where(prices > 0, prices, np.nan)
+    returns = np.full(prices.shape, np.nan)
+    with np.errstate(over="ignore", divide="ignore"):  # of no price: a ratio beyond any float
+        returns[:, 1:] = np.log(positive[:, 1:] / positive[:, :-1])
+    returns[np.isinf(returns)] = np.nan
+    return returns
+
+
+def _judge(returns: Numbers, window: int, columns: Ints) -> _Judged:
+    """Row by row, which keeps what is sorted at once within the processor's cache."""
+    shape = (len(returns), len(columns))
+    expected, score, still = np.empty(shape), np.empty(shape), np.empty(shape, dtype=bool)
+    for number, row in enumerate(returns):
+        before = trailing(row, window, columns)
+        expected[number], still[number] = before.center, before.still
+        score[number] = (row[columns] - before.center) / before.deviation
+    return _Judged(expected, score, still)
+
+
+def _back(returns: Numbers, columns: Ints, flagged: Flags) -> Flags:
+    """Tell of each flagged jump and of the way back from one whether the price was back at once."""
+    following = np.full((len(returns), len(columns)), np.nan)
+    known = columns + 1 < returns.shape[1]
+    following[:, known] = returns[:, columns[known] + 1]
+    jumps = returns[:, columns]
+    jump_back = flagged & (np.abs(jumps + following) <= BACK * np.abs(jumps))
+    way_back = np.zeros_like(jump_back)
+    way_back[:, 1:] = jump_back[:, :-1]
+    either: Flags = jump_back | way_back
+    return either
+
+
+def _company(scores: Numbers, currencies: Ints, threshold: float) -> _Company:
+    count = int(currencies.max(initial=0)) + 1
+    known = ~np.isnan(scores)
+    moved = np.stack([scores < -ALIKE * threshold, scores > ALIKE * threshold])
+    rows = [currencies == number for number in range(count)]
+    judged = np.stack([known[of].sum(axis=0) for of in rows])
+    alike = np.stack([moved[:, of].sum(axis=1) for of in rows], axis=1)
+    in_currency = (2 * alike > judged) & (alike >= _ENOUGH_COINS)
+    compared = (judged >= _ENOUGH_COINS).sum(axis=0)
+    in_market = 2 * in_currency.sum(axis=1) > compared
+    return _Company(
+        alike=alike,
+        judged=np.broadcast_to(judged, alike.shape),
+        in_currency=in_currency,
+        in_market=np.broadcast_to(in_market[:, np.newaxis], alike.shape),
+    )

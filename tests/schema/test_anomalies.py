@@ -1,0 +1,254 @@
+"""Anomalies over the wire, against stored prices judged hour by hour in plain Python."""
+
+import math
+import random
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from ingestion.simulator import Simulator
+from resolvers import anomalies
+from tests.counting import statements
+from tests.resolvers import judging
+from tests.resolvers.judging import Key
+from tests.schema.refusals import refused
+from tests.serving import Client, LiveServer, Reader, live_server, make_settings
+
+COINS, CURRENCIES = ["a", "b", "c", "d"], ["eur", "gbp", "usd"]
+KEYS = [(coin, currency) for coin in COINS for currency in CURRENCIES]
+HOURS, FLASH, RATE, CRASH, LONELY, FROZEN = 150, 60, 75, 90, 105, 120
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+QUERY = """
+    query ($coins: [ID!], $currencies: [ID!], $from: DateTime, $to: DateTime,
+           $threshold: Float! = 4, $window: Int! = 24) {
+      anomalies(coins: $coins, currencies: $currencies, from: $from, to: $to,
+                threshold: $threshold, window: $window) {
+        timestamp coin currency price changePercent logReturn expectedLogReturn score direction
+        scope coinsAlike coinsCompared
+      }
+    }
+"""
+
+
+def story() -> dict[Key, dict[int, float]]:
+    """Prices that wander, with gaps, and with one event of each kind."""
+    dice = random.Random(5)  # noqa: S311 - prices, not secrets
+    prices: dict[Key, dict[int, float]] = {}
+    for coin, currency in KEYS:
+        level = 10.0 ** dice.randint(-12, 12)
+        series = prices[coin, currency] = {}
+        for hour in range(HOURS):
+            level *= math.exp(dice.gauss(0, 0.004))
+            level *= 0.9 if hour == CRASH else 1
+            level *= 1.1 if hour == RATE and currency == "usd" else 1
+            level *= 1.2 if hour == LONELY and coin == "c" else 1
+            series[hour] = level
+    prices["b", "gbp"][FLASH] *= 3
+    prices["d", "eur"].update(
+        dict.fromkeys(range(FROZEN - 26, FROZEN), prices["d", "eur"][FROZEN - 26])
+    )
+    for number, key in enumerate(KEYS):
+        del prices[key][30 + number]
+    return prices
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A server with these prices; the hour numbered 0 begins at `start`."""
+
+    server: Client
+    start: datetime
+    prices: dict[Key, dict[int, float]]
+
+    def time(self, hour: int) -> str:
+        return f"{self.start + timedelta(hours=hour):%Y-%m-%dT%H:%M:%SZ}"
+
+    async def ask(self, **variables: Any) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = (await self.server.data(QUERY, **variables))["anomalies"]
+        return rows
+
+    def expected(
+        self, hours: range, threshold: float = 4, window: int = 24, asked: set[Key] | None = None
+    ) -> list[dict[str, Any]]:
+        rows = judging.anomalies(self.prices, hours, threshold, window, asked)
+        return [self._shown(**row) for row in rows]
+
+    def _shown(self, hour: int, **row: Any) -> dict[str, Any]:
+        before = self.prices[row["coin"], row["currency"]][hour - 1]
+        row |= {"changePercent": (row["price"] / before - 1) * 100}
+        return {"timestamp": self.time(hour)} | {
+            name: pytest.approx(value, rel=1e-9, abs=1e-12) if isinstance(value, float) else value
+            for name, value in row.items()
+        }
+
+
+@pytest.fixture
+async def told(
+    database_url: str, sql: asyncpg.Connection, shared_simulator: Simulator
+) -> AsyncIterator[Told]:
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    start, prices = now - timedelta(hours=HOURS), story()
+    await sql.execute(
+        "INSERT INTO currency SELECT c, c, c FROM unnest($1::text[]) AS c", CURRENCIES
+    )
+    await sql.execute(
+        "INSERT INTO coin (id, symbol, name) SELECT c, c, c FROM unnest($1::text[]) AS c", COINS
+    )
+    for (coin, currency), hours in prices.items():
+        series = await sql.fetchval(
+            "INSERT INTO series (coin_id, currency_code, history_from, last_success_at)"
+            " VALUES ($1, $2, $3, now()) RETURNING id",
+            coin,
+            currency,
+            start,
+        )
+        times = [start + timedelta(hours=hour) for hour in hours]
+        await sql.execute(
+            "INSERT INTO price_hourly (series_id, bucket, observed_at, price)"
+            " SELECT $1, at, at, price"
+            " FROM unnest($2::timestamptz[], $3::float8[]) AS p (at, price)",
+            series,
+            times,
+            list(hours.values()),
+        )
+    settings = make_settings(
+        database_url, shared_simulator, coins=",".join(COINS), currencies=",".join(CURRENCIES)
+    )
+    async with live_server(settings) as server:
+        yield Told(server, start, prices)
+
+
+async def test_all_that_is_stored(told: Told) -> None:
+    for threshold, window in ((4.0, 24), (2.5, 12), (6.0, 100)):
+        rows = await told.ask(threshold=threshold, window=window)
+        assert rows == told.expected(range(HOURS), threshold, window)
+        assert len(rows) > 15
+
+
+async def test_one_event_of_each_kind(told: Told) -> None:
+    rows = [row for row in await told.ask() if row["score"] > 10]
+
+    def at(hour: int, scope: str, direction: str) -> set[Key]:
+        wanted = (told.time(hour), scope, direction)
+        keys = ("timestamp", "scope", "direction")
+        found = [row for row in rows if tuple(row[key] for key in keys) == wanted]
+        return {(row["coin"], row["currency"]) for row in found}
+
+    assert at(FLASH, "UPSTREAM", "UP") == at(FLASH + 1, "UPSTREAM", "DOWN") == {("b", "gbp")}
+    assert at(RATE, "CURRENCY", "UP") == {(coin, "usd") for coin in COINS}
+    assert at(CRASH, "MARKET", "DOWN") == set(KEYS)
+    assert at(LONELY, "COIN", "UP") == {("c", currency) for currency in CURRENCIES}
+    assert at(FROZEN, "UPSTREAM", "UP") | at(FROZEN, "UPSTREAM", "DOWN") == {("d", "eur")}
+
+
+async def test_a_part_says_the_same_as_the_whole(told: Told) -> None:
+    whole = await told.ask()
+    part = await told.ask(coins=[" A ", "c"], currencies=["USD"])
+    assert part == [row for row in whole if row["coin"] in "ac" and row["currency"] == "usd"]
+    assert {row["coinsCompared"] for row in part} == {4}
+    edges = {"from": told.time(RATE), "to": told.time(CRASH)}
+    within = await told.ask(**edges)
+    assert within == [row for row in whole if edges["from"] <= row["timestamp"] < edges["to"]]
+    assert {row["timestamp"] for row in within} >= {edges["from"]}
+    inside = {"from": edges["from"].replace(":00Z", ":01Z"), "to": edges["to"]}
+    assert await told.ask(**inside) == [r for r in within if r["timestamp"] > edges["from"]]
+    assert await told.ask(**{"from": edges["to"], "to": edges["to"]}) == []
+    assert await told.ask(coins=[]) == []
+
+
+async def test_the_prices_stay_as_they_are(told: Told) -> None:
+    flagged = [row for row in await told.ask() if row["scope"] == "UPSTREAM"]
+    for row in flagged:
+        query = """query ($coin: ID!, $currency: ID!, $from: DateTime) {
+            prices(coin: $coin, currency: $currency, from: $from, first: 1) { points { price } }
+        }"""
+        names = {"coin": row["coin"], "currency": row["currency"], "from": row["timestamp"]}
+        [point] = (await told.server.data(query, **names))["prices"]["points"]
+        assert point["price"] == row["price"]
+    assert len(flagged) > 2
+
+
+async def test_all_prices_come_with_one_statement(told: Told) -> None:
+    counts = []
+    assert isinstance(told.server, LiveServer)
+    for coins in (["a"], COINS):
+        with statements(told.server.application.database) as sent:
+            await told.ask(coins=coins)
+        assert len([query for query in sent if "float8send" in query]) == 1
+        counts.append(len(sent))
+    assert counts[0] == counts[1] < 6
+
+
+async def test_company_that_would_be_too_much(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then those asked for are compared with each other alone."""
+    monkeypatch.setattr(anomalies, "MOST_CELLS", 3 * (HOURS + 1))
+    asked = {(coin, currency) for coin in "abc" for currency in ["usd"]}
+    alone = {key: told.prices[key] for key in asked}
+    rows = await told.ask(coins=["a", "b", "c"], currencies=["usd"])
+    assert rows == Told(told.server, told.start, alone).expected(range(HOURS))
+    assert {row["coinsCompared"] for row in rows} == {3}
+    status, code, message = await told.server.error(QUERY)
+    assert (status, code) == (400, "RANGE_TOO_LARGE")
+    assert "12 series over 1" in message
+    assert "fewer `coins` or `currencies`" in message
+
+
+async def test_more_than_can_be_told(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    number = len(await told.ask())
+    monkeypatch.setattr(anomalies, "MOST_ANOMALIES", number - 1)
+    status, code, message = await told.server.error(QUERY)
+    assert (status, code) == (400, "RANGE_TOO_LARGE")
+    assert f"There are {number} anomalies, more than {number - 1}" in message
+    assert "higher `threshold`" in message
+
+
+@pytest.mark.parametrize(
+    ("variables", "status", "code", "words"),
+    [
+        ({"window": 2}, 400, "BAD_USER_INPUT", "`window` must be between 3 and 168, not 2."),
+        ({"window": 169}, 400, "BAD_USER_INPUT", "between 3 and 168, not 169."),
+        ({"threshold": 0.99}, 400, "BAD_USER_INPUT", "`threshold` must be between 1 and 1,000,000"),
+        ({"threshold": -4}, 400, "BAD_USER_INPUT", "not -4."),
+        ({"threshold": 1e300}, 400, "BAD_USER_INPUT", "not 1e+300."),
+        ({"from": "2026-02-01", "to": "2026-01-01"}, 400, "BAD_USER_INPUT", "lies after `to`"),
+        ({"from": "2020-01-01", "to": "2026-01-01"}, 400, "RANGE_TOO_LARGE", "52,608 hours"),
+        ({"coins": ["nope"]}, 404, "NOT_FOUND", "There is no coin 'nope'"),
+        ({"currencies": ["xyz"]}, 404, "NOT_FOUND", "There is no currency 'xyz'"),
+    ],
+)
+async def test_what_is_refused(
+    reader: Reader, variables: dict[str, Any], status: int, code: str, words: str
+) -> None:
+    told_status, told_code, message = await refused(reader, QUERY, **variables)
+    assert (told_status, told_code) == (status, code)
+    assert words in message
+
+
+async def test_ranges_without_data(reader: Reader) -> None:
+    future = f"{datetime.now(UTC).year + 1}-01-01"
+    for edges in (
+        {"from": "2015-01-01", "to": "2015-06-01"},
+        {"from": future},
+        {"to": "2010-01-01"},
+    ):
+        assert await reader.data(QUERY, **edges) == {"anomalies": []}
+
+
+async def test_what_the_simulator_brought(reader: Reader) -> None:
+    rows = await reader.sql.fetch(
+        "SELECT coin_id, currency_code, bucket, price FROM price_hourly"
+        " JOIN series ON series.id = series_id ORDER BY bucket"
+    )
+    prices: dict[Key, dict[int, float]] = {}
+    for coin, currency, bucket, price in rows:
+        hour = (bucket - EPOCH) // timedelta(hours=1)
+        prices.setdefault((coin, currency), {})[hour] = price
+    hours = range(min(map(min, prices.values())), max(map(max, prices.values())) + 1)
+    expected = Told(reader, EPOCH, prices)
+    answer = (await reader.data(QUERY, threshold=2.0, window=12))["anomalies"]
+    assert answer == expected.expected(hours, 2.0, 12)
+    assert len(answer) > 5
