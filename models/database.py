@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Self
+from typing import Any, Self
 
 import asyncpg
 from sqlalchemy import exc, text
@@ -14,6 +14,8 @@ from sqlalchemy.ext.asyncio import (
     create_async_engine,
 )
 from sqlalchemy.pool import NullPool
+
+from models.stopwatch import database_time
 
 OLDEST_SERVER = 140000  # PostgreSQL 14, as server_version_num counts
 CONNECT_SECONDS = 5.0
@@ -67,6 +69,12 @@ def database_url(text_url: str) -> URL:
     return url.set(drivername="postgresql+asyncpg", query=query)
 
 
+def _connect_args(application_name: str) -> dict[str, Any]:
+    """What asyncpg is told of every connection, besides where it leads."""
+    settings = {"application_name": application_name, "timezone": "UTC", **_KEEPALIVES}
+    return {"timeout": CONNECT_SECONDS, "server_settings": settings}
+
+
 class Database:
     """All access to one database. Cheap to make: it connects at first use."""
 
@@ -78,21 +86,14 @@ class Database:
             max_overflow=pool_size,
             pool_timeout=CONNECT_SECONDS,
             pool_pre_ping=True,
-            connect_args={
-                "timeout": CONNECT_SECONDS,
-                "server_settings": {
-                    "application_name": "coingraph",
-                    "timezone": "UTC",
-                    **_KEEPALIVES,
-                },
-            },
+            connect_args=_connect_args("coingraph"),
         )
         self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[ReadSession]:
         """Open a session for one answer; close it before waiting for anything else."""
-        with _availability():
+        with _availability(), database_time.get():
             async with ReadSession(self._reader, expire_on_commit=False) as session:
                 yield session
 
@@ -105,6 +106,12 @@ class Database:
                 session.begin(),
             ):
                 yield session
+
+    async def connect(self, application_name: str) -> asyncpg.Connection:
+        """Open a connection past the pool; the caller closes it."""
+        _, where = self.engine.dialect.create_connect_args(self.url)
+        with _availability():
+            return await asyncpg.connect(**where, **_connect_args(application_name))
 
     async def check(self) -> None:
         """Raise unless the server answers and is new enough."""
@@ -134,10 +141,7 @@ class AdvisoryLock:
             database.url,
             poolclass=NullPool,
             isolation_level="AUTOCOMMIT",
-            connect_args={
-                "timeout": CONNECT_SECONDS,
-                "server_settings": {"application_name": "coingraph lock", **_KEEPALIVES},
-            },
+            connect_args=_connect_args("coingraph lock"),
         )
         self._connection: AsyncConnection | None = None
 

@@ -6,14 +6,16 @@ from models import coins as coin_rows
 from models.coins import CoinMatch
 from models.database import Database
 from models.tables import Coin, Currency
+from resolvers.footprint import Footprint
 from resolvers.names import clean, clean_all, unknown_coin
 from resolvers.pages import Page, check_first, decode_cursor, encode_cursor, make_page
 
 _CURSORS = "coin"
 
 
-async def coin(database: Database, coin_id: str) -> Coin:
+async def coin(database: Database, footprint: Footprint, coin_id: str) -> Coin:
     """Find one coin. Raises NotFoundError."""
+    footprint.catalogue()
     key = clean(coin_id)
     async with database.read() as session:
         found = (await coin_rows.coins_by_id(session, [key])).get(key)
@@ -33,8 +35,11 @@ def coin_match(
     )
 
 
-async def page(database: Database, match: CoinMatch, first: int, after: str | None) -> Page[Coin]:
+async def page(
+    database: Database, footprint: Footprint, match: CoinMatch, first: int, after: str | None
+) -> Page[Coin]:
     """List a page of coins by id."""
+    footprint.catalogue()
     check_first(first)
     behind = None if after is None else decode_cursor(_CURSORS, after)
     async with database.read() as session:
@@ -42,11 +47,13 @@ async def page(database: Database, match: CoinMatch, first: int, after: str | No
     return make_page(rows, first, after, lambda row: encode_cursor(_CURSORS, row.id))
 
 
-async def count(database: Database, match: CoinMatch) -> int:
+async def count(database: Database, footprint: Footprint, match: CoinMatch) -> int:
+    footprint.catalogue()
     async with database.read() as session:
         return await coin_rows.count_coins(session, match)
 
 
-async def currencies(database: Database) -> list[Currency]:
+async def currencies(database: Database, footprint: Footprint) -> list[Currency]:
+    footprint.catalogue()
     async with database.read() as session:
         return await coin_rows.all_currencies(session)

@@ -10,6 +10,7 @@ from models.database import Database
 from models.prices import Granularity, PriceColumns, price_columns
 from models.series import SeriesFacts, SeriesKey, series_by_key
 from resolvers.errors import BadInputError, RangeTooLargeError
+from resolvers.footprint import Footprint
 from resolvers.names import explain_missing
 from resolvers.pages import check_first
 
@@ -50,10 +51,15 @@ def price_request(
     now: datetime,
     descending: bool,
     first: int | None,
+    footprint: Footprint,
 ) -> PriceRequest:
     """Check what a caller asks for. Raises BadInputError and RangeTooLargeError."""
     if end is None:  # who asks from beyond now on, for what comes next, gets nothing yet
         end = max(now, start or now)
+        footprint.now()
+    running = now - (now - _EPOCH) % granularity.length
+    if end > running:  # the bucket that begins there is partial while it lasts
+        footprint.ends(running + granularity.length)
     if start is not None and start > end:
         raise BadInputError(
             f"`from` ({_show(start)}) lies after `to` ({_show(end)}): exchange them."
@@ -88,7 +94,7 @@ def _show(instant: datetime) -> str:
 
 
 async def price_series(
-    database: Database, request: PriceRequest, keys: Sequence[SeriesKey]
+    database: Database, footprint: Footprint, request: PriceRequest, keys: Sequence[SeriesKey]
 ) -> list[PriceAnswer | Exception]:
     """Answer one request for many series with a fixed number of statements.
 
@@ -97,6 +103,7 @@ async def price_series(
     """
     async with database.read() as session:
         series = await series_by_key(session, keys)
+        footprint.series(row.id for row in series.values())
         limit = MOST_POINTS if request.first is None else request.first
         columns = await price_columns(
             session,

@@ -88,7 +88,7 @@ class Coin:
         first: First = strawberry.UNSET,
     ) -> PriceSeries:
         context = info.context
-        request = SeriesArguments(from_, to, granularity, order, first).request(context.now)
+        request = SeriesArguments(from_, to, granularity, order, first).request(context)
         answer = await context.loaders.prices.load(((self.id, clean(currency)), request))
         return PriceSeries.from_answer(answer, context.now)
 
@@ -126,4 +126,4 @@ class CoinConnection(Connection[Coin]):
 
     @strawberry.field(description="How many coins there are on all pages.")
     async def total_count(self, info: Info) -> int:
-        return await answers.count(info.context.database, self.wanted)
+        return await answers.count(info.context.database, info.context.footprint, self.wanted)

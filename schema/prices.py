@@ -1,7 +1,7 @@
 """Price series and newest prices, as clients see them."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Annotated, Self, cast
 
@@ -10,6 +10,7 @@ import strawberry
 from models.prices import Granularity as StoredGranularity
 from models.series import SeriesWithLatest
 from resolvers.prices import PriceAnswer, PriceRequest, price_request
+from schema.context import Context, Info
 from schema.points import PointList, PricePoint
 from schema.scalars import BigInt, DateTime, given
 
@@ -105,10 +106,15 @@ class LatestPrice:
         "else against the hour 24 hours before; null where neither is known."
     )
     observed_at: DateTime = strawberry.field(description="When the price was observed.")
-    age_seconds: float = strawberry.field(description="How long ago that was.")
     revision: BigInt = strawberry.field(
         description="Grows with every change to this coin's prices in this currency."
     )
+    age: strawberry.Private[timedelta]
+
+    @strawberry.field(description="How long ago that was.")
+    def age_seconds(self, info: Info) -> float:
+        info.context.footprint.now()
+        return self.age.total_seconds()
 
     @classmethod
     def from_row(cls, row: SeriesWithLatest, now: datetime) -> Self | None:
@@ -123,7 +129,7 @@ class LatestPrice:
             volume=latest.volume,
             change24h=latest.change_24h,
             observed_at=DateTime(latest.observed_at),
-            age_seconds=(now - latest.observed_at).total_seconds(),
+            age=now - latest.observed_at,
             revision=BigInt(row.series.revision),
         )
 
@@ -138,12 +144,13 @@ class SeriesArguments:
     order: SortDirection
     first: int | None
 
-    def request(self, now: datetime) -> PriceRequest:
+    def request(self, context: Context) -> PriceRequest:
         return price_request(
             granularity=StoredGranularity[self.granularity.name],
             start=given(self.start),
             end=given(self.end),
-            now=now,
+            now=context.now,
+            footprint=context.footprint,
             descending=self.order is SortDirection.DESC,
             first=given(self.first),
         )

@@ -46,7 +46,9 @@ After = Annotated[
 class Query:
     @strawberry.field(description="One coin by its id.")
     async def coin(self, info: Info, id: CoinArgument) -> Coin | None:  # noqa: A002 - the contract's name
-        return Coin.from_row(await coin_answers.coin(info.context.database, id))
+        return Coin.from_row(
+            await coin_answers.coin(info.context.database, info.context.footprint, id)
+        )
 
     @strawberry.field(description="The coins that are kept, by id, in pages.")
     async def coins(
@@ -59,12 +61,14 @@ class Query:
         after: After = strawberry.UNSET,
     ) -> CoinConnection:
         wanted = (filter or CoinFilter()).match()
-        page = await coin_answers.page(info.context.database, wanted, first, given(after))
+        page = await coin_answers.page(
+            info.context.database, info.context.footprint, wanted, first, given(after)
+        )
         return CoinConnection.from_page(page, Coin.from_row, wanted=wanted)
 
     @strawberry.field(description="The currencies that prices are kept in, by code.")
     async def currencies(self, info: Info) -> list[Currency]:
-        rows = await coin_answers.currencies(info.context.database)
+        rows = await coin_answers.currencies(info.context.database, info.context.footprint)
         return [Currency.from_row(row) for row in rows]
 
     @strawberry.field(
@@ -83,7 +87,7 @@ class Query:
         first: First = strawberry.UNSET,
     ) -> PriceSeries:
         context = info.context
-        request = SeriesArguments(from_, to, granularity, order, first).request(context.now)
+        request = SeriesArguments(from_, to, granularity, order, first).request(context)
         answer = await context.loaders.prices.load(((clean(coin), clean(currency)), request))
         return PriceSeries.from_answer(answer, context.now)
 
@@ -98,7 +102,9 @@ class Query:
         currencies: CurrenciesArgument = strawberry.UNSET,
     ) -> list[LatestPrice]:
         context = info.context
-        rows = await series_answers.latest(context.database, given(coins), given(currencies))
+        rows = await series_answers.latest(
+            context.database, context.footprint, given(coins), given(currencies)
+        )
         found = (LatestPrice.from_row(row, context.now) for row in rows)
         return [price for price in found if price is not None]
 
@@ -108,7 +114,7 @@ class Query:
         info: Info,
         id: Annotated[strawberry.ID, strawberry.argument(description="The run's id.")],  # noqa: A002 - the contract's name
     ) -> RefreshRun | None:
-        row = await run_answers.run(info.context.database, id)
+        row = await run_answers.run(info.context.database, info.context.footprint, id)
         return RefreshRun.from_row(row, info.context.now)
 
     @strawberry.field(description="Refresh runs, the newest first, in pages.")
@@ -116,7 +122,9 @@ class Query:
         self, info: Info, first: PageSize = 20, after: After = strawberry.UNSET
     ) -> RefreshRunConnection:
         now = info.context.now
-        page = await run_answers.page(info.context.database, first, given(after))
+        page = await run_answers.page(
+            info.context.database, info.context.footprint, first, given(after)
+        )
         return RefreshRunConnection.from_page(page, lambda row: RefreshRun.from_row(row, now))
 
     @strawberry.field(description="How fresh each series is, and why when it is stale.")
@@ -129,6 +137,7 @@ class Query:
         context = info.context
         rows = await series_answers.status(
             context.database,
+            context.footprint,
             given(coins),
             given(currencies),
             now=context.now,
