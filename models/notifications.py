@@ -93,11 +93,14 @@ class Listener:
         PostgreSQL signals listeners before it confirms a commit, and sends what they were
         signalled before it ends the answer to their next statement.
         """
-        if self._connection is not None:
-            try:
-                await self._probe(self._connection)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                self._deafen()
+        connection = self._connection
+        if connection is None:
+            return  # what is kept was dropped when it was lost
+        try:
+            await self._probe(connection)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            self._deafen()
+            connection.terminate()  # and `run` makes a new one
 
     async def _listen(self) -> None:
         """Listen on one connection until it is lost, which raises."""

@@ -6,10 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
 import structlog
-from asgi_correlation_id import CorrelationIdMiddleware
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route
 from starlette_compress import CompressMiddleware
@@ -32,7 +29,7 @@ from server.cache import AnswerCache
 from server.graphiql import GRAPHIQL_PATH, graphiql_files
 from server.graphql import GraphQLEndpoint
 from server.health import Readiness, live
-from server.logs import RequestLog, is_request_id
+from server.middleware import middleware
 from server.replies import CachePolicy
 from server.settings import Settings
 
@@ -208,27 +205,8 @@ def create_app(settings: Settings) -> Starlette:
             Route("/health/ready", application.readiness.handle),
             Mount(GRAPHIQL_PATH, CompressMiddleware(graphiql_files())),
         ],
-        middleware=[
-            Middleware(CorrelationIdMiddleware, validator=is_request_id),
-            Middleware(RequestLog),
-            *_cors(settings.cors_origins),
-        ],
+        middleware=middleware(settings, application.endpoint),
         lifespan=application.lifespan,
     )
     app.state.application = application
     return app
-
-
-def _cors(origins: Sequence[str]) -> list[Middleware]:
-    if not origins:
-        return []
-    return [
-        Middleware(
-            CORSMiddleware,
-            allow_origins=list(origins),
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "If-None-Match", "X-Request-ID"],
-            expose_headers=["ETag", "Retry-After", "Server-Timing", "X-Cache", "X-Request-ID"],
-            max_age=86400,
-        )
-    ]

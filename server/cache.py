@@ -106,6 +106,10 @@ class AnswerCache:
                 del self._flights[key]
             flight.land(shared)
 
+    async def settle(self) -> None:
+        """Return when everything has been dropped that was changed before this call."""
+        await self._listener.catch_up()
+
     def series_changed(self, series_id: int, _revision: int) -> None:
         self._drop(series_id)
 

@@ -1,7 +1,6 @@
 """GraphQL over HTTP: from a request to an answer, kept or computed."""
 
 import re
-from time import perf_counter
 from typing import Any
 
 import orjson
@@ -17,21 +16,20 @@ from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 
-from models.stopwatch import Stopwatch, database_time
+from models.stopwatch import database_time
 from resolvers.errors import RequestError
-from resolvers.footprint import Footprint
 from schema.context import Caller, Context, Services
-from schema.errors import STATUS, UNAVAILABLE, Answer, answer_of, failure, masked
+from schema.errors import UNAVAILABLE, answer_of, failure, masked
 from schema.permissions import require_read
 from server.auth import Authenticator
-from server.cache import BYPASS, HIT, AnswerCache
+from server.cache import HIT, AnswerCache
+from server.exchange import Exchange
 from server.graphiql import GRAPHIQL_PATH, graphiql_page
 from server.persisted import BadHashError, PersistedQueries, check_hash
-from server.replies import CachePolicy, Headers, Reply
+from server.replies import CachePolicy, Reply, encode
 from server.requests import (
     Operation,
     RequestRefusedError,
-    headers_of,
     read_operation,
     refusal,
     wants_page,
@@ -39,46 +37,12 @@ from server.requests import (
 
 log = structlog.get_logger("coingraph.graphql")
 
-RETRY_AFTER_SECONDS = 5
 _CLIENT_CLOSED_REQUEST = 499
 # As Apollo Server answers it, status included: its clients then send the text beside the hash.
 _UNKNOWN_HASH = failure("PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound", 200)
 # A mutation or a subscription cannot be written without its keyword. A query that has the word in
 # a comment or in a string is taken for one too, and only not cached.
 _MAY_BE_NO_QUERY = re.compile(r"\b(?:mutation|subscription)\b", re.ASCII)
-
-
-class Exchange:
-    """One request, and what is noted of it on the way to its answer."""
-
-    __slots__ = (
-        "cached",
-        "database",
-        "encoding",
-        "headers",
-        "operation",
-        "private",
-        "scope",
-        "started",
-    )
-
-    def __init__(self, scope: Scope) -> None:
-        self.started = perf_counter()
-        self.scope = scope
-        self.headers = headers_of(scope)
-        self.operation: Operation
-        self.database = Stopwatch()
-        self.encoding = Stopwatch()
-        self.cached = BYPASS
-        self.private = True
-
-    def server_timing(self) -> bytes:
-        """Tell what took how long. https://www.w3.org/TR/server-timing/"""
-        return b"total;dur=%.2f, db;dur=%.2f, encode;dur=%.2f" % (
-            (perf_counter() - self.started) * 1e3,
-            self.database.seconds * 1e3,
-            self.encoding.seconds * 1e3,
-        )
 
 
 class GraphQLEndpoint:
@@ -114,13 +78,13 @@ class GraphQLEndpoint:
             exchange.operation = await read_operation(scope, exchange.headers, receive)
             reply = await self._answer(exchange)
         except RequestRefusedError as refused:
-            reply = _encode(refused.answer, headers=refused.headers)
+            reply = encode(refused.answer, headers=refused.headers)
         except ClientDisconnect:  # nobody reads it but the log
             await Response(status_code=_CLIENT_CLOSED_REQUEST)(scope, receive, send)
             return
         except Exception:
             log.exception("unexpected error")
-            reply = _encode(masked(correlation_id.get() or ""))
+            reply = encode(masked(correlation_id.get() or ""))
         with exchange.encoding:
             status, headers, content = await reply.in_form(exchange.headers)
         headers += (
@@ -134,35 +98,37 @@ class GraphQLEndpoint:
     async def _answer(self, exchange: Exchange) -> Reply:
         """Take the answer from the cache, or compute it. Raises RequestRefusedError."""
         operation = exchange.operation
-        caller = self._authorize(exchange)
+        if exchange.private:
+            self._authorize(exchange)
         if self.services is None:
             raise RequestRefusedError(
                 failure(UNAVAILABLE, "The database is not ready yet. Try again in a few seconds.")
             )
         query = self._text(operation)
         if exchange.private or not self._cache.usable:
-            return await self._compute(exchange, query, caller)
+            return await self._compute(exchange, query)
         key = query, operation.name, _canonical(operation.variables)
         reply = self._cache.get(key)
         if reply is not None:
             exchange.cached = HIT
         elif _MAY_BE_NO_QUERY.search(query):
-            return await self._compute(exchange, query, caller)
+            return await self._compute(exchange, query)
         else:
             reply, exchange.cached = await self._cache.compute(
-                key, lambda: self._compute(exchange, query, caller)
+                key, lambda: self._compute(exchange, query)
             )
         if operation.sha256 and reply.ok:
             self._persisted.put(operation.sha256, query)
         return reply
 
-    def _authorize(self, exchange: Exchange) -> Caller:
-        caller = self._authenticator.caller(HTTPConnection(exchange.scope))
+    def _authorize(self, exchange: Exchange) -> None:
         try:
-            require_read(caller)
+            require_read(self._caller(exchange))
         except RequestError as error:
             raise RequestRefusedError(failure(error.code, str(error))) from None
-        return caller
+
+    def _caller(self, exchange: Exchange) -> Caller:
+        return self._authenticator.caller(HTTPConnection(exchange.scope))
 
     def _text(self, operation: Operation) -> str:
         """Give the operation's text, which may be known by its hash alone."""
@@ -179,15 +145,15 @@ class GraphQLEndpoint:
                 raise refusal(str(error)) from None
         return query
 
-    async def _compute(self, exchange: Exchange, query: str, caller: Caller) -> Reply:
+    async def _compute(self, exchange: Exchange, query: str) -> Reply:
         """Execute an operation and encode its answer."""
         assert self.services is not None  # noqa: S101 - `_answer` looked
-        context = Context(self.services, caller)
+        context = Context(self.services, self._caller(exchange))
         token = database_time.set(exchange.database)
         try:
             result = await self._execute(exchange, query, context)
         except RequestRefusedError as refused:
-            return _encode(refused.answer, context.footprint, headers=refused.headers)
+            return encode(refused.answer, context.footprint, headers=refused.headers)
         finally:
             database_time.reset(token)
         if exchange.operation.sha256 and not isinstance(result, PreExecutionError):
@@ -195,8 +161,11 @@ class GraphQLEndpoint:
         answer, footprint = answer_of(result, correlation_id.get() or ""), context.footprint
         if exchange.database.seconds and not footprint.tags:
             footprint.changes_untold()  # something was read that nobody has told of
+        if footprint.untold:
+            # who is told that a refresh is done is given its prices from then on
+            await self._cache.settle()
         with exchange.encoding:
-            return _encode(
+            return encode(
                 answer,
                 footprint,
                 moment=context.now.timestamp(),
@@ -236,26 +205,3 @@ async def _page(scope: Scope, receive: Receive, send: Send) -> None:
 
 def _canonical(variables: dict[str, Any] | None) -> bytes:
     return orjson.dumps(variables, option=orjson.OPT_SORT_KEYS) if variables else b""
-
-
-def _encode(
-    answer: Answer,
-    footprint: Footprint | None = None,
-    *,
-    moment: float = 0.0,
-    ok: bool = False,
-    headers: Headers = (),
-) -> Reply:
-    more = list(headers)
-    if answer.status == STATUS[UNAVAILABLE]:
-        more.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS))
-    if answer.status == STATUS["UNAUTHENTICATED"]:
-        more.append((b"www-authenticate", b'Bearer realm="coingraph"'))
-    return Reply(
-        orjson.dumps(answer.body),
-        answer.status,
-        footprint or Footprint(),
-        moment=moment,
-        ok=ok,
-        headers=more,
-    )

@@ -5,9 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from time import time
 
+import orjson
+
 from resolvers.footprint import Footprint
+from schema.errors import STATUS, UNAVAILABLE, Answer
 from server.bodies import SMALLEST_COMPRESSED, Body, choose_coding
 
+RETRY_AFTER_SECONDS = 5
 RELATIVE_SECONDS = 1.0  # how old an answer that is relative to now may become
 
 _VARY = (b"vary", b"Accept, Accept-Encoding, Authorization")
@@ -69,6 +73,25 @@ class Reply:
         headers.append(_GRAPHQL_JSON if graphql else _JSON)
         headers.append((b"content-length", b"%d" % len(content)))
         return self.status, headers, content
+
+
+def encode(
+    answer: Answer,
+    footprint: Footprint | None = None,
+    *,
+    moment: float = 0.0,
+    ok: bool = False,
+    headers: Headers = (),
+) -> Reply:
+    """Make an answer ready, with the headers that its status wants."""
+    more = list(headers)
+    if answer.status == STATUS[UNAVAILABLE]:
+        more.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS))
+    if answer.status == STATUS["UNAUTHENTICATED"]:
+        more.append((b"www-authenticate", b'Bearer realm="coingraph"'))
+    body = orjson.dumps(answer.body)
+    footprint = footprint or Footprint()
+    return Reply(body, answer.status, footprint, moment=moment, ok=ok, headers=more)
 
 
 @dataclass(frozen=True, slots=True)
