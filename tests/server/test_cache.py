@@ -1,0 +1,269 @@
+"""The response cache by itself: what it keeps, drops, shares, and how much memory it takes."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from models.database import Database
+from models.notifications import Listener
+from resolvers.footprint import Footprint
+from server.cache import HIT, MISS, AnswerCache, Key
+from server.replies import Reply
+
+ROOM = 1_000_000
+
+
+@pytest.fixture
+def listener() -> Listener:
+    """As if it listened."""
+    listener = Listener(Database("postgresql://nobody@localhost/nothing"))
+    listener.listening = True
+    return listener
+
+
+@pytest.fixture
+def cache(listener: Listener) -> AnswerCache:
+    cache = AnswerCache(ROOM, listener)
+    listener.join(cache)
+    return cache
+
+
+def key(name: str) -> Key:
+    return (name, None, b"")
+
+
+def reply(*series: int, size: int = 100, ok: bool = True, **more: object) -> Reply:
+    """An answer made of these series; `relative`, `until`, `untold` set its footprint."""
+    footprint = Footprint()
+    footprint.series(series)
+    for name, value in more.items():
+        setattr(footprint, name, value)
+    status = 200 if ok else 400
+    return Reply(b"x" * size, status, footprint, moment=datetime.now(UTC).timestamp(), ok=ok)
+
+
+async def fill(cache: AnswerCache, name: str, answer: Reply) -> None:
+    async def compute() -> Reply:
+        return answer
+
+    assert await cache.compute(key(name), compute) == (answer, MISS)
+
+
+class Gate:
+    """A computation that waits to be let through, and counts how often it began."""
+
+    def __init__(self, answer: Reply) -> None:
+        self.answer = answer
+        self.begun = 0
+        self.open = asyncio.Event()
+
+    async def compute(self) -> Reply:
+        self.begun += 1
+        await self.open.wait()
+        return self.answer
+
+
+async def start(*tasks: asyncio.Task[tuple[Reply, bytes]]) -> None:
+    """Let these tasks run until each waits for something."""
+    for _ in range(3 * len(tasks) + 3):
+        await asyncio.sleep(0)
+
+
+def ask(cache: AnswerCache, gate: Gate) -> asyncio.Task[tuple[Reply, bytes]]:
+    return asyncio.create_task(cache.compute(key("one"), gate.compute))
+
+
+async def test_an_answer_is_kept_until_one_of_its_series_changes(cache: AnswerCache) -> None:
+    one, both, none = reply(1), reply(1, 2), reply()
+    for name, answer in (("one", one), ("both", both), ("none", none)):
+        await fill(cache, name, answer)
+        assert cache.get(key(name)) is answer
+    cache.series_changed(3, 1)
+    assert len(cache) == 3
+    cache.series_changed(2, 1)
+    assert (cache.get(key("one")), cache.get(key("both"))) == (one, None)
+    cache.catalogue_changed()
+    assert len(cache) == 2
+    cache.anything_changed()
+    assert (len(cache), cache.size) == (0, 0)
+
+
+async def test_what_is_never_kept(cache: AnswerCache) -> None:
+    await fill(cache, "failed", reply(1, ok=False))
+    await fill(cache, "untold", reply(1, untold=True))
+    await fill(cache, "over", reply(1, until=datetime.now(UTC) - timedelta(seconds=1)))
+    assert cache.get(key("over")) is None
+    assert (len(cache), cache.size) == (0, 0)
+
+
+async def test_answers_that_depend_on_the_moment_are_kept_for_a_moment(
+    cache: AnswerCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(UTC)
+    await fill(cache, "relative", reply(1, relative=True))
+    await fill(cache, "until", reply(1, until=now + timedelta(seconds=600)))
+    await fill(cache, "both", reply(1, relative=True, until=now + timedelta(seconds=0.5)))
+    for later, left in ((0.2, 3), (0.8, 2), (1.5, 1), (599, 1), (601, 0)):
+        clock = now.timestamp() + later
+        monkeypatch.setattr("server.cache.time", lambda clock=clock: clock)
+        found = [name for name in ("relative", "until", "both") if cache.get(key(name))]
+        assert len(found) == left, (later, found)
+
+
+@pytest.mark.parametrize("change", ["series_changed", "catalogue_changed", "anything_changed"])
+async def test_what_changes_while_an_answer_is_computed(cache: AnswerCache, change: str) -> None:
+    """It may have been read before, so it is not kept; what does not hang on it is."""
+
+    touched, untouched = reply(1), reply(2)
+    touched.footprint.catalogue()
+    for name, answer in (("touched", touched), ("untouched", untouched)):
+        gate = Gate(answer)
+        computing = asyncio.create_task(cache.compute(key(name), gate.compute))
+        await start(computing)
+        getattr(cache, change)(*((1, 2) if change == "series_changed" else ()))
+        gate.open.set()
+        await computing
+    assert cache.get(key("touched")) is None
+    kept = cache.get(key("untouched"))
+    assert kept is (None if change == "anything_changed" else untouched)
+
+
+async def test_nothing_is_kept_that_was_computed_while_deaf(
+    cache: AnswerCache, listener: Listener
+) -> None:
+    async def compute() -> Reply:
+        listener.listening = False
+        cache.anything_changed()
+        cache.anything_changed()
+        listener.listening = True
+        return reply(1)
+
+    await cache.compute(key("one"), compute)
+    assert len(cache) == 0
+
+
+@pytest.mark.parametrize("ok", [True, False])
+async def test_equal_questions_are_computed_once(cache: AnswerCache, ok: bool) -> None:
+    gate = Gate(reply(1, ok=ok))
+    tasks = [ask(cache, gate) for _ in range(5)]
+    await start(*tasks)
+    gate.open.set()
+    answers = await asyncio.gather(*tasks)
+    assert gate.begun == 1
+    assert sorted(how for _, how in answers) == [HIT] * 4 + [MISS]
+    assert all(answer is gate.answer for answer, _ in answers)
+    assert len(cache) == ok, "a failure is told to all who waited, and not kept"
+
+
+async def test_who_asks_after_a_change_gets_an_answer_of_its_own(cache: AnswerCache) -> None:
+    before, after = Gate(reply(1)), Gate(reply(1))
+    first = ask(cache, before)
+    await start(first)
+    cache.series_changed(1, 2)
+    second = ask(cache, after)
+    await start(second)
+    before.open.set()
+    after.open.set()
+    assert (await first)[0] is before.answer
+    assert (await second)[0] is after.answer
+    assert cache.get(key("one")) is after.answer
+
+
+async def test_who_waits_when_a_change_comes_computes_anew(cache: AnswerCache) -> None:
+    """The change may have been committed before the one who waits began to ask."""
+    gate, own = Gate(reply(1)), Gate(reply(1))
+    own.open.set()
+    first, second = ask(cache, gate), ask(cache, own)
+    await start(first, second)
+    assert own.begun == 0
+    cache.series_changed(7, 2)
+    gate.open.set()
+    assert (await first)[0] is gate.answer
+    assert (await second)[0] is own.answer
+
+
+async def test_what_changes_untold_is_shared_with_nobody(cache: AnswerCache) -> None:
+    gate = Gate(reply(untold=True))
+    tasks = [ask(cache, gate) for _ in range(3)]
+    await start(*tasks)
+    gate.open.set()
+    answers = await asyncio.gather(*tasks)
+    assert gate.begun == 3
+    assert {how for _, how in answers} == {MISS}
+
+
+async def test_a_client_that_goes_takes_no_other_answer_along(cache: AnswerCache) -> None:
+    gate, own = Gate(reply(1)), Gate(reply(1))
+    own.open.set()
+    first, second, third = ask(cache, gate), ask(cache, own), ask(cache, own)
+    await start(first, second, third)
+    third.cancel()
+    await start(third)
+    first.cancel()
+    assert (await second)[0] is own.answer
+    assert first.cancelled() or await asyncio.wait([first])
+    with pytest.raises(asyncio.CancelledError):
+        await third
+
+
+async def test_an_unexpected_error_leaves_nothing_behind(cache: AnswerCache) -> None:
+    async def fail() -> Reply:
+        await asyncio.sleep(0)
+        raise ZeroDivisionError
+
+    own = Gate(reply(1))
+    own.open.set()
+    first, second = asyncio.create_task(cache.compute(key("one"), fail)), ask(cache, own)
+    with pytest.raises(ZeroDivisionError):
+        await first
+    assert (await second)[0] is own.answer
+    assert await cache.compute(key("one"), own.compute) == (own.answer, MISS)
+    assert own.begun == 2
+
+
+async def test_a_flood_takes_no_more_than_its_room(cache: AnswerCache) -> None:
+    names = [f"{'ü' * (number % 50)} {number}" for number in range(3_000)]
+    for number, name in enumerate(names):
+        answer = reply(*range(number % 40), size=number % 7_000)
+        await fill(cache, name, answer)
+        assert cache.size <= ROOM
+        if number % 3 == 0 and len(answer.body.identity) > 500:
+            for coding in ("zstd", "br", "gzip"):
+                await answer.body.compress(coding)
+        assert cache.size <= ROOM
+    kept = [found for name in names if (found := cache.get(key(name)))]
+    held = sum(answer.body.size for answer in kept)
+    assert ROOM / 3 < held < cache.size, "much of the room is for answers"
+    for number in range(40):
+        cache.series_changed(number, 1)
+    assert len(cache) == len([answer for answer in kept if not answer.footprint.tags])
+    cache.anything_changed()
+    assert (cache.size, len(cache)) == (0, 0)
+
+
+async def test_the_least_used_answer_goes_first(cache: AnswerCache) -> None:
+    for number in range(8):
+        await fill(cache, str(number), reply(size=100_000))
+    assert cache.get(key("0")) is not None
+    for number in range(8, 12):
+        await fill(cache, str(number), reply(size=100_000))
+    assert cache.get(key("0")) is not None
+    assert cache.get(key("1")) is None
+
+
+async def test_an_answer_that_would_push_out_many_is_not_kept(cache: AnswerCache) -> None:
+    await fill(cache, "large", reply(size=ROOM // 8))
+    assert len(cache) == 0
+
+
+async def test_an_answer_dropped_while_it_is_compressed_counts_no_more(cache: AnswerCache) -> None:
+    answer = reply(1, size=1_000)
+    await fill(cache, "one", answer)
+    cache.series_changed(1, 2)
+    await answer.body.compress("gzip")
+    assert cache.size == 0
+
+
+async def test_no_room_keeps_nothing(listener: Listener) -> None:
+    assert not AnswerCache(0, listener).usable
