@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from time import time
 
@@ -20,46 +20,58 @@ HIT, MISS, BYPASS = b"HIT", b"MISS", b"BYPASS"
 
 _SMALLEST_SHARE = 8  # of all room: a larger answer would push out too many others
 _OVERHEAD = 1_500  # bytes that Python takes for an answer and its key besides their contents
-_TAG_OVERHEAD = 150
+_TAG_OVERHEAD = 100
+_MOST_TAGS = 200_000
 
 
 class Flight:
-    """A computation that is under way, and what has changed since it began."""
+    """A computation that is under way. `since` counts the changes told before it began."""
 
-    __slots__ = ("_landed", "changed", "deaf", "reply")
+    __slots__ = ("_landed", "_reply", "since")
 
-    def __init__(self) -> None:
+    def __init__(self, since: int) -> None:
         self._landed = asyncio.Event()
-        self.changed: set[Tag] = set()
-        self.deaf = False
-        self.reply: Reply | None = None
+        self._reply: Reply | None = None
+        self.since = since
 
     def land(self, reply: Reply | None) -> None:
         """Give the reply to those who wait. None where it must not be shared."""
-        self.reply = reply
+        self._reply = reply
         self._landed.set()
 
     async def wait(self) -> Reply | None:
         await self._landed.wait()
-        return self.reply
+        return self._reply
+
+
+class _Kept:
+    """An answer, and up to which change it was found to be unchanged."""
+
+    __slots__ = ("reply", "since")
+
+    def __init__(self, reply: Reply, since: int) -> None:
+        self.reply = reply
+        self.since = since
 
 
 class AnswerCache:
     """Answers by their `Key`, the least recently used ones dropped when `capacity` is passed.
 
-    `capacity` is in bytes; 0 keeps nothing. An answer is kept only if nothing that it was made of
+    `capacity` is in bytes; 0 keeps nothing. An answer is given only if nothing that it was made of
     has been told to have changed since its computation began; and nothing is kept or given while
-    changes could go unheard.
+    changes could go unheard. Changes are counted: to hear of one costs the same however much is
+    kept, and what it made old makes room as the least recently used does.
     """
 
     def __init__(self, capacity: int, listener: Listener) -> None:
         self.capacity = capacity
         self.size = 0
         self._listener = listener
-        self._kept: OrderedDict[Key, Reply] = OrderedDict()
-        self._by_tag: defaultdict[Tag, set[Key]] = defaultdict(set)
+        self._kept: OrderedDict[Key, _Kept] = OrderedDict()
         self._flights: dict[Key, Flight] = {}  # those that one may still join
-        self._under_way: set[Flight] = set()
+        self._changes = 0
+        self._changed: dict[Tag, int] = {}  # by tag, the number of its last change
+        self._all_changed = 0
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -69,9 +81,15 @@ class AnswerCache:
         return self.capacity > 0 and self._listener.listening
 
     def get(self, key: Key) -> Reply | None:
-        reply = self._kept.get(key)
-        if reply is None:
+        kept = self._kept.get(key)
+        if kept is None:
             return None
+        reply = kept.reply
+        if kept.since != self._changes:
+            if not self._unchanged(reply, kept.since):
+                self._remove(key)
+                return None
+            kept.since = self._changes
         if reply.kept_until <= time():
             self._remove(key)
             return None
@@ -89,59 +107,63 @@ class AnswerCache:
         return await compute(), MISS  # what came of it was not for sharing
 
     async def _lead(self, key: Key, compute: Compute) -> Reply:
-        flight = self._flights[key] = Flight()
-        self._under_way.add(flight)
+        flight = self._flights[key] = Flight(self._changes)
         shared = None
         try:
             reply = await compute()
-            footprint = reply.footprint
-            if not (footprint.untold or flight.deaf or flight.changed):
-                shared = reply
-            if not flight.deaf and flight.changed.isdisjoint(footprint.tags):
-                self._keep(key, reply)
+            if flight.since == self._changes and not reply.footprint.untold:
+                shared = reply  # else who waits may have asked after the change
+            self._keep(key, reply, flight.since)
             return reply
         finally:
-            self._under_way.discard(flight)
             if self._flights.get(key) is flight:
                 del self._flights[key]
             flight.land(shared)
 
     async def settle(self) -> None:
-        """Return when everything has been dropped that was changed before this call."""
+        """Return when every change that was committed before this call has been heard."""
         await self._listener.catch_up()
 
     def series_changed(self, series_id: int, _revision: int) -> None:
-        self._drop(series_id)
+        self._note(series_id)
 
     def catalogue_changed(self) -> None:
-        self._drop(CATALOGUE)
+        self._note(CATALOGUE)
 
     def anything_changed(self) -> None:
-        while self._kept:
-            self._remove(next(iter(self._kept)))
+        self._changes += 1
+        self._all_changed = self._changes
+        self._changed.clear()
         self._flights.clear()
-        for flight in self._under_way:
-            flight.deaf = True
+        for kept in self._kept.values():
+            kept.reply.body.grown = None
+        self._kept.clear()
+        self.size = 0
 
-    def _drop(self, tag: Tag) -> None:
-        for key in tuple(self._by_tag.get(tag, ())):
-            self._remove(key)
+    def _note(self, tag: Tag) -> None:
+        self._changes += 1
+        self._changed[tag] = self._changes
         # What a computation will turn out to have read is not known yet: nobody joins it any more.
         self._flights.clear()
-        for flight in self._under_way:
-            flight.changed.add(tag)
+        if len(self._changed) > _MOST_TAGS:  # more than there are series: somebody makes them up
+            self.anything_changed()
 
-    def _keep(self, key: Key, reply: Reply) -> None:
+    def _unchanged(self, reply: Reply, since: int) -> bool:
+        if self._all_changed > since:
+            return False
+        changed = self._changed
+        return all(changed.get(tag, 0) <= since for tag in reply.footprint.tags)
+
+    def _keep(self, key: Key, reply: Reply, since: int) -> None:
         if not (self.usable and reply.ok) or reply.footprint.untold:
             return
-        if _size(key, reply) > self.capacity // _SMALLEST_SHARE:
+        size = _size(key, reply)
+        if size > self.capacity // _SMALLEST_SHARE or not self._unchanged(reply, since):
             return
         self._remove(key)
-        self._kept[key] = reply
-        for tag in reply.footprint.tags:
-            self._by_tag[tag].add(key)
+        self._kept[key] = _Kept(reply, self._changes)
         reply.body.grown = self._grow
-        self._grow(_size(key, reply))
+        self._grow(size)
 
     def _grow(self, by: int) -> None:
         self.size += by
@@ -149,19 +171,13 @@ class AnswerCache:
             self._remove(next(iter(self._kept)))
 
     def _remove(self, key: Key) -> None:
-        reply = self._kept.pop(key, None)
-        if reply is None:
-            return
-        self.size -= _size(key, reply)
-        reply.body.grown = None
-        for tag in reply.footprint.tags:
-            keys = self._by_tag[tag]
-            keys.discard(key)
-            if not keys:
-                del self._by_tag[tag]
+        kept = self._kept.pop(key, None)
+        if kept is not None:
+            self.size -= _size(key, kept.reply)
+            kept.reply.body.grown = None
 
 
 def _size(key: Key, reply: Reply) -> int:
-    """Estimate the memory of an answer that is kept, its key and its tags included."""
+    """Estimate the memory of an answer that is kept, its key and what it depends on included."""
     keys = sys.getsizeof(key[0]) + len(key[1] or "") + len(key[2])
     return _OVERHEAD + keys + reply.body.size + _TAG_OVERHEAD * len(reply.footprint.tags)

@@ -105,9 +105,10 @@ class GraphQLEndpoint:
                 failure(UNAVAILABLE, "The database is not ready yet. Try again in a few seconds.")
             )
         query = self._text(operation)
-        if exchange.private or not self._cache.usable:
+        variables = _canonical(operation.variables)
+        if exchange.private or variables is None or not self._cache.usable:
             return await self._compute(exchange, query)
-        key = query, operation.name, _canonical(operation.variables)
+        key = query, operation.name, variables
         reply = self._cache.get(key)
         if reply is not None:
             exchange.cached = HIT
@@ -203,5 +204,11 @@ async def _page(scope: Scope, receive: Receive, send: Send) -> None:
     await page(scope, receive, send)
 
 
-def _canonical(variables: dict[str, Any] | None) -> bytes:
-    return orjson.dumps(variables, option=orjson.OPT_SORT_KEYS) if variables else b""
+def _canonical(variables: dict[str, Any] | None) -> bytes | None:
+    """Write equal variables alike. None where they are nested deeper than orjson writes."""
+    if not variables:
+        return b""
+    try:
+        return orjson.dumps(variables, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        return None

@@ -109,7 +109,7 @@ class Writer:
             await coin_rows.seed(session, [coin], [currency])
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 async def test_whatever_is_written(
     cached: LiveServer, database_url: str, shared_simulator: Simulator, seed: int
 ) -> None:
@@ -119,7 +119,7 @@ async def test_whatever_is_written(
     async with live_server(
         make_settings(database_url, shared_simulator, cache_megabytes=0)
     ) as plain:
-        for _ in range(60):
+        for _ in range(40):
             await chance.choice(writer.writes())()
             await cached.application.listener.catch_up()
             for query in chance.choices(QUERIES, k=4):
@@ -273,3 +273,12 @@ async def test_failures_and_mutations_are_not_kept(
         assert answer.headers["cache-control"] == "no-store"
         assert "etag" not in answer.headers
     assert len(cached.application.cache) == 0
+
+
+async def test_variables_nested_deeper_than_any_key(cached: LiveServer) -> None:
+    deep: Any = 1
+    for _ in range(400):
+        deep = [deep]
+    query = "query($x: [ID!]) { latestPrices(coins: $x) { price } }"
+    status, code, _ = await cached.error(query, x=deep)
+    assert (status, code) == (400, "BAD_USER_INPUT")
