@@ -1,77 +1,14 @@
-"""The response cache by itself: what it keeps, drops, shares, and how much memory it takes."""
+"""The response cache by itself: what it keeps and drops, and how much memory it takes."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from models.database import Database
 from models.notifications import Listener
-from resolvers.footprint import Footprint
-from server.cache import HIT, MISS, AnswerCache, Key
+from server.cache import AnswerCache
 from server.replies import Reply
-
-ROOM = 1_000_000
-
-
-@pytest.fixture
-def listener() -> Listener:
-    """As if it listened."""
-    listener = Listener(Database("postgresql://nobody@localhost/nothing"))
-    listener.listening = True
-    return listener
-
-
-@pytest.fixture
-def cache(listener: Listener) -> AnswerCache:
-    cache = AnswerCache(ROOM, listener)
-    listener.join(cache)
-    return cache
-
-
-def key(name: str) -> Key:
-    return (name, None, b"")
-
-
-def reply(*series: int, size: int = 100, ok: bool = True, **more: object) -> Reply:
-    """An answer made of these series; `relative`, `until`, `untold` set its footprint."""
-    footprint = Footprint()
-    footprint.series(series)
-    for name, value in more.items():
-        setattr(footprint, name, value)
-    status = 200 if ok else 400
-    return Reply(b"x" * size, status, footprint, moment=datetime.now(UTC).timestamp(), ok=ok)
-
-
-async def fill(cache: AnswerCache, name: str, answer: Reply) -> None:
-    async def compute() -> Reply:
-        return answer
-
-    assert await cache.compute(key(name), compute) == (answer, MISS)
-
-
-class Gate:
-    """A computation that waits to be let through, and counts how often it began."""
-
-    def __init__(self, answer: Reply) -> None:
-        self.answer = answer
-        self.begun = 0
-        self.open = asyncio.Event()
-
-    async def compute(self) -> Reply:
-        self.begun += 1
-        await self.open.wait()
-        return self.answer
-
-
-async def start(*tasks: asyncio.Task[tuple[Reply, bytes]]) -> None:
-    """Let these tasks run until each waits for something."""
-    for _ in range(3 * len(tasks) + 3):
-        await asyncio.sleep(0)
-
-
-def ask(cache: AnswerCache, gate: Gate) -> asyncio.Task[tuple[Reply, bytes]]:
-    return asyncio.create_task(cache.compute(key("one"), gate.compute))
+from tests.server.keeping import ROOM, Gate, fill, key, reply, start
 
 
 async def test_an_answer_is_kept_until_one_of_its_series_changes(cache: AnswerCache) -> None:
@@ -141,85 +78,6 @@ async def test_nothing_is_kept_that_was_computed_while_deaf(
 
     await cache.compute(key("one"), compute)
     assert len(cache) == 0
-
-
-@pytest.mark.parametrize("ok", [True, False])
-async def test_equal_questions_are_computed_once(cache: AnswerCache, ok: bool) -> None:
-    gate = Gate(reply(1, ok=ok))
-    tasks = [ask(cache, gate) for _ in range(5)]
-    await start(*tasks)
-    gate.open.set()
-    answers = await asyncio.gather(*tasks)
-    assert gate.begun == 1
-    assert sorted(how for _, how in answers) == [HIT] * 4 + [MISS]
-    assert all(answer is gate.answer for answer, _ in answers)
-    assert len(cache) == ok, "a failure is told to all who waited, and not kept"
-
-
-async def test_who_asks_after_a_change_gets_an_answer_of_its_own(cache: AnswerCache) -> None:
-    before, after = Gate(reply(1)), Gate(reply(1))
-    first = ask(cache, before)
-    await start(first)
-    cache.series_changed(1, 2)
-    second = ask(cache, after)
-    await start(second)
-    before.open.set()
-    after.open.set()
-    assert (await first)[0] is before.answer
-    assert (await second)[0] is after.answer
-    assert cache.get(key("one")) is after.answer
-
-
-async def test_who_waits_when_a_change_comes_computes_anew(cache: AnswerCache) -> None:
-    """The change may have been committed before the one who waits began to ask."""
-    gate, own = Gate(reply(1)), Gate(reply(1))
-    own.open.set()
-    first, second = ask(cache, gate), ask(cache, own)
-    await start(first, second)
-    assert own.begun == 0
-    cache.series_changed(7, 2)
-    gate.open.set()
-    assert (await first)[0] is gate.answer
-    assert (await second)[0] is own.answer
-
-
-async def test_what_changes_untold_is_shared_with_nobody(cache: AnswerCache) -> None:
-    gate = Gate(reply(untold=True))
-    tasks = [ask(cache, gate) for _ in range(3)]
-    await start(*tasks)
-    gate.open.set()
-    answers = await asyncio.gather(*tasks)
-    assert gate.begun == 3
-    assert {how for _, how in answers} == {MISS}
-
-
-async def test_a_client_that_goes_takes_no_other_answer_along(cache: AnswerCache) -> None:
-    gate, own = Gate(reply(1)), Gate(reply(1))
-    own.open.set()
-    first, second, third = ask(cache, gate), ask(cache, own), ask(cache, own)
-    await start(first, second, third)
-    third.cancel()
-    await start(third)
-    first.cancel()
-    assert (await second)[0] is own.answer
-    assert first.cancelled() or await asyncio.wait([first])
-    with pytest.raises(asyncio.CancelledError):
-        await third
-
-
-async def test_an_unexpected_error_leaves_nothing_behind(cache: AnswerCache) -> None:
-    async def fail() -> Reply:
-        await asyncio.sleep(0)
-        raise ZeroDivisionError
-
-    own = Gate(reply(1))
-    own.open.set()
-    first, second = asyncio.create_task(cache.compute(key("one"), fail)), ask(cache, own)
-    with pytest.raises(ZeroDivisionError):
-        await first
-    assert (await second)[0] is own.answer
-    assert await cache.compute(key("one"), own.compute) == (own.answer, MISS)
-    assert own.begun == 2
 
 
 async def test_a_flood_takes_no_more_than_its_room(cache: AnswerCache) -> None:
