@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import SQLModel, col
 
 from models.database import Database, ReadSession, WriteSession
+from models.notifications import tell_catalogue
 from models.tables import Coin, CoinMetadata, Currency, Series
 
 
@@ -97,6 +98,7 @@ async def seed(
     ]
     if pairs:
         await _add(session, Series, pairs)
+    await tell_catalogue(session)
 
 
 async def _add(
@@ -186,3 +188,4 @@ async def save_profile(
             index_elements=["coin_id"], set_={**metadata, "updated_at": func.now()}
         )
     )
+    await tell_catalogue(session)

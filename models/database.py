@@ -14,11 +14,13 @@ from sqlalchemy.ext.asyncio import (
     create_async_engine,
 )
 
+from models.stopwatch import database_time
+
 OLDEST_SERVER = 140000  # PostgreSQL 14, as server_version_num counts
 CONNECT_SECONDS = 5.0
 # A machine that loses its power says no goodbye: without these, PostgreSQL would keep the locks
 # of its connections for two hours.
-KEEPALIVES = {"tcp_keepalives_idle": "15", "tcp_keepalives_interval": "5"}
+_KEEPALIVES = {"tcp_keepalives_idle": "15", "tcp_keepalives_interval": "5"}
 
 
 _PARAMETERS = {"host", "port", "ssl", "passfile", "target_session_attrs"}
@@ -66,6 +68,12 @@ def database_url(text_url: str) -> URL:
     return url.set(drivername="postgresql+asyncpg", query=query)
 
 
+def connect_args(application_name: str) -> dict[str, Any]:
+    """What asyncpg is told of every connection, besides where it leads."""
+    settings = {"application_name": application_name, "timezone": "UTC", **_KEEPALIVES}
+    return {"timeout": CONNECT_SECONDS, "server_settings": settings}
+
+
 class Database:
     """All access to one database. Cheap to make: it connects at first use."""
 
@@ -76,20 +84,14 @@ class Database:
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=CONNECT_SECONDS,
-            connect_args={
-                "timeout": CONNECT_SECONDS,
-                "server_settings": {
-                    "application_name": "coingraph",
-                    "timezone": "UTC",
-                    **KEEPALIVES,
-                },
-            },
+            connect_args=connect_args("coingraph"),
         )
         event.listen(self.engine.sync_engine, "checkout", _ping)
         self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         # Of the engine's connections, those that `fetch` has and will need again: the way into the
-        # pool and out again costs as much as a small statement.
+        # pool and out again costs as much as a small statement. The other half is for sessions.
         self._spare: list[PoolProxiedConnection] = []
+        self._most_spare = pool_size // 2
 
     async def fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
         """Read rows on asyncpg itself, at a fraction of what a session costs.
@@ -97,7 +99,7 @@ class Database:
         A pooled connection may have died unnoticed. Asking it first would double the cost, so the
         statement, which only reads, is sent once more on a connection that was asked.
         """
-        with availability():
+        with availability(), database_time.get():
             try:
                 spare = self._spare.pop() if self._spare else await self._take(ping=False)
                 return await self._fetch(spare, statement, arguments)
@@ -117,7 +119,7 @@ class Database:
         except BaseException:  # also when cancelled: its state is not known
             pooled.invalidate()
             raise
-        if len(self._spare) < _MOST_SPARE:
+        if len(self._spare) < self._most_spare:
             self._spare.append(pooled)
         else:
             pooled.close()
@@ -137,7 +139,7 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[ReadSession]:
         """Open a session for one answer; close it before waiting for anything else."""
-        with availability():
+        with availability(), database_time.get():
             async with ReadSession(self._reader, expire_on_commit=False) as session:
                 yield session
 
@@ -150,6 +152,12 @@ class Database:
                 session.begin(),
             ):
                 yield session
+
+    async def connect(self, application_name: str) -> asyncpg.Connection:
+        """Open a connection past the pool; the caller closes it."""
+        _, where = self.engine.dialect.create_connect_args(self.url)
+        with availability():
+            return await asyncpg.connect(**where, **connect_args(application_name))
 
     async def check(self) -> None:
         """Raise unless the server answers and is new enough."""
@@ -165,8 +173,6 @@ class Database:
         self._give_back_spares()
         await self.engine.dispose()
 
-
-_MOST_SPARE = 5  # of a process's connections
 
 # The last is what asyncpg raises where a farewell of the server's lies unread.
 DRIVER_ERRORS = (

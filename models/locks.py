@@ -6,13 +6,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from models.database import (
-    CONNECT_SECONDS,
-    KEEPALIVES,
-    Database,
-    DatabaseUnavailableError,
-    availability,
-)
+from models.database import Database, DatabaseUnavailableError, availability, connect_args
 
 
 class AdvisoryLock:
@@ -29,10 +23,7 @@ class AdvisoryLock:
             database.url,
             poolclass=NullPool,
             isolation_level="AUTOCOMMIT",
-            connect_args={
-                "timeout": CONNECT_SECONDS,
-                "server_settings": {"application_name": "coingraph lock", **KEEPALIVES},
-            },
+            connect_args=connect_args("coingraph lock"),
         )
         self._connection: AsyncConnection | None = None
 

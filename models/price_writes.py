@@ -9,9 +9,8 @@ from datetime import UTC, date, datetime
 from sqlalchemy import text
 
 from models.database import WriteSession
+from models.notifications import tell_series
 from models.staging import Hours, stage
-
-CHANNEL = "coingraph_prices"  # NOTIFY payload: {"series": id, "revision": number}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +57,22 @@ async def store_series(
         removed = list(rows.scalars())
     inserted, corrected, days = (await session.execute(_UPSERT, {"series": series_id})).one()
     changed = bool(days or removed)
-    changed |= await _store_days(session, series_id, touched | {*(days or []), *removed})
+    changed |= await _store_days(session, series_id, {*(touched or []), *(days or []), *removed})
     changed |= bool(newest and await _store_newest(session, [newest]))
     result = await session.execute(_FINISH, {"series": series_id, "changed": int(changed)})
     revision = result.scalar_one()
-    if changed:
-        await _notify(session, series_id, revision)
+    if changed or touched is not None:  # answers show since when history is kept
+        await tell_series(session, series_id, revision)
     return Stored(inserted, corrected, len(removed), revision)
 
 
-async def _extend_history(session: WriteSession, series_id: int, asked_from: datetime) -> set[date]:
-    """Note how far back upstream has been asked; tell which day this makes whole."""
+async def _extend_history(
+    session: WriteSession, series_id: int, asked_from: datetime
+) -> set[date] | None:
+    """Note how far back upstream was asked; tell which day that makes whole, None if no news."""
     before = (await session.execute(_LOCK_SERIES, {"series": [series_id]})).scalar_one()
     if before is not None and before <= asked_from:
-        return set()
+        return None
     await session.execute(_EXTEND_HISTORY, {"series": series_id, "asked_from": asked_from})
     return set() if before is None else {before.astimezone(UTC).date()}
 
@@ -94,7 +95,7 @@ async def store_quotes(session: WriteSession, quotes: list[Newest]) -> int:
         return 0
     rows = await session.execute(_NEXT_REVISION, {"series": changed})
     for series_id, revision in rows:
-        await _notify(session, series_id, revision)
+        await tell_series(session, series_id, revision)
     return len(changed)
 
 
@@ -111,11 +112,6 @@ async def _store_newest(session: WriteSession, newest: list[Newest]) -> list[int
         "change": [n.change_24h for n in newest],
     }
     return list((await session.execute(_UPSERT_LATEST, columns)).scalars())
-
-
-async def _notify(session: WriteSession, series_id: int, revision: int) -> None:
-    payload = f'{{"series": {series_id}, "revision": {revision}}}'
-    await session.execute(_NOTIFY, {"channel": CHANNEL, "payload": payload})
 
 
 # Every writer begins with this, and in this order: so two of them never write one series at once,
@@ -240,5 +236,3 @@ _FINISH = text("""
 _NEXT_REVISION = text("""
     UPDATE series SET revision = revision + 1 WHERE id = ANY(:series) RETURNING id, revision
 """)
-
-_NOTIFY = text("SELECT pg_notify(:channel, :payload)")

@@ -13,6 +13,7 @@ from models.prices import Granularity, Numbers, PriceColumns, PriceWindow, Times
 from models.series import SeriesFacts, list_series
 from resolvers.bounds import check_between
 from resolvers.errors import BadInputError, RangeTooLargeError
+from resolvers.footprint import Footprint
 from resolvers.names import known_names
 from resolvers.outliers import Findings, Ints, Matrix, find
 from resolvers.prices import MOST_POINTS, price_request
@@ -74,6 +75,7 @@ async def anomalies(
     threshold: float,
     window: int,
     now: datetime,
+    footprint: Footprint,
 ) -> Anomalies:
     """Search the hours that begin in [start, end) of these series, all read with one statement.
 
@@ -87,14 +89,22 @@ async def anomalies(
         )
     # a page of any size passes here: how much may be searched is another question
     edges = price_request(
-        granularity=Granularity.HOUR, start=start, end=end, now=now, descending=False, first=1
+        granularity=Granularity.HOUR,
+        start=start,
+        end=end,
+        now=now,
+        descending=False,
+        first=1,
+        footprint=footprint,
     )
+    footprint.catalogue()
     coin_ids, codes = await known_names(database, coins, currencies)
     asked = await list_series(database, coin_ids, codes)
     kept = [each.history_from for each in asked if each.history_from]
     hours = _hours(edges.start or min(kept, default=edges.end), edges.end, window)
     _check_size(len(asked), hours.count)
     series = asked + await _company(database, asked, hours.count)
+    footprint.series(each.id for each in series)
     parts = await read_windows(
         database,
         Granularity.HOUR,

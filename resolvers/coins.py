@@ -5,14 +5,16 @@ from collections.abc import Sequence
 from models import coins as coin_rows
 from models.coins import CoinFacts, CoinMatch, CurrencyFacts
 from models.database import Database
+from resolvers.footprint import Footprint
 from resolvers.names import clean, clean_all, unknown_coin
 from resolvers.pages import Page, check_first, decode_cursor, encode_cursor, make_page
 
 _CURSORS = "coin"
 
 
-async def coin(database: Database, coin_id: str) -> CoinFacts:
+async def coin(database: Database, footprint: Footprint, coin_id: str) -> CoinFacts:
     """Find one coin. Raises NotFoundError."""
+    footprint.catalogue()
     key = clean(coin_id)
     found = (await coin_rows.coins_by_id(database, [key])).get(key)
     if found is None:
@@ -32,18 +34,21 @@ def coin_match(
 
 
 async def page(
-    database: Database, match: CoinMatch, first: int, after: str | None
+    database: Database, footprint: Footprint, match: CoinMatch, first: int, after: str | None
 ) -> Page[CoinFacts]:
     """List a page of coins by id."""
+    footprint.catalogue()
     check_first(first)
     behind = None if after is None else decode_cursor(_CURSORS, after)
     rows = await coin_rows.page_of_coins(database, match, after=behind, limit=first + 1)
     return make_page(rows, first, after, lambda row: encode_cursor(_CURSORS, row.id))
 
 
-async def count(database: Database, match: CoinMatch) -> int:
+async def count(database: Database, footprint: Footprint, match: CoinMatch) -> int:
+    footprint.catalogue()
     return await coin_rows.count_coins(database, match)
 
 
-async def currencies(database: Database) -> list[CurrencyFacts]:
+async def currencies(database: Database, footprint: Footprint) -> list[CurrencyFacts]:
+    footprint.catalogue()
     return await coin_rows.all_currencies(database)

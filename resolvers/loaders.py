@@ -14,6 +14,7 @@ from models.database import Database
 from models.series import LatestFacts, SeriesKey
 from models.tables import RefreshRunItem, Series
 from resolvers.errors import NotFoundError
+from resolvers.footprint import Footprint
 from resolvers.names import explain_missing
 from resolvers.prices import PriceAnswer, PriceQuestion, price_series
 
@@ -21,9 +22,10 @@ from resolvers.prices import PriceAnswer, PriceQuestion, price_series
 class Loaders:
     """Made anew for each operation, so that nothing is seen older than the operation itself."""
 
-    def __init__(self, database: Database, now: datetime) -> None:
+    def __init__(self, database: Database, now: datetime, footprint: Footprint) -> None:
         self.now = now
         self._database = database
+        self._footprint = footprint
 
     @cached_property
     def metadata(self) -> DataLoader[str, CoinProfile | None]:
@@ -42,19 +44,22 @@ class Loaders:
         return DataLoader(self._run_items)
 
     async def _metadata(self, coin_ids: list[str]) -> list[CoinProfile | None]:
+        self._footprint.catalogue()
         found = await coin_rows.metadata_by_coin(self._database, coin_ids)
         return [found.get(coin_id) for coin_id in coin_ids]
 
     async def _latest(self, keys: list[SeriesKey]) -> list[LatestFacts | NotFoundError]:
         found = await series_rows.latest_by_key(self._database, keys)
+        self._footprint.series(row.series_id for row in found.values())
         missing = [key for key in keys if key not in found]
         errors = await explain_missing(self._database, missing) if missing else {}
         return [found[key] if key in found else errors[key] for key in keys]
 
     async def _prices(self, questions: list[PriceQuestion]) -> list[PriceAnswer | Exception]:
-        return await price_series(self._database, questions)
+        return await price_series(self._database, self._footprint, questions)
 
     async def _run_items(self, run_ids: list[UUID]) -> list[list[tuple[RefreshRunItem, Series]]]:
+        self._footprint.changes_untold()
         async with self._database.read() as session:
             found = await run_rows.items_of_runs(session, run_ids)
         return [found[run_id] for run_id in run_ids]

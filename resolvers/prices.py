@@ -10,6 +10,7 @@ from models.database import Database
 from models.prices import Granularity, PriceColumns, PriceWindow, read_windows
 from models.series import SeriesFacts, SeriesKey
 from resolvers.errors import BadInputError, RangeTooLargeError
+from resolvers.footprint import Footprint
 from resolvers.names import explain_missing
 from resolvers.pages import check_first
 
@@ -59,10 +60,15 @@ def price_request(
     now: datetime,
     descending: bool,
     first: int | None,
+    footprint: Footprint,
 ) -> PriceRequest:
     """Check what a caller asks for. Raises BadInputError and RangeTooLargeError."""
     if end is None:  # who asks from beyond now on, for what comes next, gets nothing yet
         end = max(now, start or now)
+        footprint.now()
+    running = now - (now - _EPOCH) % granularity.length
+    if end > running:  # the bucket that begins there is partial while it lasts
+        footprint.ends(running + granularity.length)
     if start is not None and start > end:
         raise BadInputError(
             f"`from` ({_show(start)}) lies after `to` ({_show(end)}): exchange them."
@@ -97,7 +103,7 @@ def _show(instant: datetime) -> str:
 
 
 async def price_series(
-    database: Database, questions: Sequence[PriceQuestion]
+    database: Database, footprint: Footprint, questions: Sequence[PriceQuestion]
 ) -> list[PriceAnswer | Exception]:
     """Answer many questions with one statement for each granularity and direction among them.
 
@@ -117,6 +123,7 @@ async def price_series(
             columns=frozenset().union(*(question.columns for question in group)),
             descending=descending,
         )
+        footprint.series(part[0].id for part in parts if part)
         for question, part in zip(group, parts, strict=True):
             found[question] = _answer(question.request, *part) if part else None
     missing = [question.series for question, answer in found.items() if answer is None]

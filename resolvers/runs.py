@@ -6,6 +6,7 @@ from models import runs as run_rows
 from models.database import Database
 from models.tables import RefreshRun
 from resolvers.errors import BadInputError, NotFoundError
+from resolvers.footprint import Footprint
 from resolvers.names import short
 from resolvers.pages import (
     Page,
@@ -19,8 +20,9 @@ from resolvers.pages import (
 _CURSORS = "run"
 
 
-async def run(database: Database, run_id: str) -> RefreshRun:
+async def run(database: Database, footprint: Footprint, run_id: str) -> RefreshRun:
     """Find one run. Raises NotFoundError."""
+    footprint.changes_untold()
     try:
         key = UUID(run_id)
     except ValueError:
@@ -34,8 +36,11 @@ async def run(database: Database, run_id: str) -> RefreshRun:
     return found
 
 
-async def page(database: Database, first: int, after: str | None) -> Page[RefreshRun]:
+async def page(
+    database: Database, footprint: Footprint, first: int, after: str | None
+) -> Page[RefreshRun]:
     """List a page of runs, the newest first."""
+    footprint.changes_untold()
     check_first(first)
     try:
         behind = None if after is None else UUID(decode_cursor(_CURSORS, after))
@@ -46,6 +51,7 @@ async def page(database: Database, first: int, after: str | None) -> Page[Refres
     return make_page(rows, first, after, lambda row: encode_cursor(_CURSORS, str(row.id)))
 
 
-async def count(database: Database) -> int:
+async def count(database: Database, footprint: Footprint) -> int:
+    footprint.changes_untold()
     async with database.read() as session:
         return await run_rows.count_runs(session)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from models.database import Database
 from models.series import LatestFacts, SeriesWithLatest, latest_of, series_with_latest
+from resolvers.footprint import Footprint
 from resolvers.names import known_names
 
 
@@ -18,16 +19,22 @@ class SeriesFreshness:
 
 
 async def latest(
-    database: Database, coins: Sequence[str] | None, currencies: Sequence[str] | None
+    database: Database,
+    footprint: Footprint,
+    coins: Sequence[str] | None,
+    currencies: Sequence[str] | None,
 ) -> list[LatestFacts]:
     """List the newest prices of these series; a series without one is left out."""
+    footprint.catalogue()
     coin_ids, codes = await known_names(database, coins, currencies)
     rows = await latest_of(database, coin_ids, codes)
+    footprint.series(row.series_id for row in rows)  # also those that have no price yet
     return [row for row in rows if row.observed_at is not None]
 
 
 async def status(
     database: Database,
+    footprint: Footprint,
     coins: Sequence[str] | None,
     currencies: Sequence[str] | None,
     *,
@@ -35,6 +42,7 @@ async def status(
     stale_after: timedelta,
 ) -> list[SeriesFreshness]:
     """Tell of each series whether it is fresh, and if not, why."""
+    footprint.changes_untold()  # failures and successes are noted without a new revision
     coin_ids, codes = await known_names(database, coins, currencies)
     async with database.read() as session:
         rows = await series_with_latest(session, coin_ids, codes)

@@ -122,7 +122,7 @@ class CoinList(ColumnarList[Coin]):
             return None
         context, currency = self._context, clean(arguments["currency"])
         keys = [(row.id, currency) for row in self._rows]
-        return LatestList(await context.loaders.latest.load_many(keys), context.now)
+        return LatestList(await context.loaders.latest.load_many(keys), context)
 
 
 _READERS: dict[str, Callable[[CoinFacts], str]] = {
@@ -172,4 +172,4 @@ class CoinConnection(Connection[Coin]):
 
     @strawberry.field(description="How many coins there are on all pages.")
     async def total_count(self, info: Info) -> int:
-        return await answers.count(info.context.database, self.wanted)
+        return await answers.count(info.context.database, info.context.footprint, self.wanted)

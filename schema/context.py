@@ -10,6 +10,7 @@ from uuid import UUID
 import strawberry
 
 from models.database import Database
+from resolvers.footprint import Footprint
 from resolvers.loaders import Loaders
 
 
@@ -75,10 +76,11 @@ class Context:
     caller: Caller
     encoded: bool = False  # whether the transport takes lists as JSON that is already written
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    footprint: Footprint = field(default_factory=Footprint)
     loaders: Loaders = field(init=False)
 
     def __post_init__(self) -> None:
-        self.loaders = Loaders(self.services.database, self.now)
+        self.loaders = Loaders(self.services.database, self.now, self.footprint)
 
     @property
     def database(self) -> Database:

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 import strawberry
 
 from models.series import LatestFacts
 from schema.columns import Column
+from schema.context import Context, Info
 from schema.executor import ColumnarList
 from schema.scalars import BigInt, DateTime, serialize_datetime
 
@@ -25,10 +26,15 @@ class LatestPrice:
         "else against the hour 24 hours before; null where neither is known."
     )
     observed_at: DateTime = strawberry.field(description="When the price was observed.")
-    age_seconds: float = strawberry.field(description="How long ago that was.")
     revision: BigInt = strawberry.field(
         description="Grows with every change to this coin's prices in this currency."
     )
+    age: strawberry.Private[timedelta]
+
+    @strawberry.field(description="How long ago that was.")
+    def age_seconds(self, info: Info) -> float:
+        info.context.footprint.now()
+        return self.age.total_seconds()
 
     @classmethod
     def from_row(cls, row: LatestFacts, now: datetime) -> Self | None:
@@ -42,17 +48,18 @@ class LatestPrice:
             volume=row.volume,
             change24h=row.change_24h,
             observed_at=DateTime(row.observed_at),
-            age_seconds=(now - row.observed_at).total_seconds(),
             revision=BigInt(row.revision),
+            age=now - row.observed_at,
         )
 
 
 class LatestList(ColumnarList[LatestPrice | None]):
-    """Newest prices, null where there is none yet. `now` is what ages are counted from."""
+    """Newest prices of an operation, null where there is none yet."""
 
-    def __init__(self, rows: Sequence[LatestFacts], now: datetime) -> None:
+    def __init__(self, rows: Sequence[LatestFacts], context: Context) -> None:
         self._rows = rows
-        self._now = now
+        self._now = context.now
+        self._footprint = context.footprint
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -70,6 +77,8 @@ class LatestList(ColumnarList[LatestPrice | None]):
         read = _READERS.get(field)
         if read is None:
             return None
+        if field == "ageSeconds":
+            self._footprint.now()
         column = [None if row.observed_at is None else read(row, self._now) for row in self._rows]
         # JSON has no infinity: the ordinary path makes an error of it
         return None if math.inf in column or -math.inf in column else column

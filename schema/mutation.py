@@ -46,7 +46,7 @@ class Mutation:
         )
         if wanted.wait:
             await refresher.wait(run_id)
-        row = await run_answers.run(context.database, str(run_id))
+        row = await run_answers.run(context.database, context.footprint, str(run_id))
         return RefreshPricesPayload(
             run=RefreshRun.from_row(row, datetime.now(UTC)), started=started
         )

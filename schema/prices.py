@@ -23,7 +23,7 @@ from schema.analysis import (
     Window,
     nullable_numbers,
 )
-from schema.context import Info
+from schema.context import Context, Info
 from schema.points import FIELDS, PointList, PricePoint
 from schema.scalars import BigInt, DateTime, given
 from schema.selection import selected_fields
@@ -145,14 +145,15 @@ class SeriesArguments:
 
     def question(self, key: SeriesKey, info: Info) -> PriceQuestion:
         """Ask for what the operation selects. Raises what `price_request` raises."""
-        return PriceQuestion(key, self._request(info.context.now), _columns(selected_fields(info)))
+        return PriceQuestion(key, self._request(info.context), _columns(selected_fields(info)))
 
-    def _request(self, now: datetime) -> PriceRequest:
+    def _request(self, context: Context) -> PriceRequest:
         return price_request(
             granularity=StoredGranularity[self.granularity.name],
             start=given(self.start),
             end=given(self.end),
-            now=now,
+            now=context.now,
+            footprint=context.footprint,
             descending=self.order is SortDirection.DESC,
             first=given(self.first),
         )

@@ -48,7 +48,9 @@ After = Annotated[
 class Query:
     @strawberry.field(description="One coin by its id.")
     async def coin(self, info: Info, id: CoinArgument) -> Coin | None:  # noqa: A002 - the contract's name
-        return Coin.from_row(await coin_answers.coin(info.context.database, id))
+        return Coin.from_row(
+            await coin_answers.coin(info.context.database, info.context.footprint, id)
+        )
 
     @strawberry.field(description="The coins that are kept, by id, in pages.")
     async def coins(
@@ -61,12 +63,14 @@ class Query:
         after: After = strawberry.UNSET,
     ) -> CoinConnection:
         wanted = (filter or CoinFilter()).match()
-        page = await coin_answers.page(info.context.database, wanted, first, given(after))
+        page = await coin_answers.page(
+            info.context.database, info.context.footprint, wanted, first, given(after)
+        )
         return CoinConnection.from_page(page, wanted, info.context)
 
     @strawberry.field(description="The currencies that prices are kept in, by code.")
     async def currencies(self, info: Info) -> list[Currency]:
-        rows = await coin_answers.currencies(info.context.database)
+        rows = await coin_answers.currencies(info.context.database, info.context.footprint)
         return [Currency.from_row(row) for row in rows]
 
     @strawberry.field(
@@ -101,8 +105,10 @@ class Query:
         currencies: CurrenciesArgument = strawberry.UNSET,
     ) -> list[LatestPrice]:
         context = info.context
-        rows = await series_answers.latest(context.database, given(coins), given(currencies))
-        return cast("list[LatestPrice]", LatestList(rows, context.now))
+        rows = await series_answers.latest(
+            context.database, context.footprint, given(coins), given(currencies)
+        )
+        return cast("list[LatestPrice]", LatestList(rows, context))
 
     @strawberry.field(
         description="Hours whose price moved as the hours before gave no reason to expect, by time "
@@ -130,6 +136,7 @@ class Query:
             threshold=threshold,
             window=window,
             now=info.context.now,
+            footprint=info.context.footprint,
         )
         # a sequence like any other, which the columnar executor need not walk
         return cast("list[Anomaly]", AnomalyList(answer))
@@ -140,7 +147,7 @@ class Query:
         info: Info,
         id: Annotated[strawberry.ID, strawberry.argument(description="The run's id.")],  # noqa: A002 - the contract's name
     ) -> RefreshRun | None:
-        row = await run_answers.run(info.context.database, id)
+        row = await run_answers.run(info.context.database, info.context.footprint, id)
         return RefreshRun.from_row(row, info.context.now)
 
     @strawberry.field(description="Refresh runs, the newest first, in pages.")
@@ -148,7 +155,9 @@ class Query:
         self, info: Info, first: PageSize = 20, after: After = strawberry.UNSET
     ) -> RefreshRunConnection:
         now = info.context.now
-        page = await run_answers.page(info.context.database, first, given(after))
+        page = await run_answers.page(
+            info.context.database, info.context.footprint, first, given(after)
+        )
         nodes = [RefreshRun.from_row(row, now) for row in page.rows]
         return RefreshRunConnection(nodes=nodes, page=page)
 
@@ -162,6 +171,7 @@ class Query:
         context = info.context
         rows = await series_answers.status(
             context.database,
+            context.footprint,
             given(coins),
             given(currencies),
             now=context.now,

@@ -135,7 +135,7 @@ class RefreshRun:
 class RefreshRunConnection(Connection[RefreshRun]):
     @strawberry.field(description="How many runs there are on all pages.")
     async def total_count(self, info: Info) -> int:
-        return await answers.count(info.context.database)
+        return await answers.count(info.context.database, info.context.footprint)
 
 
 @strawberry.input(description="What to refresh. All of it may be left out.")

@@ -6,12 +6,10 @@ from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
 import structlog
-from asgi_correlation_id import CorrelationIdMiddleware
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route
+from starlette_compress import CompressMiddleware
 
 from ingestion.coingecko import CoinGecko
 from ingestion.refresher import RefreshBusyError, Refresher, RefreshRequest
@@ -19,6 +17,7 @@ from ingestion.throttle import Throttle
 from models import coins as coin_rows
 from models.database import Database, DatabaseUnavailableError
 from models.migrate import migrate
+from models.notifications import Listener
 from models.series import series_with_latest
 from models.tables import RefreshTrigger
 from resolvers.errors import UnavailableError
@@ -26,10 +25,12 @@ from schema import build_schema
 from schema.context import Services
 from server import seeds
 from server.auth import Authenticator
+from server.cache import AnswerCache
 from server.graphiql import GRAPHIQL_PATH, graphiql_files
 from server.graphql import GraphQLEndpoint
 from server.health import Readiness, live
-from server.logs import RequestLog, is_request_id
+from server.middleware import middleware
+from server.replies import CachePolicy
 from server.settings import Settings
 
 log = structlog.get_logger("coingraph.server")
@@ -39,6 +40,7 @@ _RETRY_SECONDS = 2.0
 # enough for their refresh, for `coingraph refresh` beside them, and for psql.
 _POOLED_BY_ALL = 30
 _POOL_SIZE = 10
+_MEGABYTE = 1_000_000
 
 
 class Refreshes:
@@ -131,15 +133,26 @@ class Application:
         )
         self.upstream = make_upstream(settings)
         self.refresher = make_refresher(settings, self.database, self.upstream)
+        self.listener = Listener(self.database)
+        self.cache = AnswerCache(settings.cache_megabytes * _MEGABYTE, self.listener)
+        self.listener.join(self.cache)
         self.endpoint = GraphQLEndpoint(
-            build_schema(), Authenticator(settings.refresh_tokens, settings.read_tokens)
+            build_schema(),
+            Authenticator(settings.refresh_tokens, settings.read_tokens),
+            self.cache,
+            CachePolicy(
+                int(settings.cache_max_age.total_seconds()),
+                int(settings.cache_stale_while_revalidate.total_seconds()),
+            ),
         )
+        self._prepared = asyncio.Event()
         self.readiness = Readiness(self.database, lambda: self.endpoint.services is not None)
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         async with self.upstream:
             start = asyncio.create_task(self._start())
+            listening = asyncio.create_task(self._listen())
             try:
                 # usually done in a moment; where the database is away, serve what can be served
                 await asyncio.wait([start], timeout=_RETRY_SECONDS)
@@ -150,7 +163,8 @@ class Application:
                 yield
             finally:
                 start.cancel()
-                await asyncio.wait([start])
+                listening.cancel()
+                await asyncio.wait([start, listening])
                 await self.refresher.interrupt()
                 await self.database.close()
 
@@ -169,6 +183,7 @@ class Application:
                 reason = str(error.__cause__ or error).splitlines()[0]
                 log.error("waiting for the database", error=str(error), reason=reason)  # noqa: TRY400 - no traceback: it is retried
                 await asyncio.sleep(_RETRY_SECONDS)
+        self._prepared.set()
         self.endpoint.services = Services(
             self.database, Refreshes(self.refresher), self.settings.stale_after
         )
@@ -177,6 +192,11 @@ class Application:
         unloaded = sum(row.series.last_success_at is None for row in series)
         if unloaded:  # all of them, those that an interrupted run left, or a new coin's
             await self._first_refresh(unloaded)
+
+    async def _listen(self) -> None:
+        """Hear of changes, from the moment on that there is a database."""
+        await self._prepared.wait()
+        await self.listener.run()
 
     async def _first_refresh(self, unloaded: int) -> None:
         log.info("series without prices: starting a refresh", series=unloaded)
@@ -197,36 +217,13 @@ def create_app(settings: Settings, *, leads: bool = True) -> Starlette:
     app = Starlette(
         routes=[
             Route("/", RedirectResponse("graphql")),  # relative, for proxies that add a prefix
-            Route(
-                "/graphql",
-                application.endpoint.handle,
-                methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
-            ),
+            Route("/graphql", application.endpoint),  # which judges of methods itself
             Route("/health/live", live),
             Route("/health/ready", application.readiness.handle),
-            Mount(GRAPHIQL_PATH, graphiql_files()),
+            Mount(GRAPHIQL_PATH, CompressMiddleware(graphiql_files())),
         ],
-        middleware=[
-            Middleware(CorrelationIdMiddleware, validator=is_request_id),
-            Middleware(RequestLog),
-            *_cors(settings.cors_origins),
-        ],
+        middleware=middleware(settings, application.endpoint),
         lifespan=application.lifespan,
     )
     app.state.application = application
     return app
-
-
-def _cors(origins: Sequence[str]) -> list[Middleware]:
-    if not origins:
-        return []
-    return [
-        Middleware(
-            CORSMiddleware,
-            allow_origins=list(origins),
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
-            expose_headers=["X-Request-ID", "Retry-After"],
-            max_age=86400,
-        )
-    ]

@@ -21,6 +21,10 @@ class Authenticator:
         self._refresh = [_bytes(token) for token in refresh]
         self._read = [_bytes(token) for token in read]
 
+    @property
+    def reads_are_open(self) -> bool:
+        return not self._read
+
     def caller(self, connection: HTTPConnection) -> Caller:
         token = _bearer(connection)
         address = connection.client.host if connection.client else "unknown"

@@ -102,7 +102,11 @@ def _duration(value: object) -> object:
             value = timedelta(seconds=float(form[1]) * _UNITS[form[2]])
         except OverflowError:
             raise ValueError("that is longer than any clock will run") from None
-    if isinstance(value, timedelta) and not value:
+    return value
+
+
+def _longer_than_nothing(value: timedelta) -> timedelta:
+    if not value:
         raise ValueError("a duration must be longer than 0")
     return value
 
@@ -128,7 +132,8 @@ Names = Annotated[
 ]
 Tokens = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_tokens)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
+DurationOrNone = Annotated[timedelta, BeforeValidator(_duration)]
+Duration = Annotated[DurationOrNone, AfterValidator(_longer_than_nothing)]
 
 
 class Settings(BaseSettings):
@@ -158,6 +163,9 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     workers: int = Field(default=1, ge=1, le=32)
     cors_origins: Origins = ()
+    cache_megabytes: int = Field(default=64, ge=0, le=1_000_000)
+    cache_max_age: DurationOrNone = timedelta(seconds=5)
+    cache_stale_while_revalidate: DurationOrNone = timedelta(seconds=30)
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from models.migrate import newest_revision
+from resolvers.footprint import Footprint
 from resolvers.series import SeriesFreshness
 from resolvers.series import status as series_status
 from server.commands.opening import one_line_errors, opened, read_settings
@@ -54,7 +55,12 @@ def status() -> int:
 async def _status(settings: Settings) -> list[SeriesFreshness]:
     async with opened_refresher(settings) as (_, database):
         return await series_status(
-            database, None, None, now=datetime.now(UTC), stale_after=settings.stale_after
+            database,
+            Footprint(),
+            None,
+            None,
+            now=datetime.now(UTC),
+            stale_after=settings.stale_after,
         )
 
 

@@ -8,7 +8,8 @@ import asyncpg
 import pytest
 
 from models.database import Database, DatabaseUnavailableError
-from models.price_writes import CHANNEL, Newest, store_quotes, store_series
+from models.notifications import CHANNEL
+from models.price_writes import Newest, store_quotes, store_series
 from tests.models.storing import (
     LONG_AGO,
     NOON,

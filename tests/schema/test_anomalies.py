@@ -116,7 +116,11 @@ async def told(
             list(hours.values()),
         )
     settings = make_settings(
-        database_url, shared_simulator, coins=",".join(COINS), currencies=",".join(CURRENCIES)
+        database_url,
+        shared_simulator,
+        coins=",".join(COINS),
+        currencies=",".join(CURRENCIES),
+        cache_megabytes=0,  # what is asked is searched for
     )
     async with live_server(settings) as server:
         yield Told(server, start, prices)

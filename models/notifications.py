@@ -1,0 +1,159 @@
+"""Telling and hearing of changes: NOTIFY in the transaction that makes one, LISTEN elsewhere."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import asyncpg
+import orjson
+import structlog
+from sqlalchemy import text
+
+from models.database import CONNECT_SECONDS, Database, WriteSession
+
+log = structlog.get_logger("coingraph.notifications")
+
+# {"series": id, "revision": number}, or {"catalogue": true} for coins, metadata and currencies.
+# Anything else, such as what a person sends by hand, means that anything may have changed.
+CHANNEL = "coingraph_prices"
+APPLICATION_NAME = "coingraph listener"
+
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 5.0
+_PROBE_SECONDS = 3.0  # a connection can die without a word: so long, twice, it goes unnoticed
+
+_NOTIFY = text("SELECT pg_notify(:channel, :payload)")
+
+
+async def tell_series(session: WriteSession, series_id: int, revision: int) -> None:
+    """Tell, with the commit, that something of a series has changed."""
+    await _tell(session, {"series": series_id, "revision": revision})
+
+
+async def tell_catalogue(session: WriteSession) -> None:
+    """Tell, with the commit, that coins, their metadata, currencies or the set of series have."""
+    await _tell(session, {"catalogue": True})
+
+
+async def _tell(session: WriteSession, change: dict[str, int]) -> None:
+    payload = orjson.dumps(change).decode()
+    await session.execute(_NOTIFY, {"channel": CHANNEL, "payload": payload})
+
+
+class Audience(Protocol):
+    """Who wants to hear of changes. None of these may wait or fail."""
+
+    def series_changed(self, series_id: int, revision: int) -> None: ...
+
+    def catalogue_changed(self) -> None: ...
+
+    def anything_changed(self) -> None:
+        """Changes may have gone unheard: what was read before may be old."""
+        ...
+
+
+class Listener:
+    """Hears of every change while its task runs, on one connection of its own.
+
+    `listening` is false whenever a change could go unheard; it turns true only after the audience
+    has been told that anything may have changed.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._audience: list[Audience] = []
+        self._connection: asyncpg.Connection | None = None
+        self._busy = asyncio.Lock()  # one statement at a time on the connection
+        self.listening = False
+
+    def join(self, party: Audience) -> None:
+        self._audience.append(party)
+
+    def leave(self, party: Audience) -> None:
+        self._audience.remove(party)
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                await self._listen()
+            except Exception as error:  # noqa: BLE001 - whatever it was, only trying again helps
+                pause = _FIRST_PAUSE if self.listening else min(2 * pause, _LONGEST_PAUSE)
+                reason = (str(error.__cause__ or error) or repr(error)).splitlines()[0]
+                log.warning("not listening for changes", reason=reason, retry_seconds=pause)
+            finally:
+                self._deafen()
+            await asyncio.sleep(pause)
+
+    async def catch_up(self) -> None:
+        """Return when every change that was committed before this call has been heard.
+
+        PostgreSQL signals listeners before it confirms a commit, and sends what they were
+        signalled before it ends the answer to their next statement.
+        """
+        connection = self._connection
+        if connection is None:
+            return  # what is kept was dropped when it was lost
+        try:
+            await self._probe(connection)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            self._deafen()
+            connection.terminate()  # and `run` makes a new one
+
+    async def _listen(self) -> None:
+        """Listen on one connection until it is lost, which raises."""
+        connection = await self._database.connect(APPLICATION_NAME)
+        closed = asyncio.Event()
+
+        def close(_: object) -> None:
+            closed.set()
+            self._deafen()
+
+        connection.add_termination_listener(close)
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await connection.add_listener(CHANNEL, self._hear)
+            self._connection = connection
+            self._tell_all(lambda party: party.anything_changed())
+            self.listening = not closed.is_set()
+            while not closed.is_set():
+                await self._probe(connection)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_PROBE_SECONDS):
+                        await closed.wait()
+            raise ConnectionError("PostgreSQL closed the connection")
+        finally:
+            connection.terminate()
+
+    async def _probe(self, connection: asyncpg.Connection) -> None:
+        async with self._busy:
+            await connection.execute("SELECT 1", timeout=_PROBE_SECONDS)
+
+    def _deafen(self) -> None:
+        self.listening, self._connection = False, None
+        self._tell_all(lambda party: party.anything_changed())
+
+    def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
+        match _parse(payload):
+            case {"series": int(series_id), "revision": int(revision)}:
+                self._tell_all(lambda party: party.series_changed(series_id, revision))
+            case {"catalogue": True}:
+                self._tell_all(lambda party: party.catalogue_changed())
+            case _:
+                self._tell_all(lambda party: party.anything_changed())
+
+    def _tell_all(self, tell: Callable[[Audience], None]) -> None:
+        for party in tuple(self._audience):
+            try:
+                tell(party)
+            except Exception:
+                log.exception("a change was not taken in")
+
+
+def _parse(payload: object) -> Any:  # noqa: ANN401 - any JSON
+    try:
+        return orjson.loads(str(payload))
+    except orjson.JSONDecodeError:
+        return None

@@ -1,0 +1,29 @@
+"""How long an operation waits for the database."""
+
+from contextvars import ContextVar
+from time import perf_counter
+
+
+class Stopwatch:
+    """Runs while at least one block that it is entered for is under way; `seconds` so far."""
+
+    __slots__ = ("_running", "_since", "seconds")
+
+    def __init__(self) -> None:
+        self._running = 0
+        self._since = 0.0
+        self.seconds = 0.0
+
+    def __enter__(self) -> None:
+        if not self._running:
+            self._since = perf_counter()
+        self._running += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._running -= 1
+        if not self._running:
+            self.seconds += perf_counter() - self._since
+
+
+# Whoever wants to know sets one of his own; the reads of all others run on this one.
+database_time: ContextVar[Stopwatch] = ContextVar("database_time", default=Stopwatch())  # noqa: B039 - nobody reads the default

@@ -1,0 +1,183 @@
+"""The response cache: answers to queries, dropped when something that they were made of changes."""
+
+import asyncio
+import sys
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from time import time
+
+from models.notifications import Listener
+from resolvers.footprint import CATALOGUE, Tag
+from server.replies import Reply
+
+Key = tuple[str, str | None, bytes]
+"""A query's text, the operation's name, and its variables as JSON with sorted keys. Who asks is no
+part of it: answers that not everybody may see are not kept at all."""
+
+Compute = Callable[[], Awaitable[Reply]]
+
+HIT, MISS, BYPASS = b"HIT", b"MISS", b"BYPASS"
+
+_SMALLEST_SHARE = 8  # of all room: a larger answer would push out too many others
+_OVERHEAD = 1_500  # bytes that Python takes for an answer and its key besides their contents
+_TAG_OVERHEAD = 100
+_MOST_TAGS = 200_000
+
+
+class Flight:
+    """A computation that is under way. `since` counts the changes told before it began."""
+
+    __slots__ = ("_landed", "_reply", "since")
+
+    def __init__(self, since: int) -> None:
+        self._landed = asyncio.Event()
+        self._reply: Reply | None = None
+        self.since = since
+
+    def land(self, reply: Reply | None) -> None:
+        """Give the reply to those who wait. None where it must not be shared."""
+        self._reply = reply
+        self._landed.set()
+
+    async def wait(self) -> Reply | None:
+        await self._landed.wait()
+        return self._reply
+
+
+class _Kept:
+    """An answer, and up to which change it was found to be unchanged."""
+
+    __slots__ = ("reply", "since")
+
+    def __init__(self, reply: Reply, since: int) -> None:
+        self.reply = reply
+        self.since = since
+
+
+class AnswerCache:
+    """Answers by their `Key`, the least recently used ones dropped when `capacity` is passed.
+
+    `capacity` is in bytes; 0 keeps nothing. An answer is given only if nothing that it was made of
+    has been told to have changed since its computation began; and nothing is kept or given while
+    changes could go unheard. Changes are counted: to hear of one costs the same however much is
+    kept, and what it made old makes room as the least recently used does.
+    """
+
+    def __init__(self, capacity: int, listener: Listener) -> None:
+        self.capacity = capacity
+        self.size = 0
+        self._listener = listener
+        self._kept: OrderedDict[Key, _Kept] = OrderedDict()
+        self._flights: dict[Key, Flight] = {}  # those that one may still join
+        self._changes = 0
+        self._changed: dict[Tag, int] = {}  # by tag, the number of its last change
+        self._all_changed = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @property
+    def usable(self) -> bool:
+        return self.capacity > 0 and self._listener.listening
+
+    def get(self, key: Key) -> Reply | None:
+        kept = self._kept.get(key)
+        if kept is None:
+            return None
+        reply = kept.reply
+        if kept.since != self._changes:
+            if not self._unchanged(reply, kept.since):
+                self._remove(key)
+                return None
+            kept.since = self._changes
+        if reply.kept_until <= time():
+            self._remove(key)
+            return None
+        self._kept.move_to_end(key)
+        return reply
+
+    async def compute(self, key: Key, compute: Compute) -> tuple[Reply, bytes]:
+        """Compute an answer that is not kept, once for all who ask meanwhile; and say how."""
+        flight = self._flights.get(key)
+        if flight is None:
+            return await self._lead(key, compute), MISS
+        reply = await flight.wait()
+        if reply is not None:
+            return reply, HIT
+        return await compute(), MISS  # what came of it was not for sharing
+
+    async def _lead(self, key: Key, compute: Compute) -> Reply:
+        flight = self._flights[key] = Flight(self._changes)
+        shared = None
+        try:
+            reply = await compute()
+            if flight.since == self._changes and not reply.footprint.untold:
+                shared = reply  # else who waits may have asked after the change
+            self._keep(key, reply, flight.since)
+            return reply
+        finally:
+            if self._flights.get(key) is flight:
+                del self._flights[key]
+            flight.land(shared)
+
+    async def settle(self) -> None:
+        """Return when every change that was committed before this call has been heard."""
+        await self._listener.catch_up()
+
+    def series_changed(self, series_id: int, _revision: int) -> None:
+        self._note(series_id)
+
+    def catalogue_changed(self) -> None:
+        self._note(CATALOGUE)
+
+    def anything_changed(self) -> None:
+        self._changes += 1
+        self._all_changed = self._changes
+        self._changed.clear()
+        self._flights.clear()
+        for kept in self._kept.values():
+            kept.reply.body.grown = None
+        self._kept.clear()
+        self.size = 0
+
+    def _note(self, tag: Tag) -> None:
+        self._changes += 1
+        self._changed[tag] = self._changes
+        # What a computation will turn out to have read is not known yet: nobody joins it any more.
+        self._flights.clear()
+        if len(self._changed) > _MOST_TAGS:  # more than there are series: somebody makes them up
+            self.anything_changed()
+
+    def _unchanged(self, reply: Reply, since: int) -> bool:
+        if self._all_changed > since:
+            return False
+        changed = self._changed
+        return all(changed.get(tag, 0) <= since for tag in reply.footprint.tags)
+
+    def _keep(self, key: Key, reply: Reply, since: int) -> None:
+        if not (self.usable and reply.ok) or reply.footprint.untold:
+            return
+        size = _size(key, reply)
+        if size > self.capacity // _SMALLEST_SHARE or not self._unchanged(reply, since):
+            return
+        self._remove(key)
+        self._kept[key] = _Kept(reply, self._changes)
+        reply.body.grown = self._grow
+        self._grow(size)
+
+    def _grow(self, by: int) -> None:
+        self.size += by
+        while self.size > self.capacity:
+            self._remove(next(iter(self._kept)))
+
+    def _remove(self, key: Key) -> None:
+        kept = self._kept.pop(key, None)
+        if kept is not None:
+            self.size -= _size(key, kept.reply)
+            kept.reply.body.grown = None
+
+
+def _size(key: Key, reply: Reply) -> int:
+    """Estimate the memory of an answer that is kept, its key and what it depends on included."""
+    keys = sys.getsizeof(key[0]) + len(key[1] or "") + len(key[2])
+    return _OVERHEAD + keys + reply.body.size + _TAG_OVERHEAD * len(reply.footprint.tags)

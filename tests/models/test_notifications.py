@@ -1,0 +1,179 @@
+"""Hearing of changes on a real PostgreSQL: all of them, or knowing that some may be missed."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from models.database import Database
+from models.notifications import APPLICATION_NAME, CHANNEL, Listener, tell_catalogue, tell_series
+from tests.server.proxy import proxy_to
+
+ANYTHING = ("anything",)
+
+
+class Ear:
+    """Notes what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue()
+
+    def series_changed(self, series_id: int, revision: int) -> None:
+        self.heard.put_nowait((series_id, revision))
+
+    def catalogue_changed(self) -> None:
+        self.heard.put_nowait(("catalogue",))
+
+    def anything_changed(self) -> None:
+        self.heard.put_nowait(ANYTHING)
+
+    async def next(self) -> tuple[Any, ...]:
+        return await asyncio.wait_for(self.heard.get(), 20)
+
+    async def next_but(self, passed: tuple[Any, ...]) -> tuple[Any, ...]:
+        while (heard := await self.next()) == passed:
+            pass
+        return heard
+
+
+@contextlib.asynccontextmanager
+async def listening(database: Database, *ears: Ear) -> AsyncIterator[Listener]:
+    """A listener that listens, and has told so to all ears."""
+    listener = Listener(database)
+    for ear in ears:
+        listener.join(ear)
+    task = asyncio.create_task(listener.run())
+    try:
+        for ear in ears:
+            assert await ear.next() == ANYTHING
+        assert listener.listening
+        yield listener
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        assert not listener.listening
+
+
+async def notify(sql: asyncpg.Connection, payload: str) -> None:
+    await sql.execute("SELECT pg_notify($1, $2)", CHANNEL, payload)
+
+
+async def test_all_parties_hear_of_a_commit(database: Database) -> None:
+    one, other = Ear(), Ear()
+    async with listening(database, one, other) as listener:
+        async with database.write() as session:
+            await tell_series(session, 7, 3)
+            await tell_catalogue(session)
+            await listener.catch_up()
+            assert one.heard.empty()
+        for ear in (one, other):
+            assert [await ear.next(), await ear.next()] == [(7, 3), ("catalogue",)]
+        listener.leave(other)
+        async with database.write() as session:
+            await tell_series(session, 7, 4)
+        assert await one.next() == (7, 4)
+        assert other.heard.empty()
+
+
+async def test_catching_up_hears_whatever_was_committed_before(
+    database: Database, sql: asyncpg.Connection
+) -> None:
+    ear = Ear()
+    async with listening(database, ear) as listener:
+        for revision in range(200):
+            await notify(sql, f'{{"series": 1, "revision": {revision}}}')
+            await listener.catch_up()
+            assert ear.heard.get_nowait() == (1, revision)
+        await asyncio.gather(*(listener.catch_up() for _ in range(20)))
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "", "no JSON", "{", "null", "1", "[]", "{}", '{"series": "1", "revision": 2}',
+        '{"series": 1}', '{"series": null, "revision": 1}', '{"catalogue": false}', '"catalogue"',
+        "[" * 3_000, '{"series": 1.5, "revision": 1}', '{"series": 1e400, "revision": 1}',
+    ],
+)  # fmt: skip
+async def test_what_anybody_may_send(
+    database: Database, sql: asyncpg.Connection, payload: str
+) -> None:
+    ear = Ear()
+    async with listening(database, ear) as listener:
+        await notify(sql, payload)
+        assert await ear.next() == ANYTHING
+        assert listener.listening
+        await notify(sql, '{"series": 1, "revision": 2}')
+        assert await ear.next() == (1, 2)
+
+
+async def test_a_party_that_fails_costs_nobody_else_a_change(
+    database: Database, sql: asyncpg.Connection
+) -> None:
+    class Deaf(Ear):
+        def series_changed(self, series_id: int, revision: int) -> None:
+            raise ZeroDivisionError
+
+    deaf, ear = Deaf(), Ear()
+    async with listening(database, deaf, ear) as listener:
+        await notify(sql, '{"series": 1, "revision": 2}')
+        assert await ear.next() == (1, 2)
+        assert listener.listening
+
+
+async def test_a_connection_that_is_terminated(database: Database, sql: asyncpg.Connection) -> None:
+    ear = Ear()
+    async with listening(database, ear) as listener:
+        for revision in (1, 2):
+            killed = await sql.fetchval(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND application_name = $1",
+                APPLICATION_NAME,
+            )
+            assert killed == 1
+            assert await ear.next() == ANYTHING, "at once, not when it listens again"
+            while not listener.listening:
+                assert await ear.next() == ANYTHING
+            await notify(sql, f'{{"series": 1, "revision": {revision}}}')
+            assert await ear.next_but(ANYTHING) == (1, revision)
+
+
+async def test_a_connection_that_dies_without_a_word(
+    database_url: str, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.notifications._PROBE_SECONDS", 0.2)
+    ear = Ear()
+    async with proxy_to(database_url) as proxy:
+        database = Database(proxy.url)
+        async with listening(database, ear) as listener:
+            proxy.freeze()
+            await notify(sql, '{"series": 1, "revision": 1}')
+            assert await ear.next() == ANYTHING
+            assert not listener.listening
+            await listener.catch_up()  # which there is nothing to do for
+            proxy.thaw()
+            while not listener.listening:
+                assert await ear.next() == ANYTHING
+            await notify(sql, '{"series": 1, "revision": 2}')
+            assert await ear.next_but(ANYTHING) == (1, 2)
+        await database.close()
+
+
+async def test_a_server_that_goes_and_returns(database_url: str, sql: asyncpg.Connection) -> None:
+    ear = Ear()
+    async with proxy_to(database_url) as proxy:
+        database = Database(proxy.url)
+        async with listening(database, ear) as listener:
+            await proxy.cut()
+            assert await ear.next() == ANYTHING
+            assert not listener.listening
+            await notify(sql, '{"series": 1, "revision": 1}')
+            await proxy.mend()
+            while not listener.listening:
+                assert await ear.next() == ANYTHING, "what was told meanwhile was missed"
+            await notify(sql, '{"series": 1, "revision": 2}')
+            assert await ear.next_but(ANYTHING) == (1, 2)
+        await database.close()

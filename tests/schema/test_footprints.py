@@ -1,0 +1,90 @@
+"""What each field reads is known: an answer that forgot it would be kept for good."""
+
+from typing import Any
+
+import pytest
+from graphql import GraphQLObjectType, get_named_type
+
+from resolvers.footprint import CATALOGUE
+from schema import build_schema
+from schema.context import Context
+from tests.serving import LiveServer
+
+SERIES = "series"
+PAST = 'from: "2026-01-01", to: "2026-01-05"'
+
+# Each field with a resolver of its own, a query that reaches it, and what that one depends on.
+READS: dict[str, tuple[str, set[str]]] = {
+    "Query.coin": ('{ coin(id: "bitcoin") { name } }', {CATALOGUE}),
+    "Query.coins": ("{ coins { nodes { id } } }", {CATALOGUE}),
+    "Query.currencies": ("{ currencies { code } }", {CATALOGUE}),
+    "Query.prices": (f'{{ prices(coin: "bitcoin", {PAST}) {{ revision }} }}', {SERIES}),
+    "Query.latestPrices": ("{ latestPrices { price } }", {CATALOGUE, SERIES}),
+    "Query.refreshRun": ('{ refreshRun(id: "$run") { status } }', {"untold"}),
+    "Query.refreshRuns": ("{ refreshRuns { nodes { status } } }", {"untold"}),
+    "Query.seriesStatus": ("{ seriesStatus { stale } }", {"untold"}),
+    "Coin.metadata": ("{ coins { nodes { metadata { imageUrl } } } }", {CATALOGUE}),
+    "Coin.latest": ("{ coins { nodes { latest { price } } } }", {CATALOGUE, SERIES}),
+    "Coin.prices": (f"{{ coins {{ nodes {{ prices({PAST}) {{ to }} }} }} }}", {CATALOGUE, SERIES}),
+    "CoinConnection.totalCount": ("{ coins { totalCount } }", {CATALOGUE}),
+    "LatestPrice.ageSeconds": (
+        '{ latestPrices(coins: ["bitcoin"]) { ageSeconds } }',
+        {CATALOGUE, SERIES, "relative"},
+    ),
+    "PriceSeries.points": (
+        '{ prices(coin: "bitcoin") { points { partial } } }', {SERIES, "relative", "until"}
+    ),
+    "PriceSeries.downsampled": (
+        f'{{ prices(coin: "bitcoin", {PAST}) {{ downsampled(maxPoints: 9) {{ price }} }} }}',
+        {SERIES},
+    ),
+    "PriceSeries.statistics": (
+        f'{{ prices(coin: "bitcoin", {PAST}) {{ statistics {{ mean }} }} }}', {SERIES}
+    ),
+    "PriceSeries.movingAverage": (
+        f'{{ prices(coin: "bitcoin", {PAST}) {{ movingAverage(window: 3) }} }}', {SERIES}
+    ),
+    "Query.anomalies": (f"{{ anomalies({PAST}) {{ score }} }}", {CATALOGUE, SERIES}),
+    "CoinConnection.edges": ("{ coins { edges { cursor } } }", {CATALOGUE}),
+    "CoinConnection.pageInfo": ("{ coins { pageInfo { endCursor } } }", {CATALOGUE}),
+    "RefreshRunConnection.edges": ("{ refreshRuns { edges { cursor } } }", {"untold"}),
+    "RefreshRunConnection.pageInfo": ("{ refreshRuns { pageInfo { endCursor } } }", {"untold"}),
+    "RefreshRun.items": ("{ refreshRuns { nodes { items { coin } } } }", {"untold"}),
+    "RefreshRunConnection.totalCount": ("{ refreshRuns { totalCount } }", {"untold"}),
+}  # fmt: skip
+
+
+def test_every_field_with_a_resolver_is_here() -> None:
+    schema = build_schema()
+    found = set()
+    for name, kind in schema._schema.type_map.items():  # noqa: SLF001 - the schema as graphql-core has it
+        if not isinstance(kind, GraphQLObjectType) or name.startswith("__") or name == "Mutation":
+            continue
+        definition = schema.get_type_by_name(name)
+        assert definition is not None
+        for field, known in zip(kind.fields, definition.fields, strict=True):  # type: ignore[union-attr] # of objects
+            assert get_named_type(kind.fields[field].type)
+            if known.base_resolver is not None:
+                found.add(f"{name}.{field}")
+    assert found == set(READS)
+
+
+@pytest.mark.parametrize("field", READS)
+async def test_what_a_field_reads(
+    server: LiveServer, field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query, expected = READS[field]
+    made: list[Any] = []
+
+    class Noting(Context):
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            made.append(self)
+
+    monkeypatch.setattr("server.graphql.Context", Noting)
+    runs = await server.data("{ refreshRuns { nodes { id } } }")
+    await server.data(query.replace("$run", runs["refreshRuns"]["nodes"][0]["id"]))
+    footprint = made[-1].footprint
+    tags = {tag if tag == CATALOGUE else SERIES for tag in footprint.tags}
+    others = {name for name in ("relative", "untold", "until") if getattr(footprint, name)}
+    assert tags | others == expected

@@ -1,0 +1,146 @@
+"""The response cache by itself: what it keeps and drops, and how much memory it takes."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from models.notifications import Listener
+from server.cache import AnswerCache
+from server.replies import Reply
+from tests.server.keeping import ROOM, Gate, fill, key, reply, start
+
+
+async def test_an_answer_is_kept_until_one_of_its_series_changes(cache: AnswerCache) -> None:
+    one, both, none = reply(1), reply(1, 2), reply()
+    for name, answer in (("one", one), ("both", both), ("none", none)):
+        await fill(cache, name, answer)
+        assert cache.get(key(name)) is answer
+    cache.series_changed(3, 1)
+    assert cache.get(key("both")) is both
+    cache.series_changed(2, 1)
+    assert (cache.get(key("one")), cache.get(key("both"))) == (one, None)
+    cache.catalogue_changed()
+    assert (cache.get(key("one")), cache.get(key("none"))) == (one, none)
+    cache.anything_changed()
+    assert (len(cache), cache.size) == (0, 0)
+
+
+async def test_what_is_never_kept(cache: AnswerCache) -> None:
+    await fill(cache, "failed", reply(1, ok=False))
+    await fill(cache, "untold", reply(1, untold=True))
+    await fill(cache, "over", reply(1, until=datetime.now(UTC) - timedelta(seconds=1)))
+    assert cache.get(key("over")) is None
+    assert (len(cache), cache.size) == (0, 0)
+
+
+async def test_answers_that_depend_on_the_moment_are_kept_for_a_moment(
+    cache: AnswerCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(UTC)
+    await fill(cache, "relative", reply(1, relative=True))
+    await fill(cache, "until", reply(1, until=now + timedelta(seconds=600)))
+    await fill(cache, "both", reply(1, relative=True, until=now + timedelta(seconds=0.5)))
+    for later, left in ((0.2, 3), (0.8, 2), (1.5, 1), (599, 1), (601, 0)):
+        clock = now.timestamp() + later
+        monkeypatch.setattr("server.cache.time", lambda clock=clock: clock)
+        found = [name for name in ("relative", "until", "both") if cache.get(key(name))]
+        assert len(found) == left, (later, found)
+
+
+@pytest.mark.parametrize("change", ["series_changed", "catalogue_changed", "anything_changed"])
+async def test_what_changes_while_an_answer_is_computed(cache: AnswerCache, change: str) -> None:
+    """It may have been read before, so it is not kept; what does not hang on it is."""
+
+    touched, untouched = reply(1), reply(2)
+    touched.footprint.catalogue()
+    for name, answer in (("touched", touched), ("untouched", untouched)):
+        gate = Gate(answer)
+        computing = asyncio.create_task(cache.compute(key(name), gate.compute))
+        await start(computing)
+        getattr(cache, change)(*((1, 2) if change == "series_changed" else ()))
+        gate.open.set()
+        await computing
+    assert cache.get(key("touched")) is None
+    kept = cache.get(key("untouched"))
+    assert kept is (None if change == "anything_changed" else untouched)
+
+
+async def test_nothing_is_kept_that_was_computed_while_deaf(
+    cache: AnswerCache, listener: Listener
+) -> None:
+    async def compute() -> Reply:
+        listener.listening = False
+        cache.anything_changed()
+        cache.anything_changed()
+        listener.listening = True
+        return reply(1)
+
+    await cache.compute(key("one"), compute)
+    assert len(cache) == 0
+
+
+async def test_a_flood_takes_no_more_than_its_room(cache: AnswerCache) -> None:
+    names = [f"{'ü' * (number % 50)} {number}" for number in range(3_000)]
+    for number, name in enumerate(names):
+        answer = reply(*range(number % 40), size=number % 7_000)
+        await fill(cache, name, answer)
+        assert cache.size <= ROOM
+        if number % 3 == 0 and len(answer.body.identity) > 500:
+            for coding in ("zstd", "br", "gzip"):
+                await answer.body.compress(coding)
+        assert cache.size <= ROOM
+    kept = [found for name in names if (found := cache.get(key(name)))]
+    held = sum(answer.body.size for answer in kept)
+    assert ROOM / 3 < held < cache.size, "much of the room is for answers"
+    for number in range(40):
+        cache.series_changed(number, 1)
+    left = [found for name in names if (found := cache.get(key(name)))]
+    assert left == [answer for answer in kept if not answer.footprint.tags]
+    assert len(cache) == len(left)
+    cache.anything_changed()
+    assert (cache.size, len(cache)) == (0, 0)
+
+
+async def test_the_least_used_answer_goes_first(cache: AnswerCache) -> None:
+    for number in range(8):
+        await fill(cache, str(number), reply(size=100_000))
+    assert cache.get(key("0")) is not None
+    for number in range(8, 12):
+        await fill(cache, str(number), reply(size=100_000))
+    assert cache.get(key("0")) is not None
+    assert cache.get(key("1")) is None
+
+
+async def test_an_answer_that_would_push_out_many_is_not_kept(cache: AnswerCache) -> None:
+    await fill(cache, "large", reply(size=ROOM // 8))
+    assert len(cache) == 0
+
+
+async def test_an_answer_dropped_while_it_is_compressed_counts_no_more(cache: AnswerCache) -> None:
+    answer = reply(1, size=1_000)
+    await fill(cache, "one", answer)
+    cache.series_changed(1, 2)
+    assert cache.get(key("one")) is None
+    await answer.body.compress("gzip")
+    assert cache.size == 0
+    await fill(cache, "one", answer)
+    cache.anything_changed()
+    await answer.body.compress("br")
+    assert cache.size == 0
+
+
+async def test_names_of_series_that_somebody_makes_up(cache: AnswerCache) -> None:
+    """They take no more memory than names of series may."""
+    await fill(cache, "one", reply(1))
+    for number in range(2, 200_010):
+        cache.series_changed(number, 1)
+    assert cache.get(key("one")) is None, "so many changes are one of everything"
+    await fill(cache, "one", reply(1))
+    assert cache.get(key("one")) is not None
+    cache.series_changed(1, 1)
+    assert cache.get(key("one")) is None
+
+
+async def test_no_room_keeps_nothing(listener: Listener) -> None:
+    assert not AnswerCache(0, listener).usable
