@@ -96,8 +96,8 @@ def in_thread(manager: contextlib.AbstractAsyncContextManager[T]) -> Iterator[T]
 
 
 @contextlib.asynccontextmanager
-async def live_server(settings: Settings) -> AsyncIterator[LiveServer]:
-    """Serve the application on a free port while the block runs."""
+async def live_server(settings: Settings, *, ready: bool = True) -> AsyncIterator[LiveServer]:
+    """Serve the application on a free port while the block runs, once it is `ready`."""
     app = create_app(settings)
     listener = socket.create_server(("127.0.0.1", 0))
     # asyncio sets this only where the socket names its protocol; without it, answers wait 40 ms
@@ -105,7 +105,8 @@ async def live_server(settings: Settings) -> AsyncIterator[LiveServer]:
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started:
+    endpoint = app.state.application.endpoint
+    while not server.started or (ready and endpoint.services is None):
         await asyncio.sleep(0.005)
         if task.done():
             task.result()

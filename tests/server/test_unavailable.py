@@ -50,7 +50,7 @@ async def test_nothing_listens(shared_simulator: Simulator) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
         url = f"postgresql://u:secret@127.0.0.1:{taken.getsockname()[1]}/db"
-        async with live_server(make_settings(url, shared_simulator)) as server:
+        async with live_server(make_settings(url, shared_simulator), ready=False) as server:
             unavailable(await server.post(QUERY))
             unavailable(await server.post(REFRESH, token=TOKEN))
             wrong = await server.post(REFRESH, token="wrong")  # noqa: S106 - that is the test
@@ -71,7 +71,8 @@ async def test_a_database_that_comes_up_later(empty_url: str, shared_simulator: 
     """Not even migrated when the server starts."""
     async with proxy_to(empty_url) as proxy:
         await proxy.cut()
-        async with live_server(make_settings(proxy.url, shared_simulator)) as server:
+        settings = make_settings(proxy.url, shared_simulator)
+        async with live_server(settings, ready=False) as server:
             unavailable(await server.post(QUERY))
             await proxy.mend()
             await until(lambda: works(server))
