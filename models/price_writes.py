@@ -70,15 +70,9 @@ async def store_series(
     elif len(hourly.new):
         added = [instant(bucket) for bucket in hourly.new["bucket"][[0, -1]]]
         first, last = min(added[0], first or added[0]), max(added[1], last or added[1])
-    revision = await driver.fetchval(
-        _FINISH,
-        *_columns([newest] if newest else []),
-        series_id,
-        int(bool(hourly or daily)),
-        history_from,
-        first,
-        last,
-    )
+    changed = int(bool(hourly or daily))
+    known = (series_id, changed, history_from, first, last)
+    revision = await driver.fetchval(_FINISH, *_columns([newest] if newest else []), *known)
     return Stored(len(hourly.new), len(hourly.changed), len(hourly.gone), revision)
 
 
