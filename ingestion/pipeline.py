@@ -16,6 +16,7 @@ from ingestion.errors import (
     HistoryTooLong,
     NotFound,
     RateLimited,
+    Unreachable,
     UpstreamError,
 )
 from ingestion.journal import Fetched, Journal
@@ -29,9 +30,16 @@ from models.tables import RefreshStatus
 log = structlog.get_logger("coingraph.refresh")
 
 _FETCHERS = 4
-# What nothing else of this run would fare better with: RateLimited comes only after all patience.
-_ENDS_THE_RUN = (AccessRefused, RateLimited, DatabaseUnavailableError)
+_MOST_UNANSWERED = 3  # series in a row, each asked for with all patience
 _INTERNAL = "Internal error; see the server's log."
+
+
+class _NobodyAnswersError(UpstreamError):
+    """Upstream cannot be reached at all: the other series would only wait as long."""
+
+
+# What nothing else of this run would fare better with: RateLimited comes only after all patience.
+_ENDS_THE_RUN = (AccessRefused, RateLimited, _NobodyAnswersError, DatabaseUnavailableError)
 
 
 class Pipeline:
@@ -43,6 +51,7 @@ class Pipeline:
         self._unknown = UnknownCoins(upstream)
         self._stored = 0
         self._failed = 0
+        self._unanswered = 0
 
     async def run(self, plans: Sequence[SeriesPlan], metadata: Sequence[str]) -> None:
         """Do all of it and write how it ended. Raises CancelledError after that."""
@@ -163,12 +172,21 @@ class Pipeline:
                 chart = await self._upstream.market_chart_range(
                     plan.state.coin_id, plan.state.currency_code, window.start, end
                 )
-            except HistoryTooLong as error:
-                if not charts:
-                    raise
-                return charts, str(error)
+            except UpstreamError as error:
+                self._count_silence(silent=isinstance(error, Unreachable) and not charts, why=error)
+                if isinstance(error, HistoryTooLong) and charts:
+                    return charts, str(error)
+                raise
             charts.append(chart)
+            self._unanswered = 0
         return charts, None
+
+    def _count_silence(self, *, silent: bool, why: UpstreamError) -> None:
+        """Count the series in a row that got no answer. Raises _NobodyAnswersError at the third."""
+        self._unanswered = self._unanswered + 1 if silent else 0
+        if self._unanswered >= _MOST_UNANSWERED:
+            number = f"{self._unanswered} series in a row got no answer"
+            raise _NobodyAnswersError(f"{why}; {number}, so no more were asked for") from why
 
     async def _fail(self, plan: SeriesPlan, message: str) -> None:
         state = plan.state

@@ -23,22 +23,17 @@ _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 _PROBE_SECONDS = 3.0  # a connection can die without a word: so long, twice, it goes unnoticed
 
-_NOTIFY = text("SELECT pg_notify(:channel, :payload)")
-
-
-async def tell_series(session: WriteSession, series_id: int, revision: int) -> None:
-    """Tell, with the commit, that something of a series has changed."""
-    await _tell(session, {"series": series_id, "revision": revision})
+# Tells, with the commit, that something of a series has changed; of rows with `id` and `revision`.
+TELL_SERIES = f"""
+    pg_notify('{CHANNEL}', format('{{"series": %s, "revision": %s}}', id, revision))
+"""
+_TELL_CATALOGUE = text("SELECT pg_notify(:channel, :payload)")
 
 
 async def tell_catalogue(session: WriteSession) -> None:
     """Tell, with the commit, that coins, their metadata, currencies or the set of series have."""
-    await _tell(session, {"catalogue": True})
-
-
-async def _tell(session: WriteSession, change: dict[str, int]) -> None:
-    payload = orjson.dumps(change).decode()
-    await session.execute(_NOTIFY, {"channel": CHANNEL, "payload": payload})
+    change = {"channel": CHANNEL, "payload": '{"catalogue": true}'}
+    await session.execute(_TELL_CATALOGUE, change)
 
 
 class Audience(Protocol):

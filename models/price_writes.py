@@ -1,16 +1,20 @@
-"""Writing prices: COPY into a staging table, then upserts that write only what changed.
+"""Writing prices: what is stored is read and compared in numpy, then only what changed is written.
 
 Everything here runs inside the caller's transaction, which holds all of one series or nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import datetime
 
+import asyncpg
 from sqlalchemy import text
 
 from models.database import WriteSession
-from models.notifications import tell_series
-from models.staging import Hours, stage
+from models.hours import Hours, instant, micros
+from models.incoming import Changes, Incoming
+from models.notifications import TELL_SERIES
+from models.price_tables import DAILY, HOURLY
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,153 +53,82 @@ async def store_series(
     `asked_from` is the start of the range that upstream was asked for. With `replace_from`, hours
     from then on that are not among `hours` are removed.
     """
-    touched = await _extend_history(session, series_id, asked_from)
-    await stage(session, hours)
-    removed: list[date] = []
-    if replace_from is not None:
-        rows = await session.execute(_REMOVE, {"series": series_id, "from": replace_from})
-        removed = list(rows.scalars())
-    inserted, corrected, days = (await session.execute(_UPSERT, {"series": series_id})).one()
-    changed = bool(days or removed)
-    changed |= await _store_days(session, series_id, {*(touched or []), *(days or []), *removed})
-    changed |= bool(newest and await _store_newest(session, [newest]))
-    result = await session.execute(_FINISH, {"series": series_id, "changed": int(changed)})
-    revision = result.scalar_one()
-    if changed or touched is not None:  # answers show since when history is kept
-        await tell_series(session, series_id, revision)
-    return Stored(inserted, corrected, len(removed), revision)
-
-
-async def _extend_history(
-    session: WriteSession, series_id: int, asked_from: datetime
-) -> set[date] | None:
-    """Note how far back upstream was asked; tell which day that makes whole, None if no news."""
-    before = (await session.execute(_LOCK_SERIES, {"series": [series_id]})).scalar_one()
-    if before is not None and before <= asked_from:
-        return None
-    await session.execute(_EXTEND_HISTORY, {"series": series_id, "asked_from": asked_from})
-    return set() if before is None else {before.astimezone(UTC).date()}
-
-
-async def _store_days(session: WriteSession, series_id: int, days: set[date]) -> bool:
-    """Make these days from their hours; tell whether any of them changed."""
-    if not days:
-        return False
-    parameters = {"series": series_id, "days": sorted(days)}
-    dropped = await session.execute(_DROP_EMPTY_DAYS, parameters)
-    written = await session.execute(_UPSERT_DAYS, parameters)
-    return bool(dropped.all() or written.all())
+    locked = await session.execute(_LOCK_SERIES, {"series": [series_id]})
+    before, first, last = locked.one()
+    driver = await session.driver()
+    history_from = min(asked_from, before or asked_from)
+    incoming = Incoming(
+        hours.rows(),
+        history_from=micros(history_from),
+        cut_at=micros(before) if before and before > history_from else None,
+        replace_from=micros(replace_from) if replace_from else None,
+    )
+    hourly, daily = await _store_buckets(driver, series_id, incoming)
+    if len(hourly.gone):
+        [(first, last)] = await driver.fetch(_EDGES, series_id)
+    elif len(hourly.new):
+        added = [instant(bucket) for bucket in hourly.new["bucket"][[0, -1]]]
+        first, last = min(added[0], first or added[0]), max(added[1], last or added[1])
+    changed = int(bool(hourly or daily))
+    # answers show since when history is kept
+    known = (series_id, changed, history_from, first, last, history_from != before)
+    revision = await driver.fetchval(_FINISH, *_columns([newest] if newest else []), *known)
+    return Stored(len(hourly.new), len(hourly.changed), len(hourly.gone), revision)
 
 
 async def store_quotes(session: WriteSession, quotes: list[Newest]) -> int:
     """Write the newest prices of many series at once; tell how many series changed."""
     await session.execute(_LOCK_SERIES, {"series": [quote.series_id for quote in quotes]})
-    changed = await _store_newest(session, quotes)
-    if not changed:
-        return 0
-    rows = await session.execute(_NEXT_REVISION, {"series": changed})
-    for series_id, revision in rows:
-        await tell_series(session, series_id, revision)
-    return len(changed)
+    driver = await session.driver()
+    return len(await driver.fetch(_STORE_QUOTES, *_columns(quotes)))
 
 
-async def _store_newest(session: WriteSession, newest: list[Newest]) -> list[int]:
-    """Write what is newer than what is there; tell which series changed."""
-    if not newest:
-        return []
-    columns = {
-        "series": [n.series_id for n in newest],
-        "observed_at": [n.observed_at for n in newest],
-        "price": [n.price for n in newest],
-        "market_cap": [n.market_cap for n in newest],
-        "volume": [n.volume for n in newest],
-        "change": [n.change_24h for n in newest],
-    }
-    return list((await session.execute(_UPSERT_LATEST, columns)).scalars())
+async def _store_buckets(
+    driver: asyncpg.Connection, series_id: int, incoming: Incoming
+) -> tuple[Changes, Changes]:
+    """Write hours and the days made of them; tell what was written."""
+    hours = days = b""
+    if touched := incoming.days():
+        # Every writer holds the lock of the series, so what is read here stays as it is.
+        [(hours, days)] = await driver.fetch(_READ, series_id, *touched)
+    changes = incoming.changes(HOURLY.decode(hours), DAILY.decode(days))
+    for table, each in zip((HOURLY, DAILY), changes, strict=True):
+        await table.write(driver, series_id, each)
+    return changes
+
+
+def _columns(newest: Sequence[Newest]) -> list[list[object]]:
+    return [
+        [n.series_id for n in newest],
+        [n.observed_at for n in newest],
+        [n.price for n in newest],
+        [n.market_cap for n in newest],
+        [n.volume for n in newest],
+        [n.change_24h for n in newest],
+    ]
 
 
 # Every writer begins with this, and in this order: so two of them never write one series at once,
-# nor wait for each other. Runs may still refer to the series meanwhile.
+# nor wait for each other. Runs may still refer to the series meanwhile. It goes through the
+# session, which begins the transaction with it; what follows goes straight to the driver.
 _LOCK_SERIES = text("""
-    SELECT history_from FROM series WHERE id = ANY(:series) ORDER BY id FOR NO KEY UPDATE
+    SELECT history_from, first_bucket, last_bucket FROM series
+    WHERE id = ANY(:series) ORDER BY id FOR NO KEY UPDATE
 """)
 
-_EXTEND_HISTORY = text("UPDATE series SET history_from = :asked_from WHERE id = :series")
+_BUCKETS_OF_DAYS = """series_id = $1
+    AND bucket >= $2::date::timestamp AT TIME ZONE 'UTC'
+    AND bucket < $3::date::timestamp AT TIME ZONE 'UTC'"""
 
-_REMOVE = text("""
-    DELETE FROM price_hourly AS kept
-    WHERE series_id = :series AND bucket >= :from
-      AND NOT EXISTS (SELECT FROM staged_hour AS staged WHERE staged.bucket = kept.bucket)
-    RETURNING (bucket AT TIME ZONE 'UTC')::date
-""")
+_READ = f"""
+    SELECT {HOURLY.reading(_BUCKETS_OF_DAYS)},
+           {DAILY.reading("series_id = $1 AND day >= $2 AND day < $3")}
+"""
+
+_EDGES = "SELECT min(bucket), max(bucket) FROM price_hourly WHERE series_id = $1"
 
 # A market cap or volume that upstream once gave for the same observation is not lost to a null.
-_UPSERT = text("""
-    WITH staged AS (
-        SELECT bucket, observed_at, price,
-               nullif(market_cap, 'NaN') AS market_cap, nullif(volume, 'NaN') AS volume
-        FROM staged_hour
-    ), written AS (
-        INSERT INTO price_hourly AS kept
-            (series_id, bucket, observed_at, price, market_cap, volume)
-        SELECT :series, bucket, observed_at, price, market_cap, volume FROM staged
-        ON CONFLICT (series_id, bucket) DO UPDATE SET
-            observed_at = excluded.observed_at,
-            price = excluded.price,
-            market_cap = CASE WHEN kept.observed_at = excluded.observed_at
-                THEN coalesce(excluded.market_cap, kept.market_cap) ELSE excluded.market_cap END,
-            volume = CASE WHEN kept.observed_at = excluded.observed_at
-                THEN coalesce(excluded.volume, kept.volume) ELSE excluded.volume END
-        WHERE (kept.observed_at, kept.price) IS DISTINCT FROM (excluded.observed_at, excluded.price)
-           OR kept.market_cap IS DISTINCT FROM coalesce(excluded.market_cap, kept.market_cap)
-           OR kept.volume IS DISTINCT FROM coalesce(excluded.volume, kept.volume)
-        RETURNING bucket, xmax = 0 AS inserted  -- xmax is set where a row was there before
-    )
-    SELECT count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted),
-           array_agg(DISTINCT (bucket AT TIME ZONE 'UTC')::date)
-    FROM written
-""")
-
-_DROP_EMPTY_DAYS = text("""
-    DELETE FROM price_daily AS kept
-    WHERE series_id = :series AND day = ANY(:days) AND NOT EXISTS (
-        SELECT FROM price_hourly AS hour
-        WHERE hour.series_id = :series
-          AND hour.bucket >= kept.day::timestamp AT TIME ZONE 'UTC'
-          AND hour.bucket < (kept.day + 1)::timestamp AT TIME ZONE 'UTC'
-    )
-    RETURNING day
-""")
-
-# A day that the start of the history cuts in two gets no row: half of it would pass for the whole.
-_UPSERT_DAYS = text("""
-    INSERT INTO price_daily AS kept
-        (series_id, day, price, open, high, low, close, market_cap, volume, samples)
-    SELECT :series, touched.day, avg(price ORDER BY bucket),
-           (array_agg(price ORDER BY bucket))[1], max(price), min(price),
-           (array_agg(price ORDER BY bucket DESC))[1],
-           (array_agg(market_cap ORDER BY bucket DESC) FILTER (WHERE market_cap IS NOT NULL))[1],
-           (array_agg(volume ORDER BY bucket DESC) FILTER (WHERE volume IS NOT NULL))[1],
-           count(*)
-    FROM unnest(CAST(:days AS date[])) AS touched (day)
-    JOIN series ON series.id = :series
-     AND series.history_from <= touched.day::timestamp AT TIME ZONE 'UTC'
-    JOIN price_hourly AS hour ON hour.series_id = :series
-     AND hour.bucket >= touched.day::timestamp AT TIME ZONE 'UTC'
-     AND hour.bucket < (touched.day + 1)::timestamp AT TIME ZONE 'UTC'
-    GROUP BY touched.day
-    ON CONFLICT (series_id, day) DO UPDATE SET
-        price = excluded.price, open = excluded.open, high = excluded.high, low = excluded.low,
-        close = excluded.close, market_cap = excluded.market_cap, volume = excluded.volume,
-        samples = excluded.samples
-    WHERE (kept.price, kept.open, kept.high, kept.low, kept.close, kept.market_cap, kept.volume,
-           kept.samples)
-        IS DISTINCT FROM (excluded.price, excluded.open, excluded.high, excluded.low,
-           excluded.close, excluded.market_cap, excluded.volume, excluded.samples)
-    RETURNING day
-""")
-
-_UPSERT_LATEST = text("""
+_UPSERT_LATEST = """
     INSERT INTO price_latest AS kept
         (series_id, observed_at, price, market_cap, volume, change_24h)
     SELECT offered.series_id, offered.observed_at, offered.price, offered.market_cap,
@@ -203,10 +136,9 @@ _UPSERT_LATEST = text("""
                (SELECT (offered.price / nullif(past.price, 0) - 1) * 100 FROM price_hourly AS past
                 WHERE past.series_id = offered.series_id
                   AND past.bucket = date_trunc('hour', offered.observed_at - interval '24 hours')))
-    FROM unnest(
-        CAST(:series AS int[]), CAST(:observed_at AS timestamptz[]), CAST(:price AS float8[]),
-        CAST(:market_cap AS float8[]), CAST(:volume AS float8[]), CAST(:change AS float8[])
-    ) AS offered (series_id, observed_at, price, market_cap, volume, change_24h)
+    FROM unnest($1::int[], $2::timestamptz[], $3::float8[], $4::float8[], $5::float8[],
+                $6::float8[])
+        AS offered (series_id, observed_at, price, market_cap, volume, change_24h)
     ON CONFLICT (series_id) DO UPDATE SET
         observed_at = excluded.observed_at, price = excluded.price,
         market_cap = CASE WHEN kept.observed_at = excluded.observed_at
@@ -220,19 +152,29 @@ _UPSERT_LATEST = text("""
             OR (kept.market_cap IS NULL AND excluded.market_cap IS NOT NULL)
             OR (kept.volume IS NULL AND excluded.volume IS NOT NULL)))
     RETURNING series_id
-""")
+"""
 
-_FINISH = text("""
-    UPDATE series SET
-        revision = revision + :changed,
-        first_bucket = (SELECT min(bucket) FROM price_hourly WHERE series_id = :series),
-        last_bucket = (SELECT max(bucket) FROM price_hourly WHERE series_id = :series),
-        last_success_at = now(), last_error = NULL, last_error_at = NULL,
-        consecutive_failures = 0
-    WHERE id = :series
-    RETURNING revision
-""")
+_STORE_QUOTES = f"""
+    WITH latest AS ({_UPSERT_LATEST}), written AS (
+        UPDATE series SET revision = revision + 1 FROM latest
+        WHERE id = latest.series_id
+        RETURNING id, revision
+    )
+    SELECT {TELL_SERIES} FROM written
+"""  # noqa: S608 - constants of this module alone
 
-_NEXT_REVISION = text("""
-    UPDATE series SET revision = revision + 1 WHERE id = ANY(:series) RETURNING id, revision
-""")
+# One revision more where hours, days or the latest price of the series changed.
+_FINISH = f"""
+    WITH latest AS ({_UPSERT_LATEST}), change AS (
+        SELECT greatest($8::int, (SELECT count(*)::int FROM latest)) AS step
+    ), written AS (
+        UPDATE series SET
+            revision = revision + step,
+            history_from = $9, first_bucket = $10, last_bucket = $11,
+            last_success_at = now(), last_error = NULL, last_error_at = NULL,
+            consecutive_failures = 0
+        FROM change WHERE id = $7
+        RETURNING id, revision, step
+    )
+    SELECT revision, CASE WHEN step > 0 OR $12::bool THEN {TELL_SERIES} END FROM written
+"""  # noqa: S608 - constants of this module alone

@@ -47,6 +47,7 @@ class Deployment:
         history_days: int = 5,
         per_minute: float = 600_000,
         base_url: str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> Refresher:
         """Make a refresher as another process has one: connections and client of its own."""
         database = Database(self.database_url)
@@ -55,6 +56,7 @@ class Deployment:
             throttle=Throttle(per_minute, first_pause=0.05, max_pause=0.2),
             base_url=base_url or self.simulator.base_url,
             attempts=3,
+            transport=transport,
         )
         await self._open.enter_async_context(upstream)
         coins, currencies = list(coins), list(currencies)

@@ -1,7 +1,11 @@
 """Refreshes of an upstream that fails: what is lost, what is not, and what is said of it."""
 
+import asyncio
+from collections import defaultdict
 from typing import Any
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from structlog.testing import capture_logs
 
@@ -100,6 +104,53 @@ async def test_all_series_failing_is_a_failure(deployment: Deployment) -> None:
     ended = await deployment.refresh(await deployment.process())
     assert (ended.status, len(ended.failed)) == ("FAILED", 4)
     assert ended.calls == (7, 3, 4)
+
+
+async def test_an_upstream_that_answers_nobody_ends_the_run_early(deployment: Deployment) -> None:
+    deployment.simulator.add_fault(Fault("reset", path=CHART, times=None))
+    coins = ("bitcoin", "ethereum", "solana", "ripple", "cardano", "dogecoin")
+    ended = await deployment.refresh(await deployment.process(coins=coins))
+    assert ended.status == "FAILED"
+    assert ended.run["error"].startswith("CoinGecko cannot be reached")
+    assert ended.run["error"].endswith("3 series in a row got no answer, so no more were asked for")
+    asked = {(urlsplit(target).path, "eur" in target) for target in deployment.calls(CHART)}
+    assert 3 <= len(asked) <= 6  # the three, and those in flight beside them
+    assert len(ended.failed) == 12
+    own = [error for error in ended.failed.values() if error != ended.run["error"]]
+    assert len(own) <= 2  # of the first two, unless the end overtook the writing of it
+    assert ended.calls == (19, 1, 18)
+    deployment.simulator.clear_faults()
+    assert (await deployment.refresh(await deployment.process(coins=coins))).status == "SUCCEEDED"
+
+
+class _Patchy(httpx.AsyncHTTPTransport):
+    """Loses all calls for the charts of some coins; those of others wait for charts of others."""
+
+    def __init__(self, lost: tuple[str, ...], after: dict[str, tuple[str, ...]]) -> None:
+        super().__init__()
+        self._lost, self._after = lost, after
+        self._asked: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if CHART in request.url.path:
+            coin = request.url.path.split("/")[-3]
+            self._asked[coin].set()
+            for other in self._after.get(coin, ()):
+                await self._asked[other].wait()
+            if coin in self._lost:
+                raise httpx.ConnectError("")
+        return await super().handle_async_request(request)
+
+
+async def test_an_answer_breaks_the_silence(deployment: Deployment) -> None:
+    """Four are asked for at once. Two are lost, the fourth is answered, then the third is lost."""
+    coins = ("bitcoin", "ethereum", "solana", "ripple", "cardano", "dogecoin", "tron")
+    lost, next_ones = coins[:3], coins[4:]
+    patchy = _Patchy(lost, after={"ripple": next_ones[:2], "solana": next_ones})
+    refresher = await deployment.process(coins=coins, currencies=["usd"], transport=patchy)
+    ended = await deployment.refresh(refresher)
+    assert (ended.status, ended.run["error"]) == ("PARTIAL", None)
+    assert list(ended.failed) == [f"{coin}/usd" for coin in lost]
 
 
 @pytest.mark.parametrize("path", ["/simple/price", "/coins/bitcoin?", "/coins/ethereum"])

@@ -10,8 +10,8 @@ import asyncpg
 import numpy as np
 
 from models.database import Database
+from models.hours import Hours
 from models.price_writes import Newest, Stored, store_series
-from models.staging import Hours
 from tests.recomputed import day_of
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -7,9 +7,10 @@ from typing import Any
 
 import asyncpg
 import pytest
+from sqlalchemy import text
 
-from models.database import Database
-from models.notifications import APPLICATION_NAME, CHANNEL, Listener, tell_catalogue, tell_series
+from models.database import Database, WriteSession
+from models.notifications import APPLICATION_NAME, CHANNEL, TELL_SERIES, Listener, tell_catalogue
 from tests.server.proxy import proxy_to
 
 ANYTHING = ("anything",)
@@ -59,6 +60,11 @@ async def listening(database: Database, *ears: Ear) -> AsyncIterator[Listener]:
 
 async def notify(sql: asyncpg.Connection, payload: str) -> None:
     await sql.execute("SELECT pg_notify($1, $2)", CHANNEL, payload)
+
+
+async def tell_series(session: WriteSession, series: int, revision: int) -> None:
+    told = f"SELECT {TELL_SERIES} FROM (SELECT {series} AS id, {revision} AS revision) AS written"  # noqa: S608 - numbers
+    await session.execute(text(told))
 
 
 async def test_all_parties_hear_of_a_commit(database: Database) -> None:

@@ -11,6 +11,7 @@ from models.database import Database, DatabaseUnavailableError
 from models.notifications import CHANNEL
 from models.price_writes import Newest, store_quotes, store_series
 from tests.models.storing import (
+    HOUR,
     LONG_AGO,
     NOON,
     days_in,
@@ -80,7 +81,7 @@ async def test_a_rollback_leaves_nothing(
         await store_and_fail()
     assert await sql.fetchrow(_EVERYTHING) == before
     assert heard == []
-    # the connection is used again, its staging table is empty
+    # the connection is used again
     assert (await store(database, series, {})).inserted == 0
     await sql.reset()
 
@@ -117,6 +118,26 @@ async def test_two_writers_of_one_series_take_turns(
     stored = run_of_hours(NOON, [prices.pop()] * 30)
     assert await days_in(sql, series) == days_of(stored)
     assert await revision(sql, series) == 8
+
+
+async def test_writers_of_one_series_see_what_the_others_wrote(
+    database: Database, sql: asyncpg.Connection, series: int
+) -> None:
+    """Their ranges overlap: none inserts an hour twice, each hour is counted once."""
+    everything = run_of_hours(NOON, [float(hour) for hour in range(40)])
+
+    async def write(first: int) -> int:
+        part = run_of_hours(NOON + first * HOUR, [float(first + hour) for hour in range(12)])
+        return (await store(database, series, part)).inserted
+
+    inserted = await asyncio.gather(*map(write, [28, 0, 7, 14, 21, 0, 28]))
+    assert sum(inserted) == 40
+    assert await days_in(sql, series) == days_of(everything)
+    assert {at: row[0] for at, row in (await hours_in(sql, series)).items()} == everything
+    assert await revision(sql, series) == 5
+    known = await sql.fetchrow("SELECT first_bucket, last_bucket FROM series WHERE id = $1", series)
+    assert known is not None
+    assert tuple(known) == (NOON, NOON + 39 * HOUR)
 
 
 async def test_writers_of_series_and_of_quotes_never_wait_for_each_other(

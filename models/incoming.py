@@ -1,0 +1,76 @@
+"""What upstream's hours change in a series. Pure: what is stored comes in, changes come out."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.days import DAY_MICROS, day_numbers, days_of
+from models.hours import Rows, merge
+
+_DAY_0 = date(1970, 1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What turns one state of a series into another; `gone` are keys."""
+
+    new: Rows
+    changed: Rows
+    gone: npt.NDArray[Any]
+
+    def __bool__(self) -> bool:
+        return bool(len(self.new) or len(self.changed) or len(self.gone))
+
+
+def compare(stored: Rows, wanted: Rows) -> Changes:
+    """Tell what turns `stored` into `wanted`. The first column of both is the key."""
+    key, *others = wanted.dtype.names or ()
+    if not len(stored):
+        return Changes(wanted, wanted[:0], stored[key])
+    _, old, new = np.intersect1d(stored[key], wanted[key], assume_unique=True, return_indices=True)
+    differs = np.zeros(len(old), np.bool_)
+    for column in others:
+        before, after = stored[column][old], wanted[column][new]
+        differs |= (before != after) & ~(np.isnan(before) & np.isnan(after))
+    return Changes(np.delete(wanted, new), wanted[new[differs]], np.delete(stored[key], old))
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """What a series is to hold from now on. Times are microseconds since 1970.
+
+    The hours `given`, and no others from `replace_from` on; the days that begin after
+    `history_from`. `cut_at` is where the history began until now, None where it still does.
+    """
+
+    given: Rows
+    history_from: int
+    cut_at: int | None = None
+    replace_from: int | None = None
+
+    def days(self) -> tuple[date, date] | None:
+        """Tell in which days, [first, end), anything may change. `date.max` is for ever."""
+        moments = [int(each) for each in self.given["bucket"][[0, -1]]] if len(self.given) else []
+        moments += [each for each in (self.cut_at, self.replace_from) if each is not None]
+        if not moments:
+            return None
+        first, last = (_DAY_0 + timedelta(edge(moments) // DAY_MICROS) for edge in (min, max))
+        return first, date.max if self.replace_from is not None else last + timedelta(days=1)
+
+    def changes(self, hours: Rows, days: Rows) -> tuple[Changes, Changes]:
+        """Tell what becomes of the stored hours and days of `self.days()`."""
+        wanted = merge(hours, self.given, self.replace_from)
+        changes = compare(hours, wanted)
+        touched = [changes.new["bucket"], changes.changed["bucket"], changes.gone]
+        if self.cut_at is not None:  # the day that the history began within is known whole now
+            touched.append(np.array([self.cut_at]))
+        numbers = np.unique(day_numbers(np.concatenate(touched)))
+        of_day = day_numbers(wanted["bucket"])
+        # A day that the start of the history cuts in two gets no row: half of it would pass for
+        # the whole.
+        whole = np.isin(of_day, numbers) & (of_day * DAY_MICROS >= self.history_from)
+        kept = days[np.isin(days["day"], numbers)]
+        return changes, compare(kept, days_of(wanted[whole]))
