@@ -2,11 +2,11 @@
 
 import asyncio
 import gzip
-import hashlib
 from collections.abc import Callable
 from functools import lru_cache
 
 import brotli
+import xxhash
 import zstandard
 
 SMALLEST_COMPRESSED = 500  # bytes: below, a packet less is not to be had
@@ -66,7 +66,7 @@ class Body:
     def etag(self) -> bytes:
         # weak, because one tag stands for the same answer in every coding and media type
         if self._etag is None:
-            self._etag = b'W/"%s"' % hashlib.sha256(self.identity).hexdigest()[:32].encode()
+            self._etag = b'W/"%s"' % xxhash.xxh3_128_hexdigest(self.identity).encode()
         return self._etag
 
     def in_coding(self, coding: str | None) -> bytes | None:
