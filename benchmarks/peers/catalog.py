@@ -36,20 +36,21 @@ class Peer:
     name: str
     language: Language
     module: str | None = None
+    settings: tuple[tuple[str, str], ...] = ()
 
     def start(self, place: Place, **settings: str) -> AbstractContextManager[Running]:
         """Run it while the block runs; `settings` are further variables of its environment."""
         port = free_port()
         if self.module is not None:
             command, environment = _uvicorn(self.module, place, port)
-        elif self is COINGRAPH:
+        elif self in (COINGRAPH, UNKEPT):
             command, environment = _coingraph(place, port)
         else:
             command, environment = _postgraphile(place, port)
         return server(
             self.name,
             command,
-            {**environment, **settings},
+            {**environment, **dict(self.settings), **settings},
             port=port,
             ready=self.language.currencies,
             folder=place.folder,
@@ -89,12 +90,13 @@ def _postgraphile(place: Place, port: int) -> Start:
 
 
 COINGRAPH = Peer("coingraph", questions.STRAWBERRY)
+UNKEPT = Peer("coingraph, no cache", questions.STRAWBERRY, settings=(("CACHE_MEGABYTES", "0"),))
 POSTGRAPHILE = Peer("PostGraphile", questions.POSTGRAPHILE)
 STARLETTE = Peer("Starlette + orjson", questions.REST, "starlette_orjson")
 FASTAPI = Peer("FastAPI", questions.REST, "fastapi_asyncpg")
 STRAWBERRY = Peer("stock Strawberry", questions.STRAWBERRY, "strawberry_sqlmodel")
 BARE = Peer("bare Starlette", questions.BARE, "bare")
-PEERS = (COINGRAPH, POSTGRAPHILE, STARLETTE, FASTAPI, STRAWBERRY, BARE)
+PEERS = (COINGRAPH, UNKEPT, POSTGRAPHILE, STARLETTE, FASTAPI, STRAWBERRY, BARE)
 
 
 def node() -> Path | None:
