@@ -17,6 +17,8 @@ from schema.latest import LatestList, LatestPrice
 from schema.pagination import Connection
 from schema.prices import (
     CurrencyArgument,
+    FillArgument,
+    FillPolicy,
     First,
     From,
     Granularity,
@@ -88,9 +90,10 @@ class Coin:
         granularity: GranularityArgument = Granularity.HOUR,
         order: OrderArgument = SortDirection.ASC,
         first: First = strawberry.UNSET,
+        fill: FillArgument = FillPolicy.NONE,
     ) -> PriceSeries:
         context = info.context
-        asked = SeriesArguments(from_, to, granularity, order, first)
+        asked = SeriesArguments(from_, to, granularity, order, first, fill)
         question = asked.question((self.id, clean(currency)), info)
         answer = await context.loaders.prices.load(question)
         return PriceSeries.from_answer(answer, context.now)

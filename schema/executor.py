@@ -10,11 +10,10 @@ import asyncio
 from abc import abstractmethod
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-import orjson
 from graphql import (
     GraphQLError,
     GraphQLList,
@@ -30,7 +29,7 @@ from graphql.execution.collect_fields import FieldDetails
 from graphql.pyutils import AwaitableOrValue, Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from schema.columns import Column, encoded_rows, rows
+from schema.columns import Column, encoded_list, encoded_rows, finite, rows, values
 
 T = TypeVar("T")
 
@@ -65,6 +64,23 @@ class ColumnarList(Sequence[T]):
         return ()
 
 
+class ColumnarLeaves(Sequence[T]):
+    """Values of one GraphQL scalar, held as a column. Never null where they must not be."""
+
+    def __init__(self, column: Column) -> None:
+        self.column = column
+
+    def __len__(self) -> int:
+        return len(self.column)
+
+    def __getitem__(self, index: Any) -> Any:  # noqa: ANN401 - Sequence's own overloads
+        return self._values[index]
+
+    @cached_property
+    def _values(self) -> Sequence[Any]:
+        return values(self.column)
+
+
 @dataclass(frozen=True, slots=True)
 class _Children:
     """A selection of objects below each object."""
@@ -97,14 +113,11 @@ class ColumnarExecutor(StrawberryGraphQLCoreExecutionContext):
             super().complete_list_value,
             return_type, field_details_list, info, path, result, position_context,
         )  # fmt: skip
-        if not isinstance(result, ColumnarList):
-            return ordinary()
-        item_type = return_type.of_type
-        object_type = _object_type(item_type) if isinstance(item_type, GraphQLNonNull) else None
-        if object_type is None:
-            return ordinary()
-        plan = self._plan(object_type, field_details_list, result)
-        if plan is None:
+        if isinstance(result, ColumnarLeaves) and finite(result.column):
+            leaves: AwaitableOrValue[list[Any]] = self._leaves(result.column)
+            return leaves
+        plan = self._list_plan(return_type, field_details_list, result)
+        if plan is None or not isinstance(result, ColumnarList):
             return ordinary()
         if any(isinstance(part, _Children) for part in plan.values()):
             return self._with_children(plan, result, ordinary)
@@ -113,10 +126,25 @@ class ColumnarExecutor(StrawberryGraphQLCoreExecutionContext):
             return _politely(partial(self._long, columns, len(result)))
         return rows(columns, len(result))
 
+    def _leaves(self, column: Column) -> Any:  # noqa: ANN401 - a list, or the JSON of one
+        if len(column) < _POLITE_LENGTH:
+            return values(column)
+        encode = encoded_list if getattr(self.context_value, "encoded", False) else values
+        return _politely(partial(encode, column))
+
     def _long(self, columns: dict[str, Column], length: int) -> Any:  # noqa: ANN401 - a list, or the JSON of one
         if getattr(self.context_value, "encoded", False):
-            return orjson.Fragment(encoded_rows(columns, length))
+            return encoded_rows(columns, length)
         return rows(columns, length)
+
+    def _list_plan(
+        self, return_type: GraphQLList[Any], details: list[FieldDetails], result: object
+    ) -> _Plan | None:
+        item_type = return_type.of_type
+        object_type = _object_type(item_type) if isinstance(item_type, GraphQLNonNull) else None
+        if object_type is None or not isinstance(result, ColumnarList):
+            return None
+        return self._plan(object_type, details, result)
 
     def _plan(
         self,

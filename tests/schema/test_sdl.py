@@ -29,15 +29,18 @@ AGREED = """
       coins(filter: CoinFilter, first: Int! = 50, after: String): CoinConnection!
       currencies: [Currency!]!
       prices(coin: ID!, currency: ID! = "usd", from: DateTime, to: DateTime,
-             granularity: Granularity! = HOUR, order: SortDirection! = ASC, first: Int
-      ): PriceSeries!
+             granularity: Granularity! = HOUR, order: SortDirection! = ASC, first: Int,
+             fill: FillPolicy! = NONE): PriceSeries!
       latestPrices(coins: [ID!], currencies: [ID!]): [LatestPrice!]!
+      alignedPrices(coins: [ID!]!, currencies: [ID!]! = ["usd"], from: DateTime, to: DateTime,
+                    granularity: Granularity! = HOUR, fill: FillPolicy! = NULL): AlignedPrices!
       refreshRun(id: ID!): RefreshRun
       refreshRuns(first: Int! = 20, after: String): RefreshRunConnection!
       seriesStatus(coins: [ID!], currencies: [ID!]): [SeriesStatus!]!
     }
     type Mutation { refreshPrices(input: RefreshPricesInput): RefreshPricesPayload! }
-    enum Granularity { HOUR DAY }
+    enum Granularity { HOUR DAY WEEK MONTH }
+    enum FillPolicy { NONE NULL PREVIOUS }
     enum SortDirection { ASC DESC }
     enum RefreshStatus { RUNNING SUCCEEDED PARTIAL FAILED INTERRUPTED }
     input CoinFilter { ids: [ID!] symbols: [String!] search: String }
@@ -45,7 +48,7 @@ AGREED = """
       id: ID! symbol: String! name: String! metadata: CoinMetadata
       latest(currency: ID! = "usd"): LatestPrice
       prices(currency: ID! = "usd", from: DateTime, to: DateTime, granularity: Granularity! = HOUR,
-             order: SortDirection! = ASC, first: Int): PriceSeries!
+             order: SortDirection! = ASC, first: Int, fill: FillPolicy! = NONE): PriceSeries!
       createdAt: DateTime! updatedAt: DateTime!
     }
     type CoinMetadata { description: String imageUrl: String websiteUrl: String }
@@ -59,12 +62,28 @@ AGREED = """
     }
     type PriceSeries {
       coin: ID! currency: ID! granularity: Granularity! from: DateTime! to: DateTime!
-      revision: BigInt! next: DateTime points: [PricePoint!]!
+      revision: BigInt! next: DateTime points: [PricePoint!]! columns: PriceColumns!
+      coverage: Coverage!
     }
     type PricePoint {
       timestamp: DateTime! price: Float marketCap: Float volume: Float observedAt: DateTime
       open: Float high: Float low: Float close: Float samples: Int! partial: Boolean!
+      filled: Boolean!
     }
+    type PriceColumns {
+      timestamps: [DateTime!]! prices: [Float]! marketCaps: [Float]! volumes: [Float]!
+      open: [Float]! high: [Float]! low: [Float]! close: [Float]!
+      samples: [Int!]! partial: [Boolean!]! filled: [Boolean!]!
+    }
+    type Coverage {
+      expected: Int! present: Int! firstAvailable: DateTime lastAvailable: DateTime gaps: [Gap!]!
+    }
+    type Gap { from: DateTime! to: DateTime! buckets: Int! }
+    type AlignedPrices {
+      granularity: Granularity! from: DateTime! to: DateTime! timestamps: [DateTime!]!
+      series: [AlignedSeries!]!
+    }
+    type AlignedSeries { coin: ID! currency: ID! revision: BigInt! prices: [Float]! }
     type LatestPrice {
       coin: ID! currency: ID! price: Float! marketCap: Float volume: Float change24h: Float
       observedAt: DateTime! ageSeconds: Float! revision: BigInt!
