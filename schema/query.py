@@ -56,7 +56,9 @@ class Query:
     async def coin(self, info: Info, id: CoinArgument) -> Coin | None:  # noqa: A002 - the contract's name
         return Coin.from_row(await coin_answers.coin(info.context.database, id))
 
-    @strawberry.field(description="The coins that are kept, by id, in pages.")
+    @strawberry.field(
+        description="The coins that are kept, in pages: by id, or the best matches of a search first."
+    )
     async def coins(
         self,
         info: Info,
