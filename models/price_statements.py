@@ -59,8 +59,10 @@ _SOURCES = {
 }  # fmt: skip
 _LAST = "(array_agg({0} ORDER BY day DESC) FILTER (WHERE {0} IS NOT NULL))[1]"
 _OF_DAYS = {
-    # Rounding alone must not lift a mean over the highest price, or below the lowest.
-    "price": "least(greatest(sum(price * samples) / sum(samples), min(low)), max(high))",
+    # In the order of days, so that rounding does not depend on what else is selected; and rounding
+    # must not lift a mean over the highest price, or below the lowest.
+    "price": "least(greatest("
+    "sum(price * samples ORDER BY day) / sum(samples), min(low)), max(high))",
     "market_cap": _LAST.format("market_cap"),
     "volume": _LAST.format("volume"),
     "open": "(array_agg(open ORDER BY day))[1]",

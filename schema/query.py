@@ -57,7 +57,8 @@ class Query:
         return Coin.from_row(await coin_answers.coin(info.context.database, id))
 
     @strawberry.field(
-        description="The coins that are kept, in pages: by id, or the best matches of a search first."
+        description="The coins that are kept, in pages: by id, or the best matches of a search "
+        "first."
     )
     async def coins(
         self,
