@@ -37,7 +37,8 @@ async def assert_weeks_and_months(
         groups: dict[date, list[tuple[Any, Any, Any]]] = {}
         for at, (_, price, cap, volume) in whole.items():
             groups.setdefault(begin(at.date()), []).append((price, cap, volume))
-        window = PriceWindow(coin, currency, datetime(2000, 1, 1, tzinfo=UTC), max(hours), 1_000)
+        end = max(hours) + timedelta(hours=1)
+        window = PriceWindow(coin, currency, datetime(2000, 1, 1, tzinfo=UTC), end, 1_000)
         [part] = await read_windows(database, granularity, [window])
         assert part is not None
         days = part.columns.timestamps.astype("datetime64[D]").tolist()
