@@ -15,38 +15,63 @@ from models.tables import Coin, CoinMetadata, Currency, Series
 
 @dataclass(frozen=True, slots=True)
 class CoinMatch:
-    """Which coins to list. None asks for all; texts are matched without regard to case."""
+    """Which coins to list. None asks for all; symbols and search go without regard to case."""
 
     ids: Sequence[str] | None = None
     symbols: Sequence[str] | None = None
     search: str | None = None
 
-    def condition(self) -> tuple[str, list[object]]:
-        """Give the SQL condition, and the arguments that its numbers stand for."""
-        parts, arguments = ["true"], list[object]()
+    def condition(self) -> tuple[str, str, list[object]]:
+        """Give the SQL condition, the SQL of CoinFacts.rank, and the arguments of both."""
+        parts, rank, arguments = ["true"], "0", list[object]()
         if self.ids is not None:
             arguments.append(self.ids)
             parts.append(f"id = ANY(${len(arguments)}::text[])")
         if self.symbols is not None:
-            arguments.append([symbol.lower() for symbol in self.symbols])
-            parts.append(f"lower(symbol) = ANY(${len(arguments)}::text[])")
+            arguments.append(self.symbols)
+            wanted = f"SELECT {_folded('one')} FROM unnest(${len(arguments)}::text[]) AS one"  # noqa: S608 - made of constants
+            parts.append(f"{_folded('symbol')} IN ({wanted})")
         if self.search is not None:
             arguments.append(self.search)
-            part = f"lower(${len(arguments)}::text)"
-            found = (f"strpos(lower({name}), {part}) > 0" for name in ("id", "symbol", "name"))
-            parts.append(f"({' OR '.join(found)})")
-        return " AND ".join(parts), arguments
+            wanted = _folded(f"${len(arguments)}::text")
+            rank = _RANK.format(wanted=wanted, **{name: _folded(name) for name in _NAMES})
+            parts.append(f"({rank}) IS NOT NULL")
+        return " AND ".join(parts), rank, arguments
+
+
+def _folded(text: str) -> str:
+    """Take the case away. Upper case first: Greek has two small letters for one great sigma."""
+    return f"lower(upper({text}))"
+
+
+_NAMES = ("id", "symbol", "name")
+# strpos, not LIKE: % and _ are letters like any other
+_RANK = """
+    CASE
+        WHEN {symbol} = {wanted} THEN 0
+        WHEN {wanted} IN ({id}, {name}) THEN 1
+        WHEN 1 IN (strpos({id}, {wanted}), strpos({symbol}, {wanted}), strpos({name}, {wanted}))
+            THEN 2
+        WHEN strpos({id}, {wanted}) + strpos({symbol}, {wanted}) + strpos({name}, {wanted}) > 0
+            THEN 3
+    END
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class CoinFacts:
-    """A coin's row."""
+    """A coin's row.
+
+    `rank` tells how well it matches a search, 0 the best: the symbol itself, the id or the name
+    itself, the beginning of one of them, a part of one.
+    """
 
     id: str
     symbol: str
     name: str
     created_at: datetime
     updated_at: datetime
+    rank: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,25 +134,30 @@ async def _add(
 
 
 async def coins_by_id(database: Database, ids: Sequence[str]) -> dict[str, CoinFacts]:
-    rows = await database.fetch(f"{_COIN} WHERE id = ANY($1::text[])", ids)
+    rows = await database.fetch(f"SELECT {_COLUMNS} FROM coin WHERE id = ANY($1::text[])", ids)  # noqa: S608 - made of constants
     return {row["id"]: CoinFacts(*row) for row in rows}
 
 
 async def page_of_coins(
-    database: Database, match: CoinMatch, *, after: str | None, limit: int
+    database: Database, match: CoinMatch, *, after: tuple[int, str] | None, limit: int
 ) -> list[CoinFacts]:
-    """List coins in the order of their ids, from the one behind `after` on."""
-    condition, arguments = match.condition()
+    """List coins by rank and id, from the one behind `after` on."""
+    condition, rank, arguments = match.condition()
     if after is not None:
-        arguments.append(after)
-        condition += f" AND id > ${len(arguments)}"
+        arguments += after
+        place = len(arguments)
+        condition += f" AND ({rank}, id) > (${place - 1}::int, ${place}::text)"
     arguments.append(limit)
-    statement = f"{_COIN} WHERE {condition} ORDER BY id LIMIT ${len(arguments)}"
-    return [CoinFacts(*row) for row in await database.fetch(statement, *arguments)]
+    rows = await database.fetch(
+        f"SELECT {_COLUMNS}, {rank} AS rank FROM coin WHERE {condition}"  # noqa: S608 - made of constants
+        f" ORDER BY rank, id LIMIT ${len(arguments)}",
+        *arguments,
+    )
+    return [CoinFacts(*row) for row in rows]
 
 
 async def count_coins(database: Database, match: CoinMatch) -> int:
-    condition, arguments = match.condition()
+    condition, _, arguments = match.condition()
     [row] = await database.fetch(f"SELECT count(*) FROM coin WHERE {condition}", *arguments)  # noqa: S608 - made of constants
     number: int = row[0]
     return number
@@ -143,7 +173,7 @@ async def all_currencies(database: Database) -> list[CurrencyFacts]:
     return [CurrencyFacts(*row) for row in rows]
 
 
-_COIN = "SELECT id, symbol, name, created_at, updated_at FROM coin"
+_COLUMNS = "id, symbol, name, created_at, updated_at"
 _PROFILES = """
     SELECT coin_id, description, image_url, website_url, updated_at
     FROM coin_metadata WHERE coin_id = ANY($1::text[])

@@ -2,36 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, date, datetime, time, timedelta
-from enum import StrEnum
-from functools import cache
-from typing import Any
+from datetime import UTC, date, datetime, time
+from typing import Any, NamedTuple
 
 import asyncpg
 import numpy as np
 import numpy.typing as npt
 
 from models.database import Database
+from models.granularity import Granularity, Times
+from models.price_statements import BEFORE, BEGINS, NUMBERS, window_statement
 from models.series import SeriesFacts
 
-Times = npt.NDArray[np.datetime64]  # microseconds, UTC
 Numbers = npt.NDArray[np.float64]  # NaN where there is no value
 
-NUMBERS = ("price", "market_cap", "volume", "open", "high", "low", "close")
 ALL_COLUMNS = frozenset({*NUMBERS, "samples", "observed_at"})  # beside the timestamps
 
 _POSTGRES_EPOCH = np.datetime64("2000-01-01T00:00:00", "us")
-
-
-class Granularity(StrEnum):
-    """How long a bucket is."""
-
-    HOUR = "HOUR"
-    DAY = "DAY"
-
-    @property
-    def length(self) -> timedelta:
-        return timedelta(hours=1) if self is Granularity.HOUR else timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +37,9 @@ class PriceColumns:
     """The buckets of one series, all arrays of one length, in the order asked for.
 
     None is a column that was not asked for, or is not kept: hours have `observed_at` and no open,
-    high, low, close; days have these and no `observed_at`. `samples` counts the observations a
-    bucket was made of.
+    high, low, close; longer buckets have these and no `observed_at`. `samples` counts the
+    observations a bucket was made of. `filled` marks buckets that are not there, but stand in for
+    missing ones: None where there are none of these.
     """
 
     timestamps: Times
@@ -64,6 +52,7 @@ class PriceColumns:
     high: Numbers | None = None
     low: Numbers | None = None
     close: Numbers | None = None
+    filled: npt.NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.timestamps)
@@ -88,58 +77,17 @@ class PriceColumns:
         return PriceColumns(**parts)
 
 
-def _numbers(column: str) -> str:
-    # string_agg passes over NULLs, which would shift all that follow: they travel as NaN
-    return f"coalesce(string_agg(float8send(coalesce({column}, 'NaN')), ''), '') AS {column}"
+class WindowPrices(NamedTuple):
+    """What was read of one series.
 
+    Where asked for, `before` is the price of the last bucket before the window (NaN without one),
+    and `begins` when the series' first bucket of all does (None where it has none).
+    """
 
-# Texts travel as they are; arrays of other types would cost each new connection a look into the
-# catalogue. A series without a bucket in its window still answers, with empty columns.
-_STATEMENT = """
-    SELECT s.id, s.coin_id, s.currency_code, s.revision, s.history_from, number, page.*
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY
-        AS wanted (coin_id, currency_code, lower, upper, most, number)
-    JOIN series AS s USING (coin_id, currency_code)
-    CROSS JOIN LATERAL (
-        SELECT {columns}
-        FROM (
-            SELECT *, {start} AS start FROM {table}
-            WHERE series_id = s.id
-              AND {bucket} >= wanted.lower::{type} AND {bucket} < wanted.upper::{type}
-            ORDER BY {bucket} {order} LIMIT wanted.most::int
-        ) AS rows
-    ) AS page
-"""
-_TIMES = "coalesce(string_agg(timestamptz_send({}), ''), '') AS {}"
-_SQL = {
-    **{name: _numbers(name) for name in NUMBERS},
-    "timestamps": _TIMES.format("start", "timestamps"),
-    "observed_at": _TIMES.format("observed_at", "observed_at"),
-    "samples": "coalesce(string_agg(int4send(samples), ''), '') AS samples",
-}
-_TABLES = {
-    Granularity.HOUR: {
-        "table": "price_hourly", "bucket": "bucket", "start": "bucket", "type": "timestamptz",
-    },
-    Granularity.DAY: {
-        "table": "price_daily", "bucket": "day", "start": "day::timestamp AT TIME ZONE 'UTC'",
-        "type": "date",
-    },
-}  # fmt: skip
-_KEPT = {
-    Granularity.HOUR: frozenset({"observed_at", "price", "market_cap", "volume"}),
-    Granularity.DAY: frozenset({*NUMBERS, "samples"}),
-}
-
-
-@cache
-def _statement(granularity: Granularity, columns: frozenset[str], *, descending: bool) -> str:
-    names = ["timestamps", *sorted(columns & _KEPT[granularity])]
-    return _STATEMENT.format(
-        columns=", ".join(_SQL[name] for name in names),
-        order="DESC" if descending else "ASC",
-        **_TABLES[granularity],
-    )
+    facts: SeriesFacts
+    columns: PriceColumns
+    before: float
+    begins: datetime | None
 
 
 async def read_windows(
@@ -149,48 +97,49 @@ async def read_windows(
     *,
     columns: frozenset[str] = ALL_COLUMNS,
     descending: bool = False,
-) -> list[tuple[SeriesFacts, PriceColumns] | None]:
+) -> list[WindowPrices | None]:
     """Read the buckets of many windows with one statement; None where there is no such series.
 
-    Only the `columns` named are read. Facts and prices are of one moment.
+    Only the `columns` named are read; BEFORE and BEGINS may be among them. Facts and prices are of
+    one moment.
     """
     if not windows:
         return []
-    bounds = _hour_bounds if granularity is Granularity.HOUR else _day_bounds
-    lower, upper = zip(*map(bounds, windows), strict=True)
     rows = await database.fetch(
-        _statement(granularity, columns, descending=descending),
+        window_statement(granularity, columns, descending=descending),
         [window.coin_id for window in windows],
         [window.currency_code for window in windows],
-        lower,
-        upper,
+        [_edge(granularity, window.start) for window in windows],
+        [_edge(granularity, window.end) for window in windows],
         [str(window.most) for window in windows],
     )
-    found: list[tuple[SeriesFacts, PriceColumns] | None] = [None] * len(windows)
+    found: list[WindowPrices | None] = [None] * len(windows)
     for row in rows:
-        found[row["number"] - 1] = (SeriesFacts(*row[:5]), _decode(granularity, row))
+        before, begins = row.get(BEFORE), row.get(BEGINS)
+        found[row["number"] - 1] = WindowPrices(
+            SeriesFacts(*row[:5]),
+            _decode(granularity, row),
+            before=np.nan if before is None else before,
+            begins=None if begins is None else _midnight(begins),
+        )
     return found
 
 
-def _hour_bounds(window: PriceWindow) -> tuple[str, str]:
-    return window.start.isoformat(), window.end.isoformat()
+def _edge(granularity: Granularity, instant: datetime) -> str:
+    """Write where in the table the first bucket is that does not begin before `instant`."""
+    if granularity is Granularity.HOUR:
+        return instant.isoformat()
+    start: np.datetime64 = granularity.starts(granularity.ceil(instant))
+    return str(start.astype("datetime64[D]"))
 
 
-def _day_bounds(window: PriceWindow) -> tuple[str, str]:
-    return _first_day_from(window.start).isoformat(), _first_day_from(window.end).isoformat()
-
-
-def _first_day_from(instant: datetime) -> date:
-    """Name the first UTC day whose midnight is not before `instant`."""
-    instant = instant.astimezone(UTC)
-    if instant.date() == date.max:  # no day comes after it
-        return date.max
-    return instant.date() + timedelta(days=instant.time() != time.min)
+def _midnight(begins: date) -> datetime:
+    return begins if isinstance(begins, datetime) else datetime.combine(begins, time.min, UTC)
 
 
 def _decode(granularity: Granularity, row: asyncpg.Record) -> PriceColumns:
     parts: dict[str, Any] = {}
-    for name, column in zip(row.keys(), row.values(), strict=True):
+    for name, column in row.items():
         if name in NUMBERS:
             parts[name] = np.frombuffer(column, dtype=">f8").astype(np.float64)
         elif name in ("timestamps", "observed_at"):

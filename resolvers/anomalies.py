@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from models.database import Database
-from models.prices import Granularity, Numbers, PriceColumns, PriceWindow, Times, read_windows
+from models.granularity import Granularity, Times
+from models.prices import Numbers, PriceColumns, PriceWindow, read_windows
 from models.series import SeriesFacts, list_series
 from resolvers.bounds import check_between
 from resolvers.errors import BadInputError, RangeTooLargeError

@@ -6,10 +6,17 @@ from models import coins as coin_rows
 from models.coins import CoinFacts, CoinMatch, CurrencyFacts
 from models.database import Database
 from resolvers.footprint import Footprint
-from resolvers.names import clean, clean_all, unknown_coin
-from resolvers.pages import Page, check_first, decode_cursor, encode_cursor, make_page
+from resolvers.names import clean, clean_all, trim, unknown_coin
+from resolvers.pages import (
+    Page,
+    check_first,
+    decode_cursor,
+    encode_cursor,
+    make_page,
+    strange_cursor,
+)
 
-_CURSORS = "coin"
+_CURSORS, _MATCH_CURSORS = "coin", "match"
 
 
 async def coin(database: Database, footprint: Footprint, coin_id: str) -> CoinFacts:
@@ -28,20 +35,28 @@ def coin_match(
     """Check a filter. An empty list matches nothing; an empty search matches everything."""
     return CoinMatch(
         ids=clean_all("ids", ids),
-        symbols=clean_all("symbols", symbols),
-        search=clean(search or "") or None,
+        symbols=clean_all("symbols", symbols, trim),
+        search=trim(search or "") or None,
     )
 
 
 async def page(
     database: Database, footprint: Footprint, match: CoinMatch, first: int, after: str | None
 ) -> Page[CoinFacts]:
-    """List a page of coins by id."""
+    """List a page of coins: by id, or the best matches of a search first."""
     footprint.catalogue()
     check_first(first)
-    behind = None if after is None else decode_cursor(_CURSORS, after)
+    kind = _CURSORS if match.search is None else _MATCH_CURSORS
+    behind = None if after is None else _place(decode_cursor(kind, after))
     rows = await coin_rows.page_of_coins(database, match, after=behind, limit=first + 1)
-    return make_page(rows, first, after, lambda row: encode_cursor(_CURSORS, row.id))
+    return make_page(rows, first, after, lambda row: encode_cursor(kind, f"{row.rank}:{row.id}"))
+
+
+def _place(key: str) -> tuple[int, str]:
+    rank, _, coin_id = key.partition(":")
+    if len(rank) != 1 or rank not in "0123" or not coin_id:
+        raise strange_cursor()
+    return int(rank), coin_id
 
 
 async def count(database: Database, footprint: Footprint, match: CoinMatch) -> int:

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 from tsdownsample import LTTBDownsampler
 
-from models.prices import Numbers, Times
+from models.granularity import Times
+from models.prices import Numbers
 from resolvers.bounds import check_between
 from resolvers.observed import Places, observed_places
 from resolvers.prices import MOST_POINTS, PriceAnswer

@@ -10,9 +10,11 @@ from models import coins as coin_rows
 from models import runs as run_rows
 from models import series as series_rows
 from models.coins import CoinProfile
+from models.coverage import Coverage
 from models.database import Database
 from models.series import LatestFacts, SeriesKey
 from models.tables import RefreshRunItem, Series
+from resolvers.coverage import CoverageQuestion, coverages
 from resolvers.errors import NotFoundError
 from resolvers.footprint import Footprint
 from resolvers.names import explain_missing
@@ -40,6 +42,10 @@ class Loaders:
         return DataLoader(self._prices)
 
     @cached_property
+    def coverage(self) -> DataLoader[CoverageQuestion, Coverage]:
+        return DataLoader(self._coverage)
+
+    @cached_property
     def run_items(self) -> DataLoader[UUID, list[tuple[RefreshRunItem, Series]]]:
         return DataLoader(self._run_items)
 
@@ -57,6 +63,9 @@ class Loaders:
 
     async def _prices(self, questions: list[PriceQuestion]) -> list[PriceAnswer | Exception]:
         return await price_series(self._database, self._footprint, questions)
+
+    async def _coverage(self, questions: list[CoverageQuestion]) -> list[Coverage | Exception]:
+        return await coverages(self._database, questions, self.now)
 
     async def _run_items(self, run_ids: list[UUID]) -> list[list[tuple[RefreshRunItem, Series]]]:
         self._footprint.changes_untold()

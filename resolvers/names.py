@@ -1,6 +1,6 @@
 """Coins and currencies as callers name them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from models import coins as coin_rows
 from models.database import Database
@@ -10,19 +10,25 @@ from resolvers.errors import BadInputError, NotFoundError
 _MOST_NAMES = 500
 
 
+def trim(text: str) -> str:
+    """PostgreSQL's text has no NUL: what stands in for it is in no name either."""
+    return text.strip().replace("\x00", "\ufffd")
+
+
 def clean(name: str) -> str:
-    """Ids and codes are lower case. PostgreSQL's text has no NUL: what stands in for it is in no
-    name either."""
-    return name.strip().lower().replace("\x00", "\ufffd")
+    """Ids and codes are lower case."""
+    return trim(name).lower()
 
 
-def clean_all(argument: str, names: Sequence[str] | None) -> list[str] | None:
+def clean_all(
+    argument: str, names: Sequence[str] | None, clean_one: Callable[[str], str] = clean
+) -> list[str] | None:
     """Clean a list of names, each once. None stands for no list."""
     if names is None:
         return None
     if len(names) > _MOST_NAMES:
         raise BadInputError(f"`{argument}` may hold at most {_MOST_NAMES} entries.")
-    return list(dict.fromkeys(map(clean, names)))
+    return list(dict.fromkeys(map(clean_one, names)))
 
 
 def unknown_coin(coin: str) -> NotFoundError:

@@ -10,5 +10,8 @@ Places = npt.NDArray[np.intp]
 
 def observed_places(answer: PriceAnswer) -> Places:
     """Give the places of the points with a price of their own, the oldest first."""
-    places = np.flatnonzero(np.isfinite(answer.columns.prices))
+    real = np.isfinite(answer.column("price"))
+    if answer.columns.filled is not None:
+        real &= ~answer.columns.filled
+    places = np.flatnonzero(real)
     return places[::-1] if answer.request.descending else places

@@ -2,32 +2,41 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from models.database import Database
-from models.prices import Granularity, PriceColumns, PriceWindow, read_windows
+from models.granularity import Granularity, to_datetime
+from models.price_statements import BEFORE
+from models.prices import ALL_COLUMNS, PriceColumns, PriceWindow, WindowPrices, read_windows
 from models.series import SeriesFacts, SeriesKey
 from resolvers.errors import BadInputError, RangeTooLargeError
+from resolvers.fill import FillPolicy, fill
 from resolvers.footprint import Footprint
 from resolvers.names import explain_missing
 from resolvers.pages import check_first
 
 MOST_POINTS = 10_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_BEGINNING = datetime(2009, 1, 3, tzinfo=UTC)  # nothing has a price before Bitcoin's first block
+BEGINNING = datetime(2009, 1, 3, tzinfo=UTC)  # nothing has a price before Bitcoin's first block
 
 
 @dataclass(frozen=True, slots=True)
 class PriceRequest:
-    """Which part of a series is asked for: [start, end), a page of `first` buckets of it."""
+    """Which part of a series is asked for: [start, end), a page of `first` buckets of it.
+
+    `now` is the operation's: no bucket that begins later is filled.
+    """
 
     granularity: Granularity
     start: datetime | None
     end: datetime
     descending: bool
     first: int | None
+    now: datetime
+    fill: FillPolicy = FillPolicy.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +50,10 @@ class PriceQuestion:
 
 @dataclass(frozen=True, slots=True)
 class PriceAnswer:
-    """A part of a series. `next` is the start (descending: the end) of the next page."""
+    """A part of a series. `next` is the start (descending: the end) of the next page.
+
+    `asked` are the columns that were wanted: `columns` may hold others, that others wanted.
+    """
 
     coin_id: str
     currency_code: str
@@ -50,6 +62,14 @@ class PriceAnswer:
     revision: int
     columns: PriceColumns
     next: datetime | None
+    asked: frozenset[str] = ALL_COLUMNS
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """Give a column, of NaN where buckets of this length have no such column."""
+        if name not in self.asked:
+            raise LookupError(f"{name} was not asked for: schema/prices.py maps fields to columns.")
+        column: npt.NDArray[Any] | None = getattr(self.columns, name)
+        return np.full(len(self.columns), np.nan) if column is None else column
 
 
 def price_request(
@@ -61,41 +81,70 @@ def price_request(
     descending: bool,
     first: int | None,
     footprint: Footprint,
+    fill: FillPolicy = FillPolicy.NONE,
 ) -> PriceRequest:
     """Check what a caller asks for. Raises BadInputError and RangeTooLargeError."""
-    if end is None:  # who asks from beyond now on, for what comes next, gets nothing yet
-        end = max(now, start or now)
-        footprint.now()
-    running = now - (now - _EPOCH) % granularity.length
-    if end > running:  # the bucket that begins there is partial while it lasts
-        footprint.ends(running + granularity.length)
-    if start is not None and start > end:
-        raise BadInputError(
-            f"`from` ({_show(start)}) lies after `to` ({_show(end)}): exchange them."
-        )
+    start, end = check_range(granularity, start, end, now, footprint)
     if first is not None:
         check_first(first, MOST_POINTS)
     elif start is not None:
         _check_size(granularity, start, end)
-    return PriceRequest(granularity, start, end, descending, first)
+    return PriceRequest(granularity, start, end, descending, first, now, fill)
+
+
+def check_range(
+    granularity: Granularity,
+    start: datetime | None,
+    end: datetime | None,
+    now: datetime,
+    footprint: Footprint,
+) -> tuple[datetime | None, datetime]:
+    """Give the range asked for, its end now if none is given. Raises BadInputError."""
+    if end is None:  # who asks from beyond now on, for what comes next, gets nothing yet
+        end = max(now, start or now)
+        footprint.now()
+    running = granularity.floor(now)
+    if granularity.ceil(end) > running:  # that bucket is not over, and will be
+        footprint.ends(to_datetime(granularity.starts(running + 1)))
+    if start is not None and start > end:
+        raise BadInputError(
+            f"`from` ({_show(start)}) lies after `to` ({_show(end)}): exchange them."
+        )
+    return start, end
 
 
 def _check_size(granularity: Granularity, start: datetime, end: datetime) -> None:
-    buckets = _buckets(granularity, start, end)
+    buckets = granularity.buckets_between(start, end)
     if buckets <= MOST_POINTS:
         return
     ways = [f"page through it with `first: {MOST_POINTS}` and `next`"]
-    if granularity is Granularity.HOUR and _buckets(Granularity.DAY, start, end) <= MOST_POINTS:
-        ways.insert(0, "ask for `granularity: DAY`")
+    longer = longer_buckets(granularity, start, end, MOST_POINTS)
+    if longer is not None:
+        ways.insert(0, f"ask for `granularity: {longer}`")
     raise RangeTooLargeError(
         f"The range has {buckets:,} buckets, more than {MOST_POINTS:,}: {', or '.join(ways)}."
     )
 
 
-def _buckets(granularity: Granularity, start: datetime, end: datetime) -> int:
-    """Count the buckets that begin in [start, end), whether there is data for them or not."""
-    length = granularity.length
-    return -((_EPOCH - end) // length) + (_EPOCH - start) // length
+def longer_buckets(
+    granularity: Granularity, start: datetime, end: datetime, most: int
+) -> Granularity | None:
+    """Name the shortest of the longer buckets that a range has at most so many of."""
+    every = list(Granularity)
+    longer = every[every.index(granularity) + 1 :]
+    return next((each for each in longer if each.buckets_between(start, end) <= most), None)
+
+
+def history_start(granularity: Granularity, facts: SeriesFacts, end: datetime) -> datetime:
+    """Tell where a range begins that was asked for without a start.
+
+    The history may begin within a week or a month. That one is made of the days there are, so it
+    is the range's first; but a day of which only some hours are known is not kept.
+    """
+    start = min(facts.history_from or end, end)
+    if granularity in (Granularity.HOUR, Granularity.DAY):
+        return start
+    return to_datetime(granularity.starts(granularity.floor(start)))
 
 
 def _show(instant: datetime) -> str:
@@ -120,51 +169,78 @@ async def price_series(
             database,
             granularity,
             [_window(question) for question in group],
-            columns=frozenset().union(*(question.columns for question in group)),
+            columns=frozenset().union(*map(_columns, group)),
             descending=descending,
         )
         footprint.series(part[0].id for part in parts if part)
         for question, part in zip(group, parts, strict=True):
-            found[question] = _answer(question.request, *part) if part else None
+            found[question] = _answer(question, part) if part else None
     missing = [question.series for question, answer in found.items() if answer is None]
     errors = await explain_missing(database, missing) if missing else {}
     return [found[question] or errors[question.series] for question in questions]
+
+
+def _columns(question: PriceQuestion) -> frozenset[str]:
+    carried = question.request.fill is FillPolicy.PREVIOUS and "price" in question.columns
+    return question.columns | {BEFORE} if carried else question.columns
 
 
 def _window(question: PriceQuestion) -> PriceWindow:
     request = question.request
     most = MOST_POINTS if request.first is None else request.first
     # one more, which tells whether there is a next page
-    return PriceWindow(*question.series, request.start or _BEGINNING, request.end, most + 1)
+    return PriceWindow(*question.series, request.start or BEGINNING, request.end, most + 1)
 
 
-def _answer(
-    request: PriceRequest, series: SeriesFacts, columns: PriceColumns
-) -> PriceAnswer | Exception:
-    start = request.start or min(series.history_from or request.end, request.end)
-    following = None
+def _answer(question: PriceQuestion, part: WindowPrices) -> PriceAnswer | Exception:
+    request, facts = question.request, part.facts
+    start = request.start or history_start(request.granularity, facts, request.end)
     if request.first is None:
         try:
             _check_size(request.granularity, start, request.end)
         except RangeTooLargeError as error:
             return error
-    elif len(columns) > request.first:
-        # Ascending, the next page begins with the bucket left out; descending, it ends before
-        # the last one given, because `to` is exclusive.
-        edge = columns.timestamps[request.first - request.descending]
-        following = to_datetime(edge)
-        columns = columns.head(request.first)
+    request = replace(request, start=start)
+    page = _page if request.fill is FillPolicy.NONE else _filled_page
+    columns, following = page(request, part)
     return PriceAnswer(
-        coin_id=series.coin_id,
-        currency_code=series.currency_code,
-        request=request if request.start else replace(request, start=start),
+        coin_id=facts.coin_id,
+        currency_code=facts.currency_code,
+        request=request,
         start=start,
-        revision=series.revision,
+        revision=facts.revision,
         columns=columns,
         next=following,
+        asked=question.columns,
     )
 
 
-def to_datetime(instant: np.datetime64) -> datetime:
-    micros = int(instant.astype("datetime64[us]").astype(np.int64))
-    return _EPOCH + timedelta(microseconds=micros)
+def _page(request: PriceRequest, part: WindowPrices) -> tuple[PriceColumns, datetime | None]:
+    """Cut out the page, and tell where the next one begins."""
+    columns = part.columns
+    if request.first is None or len(columns) <= request.first:
+        return columns, None
+    # Ascending, the next page begins with the bucket left out; descending, it ends before the
+    # last one given, because `to` is exclusive.
+    edge = columns.timestamps[request.first - request.descending]
+    return columns.head(request.first), to_datetime(edge)
+
+
+def _filled_page(request: PriceRequest, part: WindowPrices) -> tuple[PriceColumns, datetime | None]:
+    """Do the same with every bucket of the range that has begun."""
+    granularity = request.granularity
+    first = granularity.ceil(request.start or request.end)
+    numbers = range(first, max(first, granularity.ceil(min(request.end, request.now))))
+    page = numbers[: request.first]
+    if request.descending and request.first is not None:
+        page = numbers[-request.first :]
+    columns = fill(
+        part.columns,
+        granularity,
+        page,
+        descending=request.descending,
+        before=part.before if request.fill is FillPolicy.PREVIOUS else None,
+    )
+    edge = page.start if request.descending else page.stop
+    more = len(page) < len(numbers)
+    return columns, to_datetime(granularity.starts(edge)) if more else None

@@ -2,15 +2,21 @@
 
 import math
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 
-from models.prices import Granularity, Numbers, Times
+from models.granularity import Granularity, Times, to_datetime
+from models.prices import Numbers
 from resolvers.observed import observed_places
-from resolvers.prices import PriceAnswer, to_datetime
+from resolvers.prices import PriceAnswer
 
-_YEAR = timedelta(days=365)  # crypto trades on all days
+_IN_A_YEAR = {  # crypto trades on all days
+    Granularity.HOUR: 8_760,
+    Granularity.DAY: 365,
+    Granularity.WEEK: 52,
+    Granularity.MONTH: 12,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +130,10 @@ def _volatility(times: Times, prices: Numbers, granularity: Granularity) -> floa
     """
     if not (prices > 0).all():
         return None
-    neighbours = np.diff(times) <= np.timedelta64(granularity.length)
+    neighbours = np.diff(granularity.numbers(times)) == 1
     returns = np.log(prices[1:][neighbours] / prices[:-1][neighbours])
     deviation = _deviation(returns)
-    return None if deviation is None else deviation * math.sqrt(round(_YEAR / granularity.length))
+    return None if deviation is None else deviation * math.sqrt(_IN_A_YEAR[granularity])
 
 
 def _drawdown(times: Times, prices: Numbers) -> Drawdown:

@@ -83,9 +83,9 @@ class PriceStatistics:
     volatility: float | None = strawberry.field(
         description="The annualised volatility as a fraction (0.8 is 80 %): the sample standard "
         "deviation (n - 1) of the log returns ln(price / price of the bucket before), times the "
-        "square root of the buckets in a year (8,760 hours, 365 days). Only neighbouring buckets "
-        "make a return; over a gap there is none. Null of fewer than 2 returns, or where a price "
-        "is 0."
+        "square root of the buckets in a year (8,760 hours, 365 days, 52 weeks, 12 months). Only "
+        "neighbouring buckets make a return; over a gap there is none. Null of fewer than 2 "
+        "returns, or where a price is 0."
     )
     maximum_drawdown: Drawdown | None = strawberry.field(
         description="The deepest fall from a price to a later one. Null of fewer than 2 prices."

@@ -17,6 +17,8 @@ from schema.latest import LatestList, LatestPrice
 from schema.pagination import Connection
 from schema.prices import (
     CurrencyArgument,
+    FillArgument,
+    FillPolicy,
     First,
     From,
     Granularity,
@@ -88,9 +90,10 @@ class Coin:
         granularity: GranularityArgument = Granularity.HOUR,
         order: OrderArgument = SortDirection.ASC,
         first: First = strawberry.UNSET,
+        fill: FillArgument = FillPolicy.NONE,
     ) -> PriceSeries:
         context = info.context
-        asked = SeriesArguments(from_, to, granularity, order, first)
+        asked = SeriesArguments(from_, to, granularity, order, first, fill)
         question = asked.question((self.id, clean(currency)), info)
         answer = await context.loaders.prices.load(question)
         return PriceSeries.from_answer(answer, context.now)
@@ -151,17 +154,21 @@ class CoinFilter:
         default=strawberry.UNSET, description="Any of these ids."
     )
     symbols: list[str] | None = strawberry.field(
-        default=strawberry.UNSET, description="Any of these tickers, in any case."
+        default=strawberry.UNSET,
+        description="Any of these tickers, in any case. Coins that share one are all listed.",
     )
     search: str | None = strawberry.field(
-        default=strawberry.UNSET, description="A part of id, ticker or name, in any case."
+        default=strawberry.UNSET,
+        description="A part of id, ticker or name, in any case. The best matches come first: the "
+        "ticker itself, the id or name itself, the beginning of one of them, a part of one; coins "
+        "that match alike come by id.",
     )
 
     def match(self) -> CoinMatch:
         return answers.coin_match(given(self.ids), given(self.symbols), given(self.search))
 
 
-@strawberry.type(description="A page of coins, by id.")
+@strawberry.type(description="A page of coins, by id, or the best matches of a search first.")
 class CoinConnection(Connection[Coin]):
     wanted: strawberry.Private[CoinMatch]
 

@@ -1,7 +1,8 @@
 """Columns into JSON values: as Python objects, or at once as the bytes of the answer.
 
 A column is an array or a list with one JSON value for each object: float64, where NaN stands for
-null; whole numbers; booleans; datetime64, which become RFC 3339; else the values as they are.
+null; whole numbers; booleans; datetime64, which become RFC 3339 and null where there is none (NaT);
+else the values as they are.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,12 +22,20 @@ def values(column: Column) -> Sequence[Any]:
     if not isinstance(column, np.ndarray):
         return column
     if column.dtype.kind == "M":
-        return render_times(column)
-    found: list[Any] = column.tolist()
-    if column.dtype.kind == "f":
-        for index in np.flatnonzero(np.isnan(column)):
-            found[index] = None
+        missing = np.flatnonzero(np.isnat(column))
+        found: list[Any] = render_times(_known(column, missing))
+    else:
+        missing = np.flatnonzero(np.isnan(column) if column.dtype.kind == "f" else ())
+        found = column.tolist()
+    for index in missing:
+        found[index] = None
     return found
+
+
+def finite(column: Column) -> bool:
+    """Tell whether all is JSON: infinities are not, and the ordinary path names them."""
+    numbers = isinstance(column, np.ndarray) and column.dtype.kind == "f"
+    return not (numbers and np.isinf(column).any())
 
 
 def rows(columns: Mapping[str, Column], length: int) -> list[dict[str, Any]]:
@@ -39,12 +48,6 @@ def rows(columns: Mapping[str, Column], length: int) -> list[dict[str, Any]]:
         first, second = keys
         return [{first: one, second: other} for one, other in each]
     return [dict(zip(keys, row, strict=True)) for row in each]
-
-
-def finite(column: Column) -> bool:
-    """Tell whether all is JSON: infinities are not, and the ordinary path names them."""
-    numbers = isinstance(column, np.ndarray) and column.dtype.kind == "f"
-    return not (numbers and np.isinf(column).any())
 
 
 def encoded_list(column: Column) -> orjson.Fragment:
@@ -72,7 +75,20 @@ def _encoded(column: Column) -> list[bytes]:
     """Write the JSON of each value of a column that is not empty."""
     if isinstance(column, np.ndarray):
         if column.dtype.kind == "M":
-            return encode_times(column)
+            missing = np.flatnonzero(np.isnat(column))
+            found = encode_times(_known(column, missing))
+            for index in missing:
+                found[index] = b"null"
+            return found
         if column.dtype.kind in "fib":  # none of these holds a comma of its own
             return orjson.dumps(column, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
     return [orjson.dumps(value) for value in column]
+
+
+def _known(times: npt.NDArray[Any], missing: npt.NDArray[np.intp]) -> npt.NDArray[Any]:
+    """Put some time in the place of those that are missing."""
+    if not len(missing):
+        return times
+    known = times.copy()
+    known[missing] = np.datetime64(0, "us")
+    return known

@@ -8,11 +8,13 @@ from typing import Annotated, Self, cast
 
 import strawberry
 
-from models.prices import Granularity as StoredGranularity
+from models.granularity import Granularity as StoredGranularity
 from models.series import SeriesKey
 from resolvers.averages import AverageKind as ComputedKind
 from resolvers.averages import moving_average
+from resolvers.coverage import CoverageQuestion
 from resolvers.downsampling import downsampled
+from resolvers.fill import FillPolicy as StoredPolicy
 from resolvers.prices import PriceAnswer, PriceQuestion, PriceRequest, price_request
 from resolvers.statistics import statistics
 from schema.analysis import (
@@ -23,8 +25,10 @@ from schema.analysis import (
     Window,
     nullable_numbers,
 )
+from schema.arrays import POINT_FIELD, PriceColumns
 from schema.context import Context, Info
-from schema.points import FIELDS, PointList, PricePoint
+from schema.coverage import Coverage
+from schema.points import COLUMN_OF, PointList, PricePoint
 from schema.scalars import BigInt, DateTime, given
 from schema.selection import selected_fields
 
@@ -35,6 +39,32 @@ class Granularity(Enum):
         "HOUR", description="An hour. Its price is the earliest observation in it."
     )
     DAY = strawberry.enum_value("DAY", description="A UTC day. Its price is the mean of its hours.")
+    WEEK = strawberry.enum_value(
+        "WEEK",
+        description="An ISO week: seven UTC days from Monday on. It is made of the days there are, "
+        "and its price is the mean of all their hours.",
+    )
+    MONTH = strawberry.enum_value(
+        "MONTH",
+        description="A calendar month in UTC. It is made of the days there are, and its price is "
+        "the mean of all their hours.",
+    )
+
+
+@strawberry.enum(description="What stands in for a bucket that is missing.")
+class FillPolicy(Enum):
+    NONE = strawberry.enum_value("NONE", description="Nothing: there is no such bucket.")
+    NULL = strawberry.enum_value(
+        "NULL",
+        description="A bucket of nulls. So there is every bucket that begins in the range and not "
+        "in the future.",
+    )
+    PREVIOUS = strawberry.enum_value(
+        "PREVIOUS",
+        description="The same buckets, with the last known price as `price`, be it from before "
+        "`from`, so that it does not matter where a page begins. Null before the series' first "
+        "price, and everything but `price` is null.",
+    )
 
 
 @strawberry.enum(description="The order of time.")
@@ -47,21 +77,28 @@ From = Annotated[
     DateTime | None,
     strawberry.argument(
         name="from",
-        description="The first moment of the range. Without it, the start of the kept history.",
+        description="The first moment of the range: a bucket that begins before it is not part "
+        "of it. Without it, the start of the kept history (of a week or month, that of the one it "
+        "begins in).",
     ),
 ]
 To = Annotated[
     DateTime | None,
     strawberry.argument(
-        description="The end of the range, itself not part of it. Without it, now."
+        description="The end of the range: a bucket that begins then or later is not part of it. "
+        "Without it, now."
     ),
 ]
 First = Annotated[
     int | None,
     strawberry.argument(
         description="How many buckets at most, up to 10,000; `next` tells where to go on. "
-        "Without it the whole range, which may then have no more than 10,000 buckets."
+        "Without it the whole range, which may then have no more than 10,000 buckets. With `fill`, "
+        "filled buckets count too."
     ),
+]
+FillArgument = Annotated[
+    FillPolicy, strawberry.argument(description="What stands in for a bucket that is missing.")
 ]
 GranularityArgument = Annotated[
     Granularity, strawberry.argument(description="How long a bucket is.")
@@ -102,7 +139,10 @@ class PriceSeries:
             now=now,
         )
 
-    @strawberry.field(description="The buckets that exist, in the order asked for.")
+    @strawberry.field(
+        description="The buckets that exist, and those that `fill` asked for, in the order asked "
+        "for."
+    )
     def points(self) -> list[PricePoint]:
         # a sequence like any other, which the columnar executor need not walk
         return cast("list[PricePoint]", PointList(self.answer, self.now))
@@ -132,6 +172,20 @@ class PriceSeries:
     ) -> list[float | None]:
         return nullable_numbers(moving_average(self.answer, window, ComputedKind[kind.name]))
 
+    @strawberry.field(description="The same as arrays, for charts and data frames.")
+    def columns(self) -> PriceColumns:
+        return PriceColumns(points=PointList(self.answer, self.now))
+
+    @strawberry.field(
+        description="What there is of the whole range from `from` to `to`, and what is missing, "
+        "whatever `first` and `fill` say."
+    )
+    async def coverage(self, info: Info) -> Coverage:
+        answer, request = self.answer, self.answer.request
+        key = (answer.coin_id, answer.currency_code)
+        question = CoverageQuestion(key, request.granularity, answer.start, request.end)
+        return Coverage.from_row(await info.context.loaders.coverage.load(question))
+
 
 @dataclass(frozen=True, slots=True)
 class SeriesArguments:
@@ -142,6 +196,7 @@ class SeriesArguments:
     granularity: Granularity
     order: SortDirection
     first: int | None
+    fill: FillPolicy
 
     def question(self, key: SeriesKey, info: Info) -> PriceQuestion:
         """Ask for what the operation selects. Raises what `price_request` raises."""
@@ -156,14 +211,19 @@ class SeriesArguments:
             footprint=context.footprint,
             descending=self.order is SortDirection.DESC,
             first=given(self.first),
+            fill=StoredPolicy[self.fill.name],
         )
 
 
 @lru_cache(maxsize=1000)
 def _columns(fields: frozenset[str]) -> frozenset[str]:
-    """Name the columns that these fields of a series are made of."""
-    own = (FIELDS[field] for field in fields if field in FIELDS)
-    return frozenset(own) | ({"price"} if fields & _OF_PRICES else frozenset())
+    """Name the columns that these fields of a series are made of.
+
+    A field that is missing here, and reads a column, fails: PriceAnswer gives none unasked.
+    """
+    names = (POINT_FIELD.get(field, field) for field in fields)
+    own = frozenset(COLUMN_OF[name] for name in names if name in COLUMN_OF)
+    return own | {"price"} if fields & _OF_PRICES else own
 
 
 _OF_PRICES = {"statistics", "movingAverage", "downsampled"}

@@ -4,17 +4,23 @@ from typing import Annotated, cast
 
 import strawberry
 
+from models.granularity import Granularity as StoredGranularity
 from resolvers import anomalies as anomaly_answers
 from resolvers import coins as coin_answers
 from resolvers import runs as run_answers
 from resolvers import series as series_answers
+from resolvers.aligned import align, aligned_request
+from resolvers.fill import FillPolicy as StoredPolicy
 from resolvers.names import clean
+from schema.aligned import AlignedPrices
 from schema.anomalies import Anomaly, AnomalyList, AnomalyWindow, Threshold
 from schema.coins import USD, Coin, CoinConnection, CoinFilter, Currency
 from schema.context import Info
 from schema.latest import LatestList, LatestPrice
 from schema.prices import (
     CurrencyArgument,
+    FillArgument,
+    FillPolicy,
     First,
     From,
     Granularity,
@@ -43,6 +49,8 @@ After = Annotated[
     strawberry.argument(description="Go on behind this cursor: the last `pageInfo.endCursor`."),
 ]
 
+DOLLARS = [USD]
+
 
 @strawberry.type(description="What can be asked.")
 class Query:
@@ -52,7 +60,10 @@ class Query:
             await coin_answers.coin(info.context.database, info.context.footprint, id)
         )
 
-    @strawberry.field(description="The coins that are kept, by id, in pages.")
+    @strawberry.field(
+        description="The coins that are kept, in pages: by id, or the best matches of a search "
+        "first."
+    )
     async def coins(
         self,
         info: Info,
@@ -87,9 +98,10 @@ class Query:
         granularity: GranularityArgument = Granularity.HOUR,
         order: OrderArgument = SortDirection.ASC,
         first: First = strawberry.UNSET,
+        fill: FillArgument = FillPolicy.NONE,
     ) -> PriceSeries:
         context = info.context
-        asked = SeriesArguments(from_, to, granularity, order, first)
+        asked = SeriesArguments(from_, to, granularity, order, first, fill)
         question = asked.question((clean(coin), clean(currency)), info)
         answer = await context.loaders.prices.load(question)
         return PriceSeries.from_answer(answer, context.now)
@@ -140,6 +152,44 @@ class Query:
         )
         # a sequence like any other, which the columnar executor need not walk
         return cast("list[Anomaly]", AnomalyList(answer))
+
+    @strawberry.field(
+        description="Prices of many coins in many currencies on one timeline: up to 100 series "
+        "and 200,000 prices; more is refused. Read them as a table: one row for each of "
+        "`timestamps`, one column for each of `series`."
+    )
+    async def aligned_prices(
+        self,
+        info: Info,
+        coins: Annotated[list[strawberry.ID], strawberry.argument(description="The coins' ids.")],
+        currencies: Annotated[
+            list[strawberry.ID], strawberry.argument(description="The currencies' codes.")
+        ] = DOLLARS,
+        from_: From = strawberry.UNSET,
+        to: To = strawberry.UNSET,
+        granularity: GranularityArgument = Granularity.HOUR,
+        fill: Annotated[
+            FillPolicy,
+            strawberry.argument(
+                description="What stands in for a price that is missing. With NONE there are only "
+                "the buckets in which at least one series has a price; else every bucket of the "
+                "range that has begun."
+            ),
+        ] = FillPolicy.NULL,
+    ) -> AlignedPrices:
+        context = info.context
+        request = aligned_request(
+            coins=coins,
+            currencies=currencies,
+            granularity=StoredGranularity[granularity.name],
+            start=given(from_),
+            end=given(to),
+            fill=StoredPolicy[fill.name],
+            now=context.now,
+            footprint=context.footprint,
+        )
+        aligned = await align(context.database, context.footprint, request)
+        return AlignedPrices.from_answer(request, aligned)
 
     @strawberry.field(description="One refresh run by its id.")
     async def refresh_run(

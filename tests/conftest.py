@@ -55,8 +55,8 @@ def template(postgres_url: str) -> str:
     name = f"coingraph_template_{os.getpid()}"
 
     async def make() -> None:
-        await _administer(postgres_url, f"CREATE DATABASE {name}")
-        database = Database(_url_of(postgres_url, name))
+        await administer(postgres_url, f"CREATE DATABASE {name}")
+        database = Database(url_of(postgres_url, name))
         await migrate(database)
         await database.close()
 
@@ -68,27 +68,27 @@ def template(postgres_url: str) -> str:
 def new_database(postgres_url: str) -> Iterator[str]:
     """Make a database with nothing in it for the block; its address. For longer than a test."""
     name = f"coingraph_test_{os.getpid()}_{next(_numbers)}"
-    asyncio.run(_administer(postgres_url, f"CREATE DATABASE {name}"))
-    yield _url_of(postgres_url, name)
-    asyncio.run(_administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
+    asyncio.run(administer(postgres_url, f"CREATE DATABASE {name}"))
+    yield url_of(postgres_url, name)
+    asyncio.run(administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture
 async def empty_url(postgres_url: str) -> AsyncIterator[str]:
     """Address of a database with nothing in it."""
     name = f"coingraph_test_{os.getpid()}_{next(_numbers)}"
-    await _administer(postgres_url, f"CREATE DATABASE {name}")
-    yield _url_of(postgres_url, name)
-    await _administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+    await administer(postgres_url, f"CREATE DATABASE {name}")
+    yield url_of(postgres_url, name)
+    await administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
 async def database_url(postgres_url: str, template: str) -> AsyncIterator[str]:
     """Address of a migrated database without rows."""
     name = f"coingraph_test_{os.getpid()}_{next(_numbers)}"
-    await _administer(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield _url_of(postgres_url, name)
-    await _administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+    await administer(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield url_of(postgres_url, name)
+    await administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
@@ -113,15 +113,15 @@ def simulator() -> Iterator[Simulator]:
         yield simulator
 
 
-async def _administer(postgres_url: str, statement: str) -> None:
-    connection = await asyncpg.connect(_url_of(postgres_url).replace("+asyncpg", ""))
+async def administer(postgres_url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url_of(postgres_url).replace("+asyncpg", ""))
     try:
         await connection.execute(statement)
     finally:
         await connection.close()
 
 
-def _url_of(postgres_url: str, name: str | None = None) -> str:
+def url_of(postgres_url: str, name: str | None = None) -> str:
     if name is None:
         return postgres_url
     url = Database(postgres_url).url.set(database=name)
@@ -144,8 +144,8 @@ def shared_url(
 ) -> Iterator[tuple[str, str]]:
     """Addresses of one such server and of its database, for all tests that only read."""
     name = f"coingraph_shared_{os.getpid()}"
-    asyncio.run(_administer(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template}"))
-    database_url = _url_of(postgres_url, name)
+    asyncio.run(administer(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template}"))
+    database_url = url_of(postgres_url, name)
     with pytest.MonkeyPatch.context() as patch:
         for setting in Settings.model_fields:
             patch.delenv(setting.upper(), raising=False)
@@ -155,7 +155,7 @@ def shared_url(
         query = "mutation { refreshPrices(input: {wait: true}) { run { status } } }"
         httpx.post(f"{live.url}/graphql", json={"query": query}, headers=headers, timeout=30)
         yield live.url, database_url
-    asyncio.run(_administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
+    asyncio.run(administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture

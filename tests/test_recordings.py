@@ -22,6 +22,7 @@ from models.coins import seed
 from models.database import Database
 from models.tables import Coin, Currency, RefreshTrigger
 from tests.conftest import shared_folder
+from tests.longer_buckets import assert_weeks_and_months
 from tests.recomputed import day_of
 
 COINS, CURRENCIES, HISTORY_DAYS = ["bitcoin", "nym"], ["usd", "eur"], 29
@@ -126,7 +127,11 @@ def by_hour(samples: dict[str, dict[int, float]]) -> dict[datetime, tuple[Any, .
 
 
 async def test_a_refresh_serves_exactly_what_was_recorded(
-    recordings: Path, replay: str, refresher: Refresher, sql: asyncpg.Connection
+    recordings: Path,
+    replay: str,
+    refresher: Refresher,
+    database: Database,
+    sql: asyncpg.Connection,
 ) -> None:
     run_id, _ = await refresher.start(RefreshRequest(), RefreshTrigger.COMMAND)
     await refresher.wait(run_id)
@@ -144,6 +149,7 @@ async def test_a_refresh_serves_exactly_what_was_recorded(
         rows = await sql.fetch("SELECT * FROM price_hourly WHERE series_id = $1", series["id"])
         assert {row["bucket"]: tuple(row)[2:] for row in rows} == expected
         await _assert_days(sql, series["id"], expected, start)
+        await assert_weeks_and_months(database, coin, currency, expected, start)
         latest = await sql.fetchrow("SELECT * FROM price_latest WHERE series_id = $1", series["id"])
         assert latest is not None
         newest = max(samples["prices"])

@@ -6,6 +6,7 @@ from functools import partial
 from benchmarks.figures import Section
 from benchmarks.laboratory import Laboratory
 from benchmarks.works import (
+    aligned,
     analysis,
     growth,
     hits,
@@ -23,6 +24,7 @@ WORKS: dict[str, Callable[[Laboratory], Section]] = {
     "growth": growth.run,
     "memory": memory.run,
     "politeness": politeness.run,
+    "aligned": aligned.run,
     "hits": hits.run,
     "analysis": analysis.run,
 }

@@ -27,9 +27,9 @@ def run(laboratory: Laboratory) -> Section:
         answer = send(server.url, asks[0])
         refused = answer.is_error or b'"errors"' in answer.content[:200]
         target = Target.of(server.url, asks, laboratory.options.folder / "everything.lines")
-        alone = asyncio.run(_steady(server.url, seconds))
+        alone = asyncio.run(steady(server.url, seconds))
         big: Future[Load] = pool.submit(load.run, target, seconds + 2, 0, 1)
-        beside = asyncio.run(_steady(server.url, seconds))
+        beside = asyncio.run(steady(server.url, seconds))
         counted = big.result()
     rows = [_row("alone", alone), _row("beside it", beside)]
     p99 = None if refused else quantile(beside, 0.99)
@@ -65,7 +65,7 @@ def _everything(laboratory: Laboratory) -> tuple[list[Ask], int]:
     return asks, len(rows)
 
 
-async def _steady(url: str, seconds: float) -> list[float]:
+async def steady(url: str, seconds: float) -> list[float]:
     """Ask at a steady pace; rising milliseconds from when each was due to its answer."""
     loop = asyncio.get_running_loop()
     idle: list[wire.Connection] = []

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from models.prices import Granularity, Numbers, PriceColumns, Times
+from models.granularity import Granularity, Times
+from models.prices import Numbers, PriceColumns
 from resolvers.prices import PriceAnswer, PriceRequest
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -17,11 +18,19 @@ def numbers_of(values: Sequence[float | None]) -> Numbers:
     return np.array([math.nan if value is None else value for value in values], np.float64)
 
 
+def bucket_start(number: int, granularity: Granularity) -> datetime:
+    """Tell when the bucket with this number begins, counted from that of START, a Thursday."""
+    if granularity is Granularity.MONTH:
+        return START.replace(year=START.year + number // 12, month=number % 12 + 1)
+    first = START - timedelta(days=3) if granularity is Granularity.WEEK else START
+    hours = {Granularity.HOUR: 1, Granularity.DAY: 24, Granularity.WEEK: 168}
+    return first + number * timedelta(hours=hours[granularity])
+
+
 def times_of(places: Sequence[int], granularity: Granularity = Granularity.HOUR) -> Times:
     """Give the beginnings of the buckets with these numbers, counted from START."""
-    start = np.datetime64(START.replace(tzinfo=None), "us")
-    times: Times = start + np.array(places, np.int64) * np.timedelta64(granularity.length)
-    return times
+    starts = (bucket_start(int(place), granularity) for place in places)
+    return np.array([start.replace(tzinfo=None) for start in starts], "datetime64[us]")
 
 
 def answer_of(
@@ -42,5 +51,5 @@ def answer_of(
         volume=np.full(len(prices), np.nan),
         samples=np.arange(len(prices), dtype=np.int32),
     )
-    request = PriceRequest(granularity, START, START, descending=descending, first=None)
+    request = PriceRequest(granularity, START, START, descending=descending, first=None, now=START)
     return PriceAnswer("bitcoin", "usd", request, START, 1, columns, None)

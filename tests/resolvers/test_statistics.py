@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.prices import Granularity
+from models.granularity import Granularity
 from resolvers.statistics import Drawdown, Statistics, TimedPrice, statistics
-from tests.resolvers.making import START, answer_of
+from tests.resolvers.making import START, answer_of, bucket_start
 
 PRICES = st.floats(min_value=1e-12, max_value=1e12)
-BUCKETS_A_YEAR = {Granularity.HOUR: 8760, Granularity.DAY: 365}
+BUCKETS_A_YEAR = dict(zip(Granularity, (8760, 365, 52, 12), strict=True))
 HOUR = timedelta(hours=1)
 Points = list[tuple[int, float]]  # number of the bucket, price
 
@@ -30,7 +30,7 @@ def recomputed(points: Points, granularity: Granularity) -> Statistics:
         return Statistics(0)
 
     def at(point: tuple[int, float]) -> TimedPrice:
-        return TimedPrice(START + point[0] * granularity.length, point[1])
+        return TimedPrice(bucket_start(point[0], granularity), point[1])
 
     prices = [price for _, price in points]
     first, last = points[0], points[-1]
@@ -79,7 +79,7 @@ def assert_drawdown(found: Drawdown | None, points: Points, granularity: Granula
         assert found == Drawdown(0.0, None, None)
         return
     assert found.peak.at < found.trough.at
-    stored = {START + bucket * granularity.length: price for bucket, price in points}
+    stored = {bucket_start(bucket, granularity): price for bucket, price in points}
     assert stored[found.peak.at] == found.peak.price
     assert stored[found.trough.at] == found.trough.price
     depth = 1 - Fraction(found.trough.price) / Fraction(found.peak.price)

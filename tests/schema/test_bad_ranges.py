@@ -1,5 +1,6 @@
 """Times that are none, ranges that are too large or upside down."""
 
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -79,8 +80,9 @@ async def test_what_is_still_to_come_is_empty(reader: Reader) -> None:
     ("edges", "granularity", "ways"),
     [
         (("2020-01-01", "2026-01-01"), "HOUR", ["granularity: DAY", "first: 10000"]),
-        (("1980-01-01", "2020-01-01"), "DAY", ["first: 10000"]),
-        (("1980-01-01", "2020-01-01"), "HOUR", ["first: 10000"]),
+        (("1980-01-01", "2020-01-01"), "DAY", ["granularity: WEEK", "first: 10000"]),
+        (("1980-01-01", "2020-01-01"), "HOUR", ["granularity: WEEK", "first: 10000"]),
+        (("1970-01-01", "2200-01-01"), "WEEK", ["12,001 buckets", "granularity: MONTH"]),
     ],
 )
 async def test_ranges_that_are_too_large(
@@ -90,7 +92,7 @@ async def test_ranges_that_are_too_large(
     status, code, message = await refused(reader, PRICES, **variables)
     assert (status, code) == (400, "RANGE_TOO_LARGE")
     assert all(way in message for way in ways)
-    assert ("granularity: DAY" in message) == ("granularity: DAY" in ways)
+    assert [way for way in ways if "granularity" in way] == re.findall(r"granularity: \w+", message)
     for first in (1, 10_000):
         await reader.data(PRICES, **variables, first=first)
 
@@ -102,3 +104,9 @@ async def test_the_largest_range_that_passes(reader: Reader) -> None:
     later = {**whole, "to": "2027-02-21T16:00:01Z"}
     assert (await refused(reader, PRICES, **later))[1] == "RANGE_TOO_LARGE"
     await reader.data(PRICES, **{**later, "from": "2026-01-01T00:00:01Z"})
+    weeks = {"from": "1970-01-05", "to": "2161-08-31", "granularity": "WEEK"}  # from a Monday on
+    await reader.data(PRICES, **weeks)
+    more = {**weeks, "to": "2161-08-31T00:00:01Z"}
+    assert (await refused(reader, PRICES, **more))[1] == "RANGE_TOO_LARGE"
+    months = {"from": "1970-01-01", "to": "2200-12-31", "granularity": "MONTH"}
+    await reader.data(PRICES, **months)

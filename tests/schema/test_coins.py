@@ -80,6 +80,8 @@ async def test_filters(listed: Client) -> None:
         ({"search": "WRAPPED"}, ["wrapped-bitcoin"]),
         ({"search": "bitcoin"}, ["bitcoin", "bitcoin-cash", "wrapped-bitcoin"]),
         ({"search": "bitcoin", "symbols": ["bch"]}, ["bitcoin-cash"]),
+        ({"search": "BTC"}, ["bitcoin", "wrapped-bitcoin"]),
+        ({"search": "bch"}, ["bitcoin-cash"]),
         ({"search": "%"}, ["100-percent"]),
         ({"search": "_"}, ["snake_case"]),
         ({"search": "\\"}, ["back\\slash"]),

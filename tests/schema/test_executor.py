@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from models.prices import Granularity, PriceColumns, Times
+from models.granularity import Granularity, Times
+from models.prices import PriceColumns
 from resolvers.prices import PriceAnswer, PriceRequest
 from schema.executor import ColumnarExecutor, ColumnarLeaves, ColumnarList
 from schema.points import PointList, PricePoint
@@ -27,29 +28,33 @@ from schema.scalars import SCALARS
 NOW = datetime(2026, 1, 2, 5, 30, tzinfo=UTC)
 FIELDS = [
     "timestamp", "price", "marketCap", "volume", "observedAt", "open", "high", "low", "close",
-    "samples", "partial", "__typename",
+    "samples", "partial", "filled", "__typename",
 ]  # fmt: skip
 
 
 def points(prices: list[float], granularity: Granularity) -> PointList:
     """Make buckets up to the running one, with nulls where the prices are NaN."""
     count = len(prices)
-    length = np.timedelta64(granularity.length)
-    last = np.datetime64("2026-01-02T05:00:00" if granularity is Granularity.HOUR else "2026-01-02")
-    timestamps: Times = (last - np.arange(count)[::-1] * length).astype("datetime64[us]")
+    last = granularity.floor(NOW)
+    timestamps: Times = granularity.starts(np.arange(last - count + 1, last + 1))
     seen: Times = timestamps + np.timedelta64(271_048, "ms")
+    seen[1::3] = np.datetime64("NaT")
     numbers = np.array(prices, dtype=np.float64)
-    day = granularity is Granularity.DAY
+    longer = granularity is not Granularity.HOUR
     columns = PriceColumns(
         timestamps=timestamps,
-        observed_at=None if day else seen,
+        observed_at=None if longer else seen,
         price=numbers,
         market_cap=numbers[::-1].copy(),
         volume=np.full(count, np.nan),
         samples=np.arange(count, dtype=np.int32),
-        **(dict.fromkeys(("open", "high", "low", "close"), numbers) if day else {}),
+        open=numbers if longer else None,
+        high=numbers if longer else None,
+        low=numbers if longer else None,
+        close=numbers if longer else None,
+        filled=np.isnan(numbers) if longer else None,
     )
-    request = PriceRequest(granularity, NOW, NOW, descending=False, first=None)
+    request = PriceRequest(granularity, NOW, NOW, descending=False, first=None, now=NOW)
     return PointList(PriceAnswer("bitcoin", "usd", request, NOW, 1, columns, None), NOW)
 
 

@@ -44,6 +44,24 @@ READS: dict[str, tuple[str, set[str]]] = {
     "PriceSeries.movingAverage": (
         f'{{ prices(coin: "bitcoin", {PAST}) {{ movingAverage(window: 3) }} }}', {SERIES}
     ),
+    "PriceSeries.columns": (
+        f'{{ prices(coin: "bitcoin", {PAST}) {{ columns {{ prices }} }} }}', {SERIES}
+    ),
+    "PriceSeries.coverage": (
+        f'{{ prices(coin: "bitcoin", {PAST}) {{ coverage {{ present }} }} }}', {SERIES}
+    ),
+    **{
+        f"PriceColumns.{field}": (
+            f'{{ prices(coin: "bitcoin", {PAST}) {{ columns {{ {field} }} }} }}', {SERIES}
+        )
+        for field in (
+            "timestamps", "prices", "marketCaps", "volumes", "open", "high", "low", "close",
+            "samples", "partial", "filled",
+        )
+    },
+    "Query.alignedPrices": (
+        f'{{ alignedPrices(coins: ["bitcoin"], {PAST}) {{ timestamps }} }}', {SERIES}
+    ),
     "Query.anomalies": (f"{{ anomalies({PAST}) {{ score }} }}", {CATALOGUE, SERIES}),
     "CoinConnection.edges": ("{ coins { edges { cursor } } }", {CATALOGUE}),
     "CoinConnection.pageInfo": ("{ coins { pageInfo { endCursor } } }", {CATALOGUE}),

@@ -29,9 +29,11 @@ AGREED = """
       coins(filter: CoinFilter, first: Int! = 50, after: String): CoinConnection!
       currencies: [Currency!]!
       prices(coin: ID!, currency: ID! = "usd", from: DateTime, to: DateTime,
-             granularity: Granularity! = HOUR, order: SortDirection! = ASC, first: Int
-      ): PriceSeries!
+             granularity: Granularity! = HOUR, order: SortDirection! = ASC, first: Int,
+             fill: FillPolicy! = NONE): PriceSeries!
       latestPrices(coins: [ID!], currencies: [ID!]): [LatestPrice!]!
+      alignedPrices(coins: [ID!]!, currencies: [ID!]! = ["usd"], from: DateTime, to: DateTime,
+                    granularity: Granularity! = HOUR, fill: FillPolicy! = NULL): AlignedPrices!
       refreshRun(id: ID!): RefreshRun
       refreshRuns(first: Int! = 20, after: String): RefreshRunConnection!
       seriesStatus(coins: [ID!], currencies: [ID!]): [SeriesStatus!]!
@@ -39,7 +41,8 @@ AGREED = """
                 threshold: Float! = 4, window: Int! = 24): [Anomaly!]!
     }
     type Mutation { refreshPrices(input: RefreshPricesInput): RefreshPricesPayload! }
-    enum Granularity { HOUR DAY }
+    enum Granularity { HOUR DAY WEEK MONTH }
+    enum FillPolicy { NONE NULL PREVIOUS }
     enum SortDirection { ASC DESC }
     enum RefreshStatus { RUNNING SUCCEEDED PARTIAL FAILED INTERRUPTED }
     input CoinFilter { ids: [ID!] symbols: [String!] search: String }
@@ -47,7 +50,7 @@ AGREED = """
       id: ID! symbol: String! name: String! metadata: CoinMetadata
       latest(currency: ID! = "usd"): LatestPrice
       prices(currency: ID! = "usd", from: DateTime, to: DateTime, granularity: Granularity! = HOUR,
-             order: SortDirection! = ASC, first: Int): PriceSeries!
+             order: SortDirection! = ASC, first: Int, fill: FillPolicy! = NONE): PriceSeries!
       createdAt: DateTime! updatedAt: DateTime!
     }
     type CoinMetadata { description: String imageUrl: String websiteUrl: String }
@@ -61,9 +64,10 @@ AGREED = """
     }
     type PriceSeries {
       coin: ID! currency: ID! granularity: Granularity! from: DateTime! to: DateTime!
-      revision: BigInt! next: DateTime points: [PricePoint!]!
       statistics: PriceStatistics! movingAverage(window: Int!, kind: AverageKind! = SMA): [Float]!
       downsampled(maxPoints: Int!): [PricePoint!]!
+      revision: BigInt! next: DateTime points: [PricePoint!]! columns: PriceColumns!
+      coverage: Coverage!
     }
     enum AverageKind { SMA EMA }
     type PriceStatistics {
@@ -83,7 +87,22 @@ AGREED = """
     type PricePoint {
       timestamp: DateTime! price: Float marketCap: Float volume: Float observedAt: DateTime
       open: Float high: Float low: Float close: Float samples: Int! partial: Boolean!
+      filled: Boolean!
     }
+    type PriceColumns {
+      timestamps: [DateTime!]! prices: [Float]! marketCaps: [Float]! volumes: [Float]!
+      open: [Float]! high: [Float]! low: [Float]! close: [Float]!
+      samples: [Int!]! partial: [Boolean!]! filled: [Boolean!]!
+    }
+    type Coverage {
+      expected: Int! present: Int! firstAvailable: DateTime lastAvailable: DateTime gaps: [Gap!]!
+    }
+    type Gap { from: DateTime! to: DateTime! buckets: Int! }
+    type AlignedPrices {
+      granularity: Granularity! from: DateTime! to: DateTime! timestamps: [DateTime!]!
+      series: [AlignedSeries!]!
+    }
+    type AlignedSeries { coin: ID! currency: ID! revision: BigInt! prices: [Float]! }
     type LatestPrice {
       coin: ID! currency: ID! price: Float! marketCap: Float volume: Float change24h: Float
       observedAt: DateTime! ageSeconds: Float! revision: BigInt!

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from models.prices import Granularity
+from models.granularity import Granularity
 from schema.executor import ColumnarExecutor
 from schema.turns import turn_has_room
 from tests.schema.test_executor import points, schema_of

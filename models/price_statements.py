@@ -1,0 +1,103 @@
+"""The statement that reads price series: hours, days, and weeks and months made of days."""
+
+from functools import cache
+
+from models.granularity import Granularity
+
+NUMBERS = ("price", "market_cap", "volume", "open", "high", "low", "close")
+BEFORE, BEGINS = "before", "begins"  # asked for like columns, given beside them
+
+
+def _numbers(column: str) -> str:
+    # string_agg passes over NULLs, which would shift all that follow: they travel as NaN
+    return f"coalesce(string_agg(float8send(coalesce({column}, 'NaN')), ''), '') AS {column}"
+
+
+# Texts travel as they are; arrays of other types would cost each new connection a look into the
+# catalogue. A series without a bucket in its window still answers, with empty columns.
+_STATEMENT = """
+    SELECT s.id, s.coin_id, s.currency_code, s.revision, s.history_from, number, page.*{edges}
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY
+        AS wanted (coin_id, currency_code, lower, upper, most, number)
+    JOIN series AS s USING (coin_id, currency_code)
+    CROSS JOIN LATERAL (
+        SELECT {columns}
+        FROM (
+            {rows} AND {key} >= wanted.lower::{type} AND {key} < wanted.upper::{type}
+            {group} ORDER BY {bucket} {order} LIMIT wanted.most::int
+        ) AS rows
+    ) AS page
+"""
+_EDGES = {
+    BEFORE: """, (
+        {rows} AND {key} < wanted.lower::{type} {group} ORDER BY {bucket} DESC LIMIT 1
+    ) AS before""",
+    BEGINS: ", (SELECT min({key}) FROM {table} WHERE series_id = s.id) AS begins",
+}
+_TIMES = "coalesce(string_agg(timestamptz_send({}), ''), '') AS {}"
+_SQL = {
+    **{name: _numbers(name) for name in NUMBERS},
+    "timestamps": _TIMES.format("start", "timestamps"),
+    "observed_at": _TIMES.format("observed_at", "observed_at"),
+    "samples": "coalesce(string_agg(int4send(samples), ''), '') AS samples",
+}
+_HOURS = {"table": "price_hourly", "key": "bucket", "type": "timestamptz"}
+_DAYS = {"table": "price_daily", "key": "day", "type": "date"}
+_WEEK, _MONTH = (f"date_trunc('{unit}', day::timestamp)" for unit in ("week", "month"))
+_UTC = "{} AT TIME ZONE 'UTC'"
+_SOURCES = {
+    Granularity.HOUR: {**_HOURS, "bucket": "bucket", "start": "bucket", "group": ""},
+    Granularity.DAY: {
+        **_DAYS, "bucket": "day", "start": _UTC.format("day::timestamp"), "group": "",
+    },
+    Granularity.WEEK: {
+        **_DAYS, "bucket": _WEEK, "start": _UTC.format(_WEEK), "group": f"GROUP BY {_WEEK}",
+    },
+    Granularity.MONTH: {
+        **_DAYS, "bucket": _MONTH, "start": _UTC.format(_MONTH), "group": f"GROUP BY {_MONTH}",
+    },
+}  # fmt: skip
+_LAST = "(array_agg({0} ORDER BY day DESC) FILTER (WHERE {0} IS NOT NULL))[1]"
+_OF_DAYS = {
+    # In the order of days, so that rounding does not depend on what else is selected; and rounding
+    # must not lift a mean over the highest price, or below the lowest.
+    "price": "least(greatest("
+    "sum(price * samples ORDER BY day) / sum(samples), min(low)), max(high))",
+    "market_cap": _LAST.format("market_cap"),
+    "volume": _LAST.format("volume"),
+    "open": "(array_agg(open ORDER BY day))[1]",
+    "high": "max(high)",
+    "low": "min(low)",
+    "close": "(array_agg(close ORDER BY day DESC))[1]",
+    "samples": "sum(samples)::int",
+}
+_VALUES = {
+    Granularity.HOUR: {name: name for name in ("observed_at", "price", "market_cap", "volume")},
+    Granularity.DAY: {name: name for name in _OF_DAYS},
+    Granularity.WEEK: _OF_DAYS,
+    Granularity.MONTH: _OF_DAYS,
+}
+
+
+@cache
+def window_statement(granularity: Granularity, columns: frozenset[str], *, descending: bool) -> str:
+    """Give the statement that answers windows of one granularity, each with these columns.
+
+    Its arguments are five lists of texts: coins, currencies, lower and upper edges, limits.
+    """
+    source, values = _SOURCES[granularity], _VALUES[granularity]
+    names = sorted(columns & values.keys())
+
+    def rows(**selected: str) -> str:
+        listed = ", ".join(f"{value} AS {name}" for name, value in selected.items())
+        return f"SELECT {listed} FROM {source['table']} WHERE series_id = s.id"  # noqa: S608 - made of constants
+
+    edges = [edge for edge in (BEFORE, BEGINS) if edge in columns]
+    before = rows(price=values["price"])
+    return _STATEMENT.format(
+        columns=", ".join(_SQL[name] for name in ("timestamps", *names)),
+        rows=rows(start=source["start"], **{name: values[name] for name in names}),
+        edges="".join(_EDGES[edge].format(rows=before, **source) for edge in edges),
+        order="DESC" if descending else "ASC",
+        **source,
+    )

@@ -1,0 +1,84 @@
+"""What is there of a series, and what is missing, as clients see it."""
+
+from functools import cached_property
+from typing import Any, Self, cast
+
+import strawberry
+
+from models import coverage as measured
+from models.granularity import to_datetime
+from schema.columns import Column
+from schema.executor import ColumnarList
+from schema.scalars import DateTime
+
+
+@strawberry.type(description="A run of buckets that are missing, as a half-open range.")
+class Gap:
+    from_: DateTime = strawberry.field(
+        name="from", description="When the first missing bucket begins."
+    )
+    to: DateTime = strawberry.field(
+        description="When the last missing bucket ends: itself not part of the gap."
+    )
+    buckets: int = strawberry.field(description="How many buckets are missing.")
+
+
+class GapList(ColumnarList[Gap]):
+    """The gaps of a series, the oldest first."""
+
+    def __init__(self, found: measured.Coverage) -> None:
+        self._columns = {"from": found.starts, "to": found.ends, "buckets": found.lengths}
+
+    def __len__(self) -> int:
+        return len(self._columns["buckets"])
+
+    def __getitem__(self, index: Any) -> Any:  # noqa: ANN401 - Sequence's own overloads
+        return self._gaps[index]
+
+    def column(self, field: str) -> Column | None:
+        return self._columns.get(field)
+
+    @cached_property
+    def _gaps(self) -> list[Gap]:
+        each = zip(*self._columns.values(), strict=True)
+        return [
+            Gap(
+                from_=DateTime(to_datetime(start)),
+                to=DateTime(to_datetime(end)),
+                buckets=int(buckets),
+            )
+            for start, end, buckets in each
+        ]
+
+
+@strawberry.type(
+    description="How much of a range there is. Buckets are expected from the series' first one on, "
+    "so that the time before a coin was listed is no gap, and up to now: the bucket that is not "
+    "over yet counts only once it has a price. Where `present` equals `expected`, nothing is "
+    "missing. A day, week or month is present with its first hour; its `samples` tell whether it "
+    "is whole."
+)
+class Coverage:
+    expected: int = strawberry.field(description="How many buckets there should be.")
+    present: int = strawberry.field(description="How many of them there are.")
+    first_available: DateTime | None = strawberry.field(
+        description="When the first bucket that is there begins; null where none is."
+    )
+    last_available: DateTime | None = strawberry.field(
+        description="When the last bucket that is there begins; null where none is."
+    )
+    gaps: list[Gap] = strawberry.field(
+        description="Each run of missing buckets, the oldest first. Their `buckets` add up to "
+        "`expected` - `present`."
+    )
+
+    @classmethod
+    def from_row(cls, row: measured.Coverage) -> Self:
+        return cls(
+            expected=row.expected,
+            present=row.present,
+            first_available=DateTime(row.first) if row.first else None,
+            last_available=DateTime(row.last) if row.last else None,
+            # a sequence like any other, which the columnar executor need not walk
+            gaps=cast("list[Gap]", GapList(row)),
+        )

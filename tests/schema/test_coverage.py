@@ -1,0 +1,121 @@
+"""Coverage over the wire, against the stored rows and the calendar."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from ingestion.simulator import Simulator
+from models.database import Database
+from tests.counting import statements
+from tests.schema.asking import series
+from tests.schema.made import (
+    FIRST,
+    GRANULARITIES,
+    LAST,
+    LISTED,
+    NOW,
+    following,
+    points_of,
+    starts_between,
+    store_all,
+    text,
+)
+from tests.serving import Reader, live_server, make_settings
+
+
+def expected(coin: str, granularity: str, start: datetime, end: datetime) -> dict[str, Any]:
+    points = points_of((coin, "usd"), granularity)
+    first = max(start, min(points, default=end))
+    wanted = list(starts_between(granularity, first, end))
+    present = [at for at in wanted if at in points]
+    gaps: list[dict[str, Any]] = []
+    for at in wanted:
+        begin, after = text(at), text(following(granularity, at))
+        if at in points:
+            continue
+        if gaps and gaps[-1]["to"] == begin:
+            gaps[-1]["to"] = after
+            gaps[-1]["buckets"] += 1
+        else:
+            gaps.append({"from": begin, "to": after, "buckets": 1})
+    return {
+        "expected": len(wanted),
+        "present": len(present),
+        "firstAvailable": text(present[0]) if present else None,
+        "lastAvailable": text(present[-1]) if present else None,
+        "gaps": gaps,
+    }
+
+
+@pytest.mark.parametrize("granularity", GRANULARITIES)
+@pytest.mark.parametrize("coin", ["gappy", "single", "none", "tiny"])
+async def test_any_range(made: Reader, coin: str, granularity: str) -> None:
+    for start, end in (
+        (FIRST - timedelta(days=40), LAST + timedelta(days=40)),
+        (FIRST + timedelta(days=3, minutes=1), LAST - timedelta(days=3, minutes=1)),
+        (datetime(2021, 1, 7, tzinfo=UTC), datetime(2021, 1, 8, tzinfo=UTC)),
+        (datetime(2021, 1, 12, tzinfo=UTC), datetime(2021, 1, 13, tzinfo=UTC)),
+        (LAST, LAST),
+        (FIRST - timedelta(days=18), FIRST - timedelta(days=15)),
+    ):
+        wanted = expected(coin, granularity, start, end)
+        edges = {"from": text(start), "to": text(end)}
+        for more in ({}, {"first": 1}, {"order": "DESC", "first": 3}, {"fill": "PREVIOUS"}):
+            answer = await series(made, coin=coin, granularity=granularity, **edges, **more)
+            assert answer["coverage"] == wanted, (start, end, more)
+    assert wanted == {
+        "expected": 0, "present": 0, "firstAvailable": None, "lastAvailable": None, "gaps": [],
+    }  # fmt: skip
+
+
+async def test_a_day_of_24_hours(made: Reader) -> None:
+    day = datetime(2021, 1, 7, tzinfo=UTC)
+    hours = [at for at in points_of(("gappy", "usd"), "HOUR") if at.date() == day.date()]
+    edges = {"from": text(day), "to": text(day + timedelta(days=1))}
+    found = (await series(made, **edges))["coverage"]
+    assert (found["expected"], found["present"]) == (24, len(hours))
+    assert sum(gap["buckets"] for gap in found["gaps"]) == 24 - len(hours) > 0
+
+
+async def test_a_coin_that_was_listed_a_week_ago(made: Reader) -> None:
+    """It has been asked for since 90 days: what came before it was listed is no gap."""
+    for edges in ({}, {"from": text(NOW - timedelta(days=60))}):
+        found = (await series(made, coin="young", **edges))["coverage"]
+        assert found["expected"] >= 7 * 24 + 1
+        assert found["present"] == 7 * 24 + 1
+        assert found["firstAvailable"] == text(LISTED)
+        assert found["lastAvailable"] == text(NOW)
+        # the hours that have gone by since the data was made, none while the same one runs
+        assert sum(gap["buckets"] for gap in found["gaps"]) == found["expected"] - 7 * 24 - 1
+
+
+async def test_what_an_outage_lost_up_to_now_is_a_gap(made: Reader) -> None:
+    before = datetime.now(UTC)
+    found = (await series(made, granularity="DAY", to="2199-12-31", first=1))["coverage"]
+    after = datetime.now(UTC)
+    last = found["gaps"][-1]
+    assert last["from"] == "2021-03-04T00:00:00Z"
+    assert last["to"] in {f"{now:%Y-%m-%d}T00:00:00Z" for now in (before, after)}
+
+
+async def test_it_reads_no_prices_and_one_statement(
+    database_url: str, shared_simulator: Simulator
+) -> None:
+    database = Database(database_url)
+    await store_all(database)
+    await database.close()
+    query = """{
+      a: prices(coin: "gappy", to: "2021-04-01") { coverage { present } }
+      b: prices(coin: "tiny", to: "2021-04-01") { coverage { present } }
+      coins { nodes { prices(from: "2021-01-01", to: "2021-02-01") { coverage { expected } } } }
+    }"""
+    settings = make_settings(database_url, shared_simulator, coins="gappy", currencies="usd")
+    async with live_server(settings) as server:
+        with statements(server.application.database) as sent:
+            await server.data(query)
+            await asyncio.sleep(0)
+    reading = [statement for statement in sent if "price_hourly" in statement]
+    assert len(reading) <= 4, "two of the root's, two of the coins', each for itself"
+    assert not any(word in statement for statement in reading for word in ("float8send", "volume"))
