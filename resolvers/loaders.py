@@ -13,6 +13,7 @@ from models.coins import CoinProfile
 from models.coverage import Coverage
 from models.database import Database
 from models.series import LatestFacts, SeriesKey
+from models.series_memory import SeriesMemory
 from models.tables import RefreshRunItem, Series
 from resolvers.coverage import CoverageQuestion, coverages
 from resolvers.errors import NotFoundError
@@ -24,10 +25,17 @@ from resolvers.prices import PriceAnswer, PriceQuestion, price_series
 class Loaders:
     """Made anew for each operation, so that nothing is seen older than the operation itself."""
 
-    def __init__(self, database: Database, now: datetime, footprint: Footprint) -> None:
+    def __init__(
+        self,
+        database: Database,
+        now: datetime,
+        footprint: Footprint,
+        memory: SeriesMemory | None = None,
+    ) -> None:
         self.now = now
         self._database = database
         self._footprint = footprint
+        self._memory = memory
 
     @cached_property
     def metadata(self) -> DataLoader[str, CoinProfile | None]:
@@ -62,7 +70,7 @@ class Loaders:
         return [found[key] if key in found else errors[key] for key in keys]
 
     async def _prices(self, questions: list[PriceQuestion]) -> list[PriceAnswer | Exception]:
-        return await price_series(self._database, self._footprint, questions)
+        return await price_series(self._database, self._memory, self._footprint, questions)
 
     async def _coverage(self, questions: list[CoverageQuestion]) -> list[Coverage | Exception]:
         return await coverages(self._database, questions, self.now)

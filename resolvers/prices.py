@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from models.granularity import Granularity, to_datetime
 from models.price_statements import BEFORE
 from models.prices import ALL_COLUMNS, PriceColumns, PriceWindow, WindowPrices, read_windows
 from models.series import SeriesFacts, SeriesKey
+from models.series_memory import SeriesMemory, recall_windows
 from resolvers.errors import BadInputError, RangeTooLargeError
 from resolvers.fill import FillPolicy, fill
 from resolvers.footprint import Footprint
@@ -152,7 +154,10 @@ def _show(instant: datetime) -> str:
 
 
 async def price_series(
-    database: Database, footprint: Footprint, questions: Sequence[PriceQuestion]
+    database: Database,
+    memory: SeriesMemory | None,
+    footprint: Footprint,
+    questions: Sequence[PriceQuestion],
 ) -> list[PriceAnswer | Exception]:
     """Answer many questions with one statement for each granularity and direction among them.
 
@@ -165,13 +170,13 @@ async def price_series(
         groups.setdefault((request.granularity, request.descending), []).append(question)
     found: dict[PriceQuestion, PriceAnswer | Exception | None] = {}
     for (granularity, descending), group in groups.items():
-        parts = await read_windows(
-            database,
-            granularity,
-            [_window(question) for question in group],
-            columns=frozenset().union(*map(_columns, group)),
-            descending=descending,
-        )
+        columns = frozenset().union(*map(_columns, group))
+        windows = [_window(question) for question in group]
+        if memory is None or granularity is not Granularity.HOUR or BEFORE in columns:
+            read = partial(read_windows, database, granularity)
+        else:
+            read = partial(recall_windows, database, memory)
+        parts = await read(windows, columns=columns, descending=descending)
         footprint.series(part[0].id for part in parts if part)
         for question, part in zip(group, parts, strict=True):
             found[question] = _answer(question, part) if part else None

@@ -10,6 +10,7 @@ from uuid import UUID
 import strawberry
 
 from models.database import Database
+from models.series_memory import SeriesMemory
 from resolvers.footprint import Footprint
 from resolvers.loaders import Loaders
 
@@ -66,6 +67,7 @@ class Services:
     database: Database
     refresher: RefreshService
     stale_after: timedelta
+    memory: SeriesMemory | None = None
 
 
 @dataclass(slots=True)
@@ -80,7 +82,9 @@ class Context:
     loaders: Loaders = field(init=False)
 
     def __post_init__(self) -> None:
-        self.loaders = Loaders(self.services.database, self.now, self.footprint)
+        self.loaders = Loaders(
+            self.services.database, self.now, self.footprint, self.services.memory
+        )
 
     @property
     def database(self) -> Database:

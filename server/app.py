@@ -19,6 +19,7 @@ from models.database import Database, DatabaseUnavailableError
 from models.migrate import migrate
 from models.notifications import Listener
 from models.series import series_with_latest
+from models.series_memory import SeriesMemory
 from models.tables import RefreshTrigger
 from resolvers.errors import UnavailableError
 from schema import build_schema
@@ -134,7 +135,10 @@ class Application:
         self.upstream = make_upstream(settings)
         self.refresher = make_refresher(settings, self.database, self.upstream)
         self.listener = Listener(self.database)
-        self.cache = AnswerCache(settings.cache_megabytes * _MEGABYTE, self.listener)
+        room = settings.cache_megabytes * _MEGABYTE
+        self.memory = SeriesMemory(room // 4, self.listener)
+        self.cache = AnswerCache(room - room // 4, self.listener)
+        self.listener.join(self.memory)
         self.listener.join(self.cache)
         self.endpoint = GraphQLEndpoint(
             build_schema(),
@@ -185,7 +189,7 @@ class Application:
                 await asyncio.sleep(_RETRY_SECONDS)
         self._prepared.set()
         self.endpoint.services = Services(
-            self.database, Refreshes(self.refresher), self.settings.stale_after
+            self.database, Refreshes(self.refresher), self.settings.stale_after, self.memory
         )
         if not self._leads:
             return

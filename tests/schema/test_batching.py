@@ -63,7 +63,7 @@ async def test_statements_do_not_grow_with_the_page(
     database_url: str, sql: asyncpg.Connection, shared_simulator: Simulator
 ) -> None:
     await fill(sql, 50)
-    settings = make_settings(database_url, shared_simulator, coins="coin-001")
+    settings = make_settings(database_url, shared_simulator, coins="coin-001", cache_megabytes=0)
     async with live_server(settings) as server:
         few, _ = await count(server, 1)
         assert [few] * 2 == [(await count(server, first))[0] for first in (10, 50)]
