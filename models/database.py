@@ -6,9 +6,10 @@ from contextvars import ContextVar
 from typing import Any
 
 import asyncpg
-from sqlalchemy import PoolProxiedConnection, event, exc, text
+from sqlalchemy import event, exc, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
     AsyncEngine,
     AsyncSession,
     create_async_engine,
@@ -18,6 +19,7 @@ from models.stopwatch import database_time
 
 OLDEST_SERVER = 140000  # PostgreSQL 14, as server_version_num counts
 CONNECT_SECONDS = 5.0
+READ_SECONDS = 10.0  # a statement that takes longer is given up
 # A machine that loses its power says no goodbye: without these, PostgreSQL would keep the locks
 # of its connections for two hours.
 _KEEPALIVES = {"tcp_keepalives_idle": "15", "tcp_keepalives_interval": "5"}
@@ -25,6 +27,9 @@ _KEEPALIVES = {"tcp_keepalives_idle": "15", "tcp_keepalives_interval": "5"}
 
 _PARAMETERS = {"host", "port", "ssl", "passfile", "target_session_attrs"}
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+
+
+_Spare = tuple[AsyncConnection, asyncpg.Connection]
 
 
 class DatabaseUnavailableError(Exception):
@@ -90,7 +95,7 @@ class Database:
         self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         # Of the engine's connections, those that `fetch` has and will need again: the way into the
         # pool and out again costs as much as a small statement. The other half is for sessions.
-        self._spare: list[PoolProxiedConnection] = []
+        self._spare: list[_Spare] = []
         self._most_spare = pool_size // 2
 
     async def fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
@@ -100,41 +105,49 @@ class Database:
         statement, which only reads, is sent once more on a connection that was asked.
         """
         with availability(), database_time.get():
+            spare = self._spare.pop() if self._spare else await self._take(ping=False)
             try:
-                spare = self._spare.pop() if self._spare else await self._take(ping=False)
                 return await self._fetch(spare, statement, arguments)
+            except TimeoutError:
+                raise
             except DRIVER_ERRORS as error:
                 if not _means_unavailable(error):
                     raise
-                self._give_back_spares()
+            await self._give_back_spares()
             return await self._fetch(await self._take(ping=True), statement, arguments)
 
     async def _fetch(
-        self, pooled: PoolProxiedConnection, statement: str, arguments: Sequence[object]
+        self, spare: _Spare, statement: str, arguments: Sequence[object]
     ) -> list[asyncpg.Record]:
-        driver = pooled.driver_connection
-        assert driver is not None  # noqa: S101 - the engine is asyncpg's
+        connection, driver = spare
         try:
-            rows: list[asyncpg.Record] = await driver.fetch(statement, *arguments)
+            rows: list[asyncpg.Record] = await driver.fetch(
+                statement, *arguments, timeout=READ_SECONDS
+            )
         except BaseException:  # also when cancelled: its state is not known
-            pooled.invalidate()
+            await connection.invalidate()
+            await connection.close()
             raise
         if len(self._spare) < self._most_spare:
-            self._spare.append(pooled)
+            self._spare.append(spare)
         else:
-            pooled.close()
+            await connection.close()
         return rows
 
-    async def _take(self, *, ping: bool) -> PoolProxiedConnection:
+    async def _take(self, *, ping: bool) -> _Spare:
         asked = _pinged.set(ping)
         try:
-            return await self.engine.raw_connection()
+            connection = await self._reader.connect()
         finally:
             _pinged.reset(asked)
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None  # noqa: S101 - the engine is asyncpg's
+        return connection, driver
 
-    def _give_back_spares(self) -> None:
+    async def _give_back_spares(self) -> None:
         while self._spare:
-            self._spare.pop().close()
+            connection, _ = self._spare.pop()
+            await connection.close()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[ReadSession]:
@@ -170,7 +183,7 @@ class Database:
             )
 
     async def close(self) -> None:
-        self._give_back_spares()
+        await self._give_back_spares()
         await self.engine.dispose()
 
 
@@ -222,9 +235,7 @@ _UNAVAILABLE_CLASSES = ("08", "53", "57P", "28", "3D")
 def _means_unavailable(error: BaseException | None) -> bool:
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(
-            cause, OSError | asyncpg.PostgresConnectionError | asyncpg.InternalClientError
-        ):
+        if isinstance(cause, _LOST):
             return True
         if isinstance(cause, asyncpg.InterfaceError) and "closed" in str(cause):
             return True

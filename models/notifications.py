@@ -10,7 +10,7 @@ import orjson
 import structlog
 from sqlalchemy import text
 
-from models.database import CONNECT_SECONDS, Database, WriteSession
+from models.database import CONNECT_SECONDS, DRIVER_ERRORS, Database, WriteSession
 
 log = structlog.get_logger("coingraph.notifications")
 
@@ -93,7 +93,7 @@ class Listener:
             return  # what is kept was dropped when it was lost
         try:
             await self._probe(connection)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except DRIVER_ERRORS:
             self._deafen()
             connection.terminate()  # and `run` makes a new one
 

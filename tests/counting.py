@@ -1,7 +1,7 @@
 """Which SQL statements are sent."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 from sqlalchemy import event
@@ -9,8 +9,8 @@ from sqlalchemy import event
 from models.database import Database
 
 
-@contextlib.contextmanager
-def statements(database: Database) -> Iterator[list[str]]:
+@contextlib.asynccontextmanager
+async def statements(database: Database) -> AsyncIterator[list[str]]:
     """Collect what is sent through SQLAlchemy, and what is sent past it on asyncpg itself."""
     sent: list[str] = []
     engine = database.engine.sync_engine
@@ -33,12 +33,12 @@ def statements(database: Database) -> Iterator[list[str]]:
         (engine.pool, "checkout", taken),
         (engine.pool, "checkin", returned),
     )
-    database._give_back_spares()  # noqa: SLF001 - so that all are taken from the pool, and given back to it
+    await database._give_back_spares()  # noqa: SLF001 - so that all are taken from the pool, and given back to it
     for listener in listeners:
         event.listen(*listener)
     try:
         yield sent
     finally:
-        database._give_back_spares()  # noqa: SLF001 - likewise
+        await database._give_back_spares()  # noqa: SLF001 - likewise
         for listener in listeners:
             event.remove(*listener)

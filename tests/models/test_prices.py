@@ -188,7 +188,7 @@ async def test_many_windows_are_one_statement(
         for day, most in ((0, 5), (4, 50), (27, 500))
         for currency in ("usd", "eur", "nope")
     ]
-    with statements(database) as sent:
+    async with statements(database) as sent:
         found = await read_windows(database, Granularity.HOUR, windows)
         await asyncio.sleep(0)  # asyncpg tells of it in the loop's next turn
     assert len(sent) == 1

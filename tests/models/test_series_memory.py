@@ -115,7 +115,7 @@ async def recall(database: Database, memory: SeriesMemory) -> WindowPrices:
 
 async def asked(database: Database, memory: SeriesMemory) -> int:
     """How many statements one window takes."""
-    with statements(database) as sent:
+    async with statements(database) as sent:
         await recall(database, memory)
         await asyncio.sleep(0)  # asyncpg tells of them in the loop's next turn
     return len(sent)

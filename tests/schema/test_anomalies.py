@@ -180,7 +180,7 @@ async def test_all_prices_come_with_one_statement(told: Told) -> None:
     counts = []
     assert isinstance(told.server, LiveServer)
     for coins in (["a"], COINS):
-        with statements(told.server.application.database) as sent:
+        async with statements(told.server.application.database) as sent:
             await told.ask(coins=coins)
         assert len([query for query in sent if "float8send" in query]) == 1
         counts.append(len(sent))

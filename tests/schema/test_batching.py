@@ -53,7 +53,7 @@ async def fill(sql: asyncpg.Connection, coins: int) -> None:
 
 
 async def count(server: LiveServer, first: int) -> tuple[int, Any]:
-    with statements(server.application.database) as sent:
+    async with statements(server.application.database) as sent:
         answer = await server.data(PAGE, first=first)
     assert len(answer["coins"]["nodes"]) == first
     return len(sent), answer
@@ -84,7 +84,7 @@ async def test_statements_do_not_grow_with_the_page(
 
 
 async def test_the_counter_counts(server: LiveServer) -> None:
-    with statements(server.application.database) as sent:
+    async with statements(server.application.database) as sent:
         await server.data('{ prices(coin: "bitcoin") { points { price } } }')
         await server.data("{ seriesStatus { reason } }")
     assert any("float8send" in query for query in sent), "what goes past SQLAlchemy too"
@@ -95,7 +95,7 @@ async def test_the_counter_counts(server: LiveServer) -> None:
 async def test_names_given_twice_are_asked_once(server: LiveServer) -> None:
     twice = """{ a: coin(id: "bitcoin") { x: latest { price } y: latest { price } }
                  b: coin(id: "bitcoin") { latest(currency: "USD") { price } } }"""
-    with statements(server.application.database) as sent:
+    async with statements(server.application.database) as sent:
         answer = await server.data(twice)
     assert answer["a"]["x"] == answer["a"]["y"] == answer["b"]["latest"]
     assert len([query for query in sent if "price_latest" in query]) == 1
@@ -108,7 +108,7 @@ async def test_what_is_unknown_costs_a_fixed_number_too(server: LiveServer) -> N
 
     counts = []
     for currencies in (1, 20):
-        with statements(server.application.database) as sent:
+        async with statements(server.application.database) as sent:
             response = await server.post(nested(currencies))
         body = response.json()
         assert response.status_code == 200

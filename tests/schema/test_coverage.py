@@ -112,10 +112,9 @@ async def test_it_reads_no_prices_and_one_statement(
       coins { nodes { prices(from: "2021-01-01", to: "2021-02-01") { coverage { expected } } } }
     }"""
     settings = make_settings(database_url, shared_simulator, coins="gappy", currencies="usd")
-    async with live_server(settings) as server:
-        with statements(server.application.database) as sent:
-            await server.data(query)
-            await asyncio.sleep(0)
+    async with live_server(settings) as server, statements(server.application.database) as sent:
+        await server.data(query)
+        await asyncio.sleep(0)
     reading = [statement for statement in sent if "price_hourly" in statement]
     assert len(reading) <= 4, "two of the root's, two of the coins', each for itself"
     assert not any(word in statement for statement in reading for word in ("float8send", "volume"))

@@ -136,11 +136,11 @@ async def test_equal_queries_at_once_are_computed_once(
 ) -> None:
     async with sql.transaction():
         await sql.execute("LOCK TABLE price_latest IN ACCESS EXCLUSIVE MODE")
-        with statements(cached.application.database) as sent:
+        async with statements(cached.application.database) as sent:
             asked = [asyncio.create_task(cached.post(LATEST)) for _ in range(10)]
             await until(lambda: _one_waits(sql))
     # the lock is gone with its transaction
-    with statements(cached.application.database) as later:
+    async with statements(cached.application.database) as later:
         answers = await asyncio.gather(*asked)
     assert sorted(said(answer) for answer in answers) == ["HIT"] * 9 + ["MISS"]
     assert len({answer.content for answer in answers}) == 1
