@@ -6,7 +6,7 @@ from graphql import DocumentNode
 
 MOST_DOCUMENTS = 500
 LONGEST_DOCUMENT = 10_000  # characters; a longer one is parsed anew each time
-MOST_CHARACTERS = 500_000  # of all together: a parsed document takes some hundred bytes for each
+MOST_CHARACTERS = 100_000  # of all together: a parsed document takes some 200 bytes for each
 
 
 class DocumentCache:
