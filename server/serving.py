@@ -1,8 +1,8 @@
 """How a process serves and stops, be it the only one or a worker of several."""
 
 import asyncio
-import gc
 import contextlib
+import gc
 import signal
 import socket
 from collections.abc import Callable, Iterator
