@@ -81,6 +81,14 @@ WORKS = {
         ),
         tuple(peer for peer in catalog.PEERS if peer is not catalog.BARE),
     ),
+    "recent": Work(
+        f"{HOURS:,} hourly points of the last days, a different range each request",
+        lambda laboratory, peer: [
+            peer.language.prices(laboratory.recent(n, "ethereum")) for n in range(_DIFFERENT_RANGES)
+        ],
+        (),
+        (catalog.COINGRAPH, catalog.UNKEPT),
+    ),
     "cached": Work(
         f"{HOURS:,} hourly points, the same query again",
         _same,
