@@ -11,7 +11,7 @@ import structlog
 from ingestion.buckets import daily_points
 from ingestion.coingecko import CoinGecko
 from ingestion.errors import HistoryTooLong, Unreachable, UpstreamError
-from ingestion.planner import SeriesPlan, Window, floor_hour, offered_from
+from ingestion.planner import SeriesPlan, Window, offered_from
 from ingestion.samples import Chart
 from models.gaps import SETTLED, Asked
 from models.hours import Hours, instant
@@ -38,15 +38,19 @@ class Fetched:
 
     @property
     def asked(self) -> list[Asked]:
-        """What this tells of hours that did not come: those among prices are surely not there."""
+        """What this tells of hours that did not come.
+
+        An answer without any price may be a passing fault. In one with prices, only what comes
+        after the last of the newest window may still follow.
+        """
         asked = [Asked(window.start, window.end) for window in self.refused]
-        for window, chart in self.answered:
-            asked.append(Asked(window.start, window.end))
+        for number, (window, chart) in enumerate(self.answered):
             times = chart.prices.times[np.isfinite(chart.prices.values)]
             if len(times):
-                first, last = (instant(int(edge(times)) * 1000) for edge in (np.min, np.max))
-                inner = max(floor_hour(first), window.start), min(last, window.end)
-                asked.append(Asked(*inner, times=SETTLED))
+                last = instant(int(times.max()) * 1000)
+                sure = window.end if number else min(last, window.end)
+                asked.append(Asked(window.start, sure, SETTLED))
+            asked.append(Asked(window.start, window.end))
         return asked
 
     @property

@@ -12,9 +12,10 @@ from ingestion.planner import (
     offered_from,
     plan_refresh,
 )
+from models.answered import answered_hours
 from models.coins import coins_wanting_metadata
 from models.database import Database
-from models.series import answered_hours, series_with_latest
+from models.series import series_with_latest
 from models.tables import Series
 
 METADATA_AGE = timedelta(days=30)

@@ -20,8 +20,8 @@ SETTLED = 3
 class Asked:
     """A range that upstream was asked for, and answered.
 
-    `times` tells how much an hour of it that was not given is to count: `SETTLED` where upstream
-    gave prices from before and after it, 1 where it may not have looked.
+    `times` tells how much an hour of it that was not given is to count: `SETTLED` where that
+    leaves no doubt, 1 where it may be a passing fault.
     """
 
     start: datetime
