@@ -123,6 +123,22 @@ async def test_an_upstream_that_answers_nobody_ends_the_run_early(deployment: De
     assert (await deployment.refresh(await deployment.process(coins=coins))).status == "SUCCEEDED"
 
 
+@pytest.mark.parametrize("kind", ["reset", "html"])
+async def test_without_an_answer_for_any_series_names_are_not_asked_for(
+    deployment: Deployment, kind: Any
+) -> None:
+    """Two series are too few to tell that nobody answers, but enough to stop waiting."""
+    deployment.simulator.add_fault(Fault(kind, path=CHART, times=None))
+    refresher = await deployment.process(coins=["bitcoin"])
+    ended = await deployment.refresh(refresher)
+    assert (ended.status, len(ended.failed)) == ("FAILED", 2)
+    # quotes, two series in hours and in days, a profile
+    answered = kind == "html"
+    assert ended.calls == (6, 1 + answered, 5 - answered)
+    assert len(deployment.calls("localization")) == answered
+    assert deployment.charts(daily=True) == []
+
+
 class _Patchy(httpx.AsyncHTTPTransport):
     """Loses all calls for the charts of some coins; those of others wait for charts of others."""
 
