@@ -6,7 +6,7 @@ sample stays missing. Days are made of hours in the transaction that stores them
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -16,6 +16,7 @@ from ingestion.samples import Chart, Samples
 from models.hours import Hours
 
 _HOUR_MS = 3_600_000
+_DAY_MICROS = 86_400_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -67,6 +68,16 @@ def bucket_hours(charts: Sequence[Chart], start: datetime, end: datetime) -> Buc
         duplicates=len(times) - len(hours),
         newest=newest,
     )
+
+
+def daily_points(charts: Sequence[Chart], start: datetime, end: datetime) -> Hours:
+    """Give the samples taken at midnight sharp, as upstream's daily points are.
+
+    Hourly samples and the "now" point are none: they lie seconds to minutes past the hour.
+    """
+    hours = bucket_hours(charts, start, end).hours
+    sharp = hours.observed_at % _DAY_MICROS == 0
+    return Hours(**{field.name: getattr(hours, field.name)[sharp] for field in fields(Hours)})
 
 
 def _join(parts: Sequence[Samples], start: datetime, end: datetime) -> Samples:

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Self, TypeVar
 from urllib.parse import urlencode
@@ -33,6 +33,7 @@ from ingestion.throttle import Patience, Throttle
 
 T = TypeVar("T")
 
+FREE_HISTORY = timedelta(days=365)
 _BODY_LIMIT = 20_000_000  # bytes; the largest true answer, the list of coins, is below 2 MB
 _KEEP_ALIVE = 60.0  # seconds: calls can be 12 s apart, longer than httpx keeps a connection
 _PROFILE_PARTS = dict.fromkeys(
@@ -51,6 +52,8 @@ class CoinGecko:
     An unreachable or failing upstream is tried `attempts` times, 0.5 to 30 seconds apart; a 429
     is retried up to twice as often, as soon as the throttle's pause is over. `timeout` is in
     seconds and bounds one attempt as a whole, the wait in the throttle not included.
+
+    `history` is how far back the plan offers prices, None where there is no limit.
 
     All methods raise only UpstreamError (and ValueError for a datetime without an offset), and
     add what they cost to `stats`. AccessRefused also comes from the constructor, when the key or
@@ -73,6 +76,7 @@ class CoinGecko:
         self._key = SecretStr(checked_key(api_key or ""))
         self._timeout = timeout
         self._attempts = attempts
+        self.history = None if plan == "pro" else FREE_HISTORY
         headers = {"User-Agent": user_agent(), "Accept-Encoding": "gzip"}
         if plan in KEY_HEADER and self._key:
             headers[KEY_HEADER[plan]] = self._key.get_secret_value()

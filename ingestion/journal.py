@@ -3,20 +3,21 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 import structlog
 
 from ingestion.buckets import Bucketed
-from ingestion.planner import SeriesPlan
+from ingestion.fetching import Fetched
+from ingestion.planner import Reason, SeriesPlan
 from ingestion.samples import CoinProfile
 from models import runs
 from models.coins import save_profile
 from models.database import Database, DatabaseUnavailableError, WriteSession
+from models.hours import Hours
 from models.locks import AdvisoryLock
-from models.price_writes import Newest, store_quotes, store_series
+from models.price_writes import Newest, store_daily, store_quotes, store_series
 from models.series import record_failure
 from models.tables import ItemStatus, RefreshStatus
 
@@ -24,21 +25,6 @@ log = structlog.get_logger("coingraph.refresh")
 
 _FINISH_TRIES = 20
 _FINISH_PAUSE = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """What the calls for one series brought.
-
-    `calls` windows were answered, which reach back to `start`; `refusal` says why the older ones
-    were not. From `replace_from` on, hours that are not among `bucketed` are to be removed.
-    """
-
-    bucketed: Bucketed
-    calls: int
-    start: datetime
-    refusal: str | None
-    replace_from: datetime | None
 
 
 class Journal:
@@ -59,9 +45,9 @@ class Journal:
             await store_quotes(session, newest)
             await self._add(session, completed_calls=1)
 
-    async def series(self, plan: SeriesPlan, fetched: Fetched) -> None:
-        """Store one series whole."""
-        series_id, bucketed = plan.state.series_id, fetched.bucketed
+    async def series(self, plan: SeriesPlan, fetched: Fetched, bucketed: Bucketed) -> None:
+        """Store the hours of one series whole; a rebuild leaves no others from then on."""
+        series_id = plan.state.series_id
         async with self._transaction() as session:
             stored = await store_series(
                 session,
@@ -69,20 +55,18 @@ class Journal:
                 bucketed.hours,
                 _newest(series_id, bucketed),
                 asked_from=fetched.start,
-                replace_from=fetched.replace_from,
+                replace_from=fetched.full_from if plan.reason is Reason.REBUILD else None,
+                asked=fetched.asked,
             )
             rows = {
                 "rows_inserted": stored.inserted,
                 "rows_corrected": stored.corrected,
                 "duplicates_dropped": bucketed.duplicates,
             }
-            if fetched.refusal:
-                await record_failure(session, series_id, fetched.refusal)
-            await self._finish_item(
-                session, series_id, fetched.refusal, calls=fetched.calls, **rows
-            )
-            unmade = len(plan.windows) - fetched.calls
-            await self._add(session, completed_calls=fetched.calls, failed_calls=unmade, **rows)
+            calls = len(fetched.answered)
+            await self._finish_item(session, series_id, None, calls=calls, **rows)
+            unmade = len(fetched.refused)
+            await self._add(session, completed_calls=calls, failed_calls=unmade, **rows)
         log.debug("series stored", series=series_id, revision=stored.revision, **rows)
 
     async def failure(self, plan: SeriesPlan, message: str) -> None:
@@ -91,6 +75,16 @@ class Journal:
             await record_failure(session, plan.state.series_id, message)
             await self._finish_item(session, plan.state.series_id, message)
             await self._add(session, failed_calls=len(plan.windows))
+
+    async def daily(self, plan: SeriesPlan, asked_from: datetime, daily: Hours) -> None:
+        """Store the days before the hours of one series."""
+        series_id, replace = plan.state.series_id, plan.reason is Reason.REBUILD
+        async with self._transaction() as session:
+            new = await store_daily(
+                session, series_id, daily, asked_from=asked_from, replace=replace
+            )
+            await self._add(session, completed_calls=1)
+        log.debug("daily history stored", series=series_id, days=new)
 
     async def profile(self, coin_id: str, profile: CoinProfile) -> None:
         metadata = {

@@ -1,13 +1,19 @@
 """Which windows of which series a refresh asks for. Pure: no clock, no network, no database."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from enum import StrEnum
+
+from ingestion.holes import Hole
 
 # CoinGecko answers 2 to 90 days with hours. Less can come back empty, more comes as days.
 LONGEST_WINDOW = timedelta(days=89)
 SHORTEST_WINDOW = timedelta(days=2)
+DAILY_HISTORY = timedelta(days=365)
+# A refusal for asking too far back costs the whole window: clocks differ, and calls take time.
+_MARGIN = timedelta(minutes=10)
+_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 
 
 class Reason(StrEnum):
@@ -31,82 +37,120 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class SeriesState:
-    """What is known of a series before a refresh."""
+    """What is known of a series before a refresh. `holes` are worth asking for, oldest first."""
 
     series_id: int
     coin_id: str
     currency_code: str
     history_from: datetime | None
     last_bucket: datetime | None
+    daily_from: datetime | None = None
+    holes: tuple[Hole, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesPlan:
-    """The calls for one series, the newest window first."""
+    """The calls for one series: windows of hours, the newest first, and one for daily points."""
 
     state: SeriesState
     reason: Reason
     windows: tuple[Window, ...]
+    daily: Window | None = None
 
     @property
     def start(self) -> datetime:
         return min(window.start for window in self.windows)
+
+    @property
+    def calls(self) -> int:
+        return len(self.windows) + (self.daily is not None)
 
 
 def plan_refresh(
     states: Sequence[SeriesState],
     now: datetime,
     *,
-    history_days: int,
     currencies: Sequence[str],
-    days: int | None = None,
+    start: datetime,
+    offered: datetime | None = None,
+    requested: bool = False,
     rebuild: bool = False,
 ) -> list[SeriesPlan]:
     """Plan a refresh of these series.
 
     `currencies` gives the order, its first one with every coin before the next: a new user sees
-    all coins soon. `days` asks for so many days back instead of what is missing, and for more
-    where that would leave a hole behind the last known hour.
+    all coins soon. The hourly history is to reach back to `start`, upstream offers none before
+    `offered`. `requested` asks for all of it from `start` on instead of what is missing, and for
+    more where that would leave a hole behind the last known hour.
     """
     rank = {code: number for number, code in enumerate(currencies)}
     ordered = sorted(states, key=lambda state: rank.get(state.currency_code, len(rank)))
-    return [_plan_series(state, now, history_days, days, rebuild) for state in ordered]
+    plans = []
+    for state in ordered:
+        if rebuild or requested:
+            whole = min(start, state.last_bucket or start)
+            reason = Reason.REBUILD if rebuild else Reason.REQUESTED
+            windows = windows_over([(max(whole, offered or whole), now)], now)
+        else:
+            reason, windows = _missing(state, now, offered)
+        wanted = not requested and (rebuild or state.daily_from is None)
+        daily = _daily(state, windows[-1].start, now, offered) if wanted else None
+        plans.append(SeriesPlan(state, reason, windows, daily))
+    return plans
 
 
-def _plan_series(
-    state: SeriesState, now: datetime, history_days: int, days: int | None, rebuild: bool
-) -> SeriesPlan:
-    start = floor_hour(now - timedelta(days=days or history_days))
-    if rebuild or days is not None:
-        start = min(start, state.last_bucket or start)
-        reason = Reason.REBUILD if rebuild else Reason.REQUESTED
-        return SeriesPlan(state, reason, windows_between(start, now))
-    if state.history_from is None or state.last_bucket is None:
-        return SeriesPlan(state, Reason.FIRST_LOAD, windows_between(start, now))
+def _missing(
+    state: SeriesState, now: datetime, offered: datetime | None
+) -> tuple[Reason, tuple[Window, ...]]:
+    """Cover the last two days, which upstream may have corrected, and what is missing before."""
     recent = floor_hour(now - SHORTEST_WINDOW)
-    reason = Reason.GAP if state.last_bucket < recent else Reason.ROUTINE
-    windows = windows_between(min(recent, state.last_bucket), now)
-    if start < state.history_from:
-        reason = Reason.BACKFILL
-        windows += windows_between(start, state.history_from)
-    return SeriesPlan(state, reason, windows)
+    holes = [(max(first, offered or first), end) for first, end in state.holes]
+    holes = [(first, min(end, recent)) for first, end in holes if first < min(end, recent)]
+    if state.history_from is None or state.last_bucket is None:
+        reason = Reason.FIRST_LOAD
+    elif not holes:
+        reason = Reason.ROUTINE
+    else:
+        reason = Reason.BACKFILL if holes[0][0] < state.history_from else Reason.GAP
+    return reason, windows_over([*holes, (recent, now)], now)
 
 
-def windows_between(start: datetime, end: datetime) -> tuple[Window, ...]:
-    """Cover [start, end] with windows that are answered in hours, the newest first.
+def _daily(
+    state: SeriesState, asked_from: datetime, now: datetime, offered: datetime | None
+) -> Window | None:
+    """Ask for the days before the hourly history, if there are any, in one range of days."""
+    start = history_start(now, DAILY_HISTORY.days, offered)
+    midnight = datetime.combine(start + _DAY - timedelta.resolution, time.min, start.tzinfo)
+    history_from = min(asked_from, state.history_from or asked_from)
+    return Window(start, now) if midnight < history_from else None
 
-    The oldest one may reach past its share, because a short range can come back empty.
+
+def windows_over(ranges: Iterable[Hole], now: datetime) -> tuple[Window, ...]:
+    """Cover these ranges with the fewest windows that are answered in hours, the newest first.
+
+    A window may reach past its share, because a short range can come back empty.
     """
+    left = sorted(ranges, reverse=True)
     windows = []
-    while end - start > LONGEST_WINDOW:
-        cut = floor_hour(end - LONGEST_WINDOW) + timedelta(hours=1)
-        windows.append(Window(cut, end))
-        end = cut
-    oldest_end = max(end, start + SHORTEST_WINDOW)
-    newest_end = windows[0].end if windows else end
-    if oldest_end > newest_end:  # nothing is asked of the future: reach further back instead
-        return (*windows, Window(floor_hour(newest_end - SHORTEST_WINDOW), newest_end))
-    return (*windows, Window(start, oldest_end))
+    while left:
+        end = left[0][1]
+        earliest = floor_hour(end - LONGEST_WINDOW + _HOUR - timedelta.resolution)
+        start = min(max(first, earliest) for first, stop in left if stop > earliest)
+        left = [(first, min(stop, start)) for first, stop in left if first < start]
+        end = min(max(end, start + SHORTEST_WINDOW), now)
+        windows.append(Window(min(start, floor_hour(end - SHORTEST_WINDOW)), end))
+    return tuple(windows)
+
+
+def history_start(now: datetime, days: int, offered: datetime | None) -> datetime:
+    """Tell where a history of so many days starts, no earlier than upstream offers."""
+    start = floor_hour(now - timedelta(days=days))
+    return max(start, offered or start)
+
+
+def offered_from(now: datetime, history: timedelta | None) -> datetime | None:
+    """Name the first hour that a plan of the API offers, and will for a while. None: any."""
+    return None if history is None else floor_hour(now - history + _MARGIN) + _HOUR
 
 
 def floor_hour(instant: datetime) -> datetime:

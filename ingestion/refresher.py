@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict
+from datetime import UTC, datetime
 from uuid import UUID
 
 import structlog
@@ -11,12 +11,10 @@ import structlog
 from ingestion.coingecko import CoinGecko
 from ingestion.journal import Journal
 from ingestion.pipeline import Pipeline
-from ingestion.planner import SeriesPlan, SeriesState, plan_refresh
-from models import coins as coin_rows
+from ingestion.preparing import Preparation, RefreshRequest, Tracked, prepare
 from models import runs
 from models.database import Database, DatabaseUnavailableError
 from models.locks import AdvisoryLock
-from models.series import series_with_latest
 from models.tables import (
     ItemStatus,
     RefreshRun,
@@ -25,9 +23,10 @@ from models.tables import (
     RefreshTrigger,
 )
 
+__all__ = ["Preparation", "RefreshBusyError", "RefreshRequest", "Refresher"]
+
 log = structlog.get_logger("coingraph.refresh")
 
-METADATA_AGE = timedelta(days=30)
 _JOIN_SECONDS = 5.0
 _POLL_SECONDS = 0.25
 
@@ -42,29 +41,6 @@ class _AnsweredError(Exception):
     def __init__(self, run_id: UUID) -> None:
         super().__init__(run_id)
         self.run_id = run_id
-
-
-@dataclass(frozen=True, slots=True)
-class RefreshRequest:
-    """What to refresh. None stands for everything tracked, or what is missing."""
-
-    coins: tuple[str, ...] | None = None
-    currencies: tuple[str, ...] | None = None
-    days: int | None = None
-    rebuild: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Preparation:
-    """What a run will do: calls for series, calls for metadata, one call for all newest prices."""
-
-    plans: list[SeriesPlan]
-    metadata: list[str]
-
-    @property
-    def calls(self) -> int:
-        quotes = 1 if self.plans else 0
-        return quotes + sum(len(plan.windows) for plan in self.plans) + len(self.metadata)
 
 
 class Refresher:
@@ -90,29 +66,8 @@ class Refresher:
 
     async def prepare(self, request: RefreshRequest) -> Preparation:
         """Plan a run without starting it."""
-        now = datetime.now(UTC)
-        coins = self.coins if request.coins is None else request.coins
-        currencies = self.currencies if request.currencies is None else request.currencies
-        async with self._database.read() as session:
-            found = await series_with_latest(session, coins, currencies)
-            metadata = await coin_rows.coins_wanting_metadata(
-                session, coins, older_than=now - METADATA_AGE
-            )
-        rank = {coin: number for number, coin in enumerate(self.coins)}
-        states = [
-            SeriesState(s.id, s.coin_id, s.currency_code, s.history_from, s.last_bucket)
-            for s in (row.series for row in found)
-        ]
-        states.sort(key=lambda state: rank.get(state.coin_id, len(rank)))
-        plans = plan_refresh(
-            states,
-            now,
-            history_days=self._history_days,
-            currencies=self.currencies,
-            days=request.days,
-            rebuild=request.rebuild,
-        )
-        return Preparation(plans, metadata)
+        tracked = Tracked(self.coins, self.currencies, self._history_days, self._upstream.history)
+        return await prepare(self._database, tracked, request, datetime.now(UTC))
 
     async def start(
         self, request: RefreshRequest, trigger: RefreshTrigger, *, key: str | None = None

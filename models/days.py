@@ -48,6 +48,18 @@ def days_of(hours: Rows) -> Rows:
     return made
 
 
+def days_at(midnights: Rows) -> Rows:
+    """Make one row of `DAY_ROW` of each sample taken at a midnight: the only price of its day."""
+    made = np.empty(len(midnights), DAY_ROW)
+    made["day"] = day_numbers(midnights["bucket"])
+    for name in ("price", "open", "high", "low", "close"):
+        made[name] = midnights["price"]
+    for name in ("market_cap", "volume"):
+        made[name] = midnights[name]
+    made["samples"] = 1
+    return made
+
+
 def _last_known(
     values: npt.NDArray[np.float64], first: npt.NDArray[np.intp]
 ) -> npt.NDArray[np.float64]:

@@ -1,5 +1,6 @@
-"""What upstream's hours change in a series. Pure: what is stored comes in, changes come out."""
+"""What upstream's answers change in a series. Pure: what is stored comes in, changes come out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -8,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from models.days import DAY_MICROS, day_numbers, days_of
-from models.hours import Rows, merge
+from models.gaps import Asked, count_asked
+from models.hours import Rows, merge, micros
 
 _DAY_0 = date(1970, 1, 1)
 
@@ -44,24 +46,27 @@ class Incoming:
 
     The hours `given`, and no others from `replace_from` on; the days that begin after
     `history_from`. `cut_at` is where the history began until now, None where it still does.
+    `asked` are the ranges that upstream was asked for.
     """
 
     given: Rows
     history_from: int
     cut_at: int | None = None
     replace_from: int | None = None
+    asked: Sequence[Asked] = ()
 
     def days(self) -> tuple[date, date] | None:
-        """Tell in which days, [first, end), anything may change. `date.max` is for ever."""
+        """Tell which days, [first, end), need to be known. `date.max` is for ever."""
         moments = [int(each) for each in self.given["bucket"][[0, -1]]] if len(self.given) else []
         moments += [each for each in (self.cut_at, self.replace_from) if each is not None]
+        moments += [micros(edge) for each in self.asked for edge in (each.start, each.end)]
         if not moments:
             return None
         first, last = (_DAY_0 + timedelta(edge(moments) // DAY_MICROS) for edge in (min, max))
         return first, date.max if self.replace_from is not None else last + timedelta(days=1)
 
-    def changes(self, hours: Rows, days: Rows) -> tuple[Changes, Changes]:
-        """Tell what becomes of the stored hours and days of `self.days()`."""
+    def changes(self, hours: Rows, days: Rows, gaps: Rows) -> tuple[Changes, Changes, Changes]:
+        """Tell what becomes of the stored hours and days of `self.days()`, and of all gaps."""
         wanted = merge(hours, self.given, self.replace_from)
         changes = compare(hours, wanted)
         touched = [changes.new["bucket"], changes.changed["bucket"], changes.gone]
@@ -69,8 +74,22 @@ class Incoming:
             touched.append(np.array([self.cut_at]))
         numbers = np.unique(day_numbers(np.concatenate(touched)))
         of_day = day_numbers(wanted["bucket"])
-        # A day that the start of the history cuts in two gets no row: half of it would pass for
-        # the whole.
+        # A day that the start of the history cuts in two is not made of hours: half of it would
+        # pass for the whole. Like the days before, it has upstream's daily point or nothing.
         whole = np.isin(of_day, numbers) & (of_day * DAY_MICROS >= self.history_from)
-        kept = days[np.isin(days["day"], numbers)]
-        return changes, compare(kept, days_of(wanted[whole]))
+        kept = np.isin(days["day"], numbers) & (days["day"] * DAY_MICROS >= self.history_from)
+        made = compare(days[kept], days_of(wanted[whole]))
+        counted = count_asked(gaps, self.asked, wanted["bucket"]) if self.asked else gaps
+        return changes, made, compare(gaps, counted)
+
+
+def compare_points(stored: Rows, points: Rows, replace_from: int | None) -> Changes:
+    """Tell how daily points change the stored ones, all from before the hourly history.
+
+    With `replace_from`, in microseconds, no other point from then on stays, unless none came.
+    """
+    changes = compare(stored, points)
+    lost = changes.gone[:0]
+    if replace_from is not None and len(points):
+        lost = changes.gone[changes.gone * DAY_MICROS >= replace_from]
+    return Changes(changes.new, changes.changed, lost)

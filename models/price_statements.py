@@ -16,7 +16,8 @@ def _numbers(column: str) -> str:
 # Texts travel as they are; arrays of other types would cost each new connection a look into the
 # catalogue. A series without a bucket in its window still answers, with empty columns.
 _STATEMENT = """
-    SELECT s.id, s.coin_id, s.currency_code, s.revision, s.history_from, number, page.*{edges}
+    SELECT s.id, s.coin_id, s.currency_code, s.revision, s.history_from, s.daily_from, number,
+           page.*{edges}
     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY
         AS wanted (coin_id, currency_code, lower, upper, most, number)
     JOIN series AS s USING (coin_id, currency_code)

@@ -1,4 +1,4 @@
-"""The two price tables as numpy rows: read as bytes, written by COPY, no Python per row."""
+"""Prices and gaps as numpy rows: read as bytes, written by COPY, no Python per row."""
 
 import math
 from collections.abc import AsyncIterator
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.days import DAY_ROW
+from models.gaps import GAP_ROW
 from models.hours import HOUR_ROW, Rows
 from models.incoming import Changes
 
@@ -35,7 +36,11 @@ _TIME = _Type(
     ">i8", "timestamptz_send", "timestamp[]", "datetime64[us]", 946_684_800_000_000,
     "{} AT TIME ZONE 'UTC'",
 )  # fmt: skip
-_TYPES = {"bucket": _TIME, "observed_at": _TIME, "day": _DATE, "samples": _COUNT}
+_TYPES = {
+    **dict.fromkeys(("bucket", "observed_at", "starts", "ends"), _TIME),
+    "day": _DATE,
+    **dict.fromkeys(("samples", "asked"), _COUNT),
+}
 _NULLABLE = ("market_cap", "volume")
 
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
@@ -144,3 +149,5 @@ async def _at_once(data: bytes) -> AsyncIterator[bytes]:
 
 HOURLY = PriceTable("price_hourly", HOUR_ROW)
 DAILY = PriceTable("price_daily", DAY_ROW)
+GAPS = PriceTable("price_gap", GAP_ROW)
+BUCKETS = PriceTable("price_hourly", np.dtype([("bucket", np.int64)]))  # only to read

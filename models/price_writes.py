@@ -11,10 +11,12 @@ import asyncpg
 from sqlalchemy import text
 
 from models.database import WriteSession
+from models.days import days_at
+from models.gaps import Asked
 from models.hours import Hours, instant, micros
-from models.incoming import Changes, Incoming
+from models.incoming import Changes, Incoming, compare_points
 from models.notifications import TELL_SERIES
-from models.price_tables import DAILY, HOURLY
+from models.price_tables import DAILY, GAPS, HOURLY
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +49,12 @@ async def store_series(
     *,
     asked_from: datetime,
     replace_from: datetime | None = None,
+    asked: Sequence[Asked] = (),
 ) -> Stored:
-    """Write hours, days, latest price and revision of one series.
+    """Write hours, days, latest price, gaps and revision of one series.
 
-    `asked_from` is the start of the range that upstream was asked for. With `replace_from`, hours
-    from then on that are not among `hours` are removed.
+    `asked_from` is since when upstream has been asked for everything, `asked` are the ranges of
+    this time. With `replace_from`, hours from then on that are not among `hours` are removed.
     """
     locked = await session.execute(_LOCK_SERIES, {"series": [series_id]})
     before, first, last = locked.one()
@@ -62,6 +65,7 @@ async def store_series(
         history_from=micros(history_from),
         cut_at=micros(before) if before and before > history_from else None,
         replace_from=micros(replace_from) if replace_from else None,
+        asked=asked,
     )
     hourly, daily = await _store_buckets(driver, series_id, incoming)
     if len(hourly.gone):
@@ -76,6 +80,26 @@ async def store_series(
     return Stored(len(hourly.new), len(hourly.changed), len(hourly.gone), revision)
 
 
+async def store_daily(
+    session: WriteSession, series_id: int, daily: Hours, *, asked_from: datetime, replace: bool
+) -> int:
+    """Write daily points of one series, which it gets for days that begin before its hours.
+
+    `daily` holds samples taken at midnight. With `replace`, points since `asked_from` that are
+    not among them are removed, unless there are none. Gives how many were new.
+    """
+    locked = await session.execute(_LOCK_SERIES, {"series": [series_id]})
+    history_from, _, _ = locked.one()
+    driver = await session.driver()
+    cut = micros(history_from) if history_from else 0  # without hours, there is nothing before them
+    points = days_at(daily.rows()[daily.bucket < cut])
+    kept = DAILY.decode(await driver.fetchval(_READ_DAILY, series_id, history_from))
+    changes = compare_points(kept, points, micros(asked_from) if replace else None)
+    await DAILY.write(driver, series_id, changes)
+    await driver.fetchval(_FINISH_DAILY, series_id, asked_from, int(bool(changes)))
+    return len(changes.new)
+
+
 async def store_quotes(session: WriteSession, quotes: list[Newest]) -> int:
     """Write the newest prices of many series at once; tell how many series changed."""
     await session.execute(_LOCK_SERIES, {"series": [quote.series_id for quote in quotes]})
@@ -86,15 +110,16 @@ async def store_quotes(session: WriteSession, quotes: list[Newest]) -> int:
 async def _store_buckets(
     driver: asyncpg.Connection, series_id: int, incoming: Incoming
 ) -> tuple[Changes, Changes]:
-    """Write hours and the days made of them; tell what was written."""
-    hours = days = b""
+    """Write hours, the days made of them, and gaps; tell which hours and days were written."""
+    hours = days = gaps = b""
     if touched := incoming.days():
         # Every writer holds the lock of the series, so what is read here stays as it is.
-        [(hours, days)] = await driver.fetch(_READ, series_id, *touched)
-    changes = incoming.changes(HOURLY.decode(hours), DAILY.decode(days))
-    for table, each in zip((HOURLY, DAILY), changes, strict=True):
+        [(hours, days, gaps)] = await driver.fetch(_READ, series_id, *touched)
+    changes = incoming.changes(HOURLY.decode(hours), DAILY.decode(days), GAPS.decode(gaps))
+    for table, each in zip((HOURLY, DAILY, GAPS), changes, strict=True):
         await table.write(driver, series_id, each)
-    return changes
+    hourly, daily, _ = changes
+    return hourly, daily
 
 
 def _columns(newest: Sequence[Newest]) -> list[list[object]]:
@@ -122,7 +147,13 @@ _BUCKETS_OF_DAYS = """series_id = $1
 
 _READ = f"""
     SELECT {HOURLY.reading(_BUCKETS_OF_DAYS)},
-           {DAILY.reading("series_id = $1 AND day >= $2 AND day < $3")}
+           {DAILY.reading("series_id = $1 AND day >= $2 AND day < $3")},
+           {GAPS.reading("series_id = $1")}
+"""
+
+# The day that the history begins within is among them.
+_READ_DAILY = f"""
+    SELECT {DAILY.reading("series_id = $1 AND day::timestamp AT TIME ZONE 'UTC' < $2")}
 """
 
 _EDGES = "SELECT min(bucket), max(bucket) FROM price_hourly WHERE series_id = $1"
@@ -177,4 +208,19 @@ _FINISH = f"""
         RETURNING id, revision, step
     )
     SELECT revision, CASE WHEN step > 0 OR $12::bool THEN {TELL_SERIES} END FROM written
+"""  # noqa: S608 - constants of this module alone
+
+# Answers show how far back the days reach.
+_FINISH_DAILY = f"""
+    WITH before AS (
+        SELECT daily_from AS reached FROM series WHERE id = $1
+    ), written AS (
+        UPDATE series SET
+            revision = revision + $3::int,
+            daily_from = least(daily_from, $2)
+        WHERE id = $1
+        RETURNING id, revision, daily_from
+    )
+    SELECT CASE WHEN $3 > 0 OR reached IS DISTINCT FROM daily_from THEN {TELL_SERIES} END
+    FROM written, before
 """  # noqa: S608 - constants of this module alone

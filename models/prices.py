@@ -117,7 +117,7 @@ async def read_windows(
     for row in rows:
         before, begins = row.get(BEFORE), row.get(BEGINS)
         found[row["number"] - 1] = WindowPrices(
-            SeriesFacts(*row[:5]),
+            SeriesFacts(*row[:6]),
             _decode(granularity, row),
             before=np.nan if before is None else before,
             begins=None if begins is None else _midnight(begins),

@@ -22,6 +22,7 @@ class SeriesFacts:
     currency_code: str
     revision: int
     history_from: datetime | None
+    daily_from: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ async def list_series(
     return [SeriesFacts(*row) for row in rows]
 
 
-_FACTS = "SELECT id, coin_id, currency_code, revision, history_from FROM series"
+_FACTS = "SELECT id, coin_id, currency_code, revision, history_from, daily_from FROM series"
 
 
 async def series_with_latest(

@@ -109,7 +109,8 @@ class Series(SQLModel, table=True):
     """One coin in one currency.
 
     `history_from` is how far back upstream has been asked: hours before it are unknown, hours
-    after it that are not there were missing upstream.
+    after it that are not there were missing upstream. `daily_from` is how far back upstream has
+    been asked for the days before that.
     """
 
     __table_args__ = (UniqueConstraint("coin_id", "currency_code"),)
@@ -121,6 +122,7 @@ class Series(SQLModel, table=True):
         default=0, sa_column=Column(BigInteger, nullable=False, server_default="0")
     )
     history_from: datetime | None = _time(null=True)
+    daily_from: datetime | None = _time(null=True)
     first_bucket: datetime | None = _time(null=True)
     last_bucket: datetime | None = _time(null=True)
     last_success_at: datetime | None = _time(null=True)
@@ -141,7 +143,10 @@ class PriceHourly(SQLModel, table=True):
 
 
 class PriceDaily(SQLModel, table=True):
-    """`price` is the mean of the day's hours, market cap and volume are its last ones."""
+    """`price` is the mean of the day's hours, market cap and volume are its last ones.
+
+    A day that begins before the hourly history has one sample: upstream's price at its start.
+    """
 
     __tablename__ = "price_daily"
 
@@ -155,6 +160,17 @@ class PriceDaily(SQLModel, table=True):
     market_cap: float | None = _number()
     volume: float | None = _number()
     samples: int = _count()
+
+
+class PriceGap(SQLModel, table=True):
+    """Hours, [starts, ends), that upstream was asked for and did not give, and how often."""
+
+    __tablename__ = "price_gap"
+
+    series_id: int = _key(Integer)
+    starts: datetime = _key(DateTime(timezone=True))
+    ends: datetime = _time()
+    asked: int = _count()
 
 
 class PriceLatest(SQLModel, table=True):

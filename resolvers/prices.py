@@ -144,6 +144,8 @@ def history_start(granularity: Granularity, facts: SeriesFacts, end: datetime) -
     is the range's first; but a day of which only some hours are known is not kept.
     """
     start = min(facts.history_from or end, end)
+    if granularity is not Granularity.HOUR:  # days reach farther back
+        start = min(start, facts.daily_from or start)
     if granularity in (Granularity.HOUR, Granularity.DAY):
         return start
     return to_datetime(granularity.starts(granularity.floor(start)))
@@ -172,7 +174,8 @@ async def price_series(
     for (granularity, descending), group in groups.items():
         columns = frozenset().union(*map(_columns, group))
         windows = [_window(question) for question in group]
-        if memory is None or granularity is not Granularity.HOUR or BEFORE in columns:
+        whole = granularity is Granularity.HOUR and columns and BEFORE not in columns
+        if memory is None or not whole:
             read = partial(read_windows, database, granularity)
         else:
             read = partial(recall_windows, database, memory)

@@ -6,8 +6,8 @@ from typing import Annotated
 import strawberry
 
 from resolvers import runs as run_answers
-from resolvers.errors import BadInputError
-from resolvers.names import clean_all, unknown_coin, unknown_currency
+from resolvers.errors import BadInputError, NotFoundError
+from resolvers.names import clean_all, short
 from schema.context import Info, RefreshService
 from schema.permissions import require_refresh
 from schema.refresh import RefreshPricesInput, RefreshPricesPayload, RefreshRun
@@ -58,12 +58,13 @@ def _tracked(
     """Clean the names. Raises NotFoundError for one that is not among COINS and CURRENCIES."""
     coins = clean_all("coins", given(wanted.coins))
     codes = clean_all("currencies", given(wanted.currencies))
-    for coin in coins or ():
-        if coin not in refresher.coins:
-            raise unknown_coin(coin)
-    for code in codes or ():
-        if code not in refresher.currencies:
-            raise unknown_currency(code)
+    for names, tracked, setting in (
+        (coins, refresher.coins, "COINS"),
+        (codes, refresher.currencies, "CURRENCIES"),
+    ):
+        for name in names or ():
+            if name not in tracked:  # it may well be kept, from when it was
+                raise NotFoundError(f"{short(name)!r} is not tracked: add it to {setting}.")
     if coins == [] or codes == []:
         raise BadInputError("An empty list asks for nothing: leave it out to refresh all.")
     return coins, codes

@@ -18,12 +18,13 @@ from ingestion import answers
 from ingestion.buckets import bucket_hours
 from ingestion.simulator import run_simulator
 from models.database import Database
+from models.gaps import SETTLED, Asked
 from models.price_writes import Newest, store_series
 
 _AT_A_TIME = 4  # as a refresh has series in flight
 _TITLE = "storing 44 series of 90 days: upstream's JSON in memory to committed"
 _EMPTY = (
-    "TRUNCATE price_hourly, price_daily, price_latest",
+    "TRUNCATE price_hourly, price_daily, price_latest, price_gap",
     "UPDATE series SET history_from = NULL, first_bucket = NULL, last_bucket = NULL",
     "CHECKPOINT",
 )
@@ -178,4 +179,11 @@ async def _store_one(database: Database, body: Body, start: datetime, end: datet
         else None
     )
     async with database.write() as session:
-        await store_series(session, body.series_id, bucketed.hours, newest, asked_from=start)
+        await store_series(
+            session,
+            body.series_id,
+            bucketed.hours,
+            newest,
+            asked_from=start,
+            asked=[Asked(start, end, SETTLED)],
+        )

@@ -168,14 +168,15 @@ def _show_plan(preparation: Preparation, settings: Settings) -> None:
             plan.state.coin_id,
             plan.state.currency_code,
             plan.reason,
-            str(len(plan.windows)),
+            str(plan.calls),
             f"{plan.start:%Y-%m-%d %H:%M}Z",
         )
     console = table_console()
     console.print(table)
+    daily = sum(plan.daily is not None for plan in preparation.plans)
     minutes = preparation.calls / settings.requests_per_minute
     console.print(
-        f"{preparation.calls} calls, {len(preparation.metadata)} of them for coins' metadata and "
-        f"one for all newest prices: about {minutes:,.1f} minutes "
-        f"at {settings.requests_per_minute:g} calls a minute."
+        f"{preparation.calls} calls, {len(preparation.metadata)} of them for coins' metadata, "
+        f"{daily} for the days before the hours and one for all newest prices: "
+        f"about {minutes:,.1f} minutes at {settings.requests_per_minute:g} calls a minute."
     )

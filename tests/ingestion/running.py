@@ -17,7 +17,7 @@ from ingestion.throttle import Throttle
 from models.coins import seed
 from models.database import Database
 from models.tables import Coin, Currency, RefreshTrigger
-from tests.ingestion.upstream import Hours, charts_of, days_of, hours_of
+from tests.ingestion.upstream import Hours, charts_of, days_of, hours_of, is_daily, points_of
 
 EVERYTHING = RefreshRequest()
 
@@ -117,15 +117,22 @@ class Deployment:
         ours = [each.target for each in asked if each.user_agent.startswith("coingraph")]
         return [target for target in ours if part in target]
 
+    def charts(self, coin: str = "", *, daily: bool = False) -> list[str]:
+        """Which charts in hours, or in days, were asked for so far."""
+        asked = self.calls(f"/coins/{coin}/market_chart" if coin else "/market_chart")
+        return [target for target in asked if is_daily(target) == daily]
+
     async def assert_stored(self, *names: str) -> None:
         """All that upstream gave for these series is there, and nothing else, days included."""
         for name in names:
             coin, currency = name.split("/")
-            asked = self.calls(f"/coins/{coin}/market_chart")
-            expected, _ = hours_of(await charts_of(self.http, asked, currency))
+            expected, _ = hours_of(await charts_of(self.http, self.charts(coin), currency))
             known = await self.series(name)
             assert await self.hours(name) == expected, name
-            assert await self.days(name) == days_of(expected, known["history_from"]), name
+            daily = await charts_of(self.http, self.charts(coin, daily=True), currency)
+            days = points_of(daily, known["history_from"])
+            days |= days_of(expected, known["history_from"])
+            assert await self.days(name) == days, name
             assert (known["first_bucket"], known["last_bucket"]) == (min(expected), max(expected))
 
     def forget_calls(self) -> None:

@@ -1,83 +1,31 @@
 """Which windows are asked for, whatever is known and whenever it is."""
 
-import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion.planner import (
     Reason,
-    SeriesPlan,
     SeriesState,
     Window,
     floor_hour,
+    history_start,
+    offered_from,
     plan_refresh,
-    windows_between,
 )
-
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-NOW = datetime(2026, 3, 1, 12, 34, 56, 789, tzinfo=UTC)
-MIDNIGHTS = [  # leap days, and the hours that clocks skip or repeat elsewhere
-    datetime(2024, 2, 29, tzinfo=UTC),
-    datetime(2024, 3, 1, tzinfo=UTC),
-    datetime(2025, 3, 30, 1, tzinfo=UTC),
-    datetime(2025, 10, 26, 1, tzinfo=UTC),
-    datetime(2026, 1, 1, tzinfo=UTC),
-]
-moments = st.sampled_from(MIDNIGHTS) | st.integers(0, 85 * 365 * 86_400).map(
-    lambda seconds: datetime(2015, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+from tests.ingestion.planning import (
+    DAY,
+    HOUR,
+    NOW,
+    assert_askable,
+    assert_covered,
+    moments,
+    plan,
+    state,
 )
-
-
-def state(
-    history_from: datetime | None = None,
-    last_bucket: datetime | None = None,
-    coin: str = "bitcoin",
-    currency: str = "usd",
-) -> SeriesState:
-    return SeriesState(1, coin, currency, history_from, last_bucket)
-
-
-def plan(
-    known: SeriesState, history_days: int = 90, days: int | None = None, *, rebuild: bool = False
-) -> SeriesPlan:
-    (made,) = plan_refresh(
-        [known], NOW, history_days=history_days, currencies=["usd"], days=days, rebuild=rebuild
-    )
-    return made
-
-
-def assert_askable(windows: tuple[Window, ...], now: datetime) -> None:
-    """What upstream answers in hours, wholly in the past, the newest first."""
-    for window in windows:
-        assert window.start == floor_hour(window.start)
-        assert 2 * DAY <= window.end - window.start <= 89 * DAY
-        assert window.end <= now
-    assert [w.end for w in windows] == sorted((w.end for w in windows), reverse=True)
-
-
-def assert_covered(windows: tuple[Window, ...], start: datetime, end: datetime) -> None:
-    rising = sorted(windows, key=lambda window: window.start)
-    assert rising[0].start <= start
-    assert rising[-1].end >= end
-    assert all(later.start <= sooner.end for sooner, later in pairwise(rising))
-
-
-@given(moments, st.integers(1, 4000 * 24))
-@example(MIDNIGHTS[0], 89 * 24)
-@example(MIDNIGHTS[0], 89 * 24 + 1)
-@example(MIDNIGHTS[0], 48)
-def test_windows_cover_what_is_asked_with_few_calls(end: datetime, hours: int) -> None:
-    start = floor_hour(end - hours * HOUR)
-    windows = windows_between(start, end)
-    assert_askable(windows, end)
-    assert_covered(windows, start, end)
-    assert len(windows) <= math.ceil((end - start) / (89 * DAY - HOUR))
-    # no more than a window's least length is asked for in vain
-    assert min(window.start for window in windows) >= start - 2 * DAY
 
 
 @st.composite
@@ -100,41 +48,37 @@ def test_a_plan_leaves_no_hole(
     situation: tuple[datetime, SeriesState, int, int | None, bool],
 ) -> None:
     now, known, history_days, days, rebuild = situation
-    (made,) = plan_refresh(
-        [known], now, history_days=history_days, currencies=[], days=days, rebuild=rebuild
-    )
-    for window in made.windows:
-        assert window.start == floor_hour(window.start)
-        assert 2 * DAY <= window.end - window.start <= 89 * DAY
-        assert window.end <= now
+    start = history_start(now, history_days, None)
+    kept = known.history_from if known.last_bucket else None
+    missing = [(start, min(kept or now, now))] if kept is None or start < kept else []
+    if kept and known.last_bucket and known.last_bucket + HOUR < now:
+        missing.append((known.last_bucket + HOUR, now))
+    made = plan(replace(known, holes=tuple(missing)), history_days, days, rebuild=rebuild, now=now)
+    assert_askable(made.windows, now)
     assert made.windows[0].end == now
     assert made.start == min(window.start for window in made.windows)
     # what was known and what is asked for, together, reach from the wanted start to now
     wanted = floor_hour(now - timedelta(days=days or history_days))
     pieces = [(window.start, window.end) for window in made.windows]
-    if known.history_from is not None and known.last_bucket is not None:
-        pieces.append((known.history_from, known.last_bucket))
+    if kept and known.last_bucket:
+        pieces.append((kept, known.last_bucket + HOUR))
     pieces.sort()
     assert pieces[0][0] <= wanted
     reached = pieces[0][1]
-    for start, end in pieces[1:]:
-        assert start <= reached
+    for first, end in pieces[1:]:
+        assert first <= reached
         reached = max(reached, end)
-    assert reached == now
+    assert reached >= now
 
 
 def test_a_first_load_reaches_back_to_the_start_of_history() -> None:
-    made = plan(state())
+    made = plan(state(holes=((HISTORY, floor_hour(NOW)),)))
     assert made.reason is Reason.FIRST_LOAD
     assert made.start == datetime(2025, 12, 1, 12, tzinfo=UTC)
     assert [(w.start, w.end) for w in made.windows] == [
         (datetime(2025, 12, 2, 13, tzinfo=UTC), NOW),
         (datetime(2025, 12, 1, 12, tzinfo=UTC), datetime(2025, 12, 3, 12, tzinfo=UTC)),
     ]
-    assert plan(state(), history_days=89).windows == (
-        Window(datetime(2025, 12, 2, 13, tzinfo=UTC), NOW),
-        Window(datetime(2025, 12, 2, 12, tzinfo=UTC), datetime(2025, 12, 4, 12, tzinfo=UTC)),
-    )
 
 
 def test_a_load_that_brought_nothing_is_a_first_load_again() -> None:
@@ -146,30 +90,71 @@ HISTORY = floor_hour(NOW - 90 * DAY)
 
 @pytest.mark.parametrize("age", [timedelta(0), 5 * HOUR, 2 * DAY])
 def test_routine_is_two_days(age: timedelta) -> None:
-    made = plan(state(HISTORY, floor_hour(NOW - age)))
+    last = floor_hour(NOW - age)
+    made = plan(state(HISTORY, last, holes=((last + HOUR, floor_hour(NOW)),)))
     assert made.reason is Reason.ROUTINE
     assert made.windows == (Window(floor_hour(NOW - 2 * DAY), NOW),)
 
 
-def test_a_gap_is_closed_from_the_last_known_hour_on() -> None:
-    made = plan(state(HISTORY, floor_hour(NOW - 5 * DAY)))
+def test_a_gap_is_closed_with_the_call_that_is_made_anyway() -> None:
+    hole = floor_hour(NOW - 60 * DAY)
+    made = plan(state(HISTORY, floor_hour(NOW), holes=((hole, hole + HOUR),)))
     assert made.reason is Reason.GAP
-    assert made.windows == (Window(floor_hour(NOW - 5 * DAY), NOW),)
-    long = plan(state(HISTORY - 100 * DAY, floor_hour(NOW - 100 * DAY)))
-    assert long.reason is Reason.GAP
-    assert_askable(long.windows, NOW)
-    assert_covered(long.windows, floor_hour(NOW - 100 * DAY), NOW)
+    assert made.windows == (Window(hole, NOW),)
+
+
+def test_a_gap_out_of_reach_takes_a_call_of_its_own() -> None:
+    hole = floor_hour(NOW - 200 * DAY)
+    near = floor_hour(NOW - 20 * DAY)
+    known = state(hole, floor_hour(NOW), holes=((hole, hole + 3 * HOUR), (near, near + HOUR)))
+    made = plan(known, 200)
+    assert made.reason is Reason.GAP
+    assert made.windows == (Window(near, NOW), Window(hole, hole + 2 * DAY))
 
 
 def test_a_longer_history_is_filled_in_behind() -> None:
-    made = plan(state(HISTORY, floor_hour(NOW)), history_days=120)
+    start = floor_hour(NOW - 120 * DAY)
+    made = plan(state(HISTORY, floor_hour(NOW), holes=((start, HISTORY),)), history_days=120)
     assert made.reason is Reason.BACKFILL
-    assert made.windows == (
-        Window(floor_hour(NOW - 2 * DAY), NOW),
-        Window(floor_hour(NOW - 120 * DAY), HISTORY),
+    assert made.windows == (Window(floor_hour(NOW - 2 * DAY), NOW), Window(start, HISTORY))
+
+
+def test_nothing_is_asked_for_from_before_what_upstream_offers() -> None:
+    offered = offered_from(NOW, 365 * DAY)
+    assert offered == datetime(2025, 3, 1, 13, tzinfo=UTC)
+    almost = datetime(2026, 3, 1, 12, 55, tzinfo=UTC)
+    assert offered_from(almost, 365 * DAY) == datetime(2025, 3, 1, 14, tzinfo=UTC)
+    start = history_start(NOW, 3650, offered)
+    assert start == offered
+    first = plan(state(holes=((start, floor_hour(NOW)),)), 3650, offered=offered)
+    assert first.start == offered
+    assert len(first.windows) == 5
+    old = state(NOW - 800 * DAY, floor_hour(NOW), holes=((NOW - 800 * DAY, NOW - 364 * DAY),))
+    assert plan(old, 800, offered=offered).start == offered
+    assert plan(old, days=800, offered=offered).start == offered
+    assert plan(old, 800, rebuild=True, offered=offered).start == offered
+    older = state(NOW - 800 * DAY, floor_hour(NOW), holes=((NOW - 800 * DAY, NOW - 700 * DAY),))
+    assert plan(older, 800, offered=offered).reason is Reason.ROUTINE
+
+
+def test_days_before_the_hours_are_asked_for_once() -> None:
+    year = Window(floor_hour(NOW - 365 * DAY), NOW)
+    kept, last = HISTORY, floor_hour(NOW)
+    assert plan(state(daily_from=None)).daily == year
+    assert plan(state(kept, last, daily_from=None)).daily == year
+    assert plan(state(kept, last)).daily is None
+    assert plan(state(kept, last), days=7).daily is None
+    assert plan(state(kept, last, daily_from=None), days=7).daily is None
+    assert plan(state(kept, last), rebuild=True).daily == year
+    # hours that reach back as far leave no day to ask for
+    assert plan(state(NOW - 365 * DAY, last, daily_from=None), 365).daily is None
+    offered = offered_from(NOW, 365 * DAY)
+    assert plan(state(kept, last, daily_from=None), offered=offered).daily == Window(
+        datetime(2025, 3, 1, 13, tzinfo=UTC), NOW
     )
-    an_hour = plan(state(HISTORY + HOUR, floor_hour(NOW)), history_days=90)
-    assert an_hour.windows[1] == Window(HISTORY + HOUR - 2 * DAY, HISTORY + HOUR)
+    hole = ((datetime(2025, 3, 1, 13, tzinfo=UTC), kept),)
+    whole = state(kept, last, daily_from=None, holes=hole)
+    assert plan(whole, 365, offered=offered).daily is None
 
 
 def test_a_shorter_history_forgets_nothing_and_asks_for_nothing() -> None:
@@ -205,11 +190,11 @@ def test_every_coin_in_the_first_currency_comes_first() -> None:
     states = [
         state(coin=coin, currency=code) for code in ["gbp", "xxx", "usd", "eur"] for coin in coins
     ]
-    made = plan_refresh(states, NOW, history_days=90, currencies=codes)
+    made = plan_refresh(states, NOW, start=HISTORY, currencies=codes)
     assert [(p.state.currency_code, p.state.coin_id) for p in made] == [
         (code, coin) for code in [*codes, "xxx"] for coin in coins
     ]
 
 
 def test_nothing_to_plan() -> None:
-    assert plan_refresh([], NOW, history_days=90, currencies=["usd"]) == []
+    assert plan_refresh([], NOW, start=HISTORY, currencies=["usd"]) == []

@@ -1,7 +1,7 @@
 """Refreshes that go well: what they ask for and what they store."""
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from urllib.parse import parse_qs, urlsplit
 
@@ -25,24 +25,28 @@ async def test_a_first_load_is_what_upstream_has(
     assert list(ended.items) == NAMES  # every coin in the first currency first
     await deployment.assert_stored(*NAMES)
 
+    days = await deployment.days("ethereum/eur")
+    assert len(days) in {365, 366}
+    assert sum(day[7] == 1 for day in days.values()) in {365 - 95, 366 - 95}
+
     stored = [await deployment.hours(name) for name in NAMES]
     assert all(len(hours) > 94 * 24 for hours in stored)
     assert ended.rows == (sum(map(len, stored)), 0)
     dropped = 0
     for name in NAMES:
         coin, currency = name.split("/")
-        asked = deployment.calls(f"/coins/{coin}/market_chart")
-        charts = await charts_of(deployment.http, asked, currency)
+        charts = await charts_of(deployment.http, deployment.charts(coin), currency)
         hours, duplicates = hours_of(charts)
         item, series = ended.items[name], await deployment.series(name)
         assert (item["rows_inserted"], item["duplicates_dropped"]) == (len(hours), duplicates)
         assert (item["status"], item["reason"], item["calls"]) == ("SUCCEEDED", "FIRST_LOAD", 2)
-        assert (series["revision"], series["last_error"]) == (2, None)  # the quote, the chart
+        assert (series["revision"], series["last_error"]) == (3, None)  # quote, hours, days
         dropped += duplicates
     assert ended.run["duplicates_dropped"] == dropped > 0
 
-    assert ended.calls == (1 + 4 * 2 + 2, 1 + 4 * 2 + 2, 0)
-    assert len(deployment.calls()) == 1 + 4 * 2 + 2
+    # quotes; of each series two windows of hours and one of days; two profiles
+    assert ended.calls == (1 + 4 * 3 + 2, 1 + 4 * 3 + 2, 0)
+    assert len(deployment.calls()) == 1 + 4 * 3 + 2
     async with database.read() as session:
         run = (await runs.runs_by_id(session, [ended.run["id"]]))[ended.run["id"]]
     assert runs.seconds_left(run, datetime.now(UTC)) is None
@@ -74,8 +78,7 @@ async def test_a_chart_may_know_a_newer_price(deployment: Deployment) -> None:
     await deployment.refresh(await deployment.process())
     for name in NAMES:
         coin, currency = name.split("/")
-        asked = deployment.calls(f"/coins/{coin}/market_chart")
-        (chart,) = await charts_of(deployment.http, asked, currency)
+        (chart,) = await charts_of(deployment.http, deployment.charts(coin), currency)
         newest, price = max(chart["prices"])
         hours, _ = hours_of([chart])
         row = await deployment.sql.fetchrow(
@@ -102,7 +105,7 @@ async def test_a_second_refresh_changes_nothing(deployment: Deployment) -> None:
     assert {item["reason"] for item in ended.items.values()} == {"ROUTINE"}
     assert ended.calls == (5, 5, 0)
     assert sorted(tuple(row) for row in await deployment.sql.fetch(query)) == before
-    assert {(await deployment.series(name))["revision"] for name in NAMES} == {2}
+    assert {(await deployment.series(name))["revision"] for name in NAMES} == {3}
 
 
 @pytest.mark.parametrize(("away", "reason"), [(6 * HOUR, "ROUTINE"), (4 * DAY, "GAP")])
@@ -123,16 +126,20 @@ async def test_what_happened_meanwhile_is_brought(
     assert (await deployment.series("bitcoin/usd"))["revision"] == revision + 2
 
 
+async def first_day_of_hours(deployment: Deployment) -> date:
+    return min(day for day, row in (await deployment.days("bitcoin/eur")).items() if row[7] > 1)
+
+
 async def test_a_longer_history_is_filled_in_behind(deployment: Deployment) -> None:
     await deployment.refresh(await deployment.process(history_days=3))
-    first = min(await deployment.days("bitcoin/eur"))
+    first = await first_day_of_hours(deployment)
     ended = await deployment.refresh(await deployment.process(history_days=9))
     assert {item["reason"] for item in ended.items.values()} == {"BACKFILL"}
     assert ended.status == "SUCCEEDED"
     await deployment.assert_stored(*NAMES)
-    days = await deployment.days("bitcoin/eur")
     # the day that the start of the shorter history cut in two is whole now
-    assert min(days) == first - timedelta(days=6)
+    assert await first_day_of_hours(deployment) == first - timedelta(days=6)
+    days = await deployment.days("bitcoin/eur")
     assert days[first - timedelta(days=1)][7] >= 22
 
 

@@ -43,7 +43,7 @@ async def test_one_series_failure_stops_no_other(
     assert ended.status == "PARTIAL"
     assert list(ended.failed) == [VICTIM]
     assert ended.failed[VICTIM].startswith(said)
-    assert ended.calls == (7, 6, 1)
+    assert ended.calls == (11, 9, 2)  # its days are not asked for without its hours
     series = await deployment.series(VICTIM)
     assert (series["last_error"], series["consecutive_failures"]) == (ended.failed[VICTIM], 1)
     assert (series["last_success_at"], series["history_from"]) == (None, None)
@@ -61,7 +61,7 @@ async def test_a_passing_fault_is_not_even_seen(deployment: Deployment, kind: An
     for fault in (Fault(kind, times=2, seconds=0.05), Fault(kind, path=CHART, seconds=0.05)):
         deployment.simulator.add_fault(fault)
     ended = await deployment.refresh(await deployment.process())
-    assert (ended.status, ended.calls) == ("SUCCEEDED", (7, 7, 0))
+    assert (ended.status, ended.calls) == ("SUCCEEDED", (11, 11, 0))
     await deployment.assert_stored(*NAMES)
 
 
@@ -85,7 +85,7 @@ async def test_a_failure_keeps_what_is_there(deployment: Deployment) -> None:
         assert (await deployment.hours(VICTIM), await deployment.days(VICTIM)) == before
         series = await deployment.series(VICTIM)
         assert series["consecutive_failures"] == failures
-        assert series["revision"] == 2
+        assert series["revision"] == 3
 
 
 async def test_no_prices_are_no_failure(deployment: Deployment) -> None:
@@ -103,7 +103,7 @@ async def test_all_series_failing_is_a_failure(deployment: Deployment) -> None:
     deployment.simulator.add_fault(Fault("html", path=CHART, times=None))
     ended = await deployment.refresh(await deployment.process())
     assert (ended.status, len(ended.failed)) == ("FAILED", 4)
-    assert ended.calls == (7, 3, 4)
+    assert ended.calls == (11, 3, 8)
 
 
 async def test_an_upstream_that_answers_nobody_ends_the_run_early(deployment: Deployment) -> None:
@@ -118,9 +118,25 @@ async def test_an_upstream_that_answers_nobody_ends_the_run_early(deployment: De
     assert len(ended.failed) == 12
     own = [error for error in ended.failed.values() if error != ended.run["error"]]
     assert len(own) <= 2  # of the first two, unless the end overtook the writing of it
-    assert ended.calls == (19, 1, 18)
+    assert ended.calls == (31, 1, 30)
     deployment.simulator.clear_faults()
     assert (await deployment.refresh(await deployment.process(coins=coins))).status == "SUCCEEDED"
+
+
+@pytest.mark.parametrize("kind", ["reset", "html"])
+async def test_without_an_answer_for_any_series_names_are_not_asked_for(
+    deployment: Deployment, kind: Any
+) -> None:
+    """Two series are too few to tell that nobody answers, but enough to stop waiting."""
+    deployment.simulator.add_fault(Fault(kind, path=CHART, times=None))
+    refresher = await deployment.process(coins=["bitcoin"])
+    ended = await deployment.refresh(refresher)
+    assert (ended.status, len(ended.failed)) == ("FAILED", 2)
+    # quotes, two series in hours and in days, a profile
+    answered = kind == "html"
+    assert ended.calls == (6, 1 + answered, 5 - answered)
+    assert len(deployment.calls("localization")) == answered
+    assert deployment.charts(daily=True) == []
 
 
 class _Patchy(httpx.AsyncHTTPTransport):
@@ -160,12 +176,14 @@ async def test_quotes_and_metadata_cost_no_series_anything(
     # of a coin's two kinds of calls, those for charts pass
     coin = path.strip("/?").split("/")[-1]
     for name in ("usd", "eur"):
-        deployment.simulator.add_fault(Fault("slow", path=CHART, currency=name, times=2, seconds=0))
+        deployment.simulator.add_fault(
+            Fault("slow", path=CHART, currency=name, times=None, seconds=0)
+        )
     fault = Fault("html", path=f"/coins/{coin}" if "coins" in path else path, times=None)
     deployment.simulator.add_fault(fault)
     ended = await deployment.refresh(await deployment.process())
     assert (ended.status, ended.failed) == ("SUCCEEDED", {})
-    assert ended.calls == (7, 6, 1)
+    assert ended.calls == (11, 10, 1)
     deployment.simulator.clear_faults()
     await deployment.assert_stored(*NAMES)
     assert await deployment.sql.fetchval("SELECT count(*) FROM price_latest") == 4
@@ -179,7 +197,7 @@ async def test_refused_access_ends_the_run_at_once(deployment: Deployment) -> No
     assert ended.status == "FAILED"
     assert ended.run["error"].startswith("CoinGecko asks for an API key: set COINGECKO_API_KEY")
     assert ended.failed == dict.fromkeys(NAMES, ended.run["error"])
-    assert ended.calls == (7, 0, 7)
+    assert ended.calls == (11, 0, 11)
     assert await deployment.lock_is_free()
 
 
@@ -203,7 +221,7 @@ async def test_access_refused_in_the_middle_keeps_what_came_before(deployment: D
 async def test_too_many_calls_are_waited_out(deployment: Deployment) -> None:
     deployment.simulator.add_fault(Fault("rate_limited", path=CHART, times=3, seconds=1))
     ended = await deployment.refresh(await deployment.process())
-    assert (ended.status, ended.calls) == ("SUCCEEDED", (7, 7, 0))
+    assert (ended.status, ended.calls) == ("SUCCEEDED", (11, 11, 0))
     assert (ended.run["finished_at"] - ended.run["started_at"]).total_seconds() > 0.9
     await deployment.assert_stored(*NAMES)
 
@@ -213,7 +231,7 @@ async def test_too_many_calls_for_ever_end_the_run(deployment: Deployment) -> No
     ended = await deployment.refresh(await deployment.process())
     assert ended.status == "FAILED"
     assert "too many calls" in ended.run["error"]
-    assert ended.calls == (7, 1, 6)
+    assert ended.calls == (11, 1, 10)
 
 
 async def test_a_bug_in_one_series_stops_no_other(deployment: Deployment) -> None:
@@ -229,7 +247,7 @@ async def test_a_bug_in_one_series_stops_no_other(deployment: Deployment) -> Non
         ended = await deployment.refresh(refresher)
     assert ended.status == "PARTIAL"
     assert ended.failed == {VICTIM: "Internal error; see the server's log."}
-    assert ended.calls == (7, 6, 1)
+    assert ended.calls == (11, 9, 2)
     (told,) = [line for line in logs if line["log_level"] == "error"]
     assert told["exc_info"]
     await deployment.assert_stored(*(name for name in NAMES if name != VICTIM))

@@ -3,11 +3,12 @@
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from ingestion.refresher import Refresher
 from ingestion.simulator import Fault, SimulatorOptions, run_simulator
 from tests.ingestion.running import Deployment, Ended
-from tests.ingestion.upstream import charts_of, days_of, hours_of
+from tests.ingestion.upstream import charts_of, days_of, hours_of, points_of
 
 NAME = "bitcoin/usd"
 CHART = "/market_chart/range"
@@ -33,8 +34,7 @@ async def test_a_rebuild_leaves_what_upstream_has_and_what_is_older(deployment: 
     deployment.simulator.add_fault(Fault("nulls", path=CHART, times=None))
     ended = await rebuild(deployment, refresher)
     assert (ended.status, ended.items[NAME]["reason"]) == ("SUCCEEDED", "REBUILD")
-    charts = await charts_of(deployment.http, deployment.calls(CHART), "usd")
-    expected, _ = hours_of(charts)
+    expected, _ = hours_of(await charts_of(deployment.http, deployment.charts(), "usd"))
     assert 50 < len(expected) < len(loaded) - 50
     # where the first sample of a doubled hour is forgotten, the second takes its place
     replaced = sum(hour != loaded[bucket] for bucket, hour in expected.items())
@@ -42,9 +42,15 @@ async def test_a_rebuild_leaves_what_upstream_has_and_what_is_older(deployment: 
     kept = await deployment.hours(NAME)
     assert kept.pop(old) == (old, 7.0, None, None)
     assert kept == expected
-    assert await deployment.days(NAME) == days_of(expected, series["history_from"])
+    daily = await charts_of(deployment.http, deployment.charts(daily=True), "usd")
+    points = points_of(daily, series["history_from"])
+    assert 170 < len(points) < 190
+    assert await deployment.days(NAME) == points | days_of(expected, series["history_from"])
     again = await deployment.series(NAME)
-    assert (again["first_bucket"], again["revision"]) == (old, series["revision"] + 1)
+    assert (again["first_bucket"], again["revision"]) == (
+        old,
+        series["revision"] + 2,
+    )  # hours, days
     assert await deployment.hours("bitcoin/eur") == others
 
 
@@ -64,28 +70,33 @@ async def test_a_rebuild_that_fails_costs_nothing(deployment: Deployment, kind: 
         assert ended.status == expected, ended.failed
         assert ended.rows == (0, 0)
         assert (await deployment.hours(NAME), await deployment.days(NAME)) == before
-        assert ended.calls[0] == ended.calls[1] + ended.calls[2] == 3
+        assert ended.calls[0] == ended.calls[1] + ended.calls[2] == 4
 
 
-async def test_what_the_plan_offers_is_kept(deployment: Deployment) -> None:
+async def test_what_the_plan_offers_is_taken(deployment: Deployment) -> None:
     """The API's plan offers 92 days, HISTORY_DAYS wants 200."""
     with run_simulator(SimulatorOptions(history_days=92)) as stingy:
         refresher = await deployment.process(history_days=200, base_url=stingy.base_url)
-        ended = await deployment.refresh(refresher)
-        again = await deployment.refresh(refresher)
-    assert ended.status == again.status == "PARTIAL"
-    assert len(ended.failed) == 4
-    assert all("lower HISTORY_DAYS" in message for message in ended.failed.values())
-    # of three windows one was answered, one refused, one not asked for
-    assert ended.calls == (1 + 4 * 3 + 2, 1 + 4 + 2, 8)
-    assert ended.items[NAME]["calls"] == 1
-    hours = await deployment.hours(NAME)
-    assert 88 * 24 < len(hours) < 90 * 24
-    series = await deployment.series(NAME)
-    assert timedelta(0) <= series["first_bucket"] - series["history_from"] <= timedelta(hours=3)
-    assert "lower HISTORY_DAYS" in series["last_error"]
-    # the next run asks for the rest again, and stores what is new
-    assert {item["reason"] for item in again.items.values()} == {"BACKFILL"}
+        with capture_logs() as logs:
+            ended = await deployment.refresh(refresher)
+        assert (ended.status, ended.failed) == ("SUCCEEDED", {})
+        told = [line for line in logs if line["event"] == "history ends"]
+        assert len(told) == 4
+        assert all("lower HISTORY_DAYS" in line["error"] for line in told)
+        # of three windows one was answered, one refused, one not asked for; the days were refused
+        assert ended.calls == (1 + 4 * (3 + 1) + 2, 1 + 4 * (1 + 1) + 2, 8)
+        assert ended.items[NAME]["calls"] == 1
+        hours = await deployment.hours(NAME)
+        assert 88 * 24 < len(hours) < 90 * 24
+        series = await deployment.series(NAME)
+        assert timedelta(0) <= series["first_bucket"] - series["history_from"] <= timedelta(hours=3)
+        assert series["last_error"] is None
+        # what was refused is asked for twice more, then left alone
+        runs = [await deployment.refresh(refresher) for _ in range(4)]
+    reasons = [{item["reason"] for item in run.items.values()} for run in runs]
+    assert reasons == [{"BACKFILL"}, {"BACKFILL"}, {"ROUTINE"}, {"ROUTINE"}]
+    assert [run.status for run in runs] == ["SUCCEEDED"] * 4
+    assert [run.calls[2] for run in runs] == [8, 8, 0, 0]
     assert (await deployment.series(NAME))["history_from"] == series["history_from"]
 
 
@@ -117,8 +128,8 @@ async def test_an_unknown_coin_is_explained_once(
     assert message.startswith(f"CoinGecko knows no coin '{coin}': correct COINS.")
     assert hint in message
     assert len(deployment.calls("/coins/list")) == 1
-    # planned: quotes, six series, two profiles
-    assert ended.calls == (9, 5, 4)
+    # planned: quotes, six series in hours and in days, two profiles
+    assert ended.calls == (15, 8, 7)
     await deployment.assert_stored("solana/usd", "solana/gbp")
 
 

@@ -10,9 +10,7 @@ async def test_a_matching_setting_is_never_refused(deployment: Deployment) -> No
     # 8 calls in any two seconds, which is 240 a minute
     options = SimulatorOptions(requests_per_minute=8, limit_window=2)
     with run_simulator(options) as limited:
-        refresher = await deployment.process(
-            history_days=95, per_minute=240, base_url=limited.base_url
-        )
+        refresher = await deployment.process(per_minute=240, base_url=limited.base_url)
         ended = await deployment.refresh(refresher)
         assert ended.status == "SUCCEEDED"
         assert [each.status for each in limited.requests] == [200] * ended.calls[0]
@@ -27,7 +25,7 @@ async def test_a_setting_too_high_is_slowed_down_and_completes(deployment: Deplo
     options = SimulatorOptions(requests_per_minute=5, limit_window=0.9)
     with run_simulator(options) as limited:
         refresher = await deployment.process(per_minute=6000, base_url=limited.base_url)
-        ended = await deployment.refresh(refresher)
+        ended = await deployment.refresh(refresher, days=5)
         statuses = [each.status for each in limited.requests]
         refused = [each.at for each in limited.requests if each.status == 429]
         after = [each.at for each in limited.requests if each.at > refused[0] + 0.5]

@@ -35,6 +35,23 @@ async def charts_of(
     return [(await http.get(target)).json() for target in wanted]
 
 
+def is_daily(target: str) -> bool:
+    """Tell whether this call asks for more than 90 days, which upstream answers in days."""
+    asked = parse_qs(urlsplit(target).query)
+    return int(asked["to"][0]) - int(asked["from"][0]) > 90 * 86_400
+
+
+def points_of(charts: list[dict[str, Any]], before: datetime) -> dict[date, tuple[Any, ...]]:
+    """Make days of the daily points of raw charts: one price is all that is known of such a day."""
+    days: dict[date, tuple[Any, ...]] = {}
+    for chart in charts:
+        caps, volumes = dict(chart["market_caps"]), dict(chart["total_volumes"])
+        for at, price in chart["prices"]:
+            if at % (24 * HOUR_MS) == 0 and moment(at) < before and price is not None:
+                days[moment(at).date()] = (*[price] * 5, caps.get(at), volumes.get(at), 1)
+    return days
+
+
 def moment(millis: float) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=millis)
 

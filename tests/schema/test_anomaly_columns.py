@@ -37,7 +37,9 @@ def anomalies(count: int) -> AnomalyList:
         alike=dice.integers(1, 5, size=count),
         judged=dice.integers(5, 9, size=count),
     )
-    series = [SeriesFacts(n, f"coin-{n}", code, 1, None) for n, code in enumerate(("usd", "eur"))]
+    series = [
+        SeriesFacts(n, f"coin-{n}", code, 1, None, None) for n, code in enumerate(("usd", "eur"))
+    ]
     prices = dice.uniform(1e-12, 1e12, size=(2, count))
     times = times_of(range(count))
     return AnomalyList(Anomalies(findings, series, times, prices[0], prices[1]))

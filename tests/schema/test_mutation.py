@@ -197,8 +197,16 @@ async def test_pages_of_runs(server: LiveServer, sql: asyncpg.Connection) -> Non
         ({"days": "7"}, "BAD_USER_INPUT", "$input"),
         ({"coins": []}, "BAD_USER_INPUT", "empty list"),
         ({"currencies": []}, "BAD_USER_INPUT", "empty list"),
-        ({"coins": ["bitcoin", "monero"]}, "NOT_FOUND", "'monero'"),
-        ({"currencies": ["usd", "xyz"]}, "NOT_FOUND", "'xyz'"),
+        (
+            {"coins": ["bitcoin", "monero"]},
+            "NOT_FOUND",
+            "'monero' is not tracked: add it to COINS",
+        ),
+        (
+            {"currencies": ["usd", "xyz"]},
+            "NOT_FOUND",
+            "'xyz' is not tracked: add it to CURR",
+        ),
         ({"coins": ["x" * 10_000]}, "NOT_FOUND", "…"),
         ({"coins": ["bit\0coin"]}, "NOT_FOUND", "coin"),
         ({"coins": [None]}, "BAD_USER_INPUT", "$input"),

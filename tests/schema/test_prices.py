@@ -133,7 +133,12 @@ async def test_days_are_made_of_their_hours(reader: Reader) -> None:
             }
         )
     assert len(expected) >= 5
-    assert days == expected
+    before = [day for day in days if day["timestamp"] < start]
+    assert days[len(before) :] == expected
+    assert len(before) > 350
+    for day in before:  # upstream's daily points: all that is known is the price at midnight
+        assert {day[name] for name in ("open", "high", "low", "close")} == {day["price"]}
+        assert (day["samples"], day["partial"]) == (1, False)
 
 
 @pytest.mark.parametrize("granularity", ["HOUR", "DAY"])
@@ -153,8 +158,9 @@ async def test_pages_make_up_the_whole_range(
 ) -> None:
     whole = await series(reader, granularity=granularity)
     start, end = whole["from"], whole["to"]
-    if granularity == "HOUR" and first < 7:
-        start = text(moment(end) - timedelta(hours=9))  # few enough for pages of one
+    if first < 7:  # few enough for pages of one
+        length = timedelta(hours=9) if granularity == "HOUR" else timedelta(days=9)
+        start = text(moment(end) - length)
     expected = [p for p in whole["points"] if start <= p["timestamp"] < end]
     walked: list[Any] = []
     page = {"from": start, "to": end}
@@ -211,7 +217,7 @@ async def test_an_empty_range_is_an_empty_answer(reader: Reader) -> None:
 
 
 async def test_edges_in_other_spellings_are_the_same_instants(reader: Reader) -> None:
-    day = (await series(reader, granularity="DAY"))["points"][1]["timestamp"][:10]
+    day = (await series(reader))["points"][24]["timestamp"][:10]
     before = text(moment(f"{day}T00:00:00Z") - timedelta(days=1))[:10]
     expected = await series(reader, **{"from": f"{day}T00:00:00Z", "to": f"{day}T05:00:00Z"})
     assert len(expected["points"]) in {4, 5}

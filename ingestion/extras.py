@@ -1,0 +1,73 @@
+"""What a refresh run brings besides series: newest prices, and coins' names and pictures."""
+
+from collections.abc import Sequence
+
+import structlog
+
+from ingestion.coingecko import CoinGecko
+from ingestion.errors import UpstreamError
+from ingestion.journal import Journal
+from ingestion.planner import SeriesPlan
+from ingestion.unknown import UnknownCoins
+from models.price_writes import Newest
+
+log = structlog.get_logger("coingraph.refresh")
+
+
+class Extras:
+    """Calls that no series hangs on. Only the errors that end the whole run are raised."""
+
+    def __init__(
+        self, upstream: CoinGecko, journal: Journal, ends_the_run: tuple[type[Exception], ...]
+    ) -> None:
+        self._upstream = upstream
+        self._journal = journal
+        self._ends_the_run = ends_the_run
+
+    async def quotes(self, plans: Sequence[SeriesPlan]) -> None:
+        """Bring every newest price with one call, before the long work begins."""
+        if not plans:
+            return
+        series = {(p.state.coin_id, p.state.currency_code): p.state.series_id for p in plans}
+        coins = list(dict.fromkeys(coin for coin, _ in series))
+        currencies = list(dict.fromkeys(currency for _, currency in series))
+        try:
+            quotes = await self._upstream.simple_price(coins, currencies)
+        except self._ends_the_run:
+            raise
+        except UpstreamError as error:
+            log.warning("newest prices failed", error=str(error))
+            await self._journal.failed_call()
+            return
+        if missing := [f"{coin}/{currency}" for coin, currency in quotes.missing]:
+            log.warning("upstream left out newest prices", missing=missing)
+        await self._journal.quotes(
+            [
+                Newest(
+                    series_id=series[quote.coin_id, quote.currency_code],
+                    observed_at=quote.observed_at,
+                    price=quote.price,
+                    market_cap=quote.market_cap,
+                    volume=quote.volume,
+                    change_24h=quote.change_24h,
+                )
+                for quote in quotes.found
+                if (quote.coin_id, quote.currency_code) in series
+            ]
+        )
+
+    async def profiles(self, coin_ids: Sequence[str], unknown: UnknownCoins) -> None:
+        """Bring names, descriptions and pictures. A failure here costs no series anything."""
+        for coin_id in coin_ids:
+            if unknown.reason(coin_id):
+                await self._journal.failed_call()
+                continue
+            try:
+                profile = await self._upstream.coin(coin_id)
+            except self._ends_the_run:
+                raise
+            except UpstreamError as error:
+                log.warning("metadata failed", coin=coin_id, error=str(error))
+                await self._journal.failed_call()
+            else:
+                await self._journal.profile(coin_id, profile)

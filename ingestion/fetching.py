@@ -1,0 +1,130 @@
+"""Calls for series: which of them were answered, and whether anybody answers at all."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import takewhile
+
+import numpy as np
+import structlog
+
+from ingestion.buckets import daily_points
+from ingestion.coingecko import CoinGecko
+from ingestion.errors import HistoryTooLong, Unreachable, UpstreamError
+from ingestion.planner import SeriesPlan, Window, offered_from
+from ingestion.samples import Chart
+from models.gaps import SETTLED, Asked
+from models.hours import Hours, instant
+
+log = structlog.get_logger("coingraph.refresh")
+
+_MOST_UNANSWERED = 3  # series in a row, each asked for with all patience
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The windows of a series that were answered, the newest first, and those that were not."""
+
+    answered: Sequence[tuple[Window, Chart]]
+    refused: Sequence[Window] = ()
+
+    @property
+    def charts(self) -> list[Chart]:
+        return [chart for _, chart in self.answered]
+
+    @property
+    def start(self) -> datetime:
+        return min(window.start for window, _ in self.answered)
+
+    @property
+    def asked(self) -> list[Asked]:
+        """What this tells of hours that did not come.
+
+        An answer without any price may be a passing fault. In one with prices, only what comes
+        after the last of the newest window may still follow.
+        """
+        asked = [Asked(window.start, window.end) for window in self.refused]
+        for number, (window, chart) in enumerate(self.answered):
+            times = chart.prices.times[np.isfinite(chart.prices.values)]
+            if len(times):
+                last = instant(int(times.max()) * 1000)
+                sure = window.end if number else min(last, window.end)
+                asked.append(Asked(window.start, sure, SETTLED))
+            asked.append(Asked(window.start, window.end))
+        return asked
+
+    @property
+    def full_from(self) -> datetime | None:
+        """Since when every window brought prices, None where the newest has none."""
+        full = list(takewhile(lambda each: np.isfinite(each[1].prices.values).any(), self.answered))
+        return full[-1][0].start if full else None
+
+
+class Fetcher:
+    """Makes the calls of one run for series, and counts those in a row that nobody answers."""
+
+    def __init__(self, upstream: CoinGecko) -> None:
+        self._upstream = upstream
+        self._unanswered = 0
+
+    @property
+    def silent(self) -> bool:
+        """Whether the last series got no answer."""
+        return self._unanswered > 0
+
+    @property
+    def nobody_answers(self) -> str | None:
+        """Why the other series would only wait as long, None where they may fare better."""
+        if self._unanswered < _MOST_UNANSWERED:
+            return None
+        return f"{self._unanswered} series in a row got no answer, so no more were asked for"
+
+    async def hours(self, plan: SeriesPlan) -> Fetched:
+        """Fetch the windows of a series, the newest first, as far back as the API's plan offers."""
+        answered: list[tuple[Window, Chart]] = []
+        for number, window in enumerate(plan.windows):
+            # The newest window reaches to the moment of its call, not to that of the plan.
+            now = datetime.now(UTC)
+            asked = self._offered(window, now, end=window.end if answered else now)
+            try:
+                chart = await self._chart(plan, asked, first=not answered)
+            except HistoryTooLong as error:
+                if not answered:
+                    raise
+                log.warning("history ends", **_name(plan), error=str(error))
+                return Fetched(answered, plan.windows[number:])
+            answered.append((asked, chart))
+        return Fetched(answered)
+
+    async def daily(self, plan: SeriesPlan, window: Window) -> Hours:
+        """Fetch the daily points of a series; none where the API's plan does not offer them."""
+        now = datetime.now(UTC)
+        asked = self._offered(window, now, end=now)
+        charts = []
+        try:
+            charts.append(await self._chart(plan, asked))
+        except HistoryTooLong as error:
+            log.warning("daily history refused", **_name(plan), error=str(error))
+        return daily_points(charts, asked.start, asked.end)
+
+    def _offered(self, window: Window, now: datetime, end: datetime) -> Window:
+        """Start a window where the offered history starts by now: runs take their time."""
+        offered = offered_from(now, self._upstream.history) or window.start
+        return Window(max(window.start, offered), max(window.end, end))
+
+    async def _chart(self, plan: SeriesPlan, window: Window, *, first: bool = True) -> Chart:
+        coin, currency = plan.state.coin_id, plan.state.currency_code
+        try:
+            chart = await self._upstream.market_chart_range(
+                coin, currency, window.start, window.end
+            )
+        except UpstreamError as error:
+            silent = first and isinstance(error, Unreachable)
+            self._unanswered = self._unanswered + 1 if silent else 0
+            raise
+        self._unanswered = 0
+        return chart
+
+
+def _name(plan: SeriesPlan) -> dict[str, str]:
+    return {"coin": plan.state.coin_id, "currency": plan.state.currency_code}

@@ -1,0 +1,36 @@
+"""Reading which hours of a series upstream has answered for, with a price or with nothing."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from models.database import ReadSession
+from models.gaps import SETTLED, hours_in
+from models.price_tables import BUCKETS, GAPS
+
+
+async def answered_hours(
+    session: ReadSession, series_ids: Sequence[int], since: datetime
+) -> dict[int, npt.NDArray[np.datetime64]]:
+    """Read which hours of these series need not be asked for, by rising time.
+
+    They are stored, or upstream was asked for them often enough to know that it has none.
+    """
+    driver = await session.driver()
+    rows = await driver.fetch(_ANSWERED, series_ids, since, SETTLED)
+    found = {}
+    for series_id, buckets, gaps in rows:
+        stored = BUCKETS.decode(buckets)["bucket"]
+        hours = np.union1d(stored, hours_in(GAPS.decode(gaps)))
+        found[series_id] = hours.astype("datetime64[us]")
+    return found
+
+
+_ANSWERED = f"""
+    SELECT wanted.id,
+           {BUCKETS.reading("series_id = wanted.id AND bucket >= $2")},
+           {GAPS.reading("series_id = wanted.id AND ends > $2 AND asked >= $3")}
+    FROM unnest($1::int[]) AS wanted (id)
+"""  # noqa: S608 - constants of this module alone

@@ -1,0 +1,248 @@
+"""Holes in what is stored: ours are filled by the next refresh, upstream's own are left alone."""
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from ingestion.refresher import Refresher
+from ingestion.simulator import Fault
+from models.tables import RefreshTrigger
+from tests.ingestion.running import EVERYTHING, Deployment, Ended
+from tests.ingestion.upstream import Clock, hours_of, moment
+
+NAMES = ["bitcoin/usd", "ethereum/usd", "bitcoin/eur", "ethereum/eur"]
+NAME = "bitcoin/usd"
+CHART = "/market_chart/range"
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+ROUTINE = (5, 5, 0)  # the newest prices, and each series
+
+
+def reasons(ended: Ended) -> set[str]:
+    return {item["reason"] for item in ended.items.values()}
+
+
+def ranges(deployment: Deployment) -> list[tuple[datetime, datetime]]:
+    """Which ranges of hours were asked for, in the order of the calls."""
+    asked = [parse_qs(urlsplit(target).query) for target in deployment.charts()]
+    return [(moment(int(q["from"][0]) * 1000), moment(int(q["to"][0]) * 1000)) for q in asked]
+
+
+async def missing(deployment: Deployment, name: str) -> list[datetime]:
+    """Which hours between the first and the last are not stored."""
+    hours = await deployment.hours(name)
+    first, last = min(hours), max(hours)
+    every = (first + number * HOUR for number in range((last - first) // HOUR))
+    return [at for at in every if at not in hours]
+
+
+async def refreshed(deployment: Deployment, refresher: Refresher) -> Ended:
+    deployment.forget_calls()
+    return await deployment.refresh(refresher)
+
+
+async def test_upstreams_own_holes_are_not_asked_for_again(deployment: Deployment) -> None:
+    refresher = await deployment.process(history_days=80)
+    await deployment.refresh(refresher)
+    holes = {name: await missing(deployment, name) for name in NAMES}
+    old = [at for name in NAMES for at in holes[name] if at < datetime.now(UTC) - 3 * DAY]
+    assert old  # 0.15 % of 4 x 1,850 hours
+    for _ in range(2):
+        ended = await refreshed(deployment, refresher)
+        assert (ended.calls, reasons(ended)) == (ROUTINE, {"ROUTINE"})
+        assert all(end - start < 2 * DAY + 2 * HOUR for start, end in ranges(deployment))
+    # they are reported as upstream's, hour by hour
+    for name in NAMES:
+        rows = await deployment.sql.fetch(
+            "SELECT generate_series(starts, ends - interval '1 hour', '1 hour') AS hour "
+            "FROM price_gap WHERE series_id = $1 AND asked >= 3 ORDER BY 1",
+            (await deployment.series(name))["id"],
+        )
+        assert [row["hour"] for row in rows] == holes[name]
+
+
+async def test_rows_that_somebody_deleted_come_back_with_the_next_refresh(
+    deployment: Deployment,
+) -> None:
+    refresher = await deployment.process(history_days=80)
+    await deployment.refresh(refresher)
+    hours, days = await deployment.hours(NAME), await deployment.days(NAME)
+    top = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    deleted = [top - 70 * DAY, top - 40 * DAY, top - 39 * DAY]
+    await deployment.sql.execute(
+        "DELETE FROM price_hourly WHERE series_id = $1 AND (bucket BETWEEN $2 AND $2 + "
+        "interval '50 hours' OR bucket = ANY($3))",
+        (await deployment.series(NAME))["id"], deleted[0], deleted[1:],
+    )  # fmt: skip
+    lost = len(hours) - len(await deployment.hours(NAME))
+    assert lost > 45
+    ended = await refreshed(deployment, refresher)
+    # the routine call reaches back far enough to bring them along
+    assert ended.calls == ROUTINE
+    assert {name: item["reason"] for name, item in ended.items.items()} == dict.fromkeys(
+        NAMES, "ROUTINE"
+    ) | {NAME: "GAP"}
+    assert ended.rows == (lost, 0)
+    assert min(start for start, _ in ranges(deployment)) in hours_between(deleted[0], 50)
+    assert (await deployment.hours(NAME), await deployment.days(NAME)) == (hours, days)
+    assert reasons(await refreshed(deployment, refresher)) == {"ROUTINE"}
+
+
+def hours_between(start: datetime, hours: int) -> list[datetime]:
+    return [start + number * HOUR for number in range(hours + 1)]
+
+
+async def test_a_hole_out_of_the_routines_reach_takes_one_call(deployment: Deployment) -> None:
+    refresher = await deployment.process(coins=["bitcoin"], currencies=["usd"], history_days=200)
+    await deployment.refresh(refresher)
+    hours = await deployment.hours(NAME)
+    old = sorted(hours)[100]
+    await deployment.sql.execute("DELETE FROM price_hourly WHERE bucket = $1", old)
+    ended = await refreshed(deployment, refresher)
+    assert (ended.calls, ended.rows) == ((3, 3, 0), (1, 0))
+    assert ranges(deployment)[1] == (old, old + 2 * DAY)
+    assert await deployment.hours(NAME) == hours
+    assert (await refreshed(deployment, refresher)).calls == (2, 2, 0)
+
+
+async def test_everything_deleted_is_everything_asked_for(deployment: Deployment) -> None:
+    refresher = await deployment.process()
+    await deployment.refresh(refresher)
+    hours = await deployment.hours(NAME)
+    await deployment.sql.execute("DELETE FROM price_hourly")
+    ended = await refreshed(deployment, refresher)
+    assert (ended.calls, reasons(ended)) == (ROUTINE, {"GAP"})
+    assert await deployment.hours(NAME) == hours
+
+
+async def test_three_days_without_a_server_are_brought_by_the_next_refresh(
+    deployment: Deployment, clock: Clock
+) -> None:
+    refresher = await deployment.process(history_days=20)
+    clock.now = time.time() - 8 * 86_400
+    await deployment.refresh(refresher)
+    clock.now = time.time() - 5 * 86_400  # three days later
+    ended = await refreshed(deployment, refresher)
+    assert ended.calls == ROUTINE
+    assert ended.rows[0] > 4 * 70
+    clock.now = time.time()
+    ended = await refreshed(deployment, refresher)
+    assert (ended.calls, reasons(ended)) == (ROUTINE, {"GAP"})
+    assert ended.rows[0] > 4 * 118
+    deployment.forget_calls()
+    assert reasons(await deployment.refresh(refresher)) == {"ROUTINE"}
+    await _assert_whole(deployment, 20)
+
+
+async def _assert_whole(deployment: Deployment, days: int) -> None:
+    """Ask once more for all of it, past our client, and compare."""
+    for name in NAMES:
+        coin, currency = name.split("/")
+        start = (await deployment.series(name))["history_from"]
+        params: dict[str, str | float] = {
+            "vs_currency": currency,
+            "from": start.timestamp(),
+            "to": time.time(),
+        }
+        answer = await deployment.http.get(f"/api/v3/coins/{coin}{CHART}", params=params)
+        expected, _ = hours_of([answer.json()])
+        assert len(expected) > days * 23
+        assert (await deployment.hours(name)).keys() == expected.keys()
+
+
+async def test_a_hole_whose_call_fails_is_asked_for_again(deployment: Deployment) -> None:
+    refresher = await deployment.process(history_days=20)
+    await deployment.refresh(refresher)
+    hours = await deployment.hours(NAME)
+    await deployment.sql.execute(
+        "DELETE FROM price_hourly WHERE bucket < now() - interval '10 days'"
+    )
+    deployment.simulator.add_fault(Fault("html", path=CHART, times=None))
+    for _ in range(4):
+        assert (await refreshed(deployment, refresher)).status == "FAILED"
+    deployment.simulator.clear_faults()
+    ended = await refreshed(deployment, refresher)
+    assert (ended.status, reasons(ended)) == ("SUCCEEDED", {"GAP"})
+    assert await deployment.hours(NAME) == hours
+
+
+async def test_no_prices_at_all_are_believed_the_third_time(deployment: Deployment) -> None:
+    """An answer without prices may be a passing fault. One with prices is none."""
+    refresher = await deployment.process(coins=["bitcoin"], currencies=["usd"], history_days=20)
+    await deployment.refresh(refresher)
+    top = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    await deployment.sql.execute("DELETE FROM price_hourly WHERE bucket < $1", top - 10 * DAY)
+    deployment.simulator.add_fault(Fault("empty", path=CHART, times=None))
+    told = [await refreshed(deployment, refresher) for _ in range(5)]
+    assert [reasons(ended) for ended in told] == [{"GAP"}] * 3 + [{"ROUTINE"}] * 2
+    assert all(ended.calls == (2, 2, 0) for ended in told)
+    # whoever knows better can still ask for them
+    deployment.simulator.clear_faults()
+    await deployment.refresh(refresher, days=20)
+    assert len(await deployment.hours(NAME)) > 20 * 23
+    gaps = await deployment.sql.fetch("SELECT * FROM price_gap WHERE ends - starts > '5 hours'")
+    assert gaps == []
+
+
+async def test_before_a_listing_is_asked_for_a_few_times(deployment: Deployment) -> None:
+    """The two windows that lie wholly before it. The third shows since when there are prices."""
+    refresher = await deployment.process(coins=["fresh-mint"], currencies=["usd"], history_days=200)
+    first = await deployment.refresh(refresher)
+    calls = [(await refreshed(deployment, refresher)).calls[0] for _ in range(4)]
+    assert first.calls[0] == 1 + 3 + 1 + 1
+    assert calls == [1 + 3, 1 + 3, 1 + 1, 1 + 1]
+
+
+async def test_a_year_of_hours_stays_within_what_upstream_offers(deployment: Deployment) -> None:
+    refresher = await deployment.process(coins=["bitcoin"], currencies=["usd"], history_days=365)
+    ended = await deployment.refresh(refresher)
+    assert (ended.status, ended.calls) == ("SUCCEEDED", (1 + 5 + 1, 1 + 5 + 1, 0))
+    assert all(asked.status == 200 for asked in deployment.simulator.requests[-7:])
+    hours = await deployment.hours(NAME)
+    assert timedelta(0) < min(hours) - (datetime.now(UTC) - 365 * DAY) < 5 * HOUR
+    assert len(hours) > 364 * 24 - 60
+    assert reasons(await refreshed(deployment, refresher)) == {"ROUTINE"}
+
+
+async def test_what_an_interrupted_run_stored_is_not_asked_for_again(
+    deployment: Deployment,
+) -> None:
+    """What was asked for is remembered in the transaction that stores it."""
+    refresher = await deployment.process(history_days=80)
+    deployment.simulator.add_fault(
+        Fault("slow", path=CHART, currency="eur", times=None, seconds=30)
+    )
+    run_id, _ = await refresher.start(EVERYTHING, RefreshTrigger.COMMAND)
+    stored = "SELECT count(*) = 2 FROM refresh_run_item WHERE status = 'SUCCEEDED'"
+    async with asyncio.timeout(20):
+        while not await deployment.sql.fetchval(stored):  # noqa: ASYNC110 - what others do
+            await asyncio.sleep(0.01)
+    await refresher.interrupt()
+    assert (await deployment.ended(run_id)).status == "INTERRUPTED"
+    deployment.simulator.clear_faults()
+    ended = await refreshed(deployment, await deployment.process(history_days=80))
+    assert [item["reason"] for item in ended.items.values()] == ["ROUTINE"] * 2 + ["FIRST_LOAD"] * 2
+    assert ended.status == "SUCCEEDED"
+    # the days before the hours, which come last, are brought now
+    assert len(deployment.charts(daily=True)) == 4
+    assert reasons(await refreshed(deployment, refresher)) == {"ROUTINE"}
+
+
+@pytest.mark.parametrize("kind", ["html", "reset"])
+async def test_days_that_fail_are_asked_for_by_the_next_refresh(
+    deployment: Deployment, kind: str
+) -> None:
+    refresher = await deployment.process(coins=["bitcoin"])
+    # two series, then the profile, then the days
+    deployment.simulator.add_fault(Fault("slow", path=CHART, times=2, seconds=0))
+    deployment.simulator.add_fault(Fault(kind, path=CHART, times=None))  # type: ignore[arg-type] # kinds are literals
+    ended = await deployment.refresh(refresher)
+    assert (ended.status, ended.calls) == ("SUCCEEDED", (6, 4, 2))
+    deployment.simulator.clear_faults()
+    ended = await refreshed(deployment, refresher)
+    assert (ended.calls, reasons(ended)) == ((5, 5, 0), {"ROUTINE"})
+    assert len(deployment.charts(daily=True)) == 2
+    assert len(await deployment.days(NAME)) > 360
+    assert (await refreshed(deployment, refresher)).calls == (3, 3, 0)
