@@ -206,9 +206,7 @@ async def test_a_year_of_hours_stays_within_what_upstream_offers(deployment: Dep
     assert reasons(await refreshed(deployment, refresher)) == {"ROUTINE"}
 
 
-async def test_what_an_interrupted_run_stored_is_not_asked_for_again(
-    deployment: Deployment,
-) -> None:
+async def test_what_an_interrupted_run_stored_is_not_asked_for(deployment: Deployment) -> None:
     """What was asked for is remembered in the transaction that stores it."""
     refresher = await deployment.process(history_days=80)
     deployment.simulator.add_fault(
