@@ -16,7 +16,7 @@ from resolvers.errors import BadInputError, RangeTooLargeError
 from resolvers.fill import FillPolicy, carry
 from resolvers.footprint import Footprint
 from resolvers.names import clean_all, explain_missing
-from resolvers.prices import BEGINNING, check_range, history_start, longer_buckets
+from resolvers.ranges import BEGINNING, check_range, history_start, longer_buckets
 
 MOST_SERIES = 100
 MOST_PRICES = 200_000

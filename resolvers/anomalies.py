@@ -17,7 +17,7 @@ from resolvers.errors import BadInputError, RangeTooLargeError
 from resolvers.footprint import Footprint
 from resolvers.names import known_names
 from resolvers.outliers import Findings, Ints, Matrix, find
-from resolvers.prices import MOST_POINTS, price_request
+from resolvers.ranges import MOST_POINTS, check_range
 
 MOST_CELLS = 500_000  # series × hours: the 44 default series over more than a year
 MOST_ANOMALIES = 10_000
@@ -83,26 +83,13 @@ async def anomalies(
     Raises BadInputError, NotFoundError, RangeTooLargeError.
     """
     check_between("window", window, SHORTEST_WINDOW, LONGEST_WINDOW)
-    if not LEAST_THRESHOLD <= threshold <= MOST_THRESHOLD:
-        raise BadInputError(
-            f"`threshold` must be between {LEAST_THRESHOLD} and {MOST_THRESHOLD:,} deviations, "
-            f"not {threshold:g}."
-        )
-    # a page of any size passes here: how much may be searched is another question
-    edges = price_request(
-        granularity=Granularity.HOUR,
-        start=start,
-        end=end,
-        now=now,
-        descending=False,
-        first=1,
-        footprint=footprint,
-    )
+    _check_threshold(threshold)
+    start, end = check_range(Granularity.HOUR, start, end, now, footprint)
     footprint.catalogue()
     coin_ids, codes = await known_names(database, coins, currencies)
     asked = await list_series(database, coin_ids, codes)
     kept = [each.history_from for each in asked if each.history_from]
-    hours = _hours(edges.start or min(kept, default=edges.end), edges.end, window)
+    hours = _hours(start or min(kept, default=end), end, window)
     _check_size(len(asked), hours.count)
     series = asked + await _company(database, asked, hours.count)
     footprint.series(each.id for each in series)
@@ -115,6 +102,14 @@ async def anomalies(
     stored = [None if part is None else part[1] for part in parts]
     search = asyncio.get_running_loop().run_in_executor
     return await search(_searching, _search, series, len(asked), stored, hours, threshold)
+
+
+def _check_threshold(threshold: float) -> None:
+    if not LEAST_THRESHOLD <= threshold <= MOST_THRESHOLD:
+        raise BadInputError(
+            f"`threshold` must be between {LEAST_THRESHOLD} and {MOST_THRESHOLD:,} deviations, "
+            f"not {threshold:g}."
+        )
 
 
 def _hours(start: datetime, end: datetime, window: int) -> _Hours:

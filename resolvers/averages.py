@@ -7,7 +7,8 @@ import numpy as np
 from models.prices import Numbers
 from resolvers.bounds import check_between
 from resolvers.observed import observed_places
-from resolvers.prices import MOST_POINTS, PriceAnswer
+from resolvers.prices import PriceAnswer
+from resolvers.ranges import MOST_POINTS
 
 
 class AverageKind(StrEnum):

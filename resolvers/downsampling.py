@@ -9,7 +9,8 @@ from models.granularity import Times
 from models.prices import Numbers
 from resolvers.bounds import check_between
 from resolvers.observed import Places, observed_places
-from resolvers.prices import MOST_POINTS, PriceAnswer
+from resolvers.prices import PriceAnswer
+from resolvers.ranges import MOST_POINTS
 
 _FEWEST = 4  # the first, the last, the lowest and the highest point
 _FEWEST_FOR_LTTB = 3

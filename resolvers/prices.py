@@ -1,8 +1,8 @@
-"""Price series: ranges, pages, and the batch that answers many series with one statement."""
+"""Price series: pages, and the batch that answers many series with one statement."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -13,32 +13,13 @@ from models.database import Database
 from models.granularity import Granularity, to_datetime
 from models.price_statements import BEFORE
 from models.prices import ALL_COLUMNS, PriceColumns, PriceWindow, WindowPrices, read_windows
-from models.series import SeriesFacts, SeriesKey
+from models.series import SeriesKey
 from models.series_memory import SeriesMemory, recall_windows
-from resolvers.errors import BadInputError, RangeTooLargeError
+from resolvers.errors import RangeTooLargeError
 from resolvers.fill import FillPolicy, fill
 from resolvers.footprint import Footprint
 from resolvers.names import explain_missing
-from resolvers.pages import check_first
-
-MOST_POINTS = 10_000
-BEGINNING = datetime(2009, 1, 3, tzinfo=UTC)  # nothing has a price before Bitcoin's first block
-
-
-@dataclass(frozen=True, slots=True)
-class PriceRequest:
-    """Which part of a series is asked for: [start, end), a page of `first` buckets of it.
-
-    `now` is the operation's: no bucket that begins later is filled.
-    """
-
-    granularity: Granularity
-    start: datetime | None
-    end: datetime
-    descending: bool
-    first: int | None
-    now: datetime
-    fill: FillPolicy = FillPolicy.NONE
+from resolvers.ranges import BEGINNING, MOST_POINTS, PriceRequest, check_size, history_start
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,87 +53,6 @@ class PriceAnswer:
             raise LookupError(f"{name} was not asked for: schema/prices.py maps fields to columns.")
         column: npt.NDArray[Any] | None = getattr(self.columns, name)
         return np.full(len(self.columns), np.nan) if column is None else column
-
-
-def price_request(
-    *,
-    granularity: Granularity,
-    start: datetime | None,
-    end: datetime | None,
-    now: datetime,
-    descending: bool,
-    first: int | None,
-    footprint: Footprint,
-    fill: FillPolicy = FillPolicy.NONE,
-) -> PriceRequest:
-    """Check what a caller asks for. Raises BadInputError and RangeTooLargeError."""
-    start, end = check_range(granularity, start, end, now, footprint)
-    if first is not None:
-        check_first(first, MOST_POINTS)
-    elif start is not None:
-        _check_size(granularity, start, end)
-    return PriceRequest(granularity, start, end, descending, first, now, fill)
-
-
-def check_range(
-    granularity: Granularity,
-    start: datetime | None,
-    end: datetime | None,
-    now: datetime,
-    footprint: Footprint,
-) -> tuple[datetime | None, datetime]:
-    """Give the range asked for, its end now if none is given. Raises BadInputError."""
-    if end is None:  # who asks from beyond now on, for what comes next, gets nothing yet
-        end = max(now, start or now)
-        footprint.now()
-    running = granularity.floor(now)
-    if granularity.ceil(end) > running:  # that bucket is not over, and will be
-        footprint.ends(to_datetime(granularity.starts(running + 1)))
-    if start is not None and start > end:
-        raise BadInputError(
-            f"`from` ({_show(start)}) lies after `to` ({_show(end)}): exchange them."
-        )
-    return start, end
-
-
-def _check_size(granularity: Granularity, start: datetime, end: datetime) -> None:
-    buckets = granularity.buckets_between(start, end)
-    if buckets <= MOST_POINTS:
-        return
-    ways = [f"page through it with `first: {MOST_POINTS}` and `next`"]
-    longer = longer_buckets(granularity, start, end, MOST_POINTS)
-    if longer is not None:
-        ways.insert(0, f"ask for `granularity: {longer}`")
-    raise RangeTooLargeError(
-        f"The range has {buckets:,} buckets, more than {MOST_POINTS:,}: {', or '.join(ways)}."
-    )
-
-
-def longer_buckets(
-    granularity: Granularity, start: datetime, end: datetime, most: int
-) -> Granularity | None:
-    """Name the shortest of the longer buckets that a range has at most so many of."""
-    every = list(Granularity)
-    longer = every[every.index(granularity) + 1 :]
-    return next((each for each in longer if each.buckets_between(start, end) <= most), None)
-
-
-def history_start(granularity: Granularity, facts: SeriesFacts, end: datetime) -> datetime:
-    """Tell where a range begins that was asked for without a start.
-
-    The history may begin within a week or a month. That one is made of the days there are, so it
-    is the range's first; but a day of which only some hours are known is not kept.
-    """
-    start = min(facts.history_from or end, end)
-    if granularity is not Granularity.HOUR:  # days reach farther back
-        start = min(start, facts.daily_from or start)
-    if granularity in (Granularity.HOUR, Granularity.DAY):
-        return start
-    return to_datetime(granularity.starts(granularity.floor(start)))
-
-
-def _show(instant: datetime) -> str:
-    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 async def price_series(
@@ -205,7 +105,7 @@ def _answer(question: PriceQuestion, part: WindowPrices) -> PriceAnswer | Except
     start = request.start or history_start(request.granularity, facts, request.end)
     if request.first is None:
         try:
-            _check_size(request.granularity, start, request.end)
+            check_size(request.granularity, start, request.end)
         except RangeTooLargeError as error:
             return error
     request = replace(request, start=start)

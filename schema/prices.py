@@ -15,7 +15,8 @@ from resolvers.averages import moving_average
 from resolvers.coverage import CoverageQuestion
 from resolvers.downsampling import downsampled
 from resolvers.fill import FillPolicy as StoredPolicy
-from resolvers.prices import PriceAnswer, PriceQuestion, PriceRequest, price_request
+from resolvers.prices import PriceAnswer, PriceQuestion
+from resolvers.ranges import PriceRequest, price_request
 from resolvers.statistics import statistics
 from schema.analysis import (
     AverageKind,

@@ -9,6 +9,8 @@ import brotli
 import xxhash
 import zstandard
 
+from server.preferences import weights
+
 SMALLEST_COMPRESSED = 500  # bytes: below, a packet less is not to be had
 _LARGE = 200_000  # bytes: from here on compressing takes milliseconds, so a thread does it
 
@@ -26,27 +28,13 @@ def choose_coding(accept_encoding: bytes) -> str | None:
 
     RFC 9110, 12.5.3.
     """
-    weights: dict[str, float] = {}
-    for part in accept_encoding.decode("latin-1").lower().split(","):
-        name, *parameters = (piece.strip() for piece in part.split(";"))
-        weights[name] = _weight(parameters)
-    anything = weights.get("*", 0.0)
-    known = [(weights.get(coding, anything), coding) for coding in _COMPRESSORS]
+    asked = weights(accept_encoding)
+    anything = asked.get(b"*", 0.0)
+    known = [(asked.get(coding.encode(), anything), coding) for coding in _COMPRESSORS]
     best = max(weight for weight, _ in known)
-    if best <= 0 or best < weights.get("identity", 0.0):
+    if best <= 0 or best < asked.get(b"identity", 0.0):
         return None
     return next(coding for weight, coding in known if weight == best)
-
-
-def _weight(parameters: list[str]) -> float:
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip() == "q":
-            try:
-                return float(value)
-            except ValueError:
-                return 0.0
-    return 1.0
 
 
 class Body:

@@ -25,18 +25,24 @@ _MOST_TAGS = 200_000
 
 
 class Flight:
-    """A computation that is under way. `since` counts the changes told before it began."""
+    """A computation that is under way. `since` counts the changes told before it began.
 
-    __slots__ = ("_landed", "_reply", "since")
+    `unchanged`, once it has landed: nothing that the reply was made of was told to have changed
+    meanwhile.
+    """
+
+    __slots__ = ("_landed", "_reply", "since", "unchanged")
 
     def __init__(self, since: int) -> None:
         self._landed = asyncio.Event()
         self._reply: Reply | None = None
         self.since = since
+        self.unchanged = False
 
-    def land(self, reply: Reply | None) -> None:
-        """Give the reply to those who wait. None where it must not be shared."""
+    def land(self, reply: Reply | None, *, unchanged: bool = False) -> None:
+        """Give the reply to those who wait. None where there is none."""
         self._reply = reply
+        self.unchanged = unchanged
         self._landed.set()
 
     async def wait(self) -> Reply | None:
@@ -97,28 +103,41 @@ class AnswerCache:
         return reply
 
     async def compute(self, key: Key, compute: Compute) -> tuple[Reply, bytes]:
-        """Compute an answer that is not kept, once for all who ask meanwhile; and say how."""
-        flight = self._flights.get(key)
-        if flight is None:
-            return await self._lead(key, compute), MISS
-        reply = await flight.wait()
-        if reply is not None:
-            return reply, HIT
-        return await compute(), MISS  # what came of it was not for sharing
+        """Compute an answer that is not kept, once for all who ask meanwhile; and say how.
+
+        Who joined a flight of an answer that has changed since it began, or that was over before
+        they asked, waits for one more, which one of them leads: that one began after all of them
+        had asked, so it is theirs whatever changes during it. Where a leader fails or goes, the
+        next one leads.
+        """
+        asked, began_later = time(), False
+        while (flight := self._flights.get(key)) is not None:
+            reply = await flight.wait()
+            if reply is not None:
+                if reply.footprint.untold:  # for the one who asked alone
+                    return await compute(), MISS
+                if began_later or (flight.unchanged and reply.kept_until > asked):
+                    return reply, HIT
+            began_later = True  # from here on: others are under way only since this one landed
+            if (kept := self.get(key)) is not None:
+                return kept, HIT
+        return await self._lead(key, compute), MISS
 
     async def _lead(self, key: Key, compute: Compute) -> Reply:
         flight = self._flights[key] = Flight(self._changes)
-        shared = None
+        reply, unchanged = None, False
         try:
             reply = await compute()
-            if flight.since == self._changes and not reply.footprint.untold:
-                shared = reply  # else who waits may have asked after the change
+            # what a failure would have read if it had gone on is not known
+            unchanged = flight.since == self._changes or (
+                reply.ok and self._unchanged(reply, flight.since)
+            )
             self._keep(key, reply, flight.since)
             return reply
         finally:
             if self._flights.get(key) is flight:
                 del self._flights[key]
-            flight.land(shared)
+            flight.land(reply, unchanged=unchanged)
 
     async def settle(self) -> None:
         """Return when every change that was committed before this call has been heard."""
@@ -143,8 +162,6 @@ class AnswerCache:
     def _note(self, tag: Tag) -> None:
         self._changes += 1
         self._changed[tag] = self._changes
-        # What a computation will turn out to have read is not known yet: nobody joins it any more.
-        self._flights.clear()
         if len(self._changed) > _MOST_TAGS:  # more than there are series: somebody makes them up
             self.anything_changed()
 

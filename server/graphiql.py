@@ -92,6 +92,7 @@ def graphiql_page(*, endpoint: str = "/graphql", mount: str = GRAPHIQL_PATH) -> 
             "Cache-Control": "no-cache",  # it names its files by version
             "Content-Security-Policy": CONTENT_SECURITY_POLICY,
             "Referrer-Policy": "no-referrer",
+            "Vary": "Accept",  # JSON is at the same address
             "X-Content-Type-Options": "nosniff",
         },
     )

@@ -75,18 +75,19 @@ class GraphQLEndpoint:
             b"authorization" in exchange.headers or not self._authenticator.reads_are_open
         )
         try:
-            exchange.operation = await read_operation(scope, exchange.headers, receive)
-            reply = await self._answer(exchange)
-        except RequestRefusedError as refused:
-            reply = encode(refused.answer, headers=refused.headers)
+            reply = await self._reply(exchange, receive)
+            with exchange.encoding:
+                form = await reply.in_form(exchange.headers)
         except ClientDisconnect:  # nobody reads it but the log
             await Response(status_code=_CLIENT_CLOSED_REQUEST)(scope, receive, send)
             return
         except Exception:
             log.exception("unexpected error")
             reply = encode(masked(correlation_id.get() or ""))
-        with exchange.encoding:
-            status, headers, content = await reply.in_form(exchange.headers)
+            # what may have failed is the form, so all of it is left out but the media type
+            accept = exchange.headers.get(b"accept", b"")
+            form = await reply.in_form({b"accept": accept})
+        status, headers, content = form
         headers += (
             (b"cache-control", self._policy.cache_control(reply, private=exchange.private)),
             (b"x-cache", exchange.cached),
@@ -94,6 +95,13 @@ class GraphQLEndpoint:
         )
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
+
+    async def _reply(self, exchange: Exchange, receive: Receive) -> Reply:
+        try:
+            exchange.operation = await read_operation(exchange.scope, exchange.headers, receive)
+            return await self._answer(exchange)
+        except RequestRefusedError as refused:
+            return encode(refused.answer, headers=refused.headers)
 
     async def _answer(self, exchange: Exchange) -> Reply:
         """Take the answer from the cache, or compute it. Raises RequestRefusedError."""

@@ -1,11 +1,14 @@
 """Structured logs on standard error: for people on a console, as JSON by setting."""
 
+import contextlib
 import logging
 import logging.config
+import os
 import re
 import sys
 import time
 from functools import partial
+from pathlib import Path
 from typing import Any, TextIO
 
 import orjson
@@ -30,8 +33,11 @@ log = structlog.get_logger("coingraph.http")
 def set_up_logs(log_format: str, lowest: str) -> None:
     """Render structlog's and the standard library's records alike.
 
-    Ours do not pass through the standard library, which would cost three times as much.
+    Ours do not pass through the standard library, which would cost three times as much. Nothing
+    fails because a line cannot be written.
     """
+    if sys.stderr is None:  # closed by whoever started us
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - stays open for good
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         _add_request_id,
@@ -63,9 +69,18 @@ class _NamedLogger(structlog.WriteLogger):
         super().__init__(file)
         self.name = name
 
+    def msg(self, message: str) -> None:
+        """Write a line, or lose it: its reader has gone, the disk is full, the file is closed."""
+        with contextlib.suppress(OSError, ValueError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg
+
 
 def _set_up_standard_library(processors: list[structlog.typing.Processor], lowest: str) -> None:
     """Send the records of libraries through the same rendering."""
+    logging.raiseExceptions = False  # else it writes of a failure to the file that failed
     *before, last = processors
     formatter = {
         "()": structlog.stdlib.ProcessorFormatter,

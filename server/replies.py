@@ -10,6 +10,7 @@ import orjson
 from resolvers.footprint import Footprint
 from schema.errors import STATUS, UNAVAILABLE, Answer
 from server.bodies import SMALLEST_COMPRESSED, Body, choose_coding
+from server.preferences import GRAPHQL_JSON, JSON, prefers_graphql_json
 
 RETRY_AFTER_SECONDS = 5
 RELATIVE_SECONDS = 1.0  # how old an answer that is relative to now may become
@@ -18,8 +19,8 @@ _VARY = (b"vary", b"Accept, Accept-Encoding, Authorization")
 _NO_STORE = b"no-store"
 _PRIVATE = b"private, no-store"
 _MUST_REVALIDATE = b"no-cache"
-_JSON = (b"content-type", b"application/json; charset=utf-8")
-_GRAPHQL_JSON = (b"content-type", b"application/graphql-response+json; charset=utf-8")
+_JSON = (b"content-type", JSON + b"; charset=utf-8")
+_GRAPHQL_JSON = (b"content-type", GRAPHQL_JSON + b"; charset=utf-8")
 _NOT_MODIFIED = 304
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -69,7 +70,7 @@ class Reply:
         if accepted and len(content) >= SMALLEST_COMPRESSED and (coding := choose_coding(accepted)):
             content = self.body.in_coding(coding) or await self.body.compress(coding)
             headers.append((b"content-encoding", coding.encode()))
-        graphql = b"application/graphql-response+json" in asked.get(b"accept", b"")
+        graphql = prefers_graphql_json(asked.get(b"accept", b""))
         headers.append(_GRAPHQL_JSON if graphql else _JSON)
         headers.append((b"content-length", b"%d" % len(content)))
         return self.status, headers, content

@@ -10,10 +10,10 @@ from starlette.types import Receive, Scope
 
 from schema.errors import Answer, failure
 from server.persisted import BadHashError, hash_in
+from server.preferences import JSON, prefers_page
 
 LARGEST_BODY = 100_000
-METHODS = "GET, POST"
-_JSON = b"application/json"
+METHODS = "GET, HEAD, POST"
 
 
 class RequestRefusedError(Exception):
@@ -48,7 +48,7 @@ def wants_page(scope: Scope, headers: dict[bytes, bytes]) -> bool:
     """Whether a browser asks for a page, not for data."""
     return (
         scope["method"] in {"GET", "HEAD"}
-        and b"text/html" in headers.get(b"accept", b"")
+        and prefers_page(headers.get(b"accept", b""))
         and QueryParams(scope["query_string"]).keys().isdisjoint({"query", "extensions"})
     )
 
@@ -58,9 +58,9 @@ async def read_operation(scope: Scope, headers: dict[bytes, bytes], receive: Rec
     method = scope["method"]
     if method == "POST":
         media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-        if media_type != _JSON:
+        if media_type != JSON:
             raise RequestRefusedError(
-                failure("BAD_USER_INPUT", f"Send `Content-Type: {_JSON.decode()}`.", 415)
+                failure("BAD_USER_INPUT", f"Send `Content-Type: {JSON.decode()}`.", 415)
             )
         fields = _parse(await _body(receive), "The body")
         if not isinstance(fields, dict):

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import median
 from typing import Any
@@ -38,10 +39,22 @@ Execute = Callable[[str], Awaitable[Any]]
 def run(laboratory: Laboratory) -> Section:
     """Execute in this process, without HTTP, so that nothing else is counted."""
     series = fetch(laboratory.url, "SELECT 1 FROM series WHERE last_bucket IS NOT NULL")
-    return asyncio.run(_run(laboratory, len(series)))
+    whole = f"anomalies in {len(series)} × {HOURS:,} hours"
+    return _section(whole, asyncio.run(_measure_all(laboratory, whole)))
 
 
-async def _run(laboratory: Laboratory, series: int) -> Section:
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """Milliseconds by name of the query: of CPU in each round, and that the loop was held."""
+
+    rounds: int
+    cpu: dict[str, list[float]]
+    held: dict[str, float]
+    anomalies: int
+
+
+async def _measure_all(laboratory: Laboratory, whole: str) -> _Measured:
+    """Measure each field, the anomalies of everything under the name of `whole`, and neither."""
     database = Database(laboratory.url)
     schema, part = build_schema(), laboratory.recent(0)
     caller = Caller("benchmark", Access.GRANTED, Access.GRANTED)
@@ -57,19 +70,23 @@ async def _run(laboratory: Laboratory, series: int) -> Section:
 
     rounds = laboratory.options.rounds * 2
     queries = {name: _EACH.format(field) for name, field in _FIELDS.items()}
-    whole = f"anomalies in {series} × {HOURS:,} hours"
     queries |= {_BARE: _EACH.format(""), whole: _ANOMALIES}
     try:
         cpu, held = await _measure(execute, queries, rounds)
         number = len((await execute(_ANOMALIES))["anomalies"])
     finally:
         await database.close()
-    bare = cpu.pop(_BARE)
+    return _Measured(rounds, cpu, held, number)
+
+
+def _section(whole: str, measured: _Measured) -> Section:
+    bare, held = measured.cpu[_BARE], measured.held
     taken = {
         name: [
             each - other if name in _FIELDS else each for each, other in zip(ms, bare, strict=True)
         ]
-        for name, ms in cpu.items()
+        for name, ms in measured.cpu.items()
+        if name != _BARE
     }
     limits = dict.fromkeys(_FIELDS, 1.0) | {whole: 150.0}
     figures = [
@@ -82,11 +99,12 @@ async def _run(laboratory: Laboratory, series: int) -> Section:
         for name, ms in taken.items()
     ]
     remark = (
-        f"Medians of {rounds} rounds of {_AT_ONCE} executions each, in this process. CPU is its "
-        f"own, of all its threads: of a field, what is more than without it ({median(bare):.2f} ms "
-        f"with reading the {HOURS:,} hours); of anomalies ({number:,} found), all with reading "
-        f"their prices. The loop is looked at each {_TICK * 1e3:g} ms: by how much it was late at "
-        "most. Others' load on the machine adds to both."
+        f"Medians of {measured.rounds} rounds of {_AT_ONCE} executions each, in this process. CPU "
+        "is its own, of all its threads: of a field, what is more than without it "
+        f"({median(bare):.2f} ms with reading the {HOURS:,} hours); of anomalies "
+        f"({measured.anomalies:,} found), all with reading their prices. The loop is looked at "
+        f"each {_TICK * 1e3:g} ms: by how much it was late at most. Others' load on the machine "
+        "adds to both."
     )
     title = f"what is computed from {HOURS:,} hourly points"
     return Section(title, ("", "CPU ms", "min–max", "loop held ms"), rows, figures, [remark])

@@ -56,41 +56,49 @@ def anomalies(
     }
     flagged = {place for place, found in judged.items() if abs(found.score) > threshold}
     rows = []
-    for (coin, currency), hour in flagged:
-        key = (coin, currency)
+    for key, hour in flagged:
         if hour not in hours or (asked is not None and key not in asked):
             continue
-        found = judged[key, hour]
-        side = math.copysign(1, found.score)
-        moved = Counter(_moved(judged, hour, side, threshold))
-        present = Counter(its for (_, its), at in judged if at == hour)
-        wide = {its for its in moved if 2 * moved[its] > present[its] and moved[its] > 1}
-        compared = [its for its in present if present[its] > 1]
         spike = was_back(prices[key], hour) or (
             (key, hour - 1) in flagged and was_back(prices[key], hour - 1)
         )
         rows.append(
             {
                 "hour": hour,
-                "coin": coin,
-                "currency": currency,
+                "coin": key[0],
+                "currency": key[1],
                 "price": prices[key][hour],
-                "logReturn": found.log_return,
-                "expectedLogReturn": found.expected,
-                "score": abs(found.score),
-                "direction": "UP" if side > 0 else "DOWN",
-                "scope": "UPSTREAM"
-                if spike or found.still
-                else "MARKET"
-                if 2 * len(wide) > len(compared)
-                else "CURRENCY"
-                if currency in wide
-                else "COIN",
-                "coinsAlike": moved[currency],
-                "coinsCompared": present[currency],
+                **_judgement(judged, key, hour, threshold, spike=spike),
             }
         )
     return sorted(rows, key=lambda row: (row["hour"], -row["score"], row["coin"], row["currency"]))
+
+
+def _judgement(
+    judged: Mapping[tuple[Key, int], Verdict], key: Key, hour: int, threshold: float, *, spike: bool
+) -> dict[str, Any]:
+    """Compare an hour that is flagged with the same hour of all other series."""
+    found, currency = judged[key, hour], key[1]
+    side = math.copysign(1, found.score)
+    moved = Counter(_moved(judged, hour, side, threshold))
+    present = Counter(its for (_, its), at in judged if at == hour)
+    wide = {its for its in moved if 2 * moved[its] > present[its] and moved[its] > 1}
+    compared = [its for its in present if present[its] > 1]
+    return {
+        "logReturn": found.log_return,
+        "expectedLogReturn": found.expected,
+        "score": abs(found.score),
+        "direction": "UP" if side > 0 else "DOWN",
+        "scope": "UPSTREAM"
+        if spike or found.still
+        else "MARKET"
+        if 2 * len(wide) > len(compared)
+        else "CURRENCY"
+        if currency in wide
+        else "COIN",
+        "coinsAlike": moved[currency],
+        "coinsCompared": present[currency],
+    }
 
 
 def _moved(

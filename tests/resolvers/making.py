@@ -8,7 +8,8 @@ import numpy as np
 
 from models.granularity import Granularity, Times
 from models.prices import Numbers, PriceColumns
-from resolvers.prices import PriceAnswer, PriceRequest
+from resolvers.prices import PriceAnswer
+from resolvers.ranges import PriceRequest
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -1,11 +1,7 @@
 """Anomalies over the wire, against stored prices judged hour by hour in plain Python."""
 
-import math
-import random
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import asyncpg
 import pytest
@@ -13,77 +9,23 @@ import pytest
 from ingestion.simulator import Simulator
 from resolvers import anomalies
 from tests.counting import statements
-from tests.resolvers import judging
 from tests.resolvers.judging import Key
-from tests.schema.refusals import refused
-from tests.serving import Client, LiveServer, Reader, live_server, make_settings
-
-COINS, CURRENCIES = ["a", "b", "c", "d"], ["eur", "gbp", "usd"]
-KEYS = [(coin, currency) for coin in COINS for currency in CURRENCIES]
-HOURS, FLASH, RATE, CRASH, LONELY, FROZEN = 150, 60, 75, 90, 105, 120
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-QUERY = """
-    query ($coins: [ID!], $currencies: [ID!], $from: DateTime, $to: DateTime,
-           $threshold: Float! = 4, $window: Int! = 24) {
-      anomalies(coins: $coins, currencies: $currencies, from: $from, to: $to,
-                threshold: $threshold, window: $window) {
-        timestamp coin currency price changePercent logReturn expectedLogReturn score direction
-        scope coinsAlike coinsCompared
-      }
-    }
-"""
-
-
-def story() -> dict[Key, dict[int, float]]:
-    """Prices that wander, with gaps, and with one event of each kind."""
-    dice = random.Random(5)  # noqa: S311 - prices, not secrets
-    prices: dict[Key, dict[int, float]] = {}
-    for coin, currency in KEYS:
-        level = 10.0 ** dice.randint(-12, 12)
-        series = prices[coin, currency] = {}
-        for hour in range(HOURS):
-            level *= math.exp(dice.gauss(0, 0.004))
-            level *= 0.9 if hour == CRASH else 1
-            level *= 1.1 if hour == RATE and currency == "usd" else 1
-            level *= 1.2 if hour == LONELY and coin == "c" else 1
-            series[hour] = level
-    prices["b", "gbp"][FLASH] *= 3
-    prices["d", "eur"].update(
-        dict.fromkeys(range(FROZEN - 26, FROZEN), prices["d", "eur"][FROZEN - 26])
-    )
-    for number, key in enumerate(KEYS):
-        del prices[key][30 + number]
-    return prices
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """A server with these prices; the hour numbered 0 begins at `start`."""
-
-    server: Client
-    start: datetime
-    prices: dict[Key, dict[int, float]]
-
-    def time(self, hour: int) -> str:
-        return f"{self.start + timedelta(hours=hour):%Y-%m-%dT%H:%M:%SZ}"
-
-    async def ask(self, **variables: Any) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = (await self.server.data(QUERY, **variables))["anomalies"]
-        return rows
-
-    def expected(
-        self, hours: range, threshold: float = 4, window: int = 24, asked: set[Key] | None = None
-    ) -> list[dict[str, Any]]:
-        rows = judging.anomalies(self.prices, hours, threshold, window, asked)
-        return [self._shown(**row) for row in rows]
-
-    def _shown(self, hour: int, **row: Any) -> dict[str, Any]:
-        before = self.prices[row["coin"], row["currency"]][hour - 1]
-        row |= {"changePercent": (row["price"] / before - 1) * 100}
-        return {"timestamp": self.time(hour)} | {
-            name: pytest.approx(value, rel=1e-9, abs=1e-12) if isinstance(value, float) else value
-            for name, value in row.items()
-        }
+from tests.schema.told import (
+    COINS,
+    CRASH,
+    CURRENCIES,
+    EPOCH,
+    FLASH,
+    FROZEN,
+    HOURS,
+    KEYS,
+    LONELY,
+    QUERY,
+    RATE,
+    Told,
+    story,
+)
+from tests.serving import LiveServer, Reader, live_server, make_settings
 
 
 @pytest.fixture
@@ -208,38 +150,6 @@ async def test_more_than_can_be_told(told: Told, monkeypatch: pytest.MonkeyPatch
     assert (status, code) == (400, "RANGE_TOO_LARGE")
     assert f"There are {number} anomalies, more than {number - 1}" in message
     assert "higher `threshold`" in message
-
-
-@pytest.mark.parametrize(
-    ("variables", "status", "code", "words"),
-    [
-        ({"window": 2}, 400, "BAD_USER_INPUT", "`window` must be between 3 and 168, not 2."),
-        ({"window": 169}, 400, "BAD_USER_INPUT", "between 3 and 168, not 169."),
-        ({"threshold": 0.99}, 400, "BAD_USER_INPUT", "`threshold` must be between 1 and 1,000,000"),
-        ({"threshold": -4}, 400, "BAD_USER_INPUT", "not -4."),
-        ({"threshold": 1e300}, 400, "BAD_USER_INPUT", "not 1e+300."),
-        ({"from": "2026-02-01", "to": "2026-01-01"}, 400, "BAD_USER_INPUT", "lies after `to`"),
-        ({"from": "2020-01-01", "to": "2026-01-01"}, 400, "RANGE_TOO_LARGE", "52,608 hours"),
-        ({"coins": ["nope"]}, 404, "NOT_FOUND", "There is no coin 'nope'"),
-        ({"currencies": ["xyz"]}, 404, "NOT_FOUND", "There is no currency 'xyz'"),
-    ],
-)
-async def test_what_is_refused(
-    reader: Reader, variables: dict[str, Any], status: int, code: str, words: str
-) -> None:
-    told_status, told_code, message = await refused(reader, QUERY, **variables)
-    assert (told_status, told_code) == (status, code)
-    assert words in message
-
-
-async def test_ranges_without_data(reader: Reader) -> None:
-    future = f"{datetime.now(UTC).year + 1}-01-01"
-    for edges in (
-        {"from": "2015-01-01", "to": "2015-06-01"},
-        {"from": future},
-        {"to": "2010-01-01"},
-    ):
-        assert await reader.data(QUERY, **edges) == {"anomalies": []}
 
 
 async def test_what_the_simulator_brought(reader: Reader) -> None:

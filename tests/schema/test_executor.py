@@ -20,7 +20,8 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from models.granularity import Granularity, Times
 from models.prices import PriceColumns
-from resolvers.prices import PriceAnswer, PriceRequest
+from resolvers.prices import PriceAnswer
+from resolvers.ranges import PriceRequest
 from schema.executor import ColumnarExecutor, ColumnarLeaves, ColumnarList
 from schema.points import PointList, PricePoint
 from schema.scalars import SCALARS

@@ -10,7 +10,6 @@ import pytest
 import zstandard
 
 from ingestion.simulator import Simulator
-from server.bodies import choose_coding
 from server.replies import names_etag
 from tests.server.caching import CURRENCIES, LATEST, hearing, quote, said
 from tests.serving import LiveServer, Reader, live_server, make_settings
@@ -225,18 +224,6 @@ async def test_other_origins_may_ask_and_see(
             assert varies == {"Accept", "Accept-Encoding", "Authorization", "Origin"}
         exposed = (await ask(server, "GET", CURRENCIES, **origin)).headers
         assert "ETag" in exposed["access-control-expose-headers"]
-
-
-@pytest.mark.parametrize(
-    ("accepted", "coding"),
-    [
-        (b"", None), (b"*", "zstd"), (b"identity", None), (b"gzip;q=0", None), (b"GZIP", "gzip"),
-        (b"br;q=0.9, gzip", "gzip"), (b"br ; q=0.9,gzip;q=0.9", "br"), (b"*;q=0", None),
-        (b"identity, gzip;q=0.5", None), (b"gzip;q=x", None), (b";;;,,,", None), (b"\xff", None),
-    ],
-)  # fmt: skip
-def test_choosing_a_coding(accepted: bytes, coding: str | None) -> None:
-    assert choose_coding(accepted) == coding
 
 
 def test_comparing_tags() -> None:

@@ -1,9 +1,12 @@
 """Equal queries at the same time: computed once, and none is given what was before it."""
 
 import asyncio
+import random
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from server.bodies import Body
 from server.cache import HIT, MISS, AnswerCache
 from server.replies import Reply
 from tests.server.keeping import Gate, ask, key, reply, start
@@ -36,17 +39,122 @@ async def test_who_asks_after_a_change_gets_an_answer_of_its_own(cache: AnswerCa
     assert cache.get(key("one")) is after.answer
 
 
-async def test_who_waits_when_a_change_comes_computes_anew(cache: AnswerCache) -> None:
-    """The change may have been committed before the one who waits began to ask."""
+async def test_who_waits_when_a_change_comes_is_computed_for_anew(cache: AnswerCache) -> None:
+    """The change may have been committed before those who wait began to ask: once for all."""
     gate, own = Gate(reply(1)), Gate(reply(1))
+    first = ask(cache, gate)
+    others = [ask(cache, own) for _ in range(10)]
+    await start(first, *others)
+    assert own.begun == 0
+    cache.series_changed(1, 2)
+    gate.open.set()
+    assert (await first)[0] is gate.answer
+    await start(*others)
+    assert own.begun == 1
+    cache.series_changed(1, 3)  # without an end: what began after they asked is theirs
+    own.open.set()
+    answers = await asyncio.gather(*others)
+    assert {id(answer) for answer, _ in answers} == {id(own.answer)}
+    assert sorted(how for _, how in answers) == [HIT] * 9 + [MISS]
+    assert (own.begun, len(cache)) == (1, 0)
+
+
+async def test_changes_of_what_was_not_read(cache: AnswerCache) -> None:
+    gate = Gate(reply(1))
+    tasks = []
+    for _ in range(5):
+        tasks += [ask(cache, gate) for _ in range(3)]
+        await start(*tasks)
+        cache.series_changed(7, 2)
+        cache.catalogue_changed()
+    gate.open.set()
+    answers = await asyncio.gather(*tasks)
+    assert sorted(how for _, how in answers) == [HIT] * 14 + [MISS]
+    assert gate.begun == 1
+
+
+async def test_a_failure_may_have_read_less_than_it_would(cache: AnswerCache) -> None:
+    gate, own = Gate(reply(1, ok=False)), Gate(reply(1, 7))
     own.open.set()
     first, second = ask(cache, gate), ask(cache, own)
     await start(first, second)
-    assert own.begun == 0
     cache.series_changed(7, 2)
     gate.open.set()
-    assert (await first)[0] is gate.answer
     assert (await second)[0] is own.answer
+
+
+async def test_who_comes_to_a_second_flight_after_a_change(cache: AnswerCache) -> None:
+    first, second, third = (Gate(reply(1)) for _ in range(3))
+    leader, waiting = ask(cache, first), ask(cache, second)
+    await start(leader, waiting)
+    cache.series_changed(1, 2)
+    first.open.set()
+    await start(leader, waiting)
+    cache.series_changed(1, 3)
+    late = ask(cache, third)
+    await start(late)
+    second.open.set()
+    third.open.set()
+    assert (await waiting)[0] is second.answer
+    assert (await late)[0] is third.answer
+
+
+@pytest.mark.parametrize("footprint", ["relative", "until"])
+async def test_who_asks_when_an_answer_is_over(
+    cache: AnswerCache, footprint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    over = {"relative": True} if footprint == "relative" else {"until": soon}
+    gate, own = Gate(reply(1, **over)), Gate(reply(1))
+    own.open.set()
+    tasks = []
+    for left in (1, 0.1, 0):
+        clock = gate.answer.kept_until - left
+        monkeypatch.setattr("server.cache.time", lambda clock=clock: clock)
+        tasks.append(ask(cache, gate if left else own))
+        await start(*tasks)
+    gate.open.set()
+    answers = [answer for answer, _ in await asyncio.gather(*tasks)]
+    assert answers == [gate.answer, gate.answer, own.answer]
+    assert (gate.begun, own.begun) == (1, 1)
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_nobody_is_given_what_was_before_they_asked(cache: AnswerCache, seed: int) -> None:
+    """Whatever changes and whoever goes, in whatever order."""
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    stored, computed = 0, 0
+
+    async def compute() -> Reply:
+        nonlocal computed
+        computed, read = computed + 1, stored
+        for _ in range(chance.randrange(12)):
+            await asyncio.sleep(0)
+        if chance.random() < 0.1:
+            raise ZeroDivisionError
+        answer = reply(1)
+        answer.body = Body(b"%d" % read)
+        return answer
+
+    async def look() -> None:
+        known = stored
+        answer = cache.get(key("one")) or (await cache.compute(key("one"), compute))[0]
+        assert int(answer.body.identity) >= known
+
+    tasks = []
+    for _ in range(300):
+        tasks += [asyncio.create_task(look()) for _ in range(chance.randrange(4))]
+        await asyncio.sleep(0)
+        if chance.random() < 0.3:
+            stored += 1
+            cache.series_changed(1, stored)
+        cache.series_changed(2, 1)
+        if chance.random() < 0.1:
+            chance.choice(tasks).cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    unexpected = (ZeroDivisionError, asyncio.CancelledError, type(None))
+    assert [each for each in results if not isinstance(each, unexpected)] == []
+    assert computed < len(tasks) / 2
 
 
 async def test_what_changes_untold_is_shared_with_nobody(cache: AnswerCache) -> None:
@@ -61,16 +169,21 @@ async def test_what_changes_untold_is_shared_with_nobody(cache: AnswerCache) -> 
 
 async def test_a_client_that_goes_takes_no_other_answer_along(cache: AnswerCache) -> None:
     gate, own = Gate(reply(1)), Gate(reply(1))
-    own.open.set()
-    first, second, third = ask(cache, gate), ask(cache, own), ask(cache, own)
-    await start(first, second, third)
-    third.cancel()
-    await start(third)
+    first, second = ask(cache, gate), ask(cache, gate)
+    others = [ask(cache, own) for _ in range(8)]
+    await start(first, second, *others)
+    others[0].cancel()
     first.cancel()
-    assert (await second)[0] is own.answer
-    assert first.cancelled() or await asyncio.wait([first])
-    with pytest.raises(asyncio.CancelledError):
-        await third
+    await start(second, *others)
+    assert (gate.begun, own.begun) == (2, 0), "the next one leads, and the others wait for it"
+    second.cancel()
+    await start(second, *others)
+    assert own.begun == 1
+    own.open.set()
+    assert {id((await other)[0]) for other in others[1:]} == {id(own.answer)}
+    assert own.begun == 1
+    gone = await asyncio.gather(first, second, others[0], return_exceptions=True)
+    assert {type(each) for each in gone} == {asyncio.CancelledError}
 
 
 async def test_an_unexpected_error_leaves_nothing_behind(cache: AnswerCache) -> None:
@@ -80,9 +193,10 @@ async def test_an_unexpected_error_leaves_nothing_behind(cache: AnswerCache) -> 
 
     own = Gate(reply(1))
     own.open.set()
-    first, second = asyncio.create_task(cache.compute(key("one"), fail)), ask(cache, own)
+    first = asyncio.create_task(cache.compute(key("one"), fail))
+    others = [ask(cache, own) for _ in range(5)]
     with pytest.raises(ZeroDivisionError):
         await first
-    assert (await second)[0] is own.answer
-    assert await cache.compute(key("one"), own.compute) == (own.answer, MISS)
-    assert own.begun == 2
+    assert {id((await other)[0]) for other in others} == {id(own.answer)}
+    assert own.begun == 1
+    assert cache.get(key("one")) is own.answer

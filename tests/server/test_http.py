@@ -150,7 +150,7 @@ async def test_a_mutation_by_get_is_refused(reader: Reader) -> None:
 async def test_other_methods(reader: Reader, method: str) -> None:
     response = await reader.http.request(method, "/graphql")
     assert "Use GET or POST" in refused(response, 405)
-    assert response.headers["allow"] == "GET, POST"
+    assert response.headers["allow"] == "GET, HEAD, POST"
 
 
 async def test_bodies_that_are_too_large(reader: Reader) -> None:

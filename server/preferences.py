@@ -1,0 +1,52 @@
+"""What clients would rather be sent: Accept and Accept-Encoding. RFC 9110, 12.4.2 and 12.5."""
+
+import re
+from functools import lru_cache
+
+GRAPHQL_JSON = b"application/graphql-response+json"
+JSON = b"application/json"
+_HTML = b"text/html"
+_WEIGHT = re.compile(rb"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
+
+
+def weights(header: bytes) -> dict[bytes, float]:
+    """Give the weight of each name in a list, in lower case: the highest of one named twice."""
+    found: dict[bytes, float] = {}
+    for part in header.lower().split(b","):
+        name, *parameters = (piece.strip() for piece in part.split(b";"))
+        found[name] = max(found.get(name, 0.0), _weight(parameters))
+    return found
+
+
+def _weight(parameters: list[bytes]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition(b"=")
+        if name.strip() == b"q":
+            value = value.strip()
+            return float(value) if _WEIGHT.fullmatch(value) else 0.0
+    return 1.0
+
+
+@lru_cache(maxsize=256)
+def prefers_page(accept: bytes) -> bool:
+    """Whether HTML is asked for by name, and no kind of JSON rather than it."""
+    asked = weights(accept)
+    html = asked.get(_HTML, 0.0)
+    return html > 0 and html >= max(_of_type(asked, JSON), _of_type(asked, GRAPHQL_JSON))
+
+
+@lru_cache(maxsize=256)
+def prefers_graphql_json(accept: bytes) -> bool:
+    """Whether GraphQL's own media type is asked for by name, and plain JSON not rather than it."""
+    asked = weights(accept)
+    graphql = asked.get(GRAPHQL_JSON, 0.0)
+    return graphql > 0 and graphql >= asked.get(JSON, 0.0)
+
+
+def _of_type(asked: dict[bytes, float], media_type: bytes) -> float:
+    """Give the weight of the most specific range that has this type, 0 without any."""
+    main = media_type.partition(b"/")[0]
+    for media_range in (media_type, main + b"/*", b"*/*"):
+        if media_range in asked:
+            return asked[media_range]
+    return 0.0
