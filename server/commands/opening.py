@@ -26,8 +26,13 @@ def one_line_errors() -> Iterator[None]:
         yield
     except (CommandError, SettingsError, EmbeddedPostgresError) as error:
         for line in str(error).splitlines():
-            print(f"coingraph: {line}", file=sys.stderr)  # noqa: T201 - what a command says
+            _say(f"coingraph: {line}")
         raise SystemExit(FAILED) from None
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # as with the log, nothing fails for a line
+        print(line, file=sys.stderr, flush=True)  # noqa: T201 - what a command says
 
 
 def read_settings(**given: Any) -> Settings:  # noqa: ANN401 - the fields of Settings
@@ -72,9 +77,8 @@ def with_token(settings: Settings) -> Settings:
             "Mend that, or set REFRESH_TOKENS."
         ) from None
     if new:
-        print(  # noqa: T201 - printed once, and never logged
+        _say(  # once, and never logged
             f"Refresh token (kept in {settings.data_dir / 'refresh-token'}): "
-            f"{token.get_secret_value()}",
-            file=sys.stderr,
+            f"{token.get_secret_value()}"
         )
     return settings.model_copy(update={"refresh_tokens": (token,)})

@@ -4,12 +4,9 @@ import contextlib
 import io
 import json
 import logging
-import os
 import re
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, TextIO
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import structlog
@@ -21,24 +18,6 @@ from server.logs import set_up_logs
 from tests.serving import TOKEN, LiveServer, live_server, make_settings
 
 Lines = Callable[[], list[dict[str, Any]]]
-
-
-@pytest.fixture
-def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """To log to; afterwards logging is put back as it was."""
-    configure = structlog.configure
-    monkeypatch.setattr(  # a logger that remembers its configuration would keep it after this test
-        structlog,
-        "configure",
-        lambda **given: configure(**{**given, "cache_logger_on_first_use": False}),
-    )
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    monkeypatch.setattr(logging, "raiseExceptions", logging.raiseExceptions)
-    yield io.StringIO()
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -186,52 +165,3 @@ def test_the_console_is_for_people(stream: io.StringIO) -> None:
     assert "shown too" in text
     assert "RuntimeError: as it happens" in text
     assert "\x1b[" not in text, "no colours where there is no terminal"
-
-
-def _of_no_reader() -> TextIO:
-    reader, writer = os.pipe()
-    os.close(reader)
-    return os.fdopen(writer, "w", buffering=1)
-
-
-def _full() -> TextIO:
-    if not Path("/dev/full").exists():
-        pytest.skip("this system has no /dev/full")
-    return Path("/dev/full").open("w", buffering=1)
-
-
-def _closed() -> TextIO:
-    closed = io.StringIO()
-    closed.close()
-    return closed
-
-
-@pytest.mark.parametrize("make", [_of_no_reader, _full, _closed])
-@pytest.mark.usefixtures("stream")
-async def test_nothing_fails_because_of_a_line_that_cannot_be_written(
-    make: Callable[[], TextIO], database_url: str, shared_simulator: Simulator
-) -> None:
-    lost = make()
-    with contextlib.redirect_stderr(lost):
-        set_up_logs("json", "info")
-        with pytest.raises((OSError, ValueError)):
-            sys.stderr.write("lost\n")
-        logging.getLogger("other").warning("lost too")
-        async with live_server(make_settings(database_url, shared_simulator)) as server:
-            run = "mutation { refreshPrices(input: {wait: true}) { run { status } } }"
-            answer = await server.data(run, token=TOKEN)
-            assert answer == {"refreshPrices": {"run": {"status": "SUCCEEDED"}}}
-            assert (await server.error("mutation { refreshPrices { started } }"))[0] == 401
-    with contextlib.suppress(OSError):
-        lost.close()
-
-
-@pytest.mark.parametrize("log_format", ["json", "console"])
-@pytest.mark.usefixtures("stream")
-def test_without_a_standard_error(monkeypatch: pytest.MonkeyPatch, log_format: str) -> None:
-    monkeypatch.setattr(sys, "stderr", None)
-    monkeypatch.setattr(sys, "stdout", None)
-    set_up_logs(log_format, "info")
-    structlog.get_logger("coingraph.test").error("lost")
-    logging.getLogger("other").error("lost too")
-    sys.stderr.close()
