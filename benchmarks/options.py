@@ -27,7 +27,7 @@ class Options:
     @classmethod
     def full(cls, folder: Path, rounds: int | None = None) -> "Options":
         return cls(
-            quick=False, rounds=rounds or 5, seconds=6, warmup=3, enlargement=100, flood=100_000,
+            quick=False, rounds=rounds or 3, seconds=5, warmup=2, enlargement=100, flood=100_000,
             folder=folder,
         )  # fmt: skip
 
