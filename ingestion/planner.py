@@ -106,6 +106,8 @@ def _missing(
     recent = floor_hour(now - SHORTEST_WINDOW)
     holes = [(max(first, offered or first), end) for first, end in state.holes]
     holes = [(first, min(end, recent)) for first, end in holes if first < min(end, recent)]
+    # the newest hour was running when it was asked for: it may only have had a "now" point
+    holes = [(_with(state.last_bucket, first), end) for first, end in holes]
     if state.history_from is None or state.last_bucket is None:
         reason = Reason.FIRST_LOAD
     elif not holes:
@@ -113,6 +115,11 @@ def _missing(
     else:
         reason = Reason.BACKFILL if holes[0][0] < state.history_from else Reason.GAP
     return reason, windows_over([*holes, (recent, now)], now)
+
+
+def _with(hour: datetime | None, first: datetime) -> datetime:
+    """Begin an hour earlier where that is this hour."""
+    return first - _HOUR if first - _HOUR == hour else first
 
 
 def _daily(

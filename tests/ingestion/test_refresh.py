@@ -126,6 +126,18 @@ async def test_what_happened_meanwhile_is_brought(
     assert (await deployment.series("bitcoin/usd"))["revision"] == revision + 2
 
 
+async def test_the_hour_that_was_running_is_asked_for_again(
+    deployment: Deployment, clock: Clock
+) -> None:
+    """Of its first minute there was only the "now" point, which upstream does not keep."""
+    refresher = await deployment.process(history_days=7)
+    clock.now = time.time() // HOUR * HOUR - 4 * DAY + 60
+    await deployment.refresh(refresher)
+    clock.now = time.time()
+    await deployment.refresh(refresher)
+    await deployment.assert_stored(*NAMES)
+
+
 async def first_day_of_hours(deployment: Deployment) -> date:
     return min(day for day, row in (await deployment.days("bitcoin/eur")).items() if row[7] > 1)
 
