@@ -50,7 +50,8 @@ class PricePoint:
     samples: int = strawberry.field(
         description="How many hourly observations the bucket is made of: fewer than 24 in a day "
         "that is over, 168 in a week, or 24 for each day of a month mean that hours are missing. "
-        "0 where the bucket is missing and stands here by `fill`."
+        "1 in a day before the hourly history: it has CoinGecko's price at midnight alone. 0 where "
+        "the bucket is missing and stands here by `fill`."
     )
     partial: bool = strawberry.field(
         description="True while the bucket is not over yet: it may still change."
