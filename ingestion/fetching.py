@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 
 import numpy as np
@@ -18,6 +18,8 @@ from models.hours import Hours, instant
 
 log = structlog.get_logger("coingraph.refresh")
 
+_NEARLY_WHOLE = 0.9  # of its hours; CoinGecko lacks one of a hundred
+_HOUR_MILLIS = 3_600_000
 _MOST_UNANSWERED = 3  # series in a row, each asked for with all patience
 
 
@@ -40,13 +42,14 @@ class Fetched:
     def asked(self) -> list[Asked]:
         """What this tells of hours that did not come.
 
-        An answer without any price may be a passing fault. In one with prices, only what comes
-        after the last of the newest window may still follow.
+        An answer that lacks more than a few of its hours may be a passing fault. In one that is
+        nearly whole, only what comes after the last of the newest window may still follow.
         """
         asked = [Asked(window.start, window.end) for window in self.refused]
         for number, (window, chart) in enumerate(self.answered):
             times = chart.prices.times[np.isfinite(chart.prices.values)]
-            if len(times):
+            hours = len(np.unique(times // _HOUR_MILLIS))
+            if hours > _NEARLY_WHOLE * (window.end - window.start) / timedelta(hours=1):
                 last = instant(int(times.max()) * 1000)
                 sure = window.end if number else min(last, window.end)
                 asked.append(Asked(window.start, sure, SETTLED))
@@ -97,15 +100,21 @@ class Fetcher:
         return Fetched(answered)
 
     async def daily(self, plan: SeriesPlan, window: Window) -> Hours:
-        """Fetch the daily points of a series; none where the API's plan does not offer them."""
+        """Fetch the daily points of a series; none where the API's plan does not offer them.
+
+        Raises UpstreamError, also for an answer without any: it may be a passing fault.
+        """
         now = datetime.now(UTC)
         asked = self._offered(window, now, end=now)
-        charts = []
         try:
-            charts.append(await self._chart(plan, asked))
+            chart = await self._chart(plan, asked)
         except HistoryTooLong as error:
             log.warning("daily history refused", **_name(plan), error=str(error))
-        return daily_points(charts, asked.start, asked.end)
+            return daily_points([], asked.start, asked.end)
+        points = daily_points([chart], asked.start, asked.end)
+        if not len(points):
+            raise UpstreamError("CoinGecko sent no days.")
+        return points
 
     def _offered(self, window: Window, now: datetime, end: datetime) -> Window:
         """Start a window where the offered history starts by now: runs take their time."""

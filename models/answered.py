@@ -6,7 +6,7 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
-from models.database import ReadSession
+from models.database import Database, ReadSession
 from models.gaps import SETTLED, hours_in
 from models.price_tables import BUCKETS, GAPS
 
@@ -33,4 +33,20 @@ _ANSWERED = f"""
            {BUCKETS.reading("series_id = wanted.id AND bucket >= $2")},
            {GAPS.reading("series_id = wanted.id AND ends > $2 AND asked >= $3")}
     FROM unnest($1::int[]) AS wanted (id)
+"""  # noqa: S608 - constants of this module alone
+
+
+async def upstream_gaps(
+    database: Database, series_ids: Sequence[int]
+) -> dict[int, npt.NDArray[np.datetime64]]:
+    """Give the hours that upstream does not have, by rising time; of each series that has such."""
+    rows = await database.fetch(_SETTLED, [str(each) for each in series_ids], SETTLED)
+    return {
+        series_id: hours_in(GAPS.decode(gaps)).astype("datetime64[us]") for series_id, gaps in rows
+    }
+
+
+_SETTLED = f"""
+    SELECT wanted.id, {GAPS.reading("series_id = wanted.id AND asked >= $2")}
+    FROM unnest($1::text[]::int[]) AS wanted (id)
 """  # noqa: S608 - constants of this module alone

@@ -1,9 +1,10 @@
 """What is there of a series, and what is missing. Pure: answers and refreshes count with it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
+import numpy.typing as npt
 
 from models.granularity import Granularity, Numbered, Times, to_datetime
 
@@ -13,7 +14,8 @@ class Coverage:
     """How many buckets of a range there should be and are, and each run of those that are not.
 
     `starts`, `ends` and `lengths` are arrays with an entry for each gap, the oldest first:
-    half-open ranges of time, and how many buckets are missing in them.
+    half-open ranges of time, and how many buckets are missing in them. `upstream` tells of each
+    whether upstream has none of it, as far as that was asked for.
     """
 
     expected: int
@@ -23,6 +25,13 @@ class Coverage:
     starts: Times
     ends: Times
     lengths: Numbered
+    upstream: npt.NDArray[np.bool_]
+
+    def with_upstream(self, hours: Times) -> "Coverage":
+        """Say which gaps lie wholly within these hours, by rising time, that upstream lacks."""
+        lacked = np.searchsorted(hours, self.ends) - np.searchsorted(hours, self.starts)
+        whole = (self.ends - self.starts) // np.timedelta64(1, "h")
+        return replace(self, upstream=lacked == whole)
 
 
 def measure(
@@ -61,4 +70,5 @@ def measure(
         starts=granularity.starts(edged[holes] + 1),
         ends=granularity.starts(edged[holes + 1]),
         lengths=edged[holes + 1] - edged[holes] - 1,
+        upstream=np.zeros(len(holes), np.bool_),
     )

@@ -67,15 +67,16 @@ async def store_series(
         replace_from=micros(replace_from) if replace_from else None,
         asked=asked,
     )
-    hourly, daily = await _store_buckets(driver, series_id, incoming)
+    hourly, daily, gaps = await _store_buckets(driver, series_id, incoming)
     if len(hourly.gone):
         [(first, last)] = await driver.fetch(_EDGES, series_id)
     elif len(hourly.new):
         added = [instant(bucket) for bucket in hourly.new["bucket"][[0, -1]]]
         first, last = min(added[0], first or added[0]), max(added[1], last or added[1])
     changed = int(bool(hourly or daily))
-    # answers show since when history is kept
-    known = (series_id, changed, history_from, first, last, history_from != before)
+    # answers show since when history is kept, and which gaps are upstream's
+    told = history_from != before or bool(gaps)
+    known = (series_id, changed, history_from, first, last, told)
     revision = await driver.fetchval(_FINISH, *_columns([newest] if newest else []), *known)
     return Stored(len(hourly.new), len(hourly.changed), len(hourly.gone), revision)
 
@@ -109,8 +110,8 @@ async def store_quotes(session: WriteSession, quotes: list[Newest]) -> int:
 
 async def _store_buckets(
     driver: asyncpg.Connection, series_id: int, incoming: Incoming
-) -> tuple[Changes, Changes]:
-    """Write hours, the days made of them, and gaps; tell which hours and days were written."""
+) -> tuple[Changes, Changes, Changes]:
+    """Write hours, the days made of them, and gaps; tell what was written."""
     hours = days = gaps = b""
     if touched := incoming.days():
         # Every writer holds the lock of the series, so what is read here stays as it is.
@@ -118,8 +119,7 @@ async def _store_buckets(
     changes = incoming.changes(HOURLY.decode(hours), DAILY.decode(days), GAPS.decode(gaps))
     for table, each in zip((HOURLY, DAILY, GAPS), changes, strict=True):
         await table.write(driver, series_id, each)
-    hourly, daily, _ = changes
-    return hourly, daily
+    return changes
 
 
 def _columns(newest: Sequence[Newest]) -> list[list[object]]:

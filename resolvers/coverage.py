@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from models.answered import upstream_gaps
 from models.coverage import Coverage, measure
 from models.database import Database
 from models.granularity import Granularity
@@ -30,8 +31,12 @@ class CoverageQuestion:
 async def coverages(
     database: Database, questions: Sequence[CoverageQuestion], now: datetime
 ) -> list[Coverage | Exception]:
-    """Answer many questions with one statement for each granularity, which reads no prices."""
+    """Answer many questions with one statement for each granularity, which reads no prices.
+
+    Where there are gaps, one more tells which of them are upstream's.
+    """
     found: dict[CoverageQuestion, Coverage | None] = {}
+    gappy: dict[CoverageQuestion, int] = {}
     for granularity in dict.fromkeys(question.granularity for question in questions):
         group = [question for question in questions if question.granularity is granularity]
         windows = [PriceWindow(*each.series, each.start, each.end, _ALL) for each in group]
@@ -39,7 +44,7 @@ async def coverages(
         for place, (question, part) in enumerate(zip(group, parts, strict=True)):
             if place % _AT_ONCE == _AT_ONCE - 1:
                 await asyncio.sleep(0)  # a page of coins takes a while: let others in between
-            found[question] = part and measure(
+            measured = part and measure(
                 granularity,
                 part.columns.timestamps,
                 start=question.start,
@@ -47,6 +52,13 @@ async def coverages(
                 begins=part.begins,
                 now=now,
             )
+            if part and measured and len(measured.lengths):
+                gappy[question] = part.facts.id
+            found[question] = measured
+    lacked = await upstream_gaps(database, sorted(set(gappy.values()))) if gappy else {}
+    for question, series in gappy.items():
+        measured = found[question]
+        found[question] = measured and measured.with_upstream(lacked[series])
     missing = [question.series for question in questions if found[question] is None]
     errors = await explain_missing(database, missing) if missing else {}
     return [found[question] or errors[question.series] for question in questions]

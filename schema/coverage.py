@@ -21,13 +21,22 @@ class Gap:
         description="When the last missing bucket ends: itself not part of the gap."
     )
     buckets: int = strawberry.field(description="How many buckets are missing.")
+    upstream: bool = strawberry.field(
+        description="True where CoinGecko has no price in all of it, or gave none as often as it "
+        "was asked: no refresh asks for it again. False where the next one will."
+    )
 
 
 class GapList(ColumnarList[Gap]):
     """The gaps of a series, the oldest first."""
 
     def __init__(self, found: measured.Coverage) -> None:
-        self._columns = {"from": found.starts, "to": found.ends, "buckets": found.lengths}
+        self._columns = {
+            "from": found.starts,
+            "to": found.ends,
+            "buckets": found.lengths,
+            "upstream": found.upstream,
+        }
 
     def __len__(self) -> int:
         return len(self._columns["buckets"])
@@ -46,8 +55,9 @@ class GapList(ColumnarList[Gap]):
                 from_=DateTime(to_datetime(start)),
                 to=DateTime(to_datetime(end)),
                 buckets=int(buckets),
+                upstream=bool(upstream),
             )
-            for start, end, buckets in each
+            for start, end, buckets, upstream in each
         ]
 
 

@@ -39,7 +39,11 @@ class Granularity(Enum):
     HOUR = strawberry.enum_value(
         "HOUR", description="An hour. Its price is the earliest observation in it."
     )
-    DAY = strawberry.enum_value("DAY", description="A UTC day. Its price is the mean of its hours.")
+    DAY = strawberry.enum_value(
+        "DAY",
+        description="A UTC day. Its price is the mean of its hours; before the hourly history it "
+        "is CoinGecko's one price at midnight, and `samples` is 1.",
+    )
     WEEK = strawberry.enum_value(
         "WEEK",
         description="An ISO week: seven UTC days from Monday on. It is made of the days there are, "
