@@ -147,7 +147,9 @@ def _cpu(process: psutil.Process | None) -> float:
     for each in _family(process) if process else []:
         with contextlib.suppress(psutil.NoSuchProcess):
             times = each.cpu_times()
-            total += times.user + times.system
+            # those of children that have ended, too, such as a connection's backend
+            ended = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
+            total += times.user + times.system + ended
     return total
 
 

@@ -102,7 +102,7 @@ class Fetcher:
     async def daily(self, plan: SeriesPlan, window: Window) -> Hours:
         """Fetch the daily points of a series; none where the API's plan does not offer them.
 
-        Raises UpstreamError, also for an answer without any: it may be a passing fault.
+        Raises UpstreamError, also for an answer without prices: it may be a passing fault.
         """
         now = datetime.now(UTC)
         asked = self._offered(window, now, end=now)
@@ -111,10 +111,9 @@ class Fetcher:
         except HistoryTooLong as error:
             log.warning("daily history refused", **_name(plan), error=str(error))
             return daily_points([], asked.start, asked.end)
-        points = daily_points([chart], asked.start, asked.end)
-        if not len(points):
+        if not np.isfinite(chart.prices.values).any():
             raise UpstreamError("CoinGecko sent no days.")
-        return points
+        return daily_points([chart], asked.start, asked.end)
 
     def _offered(self, window: Window, now: datetime, end: datetime) -> Window:
         """Start a window where the offered history starts by now: runs take their time."""
