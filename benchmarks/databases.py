@@ -73,17 +73,26 @@ def fill(url: str) -> None:
 
     Raises FillError.
     """
-    with run_simulator(SimulatorOptions(history_days=LONG_DAYS + 1)) as simulator:
+    # a paid plan: the free ones offer no more than a year
+    with run_simulator(SimulatorOptions(plan="pro", api_key="benchmark")) as simulator:
         environment = {
             "DATABASE_URL": url,
             "COINGECKO_BASE_URL": simulator.base_url,
+            "COINGECKO_PLAN": "pro",
+            "COINGECKO_API_KEY": "benchmark",
             "COINGECKO_REQUESTS_PER_MINUTE": _FAST,
             "HISTORY_DAYS": str(HISTORY_DAYS),
             "LOG_LEVEL": "error",
         }
         _refresh(environment)
         _refresh(environment, "--coins=bitcoin", "--currencies=usd", f"--days={LONG_DAYS}")
+    [row] = fetch(url, _LONGEST)
+    if row[0] < LONG_DAYS * 23:
+        raise FillError(f"the longest series has only {row[0]:,} hours")
     run_sql(url, _FILL_GAPS, *_MORE_COINS, POSTGRAPHILE_FUNCTION, _ANALYZE)
+
+
+_LONGEST = "SELECT count(*) AS hours FROM price_hourly GROUP BY series_id ORDER BY 1 DESC LIMIT 1"
 
 
 def _refresh(environment: Mapping[str, str], *arguments: str) -> None:
