@@ -72,10 +72,11 @@ def window(start: int, end: float) -> Window:
 def test_only_what_may_follow_is_asked_for_again() -> None:
     newest, older, oldest = window(100, 150.4), window(50, 100), window(0, 50)
     empty = chart()
-    told = Fetched([(newest, chart(110, 140.5)), (older, chart(60)), (oldest, empty)]).asked
+    lagging, whole = chart(*range(100, 146), 146.5), chart(*range(50, 97))
+    told = Fetched([(newest, lagging), (older, whole), (oldest, empty)]).asked
     sure = [each for each in told if each.times == SETTLED]
     assert sure == [
-        Asked(newest.start, NOON + 140.5 * HOUR, SETTLED),
+        Asked(newest.start, NOON + 146.5 * HOUR, SETTLED),
         Asked(older.start, older.end, SETTLED),
     ]
     assert [each for each in told if each.times == 1] == [
@@ -84,6 +85,11 @@ def test_only_what_may_follow_is_asked_for_again() -> None:
     assert Fetched([(newest, empty)], [older]).asked == [
         Asked(older.start, older.end), Asked(newest.start, newest.end),
     ]  # fmt: skip
+
+
+def test_half_an_answer_may_be_a_fault() -> None:
+    half = window(0, 50)
+    assert Fetched([(half, chart(*range(0, 50, 2)))]).asked == [Asked(half.start, half.end)]
 
 
 def test_nulls_are_no_prices() -> None:

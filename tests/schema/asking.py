@@ -15,7 +15,9 @@ SERIES = f"""
         columns {{
           timestamps prices marketCaps volumes open high low close samples partial filled
         }}
-        coverage {{ expected present firstAvailable lastAvailable gaps {{ from to buckets }} }}
+        coverage {{
+          expected present firstAvailable lastAvailable gaps {{ from to buckets upstream }}
+        }}
       }}
     }}
 """

@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 
 from ingestion.simulator import Simulator
@@ -41,7 +42,7 @@ def expected(coin: str, granularity: str, start: datetime, end: datetime) -> dic
             gaps[-1]["to"] = after
             gaps[-1]["buckets"] += 1
         else:
-            gaps.append({"from": begin, "to": after, "buckets": 1})
+            gaps.append({"from": begin, "to": after, "buckets": 1, "upstream": False})
     return {
         "expected": len(wanted),
         "present": len(present),
@@ -122,3 +123,31 @@ async def test_it_reads_no_prices_and_one_statement(
     reading = [statement for statement in sent if "price_hourly" in statement]
     assert len(reading) <= 4, "two of the root's, two of the coins', each for itself"
     assert not any(word in statement for statement in reading for word in ("float8send", "volume"))
+
+
+async def test_what_upstream_was_asked_for_often_enough_is_its_own(
+    database_url: str, sql: asyncpg.Connection, shared_simulator: Simulator
+) -> None:
+    database = Database(database_url)
+    await store_all(database)
+    await database.close()
+    query = """{ prices(coin: "gappy", to: "2021-04-01") {
+      coverage { gaps { from to buckets upstream } } } }"""
+    settings = make_settings(
+        database_url, shared_simulator, coins="gappy", currencies="usd", cache_megabytes=0
+    )
+    async with live_server(settings) as server:
+        await server.data(REFRESH, token=TOKEN)
+        gaps = (await server.data(query))["prices"]["coverage"]["gaps"]
+        assert not any(gap["upstream"] for gap in gaps)
+        several = next(number for number, gap in enumerate(gaps) if gap["buckets"] > 1)
+        for number, hours, asked in ((0, 0, 3), (1, 0, 2), (several, 1, 3)):
+            await sql.execute(
+                "INSERT INTO price_gap SELECT id, $1, $2, $3 FROM series WHERE coin_id = 'gappy'"
+                " AND currency_code = 'usd' ON CONFLICT DO NOTHING",
+                datetime.fromisoformat(gaps[number]["from"]) + timedelta(hours=hours),
+                datetime.fromisoformat(gaps[number]["to"]),
+                asked,
+            )
+        after = (await server.data(query))["prices"]["coverage"]["gaps"]
+    assert [number for number, gap in enumerate(after) if gap["upstream"]] == [0]
