@@ -43,6 +43,7 @@ def set_up_logs(log_format: str, lowest: str) -> None:
         _add_request_id,
         structlog.processors.add_log_level,
         structlog.stdlib.add_logger_name,
+        _leave_out_quiet,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     rendering: list[structlog.typing.Processor] = (
@@ -107,6 +108,17 @@ def _console() -> structlog.dev.ConsoleRenderer:
     return structlog.dev.ConsoleRenderer(
         colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
     )
+
+
+def _leave_out_quiet(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Drop what a library logs through structlog below its level: no logging.Logger filters it."""
+    least = _QUIET.get(event["logger"])
+    levels = logging.getLevelNamesMapping()
+    if least and levels[event["level"].upper()] < levels[least]:
+        raise structlog.DropEvent
+    return event
 
 
 def _add_request_id(

@@ -226,14 +226,6 @@ async def test_too_many_calls_are_waited_out(deployment: Deployment) -> None:
     await deployment.assert_stored(*NAMES)
 
 
-async def test_too_many_calls_for_ever_end_the_run(deployment: Deployment) -> None:
-    deployment.simulator.add_fault(Fault("throttled_text", path=CHART, times=None))
-    ended = await deployment.refresh(await deployment.process())
-    assert ended.status == "FAILED"
-    assert "too many calls" in ended.run["error"]
-    assert ended.calls == (11, 1, 10)
-
-
 async def test_a_bug_in_one_series_stops_no_other(deployment: Deployment) -> None:
     refresher = await deployment.process()
     series = (await deployment.series(VICTIM))["id"]

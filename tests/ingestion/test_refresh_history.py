@@ -149,3 +149,15 @@ async def test_a_coin_listed_a_week_ago_has_a_weeks_history(deployment: Deployme
     await deployment.assert_stored("fresh-mint/usd", "fresh-mint/eur")
     assert 6 * 24 < len(await deployment.hours("fresh-mint/usd")) < 8 * 24
     assert (await deployment.refresh(refresher)).rows == (0, 0)
+
+
+async def test_half_an_answer_is_not_believed_at_once(deployment: Deployment) -> None:
+    """Every second price of the first answer is null; what it lacks comes with the next one."""
+    refresher = await deployment.process(coins=["bitcoin"], currencies=["usd"], history_days=60)
+    deployment.simulator.add_fault(Fault("nulls", path=CHART, times=1))
+    await deployment.refresh(refresher)
+    assert len(await deployment.hours(NAME)) < 800
+    await deployment.refresh(refresher)
+    assert len(await deployment.hours(NAME)) > 1_430
+    ended = await deployment.refresh(refresher)
+    assert ended.items[NAME]["reason"] == "ROUTINE"

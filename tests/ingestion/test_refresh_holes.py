@@ -244,14 +244,3 @@ async def test_days_that_fail_are_asked_for_by_the_next_refresh(
     assert len(deployment.charts(daily=True)) == 2
     assert len(await deployment.days(NAME)) > 360
     assert (await refreshed(deployment, refresher)).calls == (3, 3, 0)
-
-
-async def test_half_an_answer_is_not_believed_at_once(deployment: Deployment) -> None:
-    """Every second price of the first answer is null; what it lacks comes with the next one."""
-    refresher = await deployment.process(coins=["bitcoin"], currencies=["usd"], history_days=60)
-    deployment.simulator.add_fault(Fault("nulls", path=CHART, times=1))
-    await deployment.refresh(refresher)
-    assert len(await missing(deployment, NAME)) > 600
-    await refreshed(deployment, refresher)
-    assert len(await missing(deployment, NAME)) < 10
-    assert reasons(await refreshed(deployment, refresher)) == {"ROUTINE"}

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from ingestion.simulator import SimulatorOptions, run_simulator
+from ingestion.simulator import Fault, SimulatorOptions, run_simulator
 from tests.ingestion.running import Deployment
 
 
@@ -33,3 +33,11 @@ async def test_a_setting_too_high_is_slowed_down_and_completes(deployment: Deplo
     assert statuses.count(200) == 7
     assert 1 <= len(refused) <= 4  # those in flight, once
     assert min(after) - max(refused) > 0.9  # Retry-After: 1
+
+
+async def test_too_many_calls_for_ever_end_the_run(deployment: Deployment) -> None:
+    deployment.simulator.add_fault(Fault("throttled_text", path="/market_chart/range", times=None))
+    ended = await deployment.refresh(await deployment.process())
+    assert ended.status == "FAILED"
+    assert "too many calls" in ended.run["error"]
+    assert ended.calls == (11, 1, 10)

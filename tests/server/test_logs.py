@@ -151,6 +151,18 @@ async def test_starting_and_stopping_is_json_too(
     assert all(isinstance(event, str) for event in events)
 
 
+def test_libraries_that_repeat_us_are_quiet(lines: Lines) -> None:
+    """stamina logs each retry through structlog; the throttle has said why already."""
+    for name in ("stamina", "httpx"):
+        for log in (structlog.get_logger(name), logging.getLogger(name)):
+            log.info("not shown")
+            log.error("shown")
+    structlog.get_logger("stamina").warning("not shown")
+    assert [(line["logger"], line["event"]) for line in lines()] == [
+        ("stamina", "shown"), ("stamina", "shown"), ("httpx", "shown"), ("httpx", "shown"),
+    ]  # fmt: skip
+
+
 def test_the_console_is_for_people(stream: io.StringIO) -> None:
     with contextlib.redirect_stderr(stream):
         set_up_logs("console", "warning")
