@@ -14,18 +14,21 @@ from models.database import CONNECT_SECONDS, DRIVER_ERRORS, Database, WriteSessi
 
 log = structlog.get_logger("coingraph.notifications")
 
-# {"series": id, "revision": number}, or {"catalogue": true} for coins, metadata and currencies.
+# {"series": id, "revision": number, "deployment": number}, the latter being the deployment's
+# revision, or {"catalogue": true} for coins, metadata and currencies.
 # Anything else, such as what a person sends by hand, means that anything may have changed.
 CHANNEL = "coingraph_prices"
 APPLICATION_NAME = "coingraph listener"
 
 _FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 5.0
+_LONGEST_PAUSE = 2.0  # subscribers wait for it
 _PROBE_SECONDS = 3.0  # a connection can die without a word: so long, twice, it goes unnoticed
 
-# Tells, with the commit, that something of a series has changed; of rows with `id` and `revision`.
+# Tells, with the commit, that something of a series has changed; of rows with `id`, `revision` and
+# `deployment_revision`.
 TELL_SERIES = f"""
-    pg_notify('{CHANNEL}', format('{{"series": %s, "revision": %s}}', id, revision))
+    pg_notify('{CHANNEL}', format('{{"series": %s, "revision": %s, "deployment": %s}}',
+                                  id, revision, deployment_revision))
 """
 _TELL_CATALOGUE = text("SELECT pg_notify(:channel, :payload)")
 
@@ -39,7 +42,9 @@ async def tell_catalogue(session: WriteSession) -> None:
 class Audience(Protocol):
     """Who wants to hear of changes. None of these may wait or fail."""
 
-    def series_changed(self, series_id: int, revision: int) -> None: ...
+    def series_changed(self, series_id: int, revision: int) -> None:
+        """Hear of a change of this series, which made the deployment's revision this one."""
+        ...
 
     def catalogue_changed(self) -> None: ...
 
@@ -132,7 +137,7 @@ class Listener:
 
     def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         match _parse(payload):
-            case {"series": int(series_id), "revision": int(revision)}:
+            case {"series": int(series_id), "deployment": int(revision)}:
                 self._tell_all(lambda party: party.series_changed(series_id, revision))
             case {"catalogue": True}:
                 self._tell_all(lambda party: party.catalogue_changed())

@@ -185,11 +185,23 @@ _UPSERT_LATEST = """
     RETURNING series_id
 """
 
+# The deployment's revision grows with each transaction that changes a series. Its one row is locked
+# from then on to the commit, so these revisions are committed in their order: who has read one of
+# them has seen all before it. It comes after the series' rows, of which a transaction therefore
+# locks all that it will write at its beginning; else two of them could wait for each other.
+_COUNT = """
+    UPDATE deployment SET revision = deployment.revision + 1 WHERE {changed}
+    RETURNING deployment.revision AS counted
+"""
+
 _STORE_QUOTES = f"""
-    WITH latest AS ({_UPSERT_LATEST}), written AS (
-        UPDATE series SET revision = revision + 1 FROM latest
+    WITH latest AS ({_UPSERT_LATEST}), deployed AS (
+        {_COUNT.format(changed="EXISTS (SELECT FROM latest)")}
+    ), written AS (
+        UPDATE series SET revision = revision + 1, deployment_revision = counted
+        FROM latest, deployed
         WHERE id = latest.series_id
-        RETURNING id, revision
+        RETURNING id, revision, deployment_revision
     )
     SELECT {TELL_SERIES} FROM written
 """  # noqa: S608 - constants of this module alone
@@ -198,14 +210,17 @@ _STORE_QUOTES = f"""
 _FINISH = f"""
     WITH latest AS ({_UPSERT_LATEST}), change AS (
         SELECT greatest($8::int, (SELECT count(*)::int FROM latest)) AS step
+    ), deployed AS (
+        {_COUNT.format(changed="(SELECT step FROM change) > 0")}
     ), written AS (
         UPDATE series SET
             revision = revision + step,
+            deployment_revision = coalesce((SELECT counted FROM deployed), deployment_revision),
             history_from = $9, first_bucket = $10, last_bucket = $11,
             last_success_at = now(), last_error = NULL, last_error_at = NULL,
             consecutive_failures = 0
         FROM change WHERE id = $7
-        RETURNING id, revision, step
+        RETURNING id, revision, deployment_revision, step
     )
     SELECT revision, CASE WHEN step > 0 OR $12::bool THEN {TELL_SERIES} END FROM written
 """  # noqa: S608 - constants of this module alone
@@ -214,12 +229,14 @@ _FINISH = f"""
 _FINISH_DAILY = f"""
     WITH before AS (
         SELECT daily_from AS reached FROM series WHERE id = $1
+    ), deployed AS ({_COUNT.format(changed="$3::int > 0")}
     ), written AS (
         UPDATE series SET
             revision = revision + $3::int,
+            deployment_revision = coalesce((SELECT counted FROM deployed), deployment_revision),
             daily_from = least(daily_from, $2)
         WHERE id = $1
-        RETURNING id, revision, daily_from
+        RETURNING id, revision, deployment_revision, daily_from
     )
     SELECT CASE WHEN $3 > 0 OR reached IS DISTINCT FROM daily_from THEN {TELL_SERIES} END
     FROM written, before

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
+    CheckConstraint,
     Column,
     Date,
     DateTime,
@@ -110,7 +111,8 @@ class Series(SQLModel, table=True):
 
     `history_from` is how far back upstream has been asked: hours before it are unknown, hours
     after it that are not there were missing upstream. `daily_from` is how far back upstream has
-    been asked for the days before that.
+    been asked for the days before that. `deployment_revision` is the deployment's one as of the
+    last change of this series.
     """
 
     __table_args__ = (UniqueConstraint("coin_id", "currency_code"),)
@@ -121,6 +123,9 @@ class Series(SQLModel, table=True):
     revision: int = Field(
         default=0, sa_column=Column(BigInteger, nullable=False, server_default="0")
     )
+    deployment_revision: int = Field(
+        default=0, sa_column=Column(BigInteger, nullable=False, server_default="0", index=True)
+    )
     history_from: datetime | None = _time(null=True)
     daily_from: datetime | None = _time(null=True)
     first_bucket: datetime | None = _time(null=True)
@@ -129,6 +134,17 @@ class Series(SQLModel, table=True):
     last_error: str | None = _text(null=True)
     last_error_at: datetime | None = _time(null=True)
     consecutive_failures: int = _count()
+
+
+class Deployment(SQLModel, table=True):
+    """The one row whose `revision` grows with each transaction that changes any series."""
+
+    __table_args__ = (CheckConstraint("id = 1", name="ck_deployment_one_row"),)
+
+    id: int = _key(Integer)
+    revision: int = Field(
+        default=0, sa_column=Column(BigInteger, nullable=False, server_default="0")
+    )
 
 
 class PriceHourly(SQLModel, table=True):

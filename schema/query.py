@@ -120,7 +120,7 @@ class Query:
         rows = await series_answers.latest(
             context.database, context.footprint, given(coins), given(currencies)
         )
-        return cast("list[LatestPrice]", LatestList(rows, context))
+        return cast("list[LatestPrice]", LatestList(rows, context.now, context.footprint))
 
     @strawberry.field(
         description="Hours whose price moved as the hours before gave no reason to expect, by time "

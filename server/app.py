@@ -22,6 +22,7 @@ from models.series import series_with_latest
 from models.series_memory import SeriesMemory
 from models.tables import RefreshTrigger
 from resolvers.errors import UnavailableError
+from resolvers.updates import PriceUpdates
 from schema import build_schema
 from schema.context import Services
 from server import seeds
@@ -140,6 +141,8 @@ class Application:
         self.cache = AnswerCache(room - room // 4, self.listener)
         self.listener.join(self.memory)
         self.listener.join(self.cache)
+        self.updates = PriceUpdates(self.database, self.listener)
+        self.listener.join(self.updates)
         self.endpoint = GraphQLEndpoint(
             build_schema(),
             Authenticator(settings.refresh_tokens, settings.read_tokens),
@@ -157,6 +160,7 @@ class Application:
         async with self.upstream:
             start = asyncio.create_task(self._start())
             listening = asyncio.create_task(self._listen())
+            updating = asyncio.create_task(self.updates.run())
             try:
                 # usually done in a moment; where the database is away, serve what can be served
                 await asyncio.wait([start], timeout=_RETRY_SECONDS)
@@ -166,9 +170,10 @@ class Application:
                     start.add_done_callback(_tell_failure)
                 yield
             finally:
-                start.cancel()
-                listening.cancel()
-                await asyncio.wait([start, listening])
+                self.updates.close()
+                for task in (start, listening, updating):
+                    task.cancel()
+                await asyncio.wait([start, listening, updating])
                 await self.refresher.interrupt()
                 await self.database.close()
 
@@ -189,7 +194,11 @@ class Application:
                 await asyncio.sleep(_RETRY_SECONDS)
         self._prepared.set()
         self.endpoint.services = Services(
-            self.database, Refreshes(self.refresher), self.settings.stale_after, self.memory
+            self.database,
+            Refreshes(self.refresher),
+            self.settings.stale_after,
+            self.updates,
+            self.memory,
         )
         if not self._leads:
             return

@@ -41,6 +41,11 @@ AGREED = """
                 threshold: Float! = 4, window: Int! = 24): [Anomaly!]!
     }
     type Mutation { refreshPrices(input: RefreshPricesInput): RefreshPricesPayload! }
+    type Subscription {
+      priceUpdates(coins: [ID!], currencies: [ID!], since: BigInt): PriceUpdate!
+    }
+    type PriceUpdate { kind: PriceUpdateKind! revision: BigInt! prices: [LatestPrice!]! }
+    enum PriceUpdateKind { SNAPSHOT CHANGE GAP }
     enum Granularity { HOUR DAY WEEK MONTH }
     enum FillPolicy { NONE NULL PREVIOUS }
     enum SortDirection { ASC DESC }
