@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 from starlette.applications import Starlette
 from starlette.responses import RedirectResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, WebSocketRoute
 from starlette_compress import CompressMiddleware
 
 from ingestion.coingecko import CoinGecko
@@ -34,6 +34,7 @@ from server.health import Readiness, live
 from server.middleware import middleware
 from server.replies import CachePolicy
 from server.settings import Settings
+from server.streams.endpoint import StreamSettings
 
 log = structlog.get_logger("coingraph.server")
 
@@ -151,6 +152,7 @@ class Application:
                 int(settings.cache_max_age.total_seconds()),
                 int(settings.cache_stale_while_revalidate.total_seconds()),
             ),
+            StreamSettings(settings.cors_origins, settings.operations_per_connection),
         )
         self._prepared = asyncio.Event()
         self.readiness = Readiness(self.database, lambda: self.endpoint.services is not None)
@@ -176,6 +178,11 @@ class Application:
                 await asyncio.wait([start, listening, updating])
                 await self.refresher.interrupt()
                 await self.database.close()
+
+    async def end_streams(self, seconds: float) -> None:
+        """End what clients follow, and let new ones follow nothing."""
+        self.updates.close()
+        await self.endpoint.streams.close(seconds)
 
     async def _start(self) -> None:
         """Get the database ready, however long it takes to come up."""
@@ -231,6 +238,7 @@ def create_app(settings: Settings, *, leads: bool = True) -> Starlette:
         routes=[
             Route("/", RedirectResponse("graphql")),  # relative, for proxies that add a prefix
             Route("/graphql", application.endpoint),  # which judges of methods itself
+            WebSocketRoute("/graphql", application.endpoint),
             Route("/health/live", live),
             Route("/health/ready", application.readiness.handle),
             Mount(GRAPHIQL_PATH, CompressMiddleware(graphiql_files())),

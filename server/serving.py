@@ -5,16 +5,21 @@ import contextlib
 import gc
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import uvicorn
 from starlette.applications import Starlette
 
+from server.connections import HttpConnection, SocketConnection
+from server.requests import LARGEST_BODY
+
 if TYPE_CHECKING:
     from server.app import Application
 
 GRACE_SECONDS = 10
+_STREAMS_SECONDS = 8.0
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -47,19 +52,26 @@ class Signals:
                 signal.signal(name, handler)
 
 
+def server_config(app: Starlette) -> uvicorn.Config:
+    """Say how uvicorn is to serve. docs/decisions/0013-streams.md has what was measured."""
+    return uvicorn.Config(
+        app,
+        http=HttpConnection,
+        ws=SocketConnection,
+        ws_max_size=LARGEST_BODY,
+        ws_per_message_deflate=False,  # its windows would be most of what a subscriber costs
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+
+
 class Server(uvicorn.Server):
-    """uvicorn's server, which ends a refresh under way before it waits for requests."""
+    """uvicorn's server, which ends a refresh and all streams before it waits for requests."""
 
     def __init__(self, app: Starlette, signals: Signals) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=GRACE_SECONDS,
-            )
-        )
+        super().__init__(server_config(app))
         self._application: Application = app.state.application
         self._signals = signals
 
@@ -76,8 +88,14 @@ class Server(uvicorn.Server):
         self.should_exit = self.should_exit or self._signals.heard
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()  # nobody else comes in
+        started = time.monotonic()
         # first, because a request with `wait: true` ends with its run
         await self._application.refresher.interrupt()
+        await self._application.end_streams(_STREAMS_SECONDS)
+        left = GRACE_SECONDS - (time.monotonic() - started)
+        self.config.timeout_graceful_shutdown = max(1, int(left))
         await super().shutdown(sockets)
 
 
