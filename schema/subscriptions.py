@@ -35,22 +35,22 @@ class Subscription:
         self._variables = variables
         self._operation_name = operation_name
 
-    async def events(self, context: Context) -> AsyncIterator[Any] | PreExecutionError:
+    async def events(self, context: Context) -> AsyncIterator[Any] | ExecutionResult:
         """Open the source event stream. Nothing of the selection is executed."""
         executor = self._executor(None, context)
         if isinstance(executor, list):
-            return PreExecutionError(data=None, errors=executor)
+            return ExecutionResult(data=None, errors=executor)
         opened = create_source_event_stream(executor)
         events = await opened if isawaitable(opened) else opened
         if isinstance(events, GraphQLResult):
-            return PreExecutionError(data=None, errors=events.errors)
+            return ExecutionResult(data=None, errors=events.errors)
         return aiter(events)
 
     async def execute(self, event: object, context: Context) -> ExecutionResult:
         """Execute the selection on one event."""
         executor = self._executor(event, context)
         if isinstance(executor, list):  # cannot be: the stream was opened with the same
-            return PreExecutionError(data=None, errors=executor)
+            return ExecutionResult(data=None, errors=executor)
         executed = execute_subscription_event(executor)
         result = await executed if isawaitable(executed) else executed
         return ExecutionResult(data=result.data, errors=result.errors)

@@ -14,7 +14,6 @@ from graphql import GraphQLError
 from starlette.types import Scope
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types import ExecutionResult
-from strawberry.types.execution import PreExecutionError
 
 from schema.context import Context
 from schema.errors import Answer, answer_of, masked
@@ -86,7 +85,7 @@ class Payloads:
                 yield await self._payload(event)
         except Exception as error:  # noqa: BLE001 - `answer_of` logs what the caller is not told
             result = ExecutionResult(None, [GraphQLError(str(error), original_error=error)])
-            raise RequestRefusedError(answer_of(result, self._request_id)) from None
+            raise _refused(result, self._request_id) from None
 
     async def _payload(self, event: object) -> str:
         rendered: dict[Key, str | asyncio.Task[str]] | None = getattr(event, "rendered", None)
@@ -155,10 +154,16 @@ class Operations:
         return Payloads(subscription, events, context, key)
 
 
-def _passed(opened: T | PreExecutionError) -> T:
-    if isinstance(opened, PreExecutionError):
-        raise RequestRefusedError(answer_of(opened, correlation_id.get() or ""))
+def _passed(opened: T | ExecutionResult) -> T:
+    if isinstance(opened, ExecutionResult):
+        raise _refused(opened, correlation_id.get() or "")
     return opened
+
+
+def _refused(result: ExecutionResult, request_id: str) -> RequestRefusedError:
+    """Turn a result into errors alone, as there is nothing beside them."""
+    answer = answer_of(result, request_id)
+    return RequestRefusedError(Answer({"errors": answer.body["errors"]}, answer.status))
 
 
 def _payload_of(reply: Reply) -> str:
