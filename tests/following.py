@@ -5,11 +5,15 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
+from strawberry.types.execution import PreExecutionError
+
 from models.database import Database
 from models.notifications import Listener
 from resolvers.updates import PriceUpdates
 from schema import build_schema
 from schema.context import Access, Caller, Context, Services
+from schema.errors import answer_of
+from tests.quoting import Pair
 
 SCHEMA = build_schema()
 CALLER = Caller("test", Access.GRANTED, Access.MISSING_TOKEN)
@@ -44,9 +48,20 @@ class Subscriber:
 
     def __init__(self, stream: AsyncGenerator[Any, None]) -> None:
         self._stream = stream
+        self._coming: asyncio.Task[Any] | None = None
+
+    def begin(self) -> asyncio.Task[Any]:
+        """Ask for the next update already."""
+        if self._coming is None:
+            self._coming = asyncio.create_task(anext(self._stream, None))
+        return self._coming
+
+    async def _result(self) -> Any:
+        coming, self._coming = self.begin(), None
+        return await asyncio.wait_for(coming, SECONDS)
 
     async def next(self) -> dict[str, Any]:
-        result = await asyncio.wait_for(anext(self._stream), SECONDS)
+        result = await self._result()
         assert not result.errors, result.errors
         update: dict[str, Any] = result.data["priceUpdates"]
         return update
@@ -58,9 +73,12 @@ class Subscriber:
 
     async def ended(self) -> bool:
         """Wait for the end; whether there was no update before it."""
-        return await asyncio.wait_for(anext(self._stream, None), SECONDS) is None
+        return await self._result() is None
 
     async def leave(self) -> None:
+        if self._coming is not None:
+            self._coming.cancel()
+            await asyncio.wait([self._coming])
         await self._stream.aclose()
 
 
@@ -68,23 +86,43 @@ async def subscribe(
     database: Database,
     updates: PriceUpdates,
     query: str = FOLLOW,
+    *,
     caller: Caller = CALLER,
     **given: Any,
 ) -> Any:
-    """Subscribe as a transport does: a stream of results, or the result that refuses."""
+    """Subscribe as a transport does; a stream of results."""
     services = Services(database, None, None, updates)  # type: ignore[arg-type] # no more is needed
     context = Context(services, caller)
     return await SCHEMA.subscribe(query, variable_values=given, context_value=context)
+
+
+async def refused(database: Database, updates: PriceUpdates, **given: Any) -> tuple[str, str]:
+    """Subscribe in vain; the code and the message of the one result."""
+    stream = await subscribe(database, updates, **given)
+    result = await asyncio.wait_for(anext(stream), SECONDS)
+    assert isinstance(result, PreExecutionError)
+    assert await anext(stream, None) is None
+    [error] = answer_of(result, "request").body["errors"]
+    return error["extensions"]["code"], error["message"]
 
 
 @contextlib.asynccontextmanager
 async def following(
     database: Database, updates: PriceUpdates, **given: Any
 ) -> AsyncIterator[Subscriber]:
-    stream = await subscribe(database, updates, **given)
-    assert not hasattr(stream, "errors"), stream.errors
-    subscriber = Subscriber(stream)
+    """Subscribe; it is done when the block begins."""
+    before = updates.subscribers
+    subscriber = Subscriber(await subscribe(database, updates, **given))
+    subscriber.begin()
     try:
+        async with asyncio.timeout(SECONDS):
+            while updates.subscribers == before:  # noqa: ASYNC110 - it says nothing yet
+                await asyncio.sleep(0)
         yield subscriber
     finally:
         await subscriber.leave()
+
+
+def prices_of(update: dict[str, Any]) -> dict[Pair, float]:
+    """Coin and currency: price."""
+    return {(each["coin"], each["currency"]): each["price"] for each in update["prices"]}

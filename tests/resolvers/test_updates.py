@@ -1,0 +1,221 @@
+"""Following prices while much happens: nothing is missed, and nothing grows."""
+
+import asyncio
+import gc
+import random
+from collections.abc import AsyncIterator, Iterable
+from itertools import pairwise
+from typing import Any
+
+import asyncpg
+import pytest
+
+from models.database import Database
+from models.notifications import APPLICATION_NAME, CHANNEL
+from models.series import LatestFacts
+from resolvers.newest import Update
+from resolvers.updates import PriceUpdates
+from tests.following import SECONDS, Subscriber, following, hub_on, prices_of
+from tests.quoting import Pair, add_series, quote
+
+MANY = [(f"coin-{number}", code) for number in range(10) for code in ("eur", "gbp", "jpy", "usd")]
+TERMINATE = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = $1
+"""
+
+
+@pytest.fixture
+async def ids(sql: asyncpg.Connection) -> dict[Pair, int]:
+    return await add_series(sql, MANY)
+
+
+@pytest.fixture
+async def writers(database_url: str) -> AsyncIterator[list[Database]]:
+    """As of three other processes."""
+    writers = [Database(database_url) for _ in range(3)]
+    yield writers
+    for writer in writers:
+        await writer.close()
+
+
+@pytest.fixture
+async def updates(database: Database) -> AsyncIterator[PriceUpdates]:
+    async with hub_on(database) as updates:
+        yield updates
+
+
+async def stored(sql: asyncpg.Connection) -> dict[Pair, tuple[float, int]]:
+    """Price and the series' revision, past all of our code."""
+    rows = await sql.fetch(
+        "SELECT coin_id, currency_code, price, revision"
+        " FROM series JOIN price_latest ON id = series_id"
+    )
+    return {(row[0], row[1]): (row[2], row[3]) for row in rows}
+
+
+async def read_until(subscriber: Subscriber, pair: Pair, price: float) -> list[dict[str, Any]]:
+    """Read updates up to the one that tells this price."""
+    found = [await subscriber.next()]
+    while prices_of(found[-1]).get(pair) != price:
+        found.append(await subscriber.next())
+    return found
+
+
+def applied(updates: Iterable[dict[str, Any]]) -> dict[Pair, tuple[float, int]]:
+    """What a client holds that does as the descriptions say."""
+    held: dict[Pair, tuple[float, int]] = {}
+    for update in updates:
+        if update["kind"] != "CHANGE":
+            held.clear()
+        for each in update["prices"]:
+            held[each["coin"], each["currency"]] = each["price"], each["revision"]
+    return held
+
+
+async def test_nothing_is_missed_whoever_writes(
+    database: Database,
+    updates: PriceUpdates,
+    writers: list[Database],
+    ids: dict[Pair, int],
+    sql: asyncpg.Connection,
+) -> None:
+    draw = random.Random(3)  # noqa: S311 - a test
+    await quote(writers[0], ids, dict.fromkeys(MANY, 0.5))
+
+    async def write(writer: Database) -> None:
+        for _ in range(60):
+            some = draw.sample(MANY, draw.randint(1, 4))
+            async with asyncio.timeout(SECONDS):
+                await quote(writer, ids, {pair: draw.random() for pair in some}, in_order=False)
+
+    async with (
+        following(database, updates) as one,
+        following(database, updates, since=0) as back,
+        following(database, updates, currencies=["usd"]) as part,
+    ):
+        last = ("coin-0", "usd")
+        reading = [
+            asyncio.create_task(read_until(reader, last, 7.0)) for reader in (one, back, part)
+        ]
+        await asyncio.gather(*map(write, writers))
+        await quote(writers[0], ids, {last: 7.0})
+        found = await asyncio.wait_for(asyncio.gather(*reading), SECONDS)
+    truth = await stored(sql)
+    assert applied(found[0]) == applied(found[1]) == truth
+    assert applied(found[2]) == {pair: value for pair, value in truth.items() if pair[1] == "usd"}
+    assert [each["kind"] for each in found[0]].count("SNAPSHOT") == 1
+    assert {each["kind"] for each in found[1]} == {"CHANGE"}
+    for each in found:
+        revisions = [update["revision"] for update in each]
+        assert all(one < other for one, other in pairwise(revisions))
+        assert all(update["prices"] for update in each)
+
+
+def count(kind: type) -> int:
+    gc.collect()
+    return sum(isinstance(each, kind) for each in gc.get_objects())
+
+
+async def test_who_does_not_read_costs_nothing(
+    database: Database, updates: PriceUpdates, writers: list[Database], ids: dict[Pair, int]
+) -> None:
+    """10,000 changes: the newest of each series comes, and no more is held than there are."""
+    async with (
+        following(database, updates) as stalled,
+        following(database, updates) as busy,
+    ):
+        await stalled.next_of("SNAPSHOT")
+        await busy.next_of("SNAPSHOT")
+        before = count(LatestFacts)
+        for number in range(1, 251):
+            await quote(writers[0], ids, dict.fromkeys(MANY, float(number)))
+            update = await busy.next_of("CHANGE")
+            assert prices_of(update) == dict.fromkeys(MANY, float(number))
+            if number % 50 == 0:
+                # what the hub has, and of the update that `busy` was given last
+                assert count(LatestFacts) - before <= 2 * len(MANY)
+                assert count(Update) <= 3
+                assert updates.kept <= 2
+        update = await stalled.next_of("CHANGE")
+        assert (update["revision"], prices_of(update)) == (250, dict.fromkeys(MANY, 250.0))
+
+
+async def test_one_update_for_all_at_the_same_place(
+    database: Database, updates: PriceUpdates, writers: list[Database], ids: dict[Pair, int]
+) -> None:
+    await quote(writers[0], ids, {MANY[0]: 1.0})
+    streams = [await updates.subscribe(None, None, None) for _ in range(3)]
+    streams.append(await updates.subscribe(["coin-0"], None, None))
+    firsts = [await anext(stream) for stream in streams]
+    for number in range(2, 20):
+        await quote(writers[0], ids, {MANY[0]: float(number)})
+        *same, other = [await anext(stream) for stream in streams]
+        same[0].rendered["a query"] = b"an answer"
+        assert [update.rendered for update in same[1:]] == [{"a query": b"an answer"}] * 2
+        assert all(update is same[0] for update in same)
+        assert other is not same[0]
+    assert firsts[0].revision == 1
+    for stream in streams:
+        await stream.aclose()
+
+
+async def test_after_the_connection_was_lost(
+    database: Database,
+    updates: PriceUpdates,
+    writers: list[Database],
+    ids: dict[Pair, int],
+    sql: asyncpg.Connection,
+) -> None:
+    await quote(writers[0], ids, {MANY[0]: 1.0})
+    async with (
+        following(database, updates) as waiting,
+        following(database, updates, coins=["coin-5"]) as slow,
+    ):
+        await waiting.next_of("SNAPSHOT")
+        await slow.next_of("SNAPSHOT")
+        for number in range(2):
+            waiting.begin()
+            assert len(await sql.fetch(TERMINATE, APPLICATION_NAME)) == 1
+            update = await waiting.next_of("GAP")  # though nothing changed
+            assert prices_of(update) == {MANY[0]: 1.0 + number}
+            await quote(writers[0], ids, {MANY[0]: 2.0 + number})
+            assert prices_of(await waiting.next_of("CHANGE")) == {MANY[0]: 2.0 + number}
+        update = await slow.next_of("GAP")  # one for both times, and though there is no price
+        assert (update["revision"], update["prices"]) == (3, [])
+        await quote(writers[0], ids, {("coin-5", "usd"): 5.0})
+        assert prices_of(await slow.next_of("CHANGE")) == {("coin-5", "usd"): 5.0}
+
+
+async def test_what_somebody_wrote_by_hand(
+    database: Database, updates: PriceUpdates, ids: dict[Pair, int], sql: asyncpg.Connection
+) -> None:
+    """As the handbook says, with a notification that names nothing."""
+    await quote(database, ids, {MANY[0]: 1.0, MANY[1]: 1.0})
+    async with following(database, updates) as subscriber:
+        await subscriber.next_of("SNAPSHOT")
+        await sql.execute("DELETE FROM price_latest WHERE series_id = $1", ids[MANY[0]])
+        await sql.execute("SELECT pg_notify($1, '')", CHANNEL)
+        assert prices_of(await subscriber.next_of("GAP")) == {MANY[1]: 1.0}
+
+
+async def test_a_read_that_fails_is_tried_again(
+    database: Database,
+    updates: PriceUpdates,
+    writers: list[Database],
+    ids: dict[Pair, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fetch, failures = Database.fetch, iter(range(3))
+
+    async def fail(self: Database, statement: str, *arguments: object) -> list[asyncpg.Record]:
+        if self is database and next(failures, None) is not None:
+            raise TimeoutError
+        return await fetch(self, statement, *arguments)
+
+    async with following(database, updates) as subscriber:
+        await subscriber.next_of("SNAPSHOT")
+        monkeypatch.setattr(Database, "fetch", fail)
+        await quote(writers[0], ids, {MANY[0]: 1.0})
+        assert prices_of(await subscriber.next_of("CHANGE")) == {MANY[0]: 1.0}
+        assert next(failures, None) is None
