@@ -5,10 +5,12 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
+import pytest
 from strawberry.types.execution import PreExecutionError
 
 from models.database import Database
 from models.notifications import Listener
+from models.series import changed_prices
 from resolvers.updates import PriceUpdates
 from schema import build_schema
 from schema.context import Access, Caller, Context, Services
@@ -28,9 +30,11 @@ SECONDS = 20  # more than anything takes
 
 
 @contextlib.asynccontextmanager
-async def hub_on(database: Database) -> AsyncIterator[PriceUpdates]:
+async def hub_on(
+    database: Database, listener: Listener | None = None
+) -> AsyncIterator[PriceUpdates]:
     """What one process has of price updates; it listens."""
-    listener = Listener(database)
+    listener = listener or Listener(database)
     updates = PriceUpdates(database, listener)
     listener.join(updates)
     tasks = [asyncio.create_task(work) for work in (listener.run(), updates.run())]
@@ -126,3 +130,20 @@ async def following(
 def prices_of(update: dict[str, Any]) -> dict[Pair, float]:
     """Coin and currency: price."""
     return {(each["coin"], each["currency"]): each["price"] for each in update["prices"]}
+
+
+class HeldBack:
+    """Reads of a hub, which have what was committed when they began and end when they may."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun = 0
+        self.reading = asyncio.Event()
+        self.may_end = asyncio.Event()
+        monkeypatch.setattr("resolvers.updates.changed_prices", self._read)
+
+    async def _read(self, *arguments: Any) -> Any:
+        self.begun += 1
+        answer = await changed_prices(*arguments)
+        self.reading.set()
+        await self.may_end.wait()
+        return answer

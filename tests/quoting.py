@@ -12,6 +12,8 @@ from tests.models.storing import NOON
 
 Pair = tuple[str, str]
 PAIRS = [(coin, currency) for coin in ("bitcoin", "ethereum") for currency in ("eur", "usd")]
+MANY = [(f"coin-{number}", code) for number in range(10) for code in ("eur", "gbp", "jpy", "usd")]
+MANY = [(f"coin-{number}", code) for number in range(10) for code in ("eur", "gbp", "jpy", "usd")]
 _moments = itertools.count()
 
 

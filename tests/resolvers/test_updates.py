@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import random
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -11,38 +11,11 @@ import asyncpg
 import pytest
 
 from models.database import Database
-from models.notifications import APPLICATION_NAME, CHANNEL
 from models.series import LatestFacts
 from resolvers.newest import Update
 from resolvers.updates import PriceUpdates
-from tests.following import SECONDS, Subscriber, following, hub_on, prices_of
-from tests.quoting import Pair, add_series, quote
-
-MANY = [(f"coin-{number}", code) for number in range(10) for code in ("eur", "gbp", "jpy", "usd")]
-TERMINATE = """
-    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-    WHERE datname = current_database() AND application_name = $1
-"""
-
-
-@pytest.fixture
-async def ids(sql: asyncpg.Connection) -> dict[Pair, int]:
-    return await add_series(sql, MANY)
-
-
-@pytest.fixture
-async def writers(database_url: str) -> AsyncIterator[list[Database]]:
-    """As of three other processes."""
-    writers = [Database(database_url) for _ in range(3)]
-    yield writers
-    for writer in writers:
-        await writer.close()
-
-
-@pytest.fixture
-async def updates(database: Database) -> AsyncIterator[PriceUpdates]:
-    async with hub_on(database) as updates:
-        yield updates
+from tests.following import SECONDS, HeldBack, Subscriber, following, prices_of
+from tests.quoting import MANY, Pair, quote
 
 
 async def stored(sql: asyncpg.Connection) -> dict[Pair, tuple[float, int]]:
@@ -160,62 +133,22 @@ async def test_one_update_for_all_at_the_same_place(
         await stream.aclose()
 
 
-async def test_after_the_connection_was_lost(
-    database: Database,
-    updates: PriceUpdates,
-    writers: list[Database],
-    ids: dict[Pair, int],
-    sql: asyncpg.Connection,
-) -> None:
-    await quote(writers[0], ids, {MANY[0]: 1.0})
-    async with (
-        following(database, updates) as waiting,
-        following(database, updates, coins=["coin-5"]) as slow,
-    ):
-        await waiting.next_of("SNAPSHOT")
-        await slow.next_of("SNAPSHOT")
-        for number in range(2):
-            waiting.begin()
-            assert len(await sql.fetch(TERMINATE, APPLICATION_NAME)) == 1
-            update = await waiting.next_of("GAP")  # though nothing changed
-            assert prices_of(update) == {MANY[0]: 1.0 + number}
-            await quote(writers[0], ids, {MANY[0]: 2.0 + number})
-            assert prices_of(await waiting.next_of("CHANGE")) == {MANY[0]: 2.0 + number}
-        update = await slow.next_of("GAP")  # one for both times, and though there is no price
-        assert (update["revision"], update["prices"]) == (3, [])
-        await quote(writers[0], ids, {("coin-5", "usd"): 5.0})
-        assert prices_of(await slow.next_of("CHANGE")) == {("coin-5", "usd"): 5.0}
-
-
-async def test_what_somebody_wrote_by_hand(
-    database: Database, updates: PriceUpdates, ids: dict[Pair, int], sql: asyncpg.Connection
-) -> None:
-    """As the handbook says, with a notification that names nothing."""
-    await quote(database, ids, {MANY[0]: 1.0, MANY[1]: 1.0})
-    async with following(database, updates) as subscriber:
-        await subscriber.next_of("SNAPSHOT")
-        await sql.execute("DELETE FROM price_latest WHERE series_id = $1", ids[MANY[0]])
-        await sql.execute("SELECT pg_notify($1, '')", CHANNEL)
-        assert prices_of(await subscriber.next_of("GAP")) == {MANY[1]: 1.0}
-
-
-async def test_a_read_that_fails_is_tried_again(
+async def test_a_burst_is_read_at_once(
     database: Database,
     updates: PriceUpdates,
     writers: list[Database],
     ids: dict[Pair, int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    fetch, failures = Database.fetch, iter(range(3))
-
-    async def fail(self: Database, statement: str, *arguments: object) -> list[asyncpg.Record]:
-        if self is database and next(failures, None) is not None:
-            raise TimeoutError
-        return await fetch(self, statement, *arguments)
-
     async with following(database, updates) as subscriber:
         await subscriber.next_of("SNAPSHOT")
-        monkeypatch.setattr(Database, "fetch", fail)
+        reads = HeldBack(monkeypatch)
         await quote(writers[0], ids, {MANY[0]: 1.0})
+        await reads.reading.wait()
+        for number, pair in enumerate(MANY):
+            await quote(writers[0], ids, {pair: float(number)})
+        reads.may_end.set()
         assert prices_of(await subscriber.next_of("CHANGE")) == {MANY[0]: 1.0}
-        assert next(failures, None) is None
+        last = {pair: float(number) for number, pair in enumerate(MANY)}
+        assert prices_of(await subscriber.next_of("CHANGE")) == last
+        assert reads.begun == 2
