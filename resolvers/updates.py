@@ -173,8 +173,6 @@ class PriceUpdates:
             self._newest.forget()
             self._whole, self._told = True, revision
             self._epoch += 1
-        elif revision == since:
-            return
         self._newest.learn(revision, changed)
         self._wake()
 

@@ -11,10 +11,11 @@ import asyncpg
 import pytest
 
 from models.database import Database
+from models.notifications import Listener
 from models.series import LatestFacts
 from resolvers.newest import Update
 from resolvers.updates import PriceUpdates
-from tests.following import SECONDS, HeldBack, Subscriber, following, prices_of
+from tests.following import SECONDS, HeldBack, Subscriber, following, hub_on, prices_of
 from tests.quoting import MANY, Pair, quote
 
 
@@ -152,3 +153,21 @@ async def test_a_burst_is_read_at_once(
         last = {pair: float(number) for number, pair in enumerate(MANY)}
         assert prices_of(await subscriber.next_of("CHANGE")) == last
         assert reads.begun == 2
+        updates.series_changed(ids[MANY[0]], 5)  # heard late: it has been read
+        await quote(writers[0], ids, {MANY[0]: 9.0})
+        assert prices_of(await subscriber.next_of("CHANGE")) == {MANY[0]: 9.0}
+        assert reads.begun == 3
+
+
+async def test_what_is_told_before_the_first_update_is_asked_for(
+    database: Database, writers: list[Database], ids: dict[Pair, int]
+) -> None:
+    listener = Listener(database)
+    async with hub_on(database, listener) as updates:
+        stream = await updates.subscribe(None, None, None)
+        await quote(writers[0], ids, {MANY[0]: 1.0})
+        await listener.catch_up()
+        assert (await anext(stream)).revision == 0
+        update = await asyncio.wait_for(anext(stream), SECONDS)
+        assert (update.revision, [row.price for row in update.rows]) == (1, [1.0])
+        await stream.aclose()
