@@ -6,7 +6,7 @@ from typing import Annotated
 
 import strawberry
 
-from resolvers.updates import Update
+from resolvers.newest import Update
 from schema.context import Info
 from schema.permissions import require_read
 from schema.query import CoinsArgument, CurrenciesArgument

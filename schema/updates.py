@@ -7,7 +7,7 @@ from typing import Self, cast
 import strawberry
 
 from resolvers.footprint import Footprint
-from resolvers.updates import Update
+from resolvers.newest import Update
 from schema.latest import LatestList, LatestPrice
 from schema.scalars import BigInt
 

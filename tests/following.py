@@ -5,11 +5,17 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
+import pytest
+from strawberry.types.execution import PreExecutionError
+
 from models.database import Database
 from models.notifications import Listener
+from models.series import changed_prices
 from resolvers.updates import PriceUpdates
 from schema import build_schema
 from schema.context import Access, Caller, Context, Services
+from schema.errors import answer_of
+from tests.quoting import Pair
 
 SCHEMA = build_schema()
 CALLER = Caller("test", Access.GRANTED, Access.MISSING_TOKEN)
@@ -24,9 +30,11 @@ SECONDS = 20  # more than anything takes
 
 
 @contextlib.asynccontextmanager
-async def hub_on(database: Database) -> AsyncIterator[PriceUpdates]:
+async def hub_on(
+    database: Database, listener: Listener | None = None
+) -> AsyncIterator[PriceUpdates]:
     """What one process has of price updates; it listens."""
-    listener = Listener(database)
+    listener = listener or Listener(database)
     updates = PriceUpdates(database, listener)
     listener.join(updates)
     tasks = [asyncio.create_task(work) for work in (listener.run(), updates.run())]
@@ -44,9 +52,20 @@ class Subscriber:
 
     def __init__(self, stream: AsyncGenerator[Any, None]) -> None:
         self._stream = stream
+        self._coming: asyncio.Task[Any] | None = None
+
+    def begin(self) -> asyncio.Task[Any]:
+        """Ask for the next update already."""
+        if self._coming is None:
+            self._coming = asyncio.create_task(anext(self._stream, None))
+        return self._coming
+
+    async def _result(self) -> Any:
+        coming, self._coming = self.begin(), None
+        return await asyncio.wait_for(coming, SECONDS)
 
     async def next(self) -> dict[str, Any]:
-        result = await asyncio.wait_for(anext(self._stream), SECONDS)
+        result = await self._result()
         assert not result.errors, result.errors
         update: dict[str, Any] = result.data["priceUpdates"]
         return update
@@ -58,9 +77,12 @@ class Subscriber:
 
     async def ended(self) -> bool:
         """Wait for the end; whether there was no update before it."""
-        return await asyncio.wait_for(anext(self._stream, None), SECONDS) is None
+        return await self._result() is None
 
     async def leave(self) -> None:
+        if self._coming is not None:
+            self._coming.cancel()
+            await asyncio.wait([self._coming])
         await self._stream.aclose()
 
 
@@ -68,23 +90,60 @@ async def subscribe(
     database: Database,
     updates: PriceUpdates,
     query: str = FOLLOW,
+    *,
     caller: Caller = CALLER,
     **given: Any,
 ) -> Any:
-    """Subscribe as a transport does: a stream of results, or the result that refuses."""
+    """Subscribe as a transport does; a stream of results."""
     services = Services(database, None, None, updates)  # type: ignore[arg-type] # no more is needed
     context = Context(services, caller)
     return await SCHEMA.subscribe(query, variable_values=given, context_value=context)
+
+
+async def refused(database: Database, updates: PriceUpdates, **given: Any) -> tuple[str, str]:
+    """Subscribe in vain; the code and the message of the one result."""
+    stream = await subscribe(database, updates, **given)
+    result = await asyncio.wait_for(anext(stream), SECONDS)
+    assert isinstance(result, PreExecutionError)
+    assert await anext(stream, None) is None
+    [error] = answer_of(result, "request").body["errors"]
+    return error["extensions"]["code"], error["message"]
 
 
 @contextlib.asynccontextmanager
 async def following(
     database: Database, updates: PriceUpdates, **given: Any
 ) -> AsyncIterator[Subscriber]:
-    stream = await subscribe(database, updates, **given)
-    assert not hasattr(stream, "errors"), stream.errors
-    subscriber = Subscriber(stream)
+    """Subscribe; it is done when the block begins."""
+    before = updates.subscribers
+    subscriber = Subscriber(await subscribe(database, updates, **given))
+    subscriber.begin()
     try:
+        async with asyncio.timeout(SECONDS):
+            while updates.subscribers == before:  # noqa: ASYNC110 - it says nothing yet
+                await asyncio.sleep(0)
         yield subscriber
     finally:
         await subscriber.leave()
+
+
+def prices_of(update: dict[str, Any]) -> dict[Pair, float]:
+    """Coin and currency: price."""
+    return {(each["coin"], each["currency"]): each["price"] for each in update["prices"]}
+
+
+class HeldBack:
+    """Reads of a hub, which have what was committed when they began and end when they may."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun = 0
+        self.reading = asyncio.Event()
+        self.may_end = asyncio.Event()
+        monkeypatch.setattr("resolvers.updates.changed_prices", self._read)
+
+    async def _read(self, *arguments: Any) -> Any:
+        self.begun += 1
+        answer = await changed_prices(*arguments)
+        self.reading.set()
+        await self.may_end.wait()
+        return answer
