@@ -1,12 +1,16 @@
 """uvicorn's connections, mended for clients that stay, and for those that stop reading."""
 
 import asyncio
+import logging
+from typing import Any
 
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from server.streams.wire import ABORT
 
+_log = logging.getLogger("uvicorn.websockets")
 _INVALID_DATA = 1007
 _LINGER_SECONDS = 12.0  # uvicorn waits 10 for the other side's close
 
@@ -28,6 +32,16 @@ class SocketConnection(WebSocketsSansIOProtocol):
     Closing a transport waits until all is written, for ever with a peer that does not read, so
     in the end it is aborted.
     """
+
+    def __init__(self, *given: Any, **named: Any) -> None:  # noqa: ANN401 - uvicorn's own
+        super().__init__(*given, **named)
+        # not the one that tells of the server's start: three lines a connection are too many
+        self.logger = self.conn.logger = _log
+
+    async def send(self, message: ASGISendEvent) -> None:
+        await super().send(message)
+        if self.close_sent:  # also by a refusal, which uvicorn would take for an unfinished one
+            self.handshake_complete = True
 
     def keepalive_timeout(self) -> None:
         self.pong_timer = None

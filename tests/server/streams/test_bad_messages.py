@@ -20,7 +20,7 @@ def _no_traceback(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[None]:
     yield
-    assert [record for record in caplog.records if record.exc_info] == []
+    assert [record for record in caplog.records if record.levelname in {"ERROR", "CRITICAL"}] == []
     assert "Traceback" not in "".join(capfd.readouterr())
 
 
@@ -140,7 +140,8 @@ async def test_ours_is_chosen_among_others(reader: Reader) -> None:
 
 
 @pytest.mark.parametrize(
-    "origin", ["https://evil.example", "null", "http://127.0.0.1", "http://127.0.0.1:1", ""]
+    "origin",
+    ["https://evil.example", "null", "http://127.0.0.1", "http://127.0.0.1:1", "http://[::1", ""],
 )
 async def test_a_foreign_page_is_refused_at_the_handshake(reader: Reader, origin: str) -> None:
     with pytest.raises(InvalidStatus) as refused:

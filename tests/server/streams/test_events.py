@@ -1,12 +1,16 @@
 """Operations over Server-Sent Events: GraphQL over SSE, distinct connections mode."""
 
+import asyncio
+
 import asyncpg
 import pytest
 
 from models.database import Database
+from schema import build_schema
+from server.streams.endpoint import StreamEndpoint, StreamSettings
 from tests.server.streams.listening import EVENTS, events_of
 from tests.server.streams.moving import move
-from tests.server.streams.talking import FOLLOW
+from tests.server.streams.talking import FOLLOW, SECONDS
 from tests.serving import TOKEN, LiveServer, Reader
 
 LATEST = "{ latestPrices { coin currency price } }"
@@ -103,3 +107,18 @@ async def test_without_a_stream_a_subscription_is_told_where_to_go(reader: Reade
     assert (status, code) == (400, "BAD_USER_INPUT")
     assert "text/event-stream" in message
     assert "graphql-transport-ws" in message
+
+
+async def test_silence_is_broken_by_comments(server: LiveServer) -> None:
+    endpoint = server.application.endpoint
+    settings = StreamSettings(keep_alive_seconds=0.01)
+    endpoint.streams = StreamEndpoint(build_schema(), endpoint, settings)
+    async with server.http.stream(
+        "GET", "/graphql", params={"query": FOLLOW}, headers=EVENTS
+    ) as response:
+        lines = response.aiter_lines()
+        async with asyncio.timeout(SECONDS):
+            while not (await anext(lines)).startswith("data: "):
+                pass
+            comments = [await anext(lines) for _ in range(9)]
+    assert set(comments) == {"", ":"}
