@@ -28,23 +28,30 @@ class Schedule:
         self._scheduled = Faults("scheduled refresh")
 
     async def load_new(self) -> None:
-        """Start a refresh where a series has never had one; try until it has started."""
-        while True:
+        """Start a refresh where a series has never had one; try until one has started."""
+        started = False
+        while not started:
             try:
-                await self._load_new()
+                started = await self._load_new()
             except (RefreshBusyError, DatabaseUnavailableError) as error:
                 await asyncio.sleep(self._first.failed(error))
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next try may do better
+                await asyncio.sleep(self._first.failed(error, expected=False))
             else:
                 self._first.over()
-                return
 
-    async def _load_new(self) -> None:
+    async def _load_new(self) -> bool:
+        """Start what is to be loaded; tell whether nothing more is to be started."""
         tracked = self._refresher.coins, self._refresher.currencies
         # all of them, those that an interrupted run left, or a new coin's
         unloaded = await count_unloaded(self._database, *tracked)
-        if unloaded:
-            log.info("series without prices: starting a refresh", series=unloaded)
-            await self._refresher.start(RefreshRequest(), RefreshTrigger.STARTUP)
+        if not unloaded:
+            return True
+        log.info("series without prices: starting a refresh", series=unloaded)
+        run_id, started = await self._refresher.start(RefreshRequest(), RefreshTrigger.STARTUP)
+        if not started:  # that one may be of other series, or just about to fail
+            await self._refresher.wait(run_id)
+        return started
 
     async def refresh_every(self, period: timedelta) -> None:
         """Start a refresh of everything every so often, until cancelled."""

@@ -16,6 +16,9 @@ from models.database import (
     connect_args,
 )
 
+# PostgreSQL ends a session that has said nothing for so long: longer than `verify` waits, so that
+# its holder knows first.
+_SILENCE = "15s"
 LEADER_LOCK = 0x636F696E_6C656164  # "coinlead": held by the one leader of the deployment
 
 
@@ -57,11 +60,13 @@ class AdvisoryLock:
         """Take the lock when it is free, asking again after `pause()` seconds.
 
         All on one connection, and not in one long statement, which would keep PostgreSQL from
-        cleaning up.
+        cleaning up. From now on it must be verified again and again: a holder that is stuck, or
+        cut off, loses it after 15 seconds.
         """
         with availability():
             connection = await self._engine.connect()
             try:
+                await connection.execute(text(f"SET idle_session_timeout = '{_SILENCE}'"))
                 while not await self._try(connection):  # noqa: ASYNC110 - no event tells of it
                     await asyncio.sleep(pause())
             except BaseException:

@@ -137,6 +137,19 @@ def test_a_stopped_leader_makes_room(url: str, tmp_path: Path, simulator: Simula
         assert "Traceback" not in leader.log.read_text() + follower.log.read_text()
 
 
+def test_a_stuck_leader_is_replaced(url: str, tmp_path: Path, simulator: Simulator) -> None:
+    with servers(tmp_path, "ab", url, simulator) as both:
+        leader = await_leader(both)
+        (follower,) = [each for each in both if each is not leader]
+        leader.process.send_signal(signal.SIGSTOP)
+        try:
+            follower.await_line(LEADS)
+        finally:
+            leader.process.send_signal(signal.SIGCONT)
+        leader.await_line("no longer leading the deployment")
+        assert len(leader.lines(LEADS)) == 1
+
+
 def test_missed_times_are_caught_up_once(url: str, tmp_path: Path, simulator: Simulator) -> None:
     triggers = "SELECT trigger FROM refresh_run ORDER BY id"
     with servers(tmp_path, "", url, simulator, REFRESH_EVERY="1d") as start:

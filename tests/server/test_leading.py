@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+from ingestion.simulator import Fault, Simulator
 from models.database import Database
 from server.leadership import Leadership
 from tests.server.proxy import proxy_to
+from tests.serving import LiveServer, connected, live_server, make_settings
 
 
 class Candidate:
@@ -79,9 +81,12 @@ async def test_a_leader_that_hears_nothing_stops(database_url: str) -> None:
     """A network that loses all packets: PostgreSQL keeps the lock for a while after that."""
     async with proxy_to(database_url) as proxy, Candidate(proxy.url).running() as first:
         await awaited(first.leading)
-        proxy.freeze()
-        await awaited(first.ended)
-        proxy.thaw()
+        async with Candidate(database_url).running() as second:
+            await awaited(second.leadership.decided)
+            proxy.freeze()
+            await awaited(second.leading)
+            assert first.ended.is_set(), "it stopped before the other one began"
+            proxy.thaw()
         await awaited(first.leading)
 
 
@@ -103,3 +108,39 @@ async def test_nobody_answers_at_first(database_url: str) -> None:
             assert not only.leading.is_set()
             await proxy.mend()
             await awaited(only.leading)
+
+
+async def test_a_first_load_that_loses_the_database_is_begun_again(
+    empty_url: str, simulator: Simulator
+) -> None:
+    simulator.add_fault(Fault("slow", path="market_chart", times=None, seconds=0.5))
+    async with proxy_to(empty_url) as proxy:
+        settings = make_settings(proxy.url, simulator)
+        async with live_server(settings) as server, connected(empty_url) as sql:
+
+            async def asked() -> bool:
+                return any("market_chart" in each.target for each in simulator.requests)
+
+            async def loaded() -> bool:
+                query = "SELECT count(*) FROM series WHERE last_success_at IS NULL"
+                return not await sql.fetchval(query)
+
+            await until(asked)
+            await proxy.cut()
+            simulator.clear_faults()
+            await proxy.mend()
+            await until(loaded)
+            await until(lambda: _ready(server))
+            runs = await sql.fetch("SELECT trigger, status FROM refresh_run ORDER BY id")
+    assert [run["trigger"] for run in runs] == ["STARTUP", "STARTUP"]
+    assert runs[0]["status"] in {"FAILED", "INTERRUPTED"}
+
+
+async def _ready(server: LiveServer) -> bool:
+    return (await server.http.get("/health/ready")).status_code == 200
+
+
+async def until(condition: Callable[[], Awaitable[object]]) -> None:
+    async with asyncio.timeout(60):
+        while not await condition():  # noqa: ASYNC110 - what it awaits is in another process
+            await asyncio.sleep(0.02)
