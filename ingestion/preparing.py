@@ -77,7 +77,7 @@ async def prepare(
             each.coin_id,
             each.currency_code,
             each.history_from,
-            each.last_bucket,
+            each.charted_to,
             each.daily_from,
             holes.get(each.id, ()),
         )

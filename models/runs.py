@@ -130,6 +130,20 @@ async def is_alive(session: ReadSession, run_id: UUID) -> bool:
     return not await session.scalar(probe, {"key": lock_of(run_id)})
 
 
+async def last_full_run(session: ReadSession) -> RefreshRun | None:
+    """Find the newest run that asked for everything, whoever asked; not one that was cut short."""
+    query = (
+        select(RefreshRun)
+        .where(
+            col(RefreshRun.request) == {},
+            col(RefreshRun.status) != RefreshStatus.INTERRUPTED,
+        )
+        .order_by(col(RefreshRun.id).desc())
+        .limit(1)
+    )
+    return (await session.scalars(query)).first()
+
+
 async def run_of_key(session: ReadSession, key: str) -> UUID | None:
     query = select(col(RefreshRunKey.run_id)).where(col(RefreshRunKey.key) == key)
     return (await session.scalars(query)).first()

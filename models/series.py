@@ -130,6 +130,20 @@ async def list_series(
 _FACTS = "SELECT id, coin_id, currency_code, revision, history_from, daily_from FROM series"
 
 
+async def count_unloaded(
+    database: Database, coins: Sequence[str], currencies: Sequence[str]
+) -> int:
+    """Count those of these series that no refresh has ever brought."""
+    [(count,)] = await database.fetch(_UNLOADED, coins, currencies)
+    return int(count)
+
+
+_UNLOADED = """
+    SELECT count(*) FROM series
+    WHERE last_success_at IS NULL AND coin_id = ANY($1::text[]) AND currency_code = ANY($2::text[])
+"""
+
+
 async def series_with_latest(
     session: ReadSession, coins: Sequence[str] | None, currencies: Sequence[str] | None
 ) -> list[SeriesWithLatest]:

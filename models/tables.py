@@ -55,6 +55,7 @@ class RefreshTrigger(StrEnum):
     MUTATION = "MUTATION"
     COMMAND = "COMMAND"
     STARTUP = "STARTUP"
+    SCHEDULE = "SCHEDULE"
 
 
 def _time(*, null: bool = False, now: bool = False) -> Any:  # noqa: ANN401 - SQLModel's Field is Any
@@ -111,8 +112,9 @@ class Series(SQLModel, table=True):
 
     `history_from` is how far back upstream has been asked: hours before it are unknown, hours
     after it that are not there were missing upstream. `daily_from` is how far back upstream has
-    been asked for the days before that. `deployment_revision` is the deployment's one as of the
-    last change of this series.
+    been asked for the days before that. `charted_to` is the newest hour that a chart of upstream's
+    gave: the samples of later hours are provisional, from live prices. `deployment_revision` is
+    the deployment's one as of the last change of this series.
     """
 
     __table_args__ = (UniqueConstraint("coin_id", "currency_code"),)
@@ -130,6 +132,7 @@ class Series(SQLModel, table=True):
     daily_from: datetime | None = _time(null=True)
     first_bucket: datetime | None = _time(null=True)
     last_bucket: datetime | None = _time(null=True)
+    charted_to: datetime | None = _time(null=True)
     last_success_at: datetime | None = _time(null=True)
     last_error: str | None = _text(null=True)
     last_error_at: datetime | None = _time(null=True)

@@ -42,6 +42,7 @@ class RefreshTrigger(Enum):
     MUTATION = strawberry.enum_value("MUTATION", description="The mutation `refreshPrices`.")
     COMMAND = strawberry.enum_value("COMMAND", description="The command `coingraph refresh`.")
     STARTUP = strawberry.enum_value("STARTUP", description="The server, for series without prices.")
+    SCHEDULE = strawberry.enum_value("SCHEDULE", description="The server's own schedule.")
 
 
 @strawberry.type(description="What became of one series in a run.")

@@ -18,7 +18,6 @@ from models import coins as coin_rows
 from models.database import Database, DatabaseUnavailableError
 from models.migrate import migrate
 from models.notifications import Listener
-from models.series import series_with_latest
 from models.series_memory import SeriesMemory
 from models.tables import RefreshTrigger
 from resolvers.errors import UnavailableError
@@ -28,9 +27,11 @@ from schema.context import Services
 from server import seeds
 from server.auth import Authenticator
 from server.cache import AnswerCache
+from server.duties import Duties
 from server.graphiql import GRAPHIQL_PATH, graphiql_files
 from server.graphql import GraphQLEndpoint
 from server.health import Readiness, live
+from server.leadership import Leadership
 from server.middleware import middleware
 from server.replies import CachePolicy
 from server.settings import Settings
@@ -123,7 +124,7 @@ def pool_size(workers: int) -> int:
 class Application:
     """What lives as long as the server. `settings` name a database and tokens.
 
-    Of the workers of one server, the one that `leads` starts refreshes by itself.
+    Of the workers of one server, the one that `leads` may come to lead the deployment.
     """
 
     def __init__(self, settings: Settings, *, leads: bool = True) -> None:
@@ -155,14 +156,18 @@ class Application:
             StreamSettings(settings.cors_origins, settings.operations_per_connection),
         )
         self._prepared = asyncio.Event()
+        duties = Duties(settings, self.database, self.upstream, self.refresher)
+        self.leadership = Leadership(self.database, duties.do)
         self.readiness = Readiness(self.database, lambda: self.endpoint.services is not None)
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         async with self.upstream:
             start = asyncio.create_task(self._start())
-            listening = asyncio.create_task(self._listen())
-            updating = asyncio.create_task(self.updates.run())
+            background = [
+                asyncio.create_task(work)
+                for work in (self._listen(), self.updates.run(), self._lead())
+            ]
             try:
                 # usually done in a moment; where the database is away, serve what can be served
                 await asyncio.wait([start], timeout=_RETRY_SECONDS)
@@ -173,9 +178,9 @@ class Application:
                 yield
             finally:
                 self.updates.close()
-                for task in (start, listening, updating):
+                for task in (start, *background):
                     task.cancel()
-                await asyncio.wait([start, listening, updating])
+                await asyncio.wait([start, *background])
                 await self.refresher.interrupt()
                 await self.database.close()
 
@@ -190,10 +195,6 @@ class Application:
             try:
                 await prepare_database(self.settings, self.database)
                 await self.refresher.bury_dead_runs()
-                async with self.database.read() as session:
-                    series = await series_with_latest(
-                        session, self.settings.coins, self.settings.currencies
-                    )
                 break
             except DatabaseUnavailableError as error:
                 reason = str(error.__cause__ or error).splitlines()[0]
@@ -207,23 +208,19 @@ class Application:
             self.updates,
             self.memory,
         )
-        if not self._leads:
-            return
-        unloaded = sum(row.series.last_success_at is None for row in series)
-        if unloaded:  # all of them, those that an interrupted run left, or a new coin's
-            await self._first_refresh(unloaded)
+        if self._leads:
+            await self.leadership.decided.wait()
 
     async def _listen(self) -> None:
         """Hear of changes, from the moment on that there is a database."""
         await self._prepared.wait()
         await self.listener.run()
 
-    async def _first_refresh(self, unloaded: int) -> None:
-        log.info("series without prices: starting a refresh", series=unloaded)
-        try:
-            await self.refresher.start(RefreshRequest(), RefreshTrigger.STARTUP)
-        except (RefreshBusyError, DatabaseUnavailableError) as error:
-            log.warning("the first refresh did not start", error=str(error))
+    async def _lead(self) -> None:
+        """Lead the deployment whenever it is this process's turn."""
+        await self._prepared.wait()
+        if self._leads:
+            await self.leadership.run()
 
 
 def _tell_failure(start: asyncio.Task[None]) -> None:

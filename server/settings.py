@@ -159,6 +159,8 @@ class Settings(BaseSettings):
     currencies: Annotated[Names, AfterValidator(_codes)] = tuple(DEFAULT_CURRENCIES.split(","))
     history_days: int = Field(default=90, ge=1, le=3650)
     stale_after: Duration = timedelta(hours=3)
+    refresh_every: Duration | None = None
+    live_every: Duration | None = None
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     workers: int = Field(default=1, ge=1, le=32)

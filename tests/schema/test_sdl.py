@@ -128,7 +128,7 @@ AGREED = """
       rowsInserted: Int! rowsCorrected: Int! duplicatesDropped: Int! estimatedSecondsLeft: Float
       items(status: RefreshItemStatus): [RefreshRunItem!]! error: String
     }
-    enum RefreshTrigger { MUTATION COMMAND STARTUP }
+    enum RefreshTrigger { MUTATION COMMAND STARTUP SCHEDULE }
     enum RefreshItemStatus { PENDING SUCCEEDED FAILED INTERRUPTED }
     type RefreshRunItem { coin: ID! currency: ID! status: RefreshItemStatus! error: String }
 """
