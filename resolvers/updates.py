@@ -47,6 +47,7 @@ class PriceUpdates:
         self._wanted = asyncio.Event()
         self._moved = asyncio.Event()  # set and replaced by another one when there is news
         self._closed = False
+        self._subscribing = 0
         self.subscribers = 0
 
     @property
@@ -56,8 +57,7 @@ class PriceUpdates:
 
     def series_changed(self, _series_id: int, revision: int) -> None:
         self._told = max(self._told, revision)
-        if self.subscribers:
-            self._wanted.set()
+        self._wanted.set()
 
     def catalogue_changed(self) -> None:
         """A series without a price is no news; its first price is."""
@@ -73,8 +73,10 @@ class PriceUpdates:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            if not self._listener.listening or (self._whole and not self._is_behind):
-                continue  # once it listens, it tells
+            if not (self._listener.listening and (self.subscribers or self._subscribing)):
+                continue  # once it listens it tells, and so does who subscribes
+            if self._whole and not self._is_behind:
+                continue
             try:
                 await self._read()
                 pause = _FIRST_PAUSE
@@ -118,6 +120,7 @@ class PriceUpdates:
             return
         revision = await deployment_revision(self._database)
         self._told = max(self._told, revision)
+        self._subscribing += 1
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 while not (self._closed or (self._whole and self._newest.revision >= revision)):
@@ -129,6 +132,8 @@ class PriceUpdates:
                 "Changes cannot be followed: the database does not answer. "
                 "Try again in a few seconds."
             ) from None
+        finally:
+            self._subscribing -= 1
         if self._closed:
             raise UnavailableError("The server is stopping. Try again in a few seconds.")
 
