@@ -32,7 +32,9 @@ class Extras:
         coins = list(dict.fromkeys(coin for coin, _ in series))
         currencies = list(dict.fromkeys(currency for _, currency in series))
         try:
-            quotes = await self._upstream.simple_price(coins, currencies)
+            quotes = await self._upstream.simple_price(
+                coins, currencies, stats=self._journal.tallies.others
+            )
         except self._ends_the_run:
             raise
         except UpstreamError as error:
@@ -63,7 +65,7 @@ class Extras:
                 await self._journal.failed_call()
                 continue
             try:
-                profile = await self._upstream.coin(coin_id)
+                profile = await self._upstream.coin(coin_id, stats=self._journal.tallies.others)
             except self._ends_the_run:
                 raise
             except UpstreamError as error:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 
 from models.database import ReadSession, WriteSession
+from models.notifications import tell_run
 from models.tables import (
     ItemStatus,
     RefreshRun,
@@ -51,15 +52,17 @@ async def insert_run(
 
 
 async def add_progress(
-    session: WriteSession, run_id: UUID, seconds_per_call: float, **more: int
+    session: WriteSession, run_id: UUID, known: Mapping[str, float], **more: int
 ) -> None:
-    """Add to a run's counters: `completed_calls=1, rows_inserted=24, …`."""
+    """Add to a run's counters: `completed_calls=1, rows_inserted=24, …`.
+
+    `known` is what is told as it stands: `seconds_per_call`, `retries`, `seconds_waited`.
+    """
     values: dict[str, Any] = {name: getattr(RefreshRun, name) + by for name, by in more.items()}
     await session.execute(
-        update(RefreshRun)
-        .where(col(RefreshRun.id) == run_id)
-        .values(seconds_per_call=seconds_per_call, **values)
+        update(RefreshRun).where(col(RefreshRun.id) == run_id).values(**known, **values)
     )
+    await tell_run(session, run_id)
 
 
 async def finish_item(
@@ -71,6 +74,18 @@ async def finish_item(
         .where(col(RefreshRunItem.run_id) == run_id, col(RefreshRunItem.series_id) == series_id)
         .values(status=status, finished_at=func.now(), **values)
     )
+
+
+async def note_costs(
+    session: WriteSession, run_id: UUID, costs: Mapping[int, Mapping[str, float]]
+) -> None:
+    """Write what the calls for these series have cost: `calls`, `retries`, `seconds_waited`."""
+    for series_id, cost in costs.items():
+        await session.execute(
+            update(RefreshRunItem)
+            .where(col(RefreshRunItem.run_id) == run_id, col(RefreshRunItem.series_id) == series_id)
+            .values(**cost)
+        )
 
 
 async def finish_run(
@@ -97,6 +112,7 @@ async def finish_run(
         .where(col(RefreshRun.id) == run_id, col(RefreshRun.status) == RefreshStatus.RUNNING)
         .values(status=status, error=error, finished_at=func.now(), **counters)
     )
+    await tell_run(session, run_id)
 
 
 async def interrupt_dead_runs(session: WriteSession) -> list[UUID]:
@@ -128,6 +144,16 @@ async def is_alive(session: ReadSession, run_id: UUID) -> bool:
     # shared, so that two who look at once do not take each other for the run
     probe = text("SELECT pg_try_advisory_xact_lock_shared(:key)")
     return not await session.scalar(probe, {"key": lock_of(run_id)})
+
+
+async def series_of_run(session: ReadSession, run_id: UUID) -> set[tuple[str, str]]:
+    """List what a run works on, as (coin, currency)."""
+    query = (
+        select(col(Series.coin_id), col(Series.currency_code))
+        .join(RefreshRunItem, col(Series.id) == col(RefreshRunItem.series_id))
+        .where(col(RefreshRunItem.run_id) == run_id)
+    )
+    return {(coin, currency) for coin, currency in await session.execute(query)}
 
 
 async def run_of_key(session: ReadSession, key: str) -> UUID | None:

@@ -13,6 +13,7 @@ from models.database import Database
 from models.series_memory import SeriesMemory
 from resolvers.footprint import Footprint
 from resolvers.loaders import Loaders
+from resolvers.run_watch import RunWatcher
 
 
 class Access(Enum):
@@ -67,6 +68,7 @@ class Services:
     database: Database
     refresher: RefreshService
     stale_after: timedelta
+    runs: RunWatcher
     memory: SeriesMemory | None = None
 
 

@@ -22,6 +22,7 @@ from models.series import series_with_latest
 from models.series_memory import SeriesMemory
 from models.tables import RefreshTrigger
 from resolvers.errors import UnavailableError
+from resolvers.run_watch import RunWatcher
 from schema import build_schema
 from schema.context import Services
 from server import seeds
@@ -140,6 +141,8 @@ class Application:
         self.cache = AnswerCache(room - room // 4, self.listener)
         self.listener.join(self.memory)
         self.listener.join(self.cache)
+        self.runs = RunWatcher(self.database, self.refresher.bury_dead_runs)
+        self.listener.join(self.runs)
         self.endpoint = GraphQLEndpoint(
             build_schema(),
             Authenticator(settings.refresh_tokens, settings.read_tokens),
@@ -189,7 +192,11 @@ class Application:
                 await asyncio.sleep(_RETRY_SECONDS)
         self._prepared.set()
         self.endpoint.services = Services(
-            self.database, Refreshes(self.refresher), self.settings.stale_after, self.memory
+            self.database,
+            Refreshes(self.refresher),
+            self.settings.stale_after,
+            self.runs,
+            self.memory,
         )
         if not self._leads:
             return

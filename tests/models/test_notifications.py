@@ -28,6 +28,9 @@ class Ear:
     def catalogue_changed(self) -> None:
         self.heard.put_nowait(("catalogue",))
 
+    def run_changed(self, run_id: str) -> None:
+        self.heard.put_nowait(("run", run_id))
+
     def anything_changed(self) -> None:
         self.heard.put_nowait(ANYTHING)
 
