@@ -25,7 +25,8 @@ from models.tables import ItemStatus, RefreshStatus
 
 log = structlog.get_logger("coingraph.refresh")
 
-_FINISH_TRIES = 20
+_FINISH_SECONDS = 60.0
+_STOP_SECONDS = 8.0  # whoever stops a server waits some 10 s
 _FINISH_PAUSE = 0.5
 
 
@@ -114,22 +115,29 @@ class Journal:
 
     async def finish(self, status: RefreshStatus, error: str | None) -> None:
         """Write the end of the run, patiently: the database may be restarting."""
-        for _ in range(_FINISH_TRIES):
-            try:
-                async with self._database.write() as session:
-                    # also those of series whose turn was cut short
-                    costs = self.tallies.unwritten()
-                    await runs.note_costs(session, self._run_id, costs)
-                    await self._add(session, *costs)
-                    await runs.finish_run(session, self._run_id, status, error)
-            except DatabaseUnavailableError:
-                self.tallies.rewrite()
-                await asyncio.sleep(_FINISH_PAUSE)
-            else:
-                log.info("refresh ended", status=status, error=error)
-                await self._prune()
-                return
-        log.error("the end of the run could not be written; the next run will mark it")
+        patience = _STOP_SECONDS if status is RefreshStatus.INTERRUPTED else _FINISH_SECONDS
+        try:
+            async with asyncio.timeout(patience):
+                while not await self._finished(status, error):  # noqa: ASYNC110 - PostgreSQL's return is no event
+                    await asyncio.sleep(_FINISH_PAUSE)
+        except TimeoutError:
+            log.error("the end of the run could not be written; the next run will mark it")  # noqa: TRY400 - the database's
+            return
+        log.info("refresh ended", status=status, error=error)
+        await self._prune()
+
+    async def _finished(self, status: RefreshStatus, error: str | None) -> bool:
+        """Write the end of the run; whether the database took it."""
+        try:
+            async with self._database.write() as session:
+                costs = self.tallies.unwritten()  # of series whose turn was cut short
+                await runs.note_costs(session, self._run_id, costs)
+                await self._add(session, *costs)
+                await runs.finish_run(session, self._run_id, status, error)
+        except DatabaseUnavailableError:
+            self.tallies.rewrite()
+            return False
+        return True
 
     async def _prune(self) -> None:
         """Delete the oldest runs. Whether that works is nothing to this one."""

@@ -127,16 +127,16 @@ async def interrupt_dead_runs(session: WriteSession) -> list[UUID]:
     return dead
 
 
-async def running_run(session: ReadSession) -> UUID | None:
+async def running_run(session: ReadSession) -> RefreshRun | None:
     """Find the run that is under way somewhere, not one that a killed process left behind."""
     query = (
-        select(col(RefreshRun.id))
+        select(RefreshRun)
         .where(col(RefreshRun.status) == RefreshStatus.RUNNING)
         .order_by(col(RefreshRun.id).desc())
         .limit(1)
     )
-    run_id = (await session.scalars(query)).first()
-    return run_id if run_id is not None and await is_alive(session, run_id) else None
+    run = (await session.scalars(query)).first()
+    return run if run is not None and await is_alive(session, run.id) else None
 
 
 async def is_alive(session: ReadSession, run_id: UUID) -> bool:

@@ -77,7 +77,7 @@ class Refreshes:
         try:
             return await self._refresher.start(request, RefreshTrigger.MUTATION, key=key)
         except RefreshBusyError as error:
-            raise UnavailableError(str(error)) from error
+            raise UnavailableError(str(error), error.retry_after) from error
 
     async def wait(self, run_id: UUID) -> None:
         await self._refresher.wait(run_id)
@@ -172,7 +172,7 @@ class Application:
                 start.cancel()
                 listening.cancel()
                 await asyncio.wait([start, listening])
-                await self.refresher.interrupt()
+                await self.refresher.stop()
                 await self.database.close()
 
     async def _start(self) -> None:

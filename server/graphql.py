@@ -1,6 +1,7 @@
 """GraphQL over HTTP: from a request to an answer, kept or computed."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -19,8 +20,9 @@ from strawberry.types.graphql import OperationType
 from models.stopwatch import database_time
 from resolvers.errors import RequestError
 from schema.context import Caller, Context, Services
+from schema.documents import is_mutation
 from schema.errors import UNAVAILABLE, answer_of, failure, masked
-from schema.permissions import require_read
+from schema.permissions import require_read, require_refresh
 from server.auth import Authenticator
 from server.cache import HIT, AnswerCache
 from server.exchange import Exchange
@@ -108,11 +110,9 @@ class GraphQLEndpoint:
         operation = exchange.operation
         if exchange.private:
             self._authorize(exchange)
-        if self.services is None:
-            raise RequestRefusedError(
-                failure(UNAVAILABLE, "The database is not ready yet. Try again in a few seconds.")
-            )
         query = self._text(operation)
+        if self.services is None:
+            raise self._not_ready(exchange, query)
         variables = _canonical(operation.variables)
         if exchange.private or variables is None or not self._cache.usable:
             return await self._compute(exchange, query)
@@ -130,11 +130,21 @@ class GraphQLEndpoint:
             self._persisted.put(operation.sha256, query)
         return reply
 
-    def _authorize(self, exchange: Exchange) -> None:
+    def _authorize(
+        self, exchange: Exchange, require: Callable[[Caller], None] = require_read
+    ) -> None:
         try:
-            require_read(self._caller(exchange))
+            require(self._caller(exchange))
         except RequestError as error:
             raise RequestRefusedError(failure(error.code, str(error))) from None
+
+    def _not_ready(self, exchange: Exchange, query: str) -> RequestRefusedError:
+        """Refuse what needs the database; a mutation with a bad token for its token first."""
+        if is_mutation(query, exchange.operation.name):
+            self._authorize(exchange, require_refresh)
+        return RequestRefusedError(
+            failure(UNAVAILABLE, "The database is not ready yet. Try again in a few seconds.")
+        )
 
     def _caller(self, exchange: Exchange) -> Caller:
         return self._authenticator.caller(HTTPConnection(exchange.scope))

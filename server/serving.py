@@ -6,6 +6,7 @@ import gc
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -48,7 +49,7 @@ class Signals:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which ends a refresh under way before it waits for requests."""
+    """uvicorn's server, which ends a refresh under way when it stops. A second signal hastens."""
 
     def __init__(self, app: Starlette, signals: Signals) -> None:
         super().__init__(
@@ -76,9 +77,19 @@ class Server(uvicorn.Server):
         self.should_exit = self.should_exit or self._signals.heard
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        # first, because a request with `wait: true` ends with its run
-        await self._application.refresher.interrupt()
+        # meanwhile, because a request with `wait: true` ends with its run
+        stopping = asyncio.create_task(self._application.refresher.stop())
         await super().shutdown(sockets)
+        await stopping
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        hasten = self.should_exit and self.hastened_by(sig)
+        super().handle_exit(sig, frame)
+        self.force_exit = self.force_exit or hasten
+
+    def hastened_by(self, sig: int) -> bool:
+        """Whether this signal, when it is not the first one, means that nobody wants to wait."""
+        return sig in _STOPPING
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

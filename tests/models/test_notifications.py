@@ -4,13 +4,21 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
 from sqlalchemy import text
 
 from models.database import Database, WriteSession
-from models.notifications import APPLICATION_NAME, CHANNEL, TELL_SERIES, Listener, tell_catalogue
+from models.notifications import (
+    APPLICATION_NAME,
+    CHANNEL,
+    TELL_SERIES,
+    Listener,
+    tell_catalogue,
+    tell_run,
+)
 from tests.server.proxy import proxy_to
 
 ANYTHING = ("anything",)
@@ -76,10 +84,12 @@ async def test_all_parties_hear_of_a_commit(database: Database) -> None:
         async with database.write() as session:
             await tell_series(session, 7, 3)
             await tell_catalogue(session)
+            await tell_run(session, UUID(int=9))
             await listener.catch_up()
             assert one.heard.empty()
         for ear in (one, other):
-            assert [await ear.next(), await ear.next()] == [(7, 3), ("catalogue",)]
+            told = [await ear.next() for _ in range(3)]
+            assert told == [(7, 3), ("catalogue",), ("run", str(UUID(int=9)))]
         listener.leave(other)
         async with database.write() as session:
             await tell_series(session, 7, 4)
@@ -104,6 +114,7 @@ async def test_catching_up_hears_whatever_was_committed_before(
     [
         "", "no JSON", "{", "null", "1", "[]", "{}", '{"series": "1", "revision": 2}',
         '{"series": 1}', '{"series": null, "revision": 1}', '{"catalogue": false}', '"catalogue"',
+        '{"run": 7}', '{"run": null}',
         "[" * 3_000, '{"series": 1.5, "revision": 1}', '{"series": 1e400, "revision": 1}',
     ],
 )  # fmt: skip
