@@ -1,5 +1,6 @@
 """GraphQL over HTTP: from a request to an answer, kept or computed."""
 
+import asyncio
 import re
 from collections.abc import Callable
 from typing import Any
@@ -42,6 +43,7 @@ log = structlog.get_logger("coingraph.graphql")
 _CLIENT_CLOSED_REQUEST = 499
 # As Apollo Server answers it, status included: its clients then send the text beside the hash.
 _UNKNOWN_HASH = failure("PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound", 200)
+_STOPPED = encode(failure(UNAVAILABLE, "The server is stopping. Try again in a few seconds."))
 # A mutation or a subscription cannot be written without its keyword. A query that has the word in
 # a comment or in a string is taken for one too, and only not cached.
 _MAY_BE_NO_QUERY = re.compile(r"\b(?:mutation|subscription)\b", re.ASCII)
@@ -83,6 +85,9 @@ class GraphQLEndpoint:
         except ClientDisconnect:  # nobody reads it but the log
             await Response(status_code=_CLIENT_CLOSED_REQUEST)(scope, receive, send)
             return
+        except asyncio.CancelledError:  # the server stops, and has waited long enough
+            reply = _STOPPED
+            form = await reply.in_form({})
         except Exception:
             log.exception("unexpected error")
             reply = encode(masked(correlation_id.get() or ""))

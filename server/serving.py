@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from server.app import Application
 
 GRACE_SECONDS = 10
+_LAST_WORD_SECONDS = 1.0
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -81,6 +82,8 @@ class Server(uvicorn.Server):
         stopping = asyncio.create_task(self._application.refresher.stop())
         await super().shutdown(sockets)
         await stopping
+        if cut := self.server_state.tasks:  # they have a word to say about it
+            await asyncio.wait(cut, timeout=_LAST_WORD_SECONDS)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         hasten = self.should_exit and self.hastened_by(sig)

@@ -79,18 +79,20 @@ async def test_who_wants_other_work_is_told_so_in_any_process(deployment: Deploy
     deployment.simulator.add_fault(Fault("slow", times=None, seconds=0.3))
     run_id, _ = await ask(here, coins=("bitcoin",), days=3)
     for process in (here, there):
-        for same in (
+        same: list[dict[str, Any]] = [
             {"coins": ("bitcoin",), "days": 3},
             {"coins": ("bitcoin",), "currencies": ("eur",), "days": 2},
-        ):
-            assert await ask(process, **same) == (run_id, False)
-        for other in (
+        ]
+        for asked in same:
+            assert await ask(process, **asked) == (run_id, False)
+        others: list[dict[str, Any]] = [
             {},
             {"coins": ("bitcoin",)},
             {"coins": ("bitcoin",), "days": 4},
             {"coins": ("ethereum",), "days": 3},
             {"coins": ("bitcoin",), "days": 3, "rebuild": True},
-        ):
+        ]
+        for other in others:
             with pytest.raises(RefreshBusyError) as refused:
                 await ask(process, key="later", **other)
             assert str(run_id) in str(refused.value)
