@@ -25,8 +25,7 @@ from models.tables import ItemStatus, RefreshStatus
 
 log = structlog.get_logger("coingraph.refresh")
 
-_FINISH_SECONDS = 60.0
-_STOP_SECONDS = 8.0  # whoever stops a server waits some 10 s
+_FINISH_SECONDS = 8.0  # whoever stops a server waits some 10 s
 _FINISH_PAUSE = 0.5
 
 
@@ -115,9 +114,8 @@ class Journal:
 
     async def finish(self, status: RefreshStatus, error: str | None) -> None:
         """Write the end of the run, patiently: the database may be restarting."""
-        patience = _STOP_SECONDS if status is RefreshStatus.INTERRUPTED else _FINISH_SECONDS
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(_FINISH_SECONDS):
                 while not await self._finished(status, error):  # noqa: ASYNC110 - PostgreSQL's return is no event
                     await asyncio.sleep(_FINISH_PAUSE)
         except TimeoutError:

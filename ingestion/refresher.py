@@ -76,6 +76,8 @@ class Refresher:
         The same `key` always gets the same run, finished or not, whatever is asked for. Raises
         RefreshBusyError where the run under way does other work; the key then stays unbound.
         """
+        if joined := await self._join(request, key):  # most often, and nobody need wait for others
+            return joined, False
         deadline = asyncio.get_running_loop().time() + _JOIN_SECONDS
         async with self._starting:
             while not self._stopping:
@@ -92,13 +94,11 @@ class Refresher:
 
     async def _join(self, request: RefreshRequest, key: str | None) -> UUID | None:
         """Find the run to join: the key's own, or the one under way that does what is asked for."""
-        async with self._database.read() as session:
-            if key is not None and (known := await runs.run_of_key(session, key)):
-                return known
-            running = await runs.running_run(session)
-            if running is None:
-                return None
-            if self._joinable[0] != running.id:  # schedulers may come in hundreds
+        bound, running = await runs.run_under_way(self._database, key)
+        if bound is not None or running is None:
+            return bound
+        if self._joinable[0] != running.id:  # schedulers may come in hundreds
+            async with self._database.read() as session:
                 self._joinable = running.id, await runs.series_of_run(session, running.id)
         wanted = Work(
             set(product(request.coins or self.coins, request.currencies or self.currencies)),

