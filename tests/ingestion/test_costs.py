@@ -87,9 +87,9 @@ async def test_a_run_that_ends_early_keeps_what_it_cost(deployment: Deployment, 
     deployment.simulator.add_fault(fault)
     ended = await deployment.refresh(await deployment.process())
     assert ended.status == "FAILED"
-    assert {name: calls for name, calls in kept(ended, "calls").items() if calls} == (
-        seen_by_upstream(deployment)
-    )
+    seen = seen_by_upstream(deployment)
+    for name, calls in kept(ended, "calls").items():
+        assert 0 <= calls - seen[name] <= 1, "the end may cut a call off that has just left"
     assert ended.run["retries"] == sum(kept(ended, "retries").values())
     if kind == "rate_limited":
         assert max(kept(ended, "calls").values()) == 5  # twice as patient as with faults
