@@ -175,13 +175,14 @@ class CoinGecko:
             wait_max=30.0,
         ):
             with attempt:
-                stats.attempts += 1
-                stats.retries += attempt.num > 1
-                answer = await self._attempt(f"{self._base_url}{path}{query}", stats)
+                url, again = f"{self._base_url}{path}{query}", attempt.num > 1
+                answer = await self._attempt(url, stats, again=again)
         return parse(answer)
 
-    async def _attempt(self, url: str, stats: CallStats) -> object:
+    async def _attempt(self, url: str, stats: CallStats, *, again: bool) -> object:
         async with self._throttle.slot() as departed:
+            stats.attempts += 1
+            stats.retries += again
             response, body = await self._exchange(url)
             if response.status_code == httpx.codes.OK:
                 with suppress(ValueError):

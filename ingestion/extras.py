@@ -30,7 +30,7 @@ class Extras:
             return
         series = {(p.state.coin_id, p.state.currency_code): p.state.series_id for p in plans}
         try:
-            newest = await newest_prices(self._upstream, series)
+            newest = await newest_prices(self._upstream, series, stats=self._journal.tallies.others)
         except self._ends_the_run:
             raise
         except UpstreamError as error:
@@ -48,7 +48,7 @@ class Extras:
                 await self._journal.failed_call()
                 continue
             try:
-                profile = await self._upstream.coin(coin_id)
+                profile = await self._upstream.coin(coin_id, stats=self._journal.tallies.others)
             except self._ends_the_run:
                 raise
             except UpstreamError as error:

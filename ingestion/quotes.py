@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ingestion.coingecko import CoinGecko
+from ingestion.samples import CallStats
 from models.price_writes import Newest
 from models.series import SeriesKey
 
@@ -16,11 +17,13 @@ class NewestPrices:
     missing: list[SeriesKey]
 
 
-async def newest_prices(upstream: CoinGecko, series: Mapping[SeriesKey, int]) -> NewestPrices:
+async def newest_prices(
+    upstream: CoinGecko, series: Mapping[SeriesKey, int], *, stats: CallStats | None = None
+) -> NewestPrices:
     """Ask for the newest price of each series, given with its id. Raises UpstreamError."""
     coins = list(dict.fromkeys(coin for coin, _ in series))
     currencies = list(dict.fromkeys(currency for _, currency in series))
-    quotes = await upstream.simple_price(coins, currencies)
+    quotes = await upstream.simple_price(coins, currencies, stats=stats)
     found = [
         Newest(
             series_id=series[quote.coin_id, quote.currency_code],

@@ -83,6 +83,10 @@ def _count() -> Any:  # noqa: ANN401 - SQLModel's Field is Any
     return Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
 
 
+def _seconds() -> Any:  # noqa: ANN401 - SQLModel's Field is Any
+    return Field(default=0.0, sa_column=Column(Float(53), nullable=False, server_default="0"))
+
+
 class Coin(SQLModel, table=True):
     id: str = _key(Text)
     symbol: str = _text()
@@ -204,7 +208,10 @@ class PriceLatest(SQLModel, table=True):
 
 
 class RefreshRun(SQLModel, table=True):
-    """One refresh. `seconds_per_call` is the pace of the throttle when last seen."""
+    """One refresh. `seconds_per_call` is the pace of the throttle when last seen.
+
+    `retries` and `seconds_waited` (for 429) are of all its calls, those for no series included.
+    """
 
     __tablename__ = "refresh_run"
 
@@ -220,13 +227,15 @@ class RefreshRun(SQLModel, table=True):
     rows_inserted: int = _count()
     rows_corrected: int = _count()
     duplicates_dropped: int = _count()
-    seconds_per_call: float = Field(
-        default=0.0, sa_column=Column(Float(53), nullable=False, server_default="0")
-    )
+    retries: int = _count()
+    seconds_waited: float = _seconds()
+    seconds_per_call: float = _seconds()
     error: str | None = _text(null=True)
 
 
 class RefreshRunItem(SQLModel, table=True):
+    """One series of a run. `calls` are all that were made for it, refused ones and retries too."""
+
     __tablename__ = "refresh_run_item"
 
     run_id: UUID = Field(foreign_key="refresh_run.id", primary_key=True, ondelete="CASCADE")
@@ -235,6 +244,8 @@ class RefreshRunItem(SQLModel, table=True):
     status: str = _text()
     reason: str = _text()
     calls: int = _count()
+    retries: int = _count()
+    seconds_waited: float = _seconds()
     rows_inserted: int = _count()
     rows_corrected: int = _count()
     duplicates_dropped: int = _count()
@@ -243,9 +254,11 @@ class RefreshRunItem(SQLModel, table=True):
 
 
 class RefreshRunKey(SQLModel, table=True):
-    """An idempotency key and the run that answers it, for ever."""
+    """An idempotency key and the run that answers it, for as long as that run is kept."""
 
     __tablename__ = "refresh_run_key"
 
     key: str = _key(Text)
-    run_id: UUID = Field(foreign_key="refresh_run.id", ondelete="CASCADE", nullable=False)
+    run_id: UUID = Field(
+        foreign_key="refresh_run.id", ondelete="CASCADE", nullable=False, index=True
+    )

@@ -62,6 +62,9 @@ class PriceUpdates:
     def catalogue_changed(self) -> None:
         """A series without a price is no news; its first price is."""
 
+    def run_changed(self, _run_id: str) -> None:
+        """Nor is a run: what it changes is told by itself."""
+
     def anything_changed(self) -> None:
         self._whole = False
         self._losses += 1

@@ -13,6 +13,7 @@ from models.database import Database
 from models.series_memory import SeriesMemory
 from resolvers.footprint import Footprint
 from resolvers.loaders import Loaders
+from resolvers.run_watch import RunWatcher
 from resolvers.updates import PriceUpdates
 
 
@@ -69,6 +70,7 @@ class Services:
     refresher: RefreshService
     stale_after: timedelta
     updates: PriceUpdates
+    runs: RunWatcher
     memory: SeriesMemory | None = None
 
 

@@ -9,7 +9,7 @@ from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
 from models.database import DatabaseUnavailableError
-from resolvers.errors import RequestError
+from resolvers.errors import RequestError, UnavailableError
 
 log = structlog.get_logger("coingraph.graphql")
 
@@ -32,10 +32,11 @@ _MASK = "Internal error. The server's log has it under request id {}."
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response body and its HTTP status."""
+    """A response body, its HTTP status, and after how many seconds to try again, if known."""
 
     body: dict[str, Any]
     status: int
+    retry_after: int | None = None
 
 
 def answer_of(result: ExecutionResult, request_id: str) -> Answer:
@@ -48,7 +49,8 @@ def answer_of(result: ExecutionResult, request_id: str) -> Answer:
     body: dict[str, Any] = {"errors": errors}
     if result.data is not None or any(error.path is not None for error in result.errors):
         body["data"] = result.data  # the specification wants no data of what was not begun
-    return Answer(body, _status(result.data, errors))
+    waits = [error["extensions"].get("retryAfterSeconds", 0) for error in errors]
+    return Answer(body, _status(result.data, errors), max(waits) or None)
 
 
 def failure(code: str, message: str, status: int | None = None, **more: str) -> Answer:
@@ -79,6 +81,9 @@ def _shape(error: GraphQLError, request_id: str, *, early: bool) -> dict[str, An
     if error.path is not None:
         shaped["path"] = list(error.path)
     shaped["extensions"] = {"code": code}
+    cause = _root_cause(error)
+    if isinstance(cause, UnavailableError) and cause.retry_after is not None:
+        shaped["extensions"]["retryAfterSeconds"] = cause.retry_after
     if code == INTERNAL:
         shaped["extensions"]["requestId"] = request_id
     return shaped

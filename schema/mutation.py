@@ -20,8 +20,10 @@ _LONGEST_KEY = 200
 @strawberry.type(description="What can be done.")
 class Mutation:
     @strawberry.mutation(
-        description="Fetch prices from CoinGecko. Answers at once with the run; a run that is "
-        "under way is joined. Needs `Authorization: Bearer …` with one of REFRESH_TOKENS."
+        description="Fetch prices from CoinGecko. Answers at once with the run; a run under way "
+        "that does what is asked for is joined. Where it does other work, the answer is "
+        "SERVICE_UNAVAILABLE, with `retryAfterSeconds` in the error's extensions and Retry-After "
+        "in the HTTP headers. Needs `Authorization: Bearer …` with one of REFRESH_TOKENS."
     )
     async def refresh_prices(
         self,

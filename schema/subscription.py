@@ -9,6 +9,7 @@ import strawberry
 from resolvers.newest import Update
 from schema.context import Info
 from schema.permissions import require_read
+from schema.progress import RefreshProgress
 from schema.query import CoinsArgument, CurrenciesArgument
 from schema.scalars import BigInt, given
 from schema.updates import PriceUpdate
@@ -24,7 +25,7 @@ SinceArgument = Annotated[
 
 
 @strawberry.type(description="What can be followed.")
-class Subscription:
+class Subscription(RefreshProgress):
     @strawberry.subscription(
         description="The newest prices, and then each change as it is committed, by whichever "
         "process. First comes a SNAPSHOT of all of them. A reader that is slow is given the newest "

@@ -21,6 +21,7 @@ from models.notifications import Listener
 from models.series_memory import SeriesMemory
 from models.tables import RefreshTrigger
 from resolvers.errors import UnavailableError
+from resolvers.run_watch import RunWatcher
 from resolvers.updates import PriceUpdates
 from schema import build_schema
 from schema.context import Services
@@ -79,7 +80,7 @@ class Refreshes:
         try:
             return await self._refresher.start(request, RefreshTrigger.MUTATION, key=key)
         except RefreshBusyError as error:
-            raise UnavailableError(str(error)) from error
+            raise UnavailableError(str(error), error.retry_after) from error
 
     async def wait(self, run_id: UUID) -> None:
         await self._refresher.wait(run_id)
@@ -145,6 +146,8 @@ class Application:
         self.listener.join(self.cache)
         self.updates = PriceUpdates(self.database, self.listener)
         self.listener.join(self.updates)
+        self.runs = RunWatcher(self.database, self.refresher.bury_dead_runs)
+        self.listener.join(self.runs)
         self.endpoint = GraphQLEndpoint(
             build_schema(),
             Authenticator(settings.refresh_tokens, settings.read_tokens),
@@ -181,7 +184,7 @@ class Application:
                 for task in (start, *background):
                     task.cancel()
                 await asyncio.wait([start, *background])
-                await self.refresher.interrupt()
+                await self.refresher.stop()
                 await self.database.close()
 
     async def end_streams(self, seconds: float) -> None:
@@ -206,6 +209,7 @@ class Application:
             Refreshes(self.refresher),
             self.settings.stale_after,
             self.updates,
+            self.runs,
             self.memory,
         )
         if self._leads:

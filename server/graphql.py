@@ -1,6 +1,8 @@
 """GraphQL over HTTP: from a request to an answer, kept or computed."""
 
+import asyncio
 import re
+from collections.abc import Callable
 
 import strawberry
 import structlog
@@ -17,8 +19,9 @@ from strawberry.types.graphql import OperationType
 from models.stopwatch import database_time
 from resolvers.errors import RequestError
 from schema.context import Caller, Context, Services
+from schema.documents import is_mutation
 from schema.errors import UNAVAILABLE, answer_of, failure, masked
-from schema.permissions import require_read
+from schema.permissions import require_read, require_refresh
 from server.auth import Authenticator
 from server.cache import HIT, AnswerCache
 from server.exchange import Exchange
@@ -41,6 +44,7 @@ log = structlog.get_logger("coingraph.graphql")
 _CLIENT_CLOSED_REQUEST = 499
 # As Apollo Server answers it, status included: its clients then send the text beside the hash.
 _UNKNOWN_HASH = failure("PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound", 200)
+_STOPPED = encode(failure(UNAVAILABLE, "The server is stopping. Try again in a few seconds."))
 # A mutation or a subscription cannot be written without its keyword. A query that has the word in
 # a comment or in a string is taken for one too, and only not cached.
 _MAY_BE_NO_QUERY = re.compile(r"\b(?:mutation|subscription)\b", re.ASCII)
@@ -86,6 +90,9 @@ class GraphQLEndpoint:
         except ClientDisconnect:  # nobody reads it but the log
             await Response(status_code=_CLIENT_CLOSED_REQUEST)(scope, receive, send)
             return
+        except asyncio.CancelledError:  # the server stops, and has waited long enough
+            reply = _STOPPED
+            form = await reply.in_form({})
         except Exception:
             log.exception("unexpected error")
             reply = encode(masked(correlation_id.get() or ""))
@@ -122,8 +129,11 @@ class GraphQLEndpoint:
     async def answer(self, exchange: Exchange) -> Reply:
         """Take the answer from the cache, or compute it. Raises RequestRefusedError."""
         operation = exchange.operation
-        self.admit(exchange)
+        if exchange.private:
+            self._authorize(exchange)
         query = self.text(operation)
+        if self.services is None:
+            raise self._not_ready(exchange, query)
         variables = canonical(operation.variables)
         if exchange.private or variables is None or not self._cache.usable:
             return await self._compute(exchange, query)
@@ -144,14 +154,25 @@ class GraphQLEndpoint:
     def admit(self, exchange: Exchange) -> None:
         """Raise RequestRefusedError where the caller may not read, or nobody can just now."""
         if exchange.private:
-            try:
-                require_read(self._caller(exchange))
-            except RequestError as error:
-                raise RequestRefusedError(failure(error.code, str(error))) from None
+            self._authorize(exchange)
         if self.services is None:
-            raise RequestRefusedError(
-                failure(UNAVAILABLE, "The database is not ready yet. Try again in a few seconds.")
-            )
+            raise self._not_ready(exchange, "")
+
+    def _authorize(
+        self, exchange: Exchange, require: Callable[[Caller], None] = require_read
+    ) -> None:
+        try:
+            require(self._caller(exchange))
+        except RequestError as error:
+            raise RequestRefusedError(failure(error.code, str(error))) from None
+
+    def _not_ready(self, exchange: Exchange, query: str) -> RequestRefusedError:
+        """Refuse what needs the database; a mutation with a bad token for its token first."""
+        if is_mutation(query, exchange.operation.name):
+            self._authorize(exchange, require_refresh)
+        return RequestRefusedError(
+            failure(UNAVAILABLE, "The database is not ready yet. Try again in a few seconds.")
+        )
 
     def _caller(self, exchange: Exchange) -> Caller:
         return self._authenticator.caller(HTTPConnection(exchange.scope))

@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from server.app import Application
 
 GRACE_SECONDS = 10
-_STREAMS_SECONDS = 8.0
+_STREAMS_SECONDS = 6.0
+_RUN_SECONDS = 2.0
+_LAST_WORD_SECONDS = 1.0
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -68,7 +71,10 @@ def server_config(app: Starlette) -> uvicorn.Config:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which ends a refresh and all streams before it waits for requests."""
+    """uvicorn's server, which ends a refresh and all streams before it waits for requests.
+
+    A second signal hastens.
+    """
 
     def __init__(self, app: Starlette, signals: Signals) -> None:
         super().__init__(server_config(app))
@@ -92,11 +98,24 @@ class Server(uvicorn.Server):
             server.close()  # nobody else comes in
         started = time.monotonic()
         # first, because a request with `wait: true` ends with its run
-        await self._application.refresher.interrupt()
+        stopping = asyncio.create_task(self._application.refresher.stop())
+        await asyncio.wait([stopping], timeout=_RUN_SECONDS)
         await self._application.end_streams(_STREAMS_SECONDS)
         left = GRACE_SECONDS - (time.monotonic() - started)
         self.config.timeout_graceful_shutdown = max(1, int(left))
         await super().shutdown(sockets)
+        await stopping
+        if cut := self.server_state.tasks:  # they have a word to say about it
+            await asyncio.wait(cut, timeout=_LAST_WORD_SECONDS)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        hasten = self.hastened_by(sig) and self.should_exit
+        super().handle_exit(sig, frame)
+        self.force_exit = self.force_exit or hasten
+
+    def hastened_by(self, sig: int) -> bool:
+        """Whether this signal, when it is not the first one, means that nobody wants to wait."""
+        return sig in _STOPPING
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -95,7 +95,7 @@ async def subscribe(
     **given: Any,
 ) -> Any:
     """Subscribe as a transport does; a stream of results."""
-    services = Services(database, None, None, updates)  # type: ignore[arg-type] # no more is needed
+    services = Services(database, None, None, updates, None)  # type: ignore[arg-type] # no more is needed
     context = Context(services, caller)
     return await SCHEMA.subscribe(query, variable_values=given, context_value=context)
 

@@ -89,15 +89,13 @@ async def _refresh(settings: Settings, wanted: RefreshRequest, *, dry_run: bool)
 async def _run(
     console: Console, refresher: Refresher, database: Database, wanted: RefreshRequest
 ) -> RefreshRun:
-    """Run what is wanted; where another run is under way, follow that one first."""
-    while True:
-        run_id, started = await refresher.start(wanted, RefreshTrigger.COMMAND)
-        if not started:
-            console.print("A refresh is under way already: following that one.")
-        run = await _follow(console, database, run_id)
-        await refresher.wait(run_id)  # its lock is free when this command has ended
-        if started or wanted == RefreshRequest():
-            return run
+    """Run what is wanted, or follow the run under way that does it. Raises RefreshBusyError."""
+    run_id, started = await refresher.start(wanted, RefreshTrigger.COMMAND)
+    if not started:
+        console.print("A refresh that does this is under way already: following that one.")
+    run = await _follow(console, database, run_id)
+    await refresher.wait(run_id)  # its lock is free when this command has ended
+    return run
 
 
 async def _follow(console: Console, database: Database, run_id: UUID) -> RefreshRun:

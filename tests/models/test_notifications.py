@@ -4,13 +4,21 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
 from sqlalchemy import text
 
 from models.database import Database, WriteSession
-from models.notifications import APPLICATION_NAME, CHANNEL, TELL_SERIES, Listener, tell_catalogue
+from models.notifications import (
+    APPLICATION_NAME,
+    CHANNEL,
+    TELL_SERIES,
+    Listener,
+    tell_catalogue,
+    tell_run,
+)
 from tests.server.proxy import proxy_to
 
 ANYTHING = ("anything",)
@@ -27,6 +35,9 @@ class Ear:
 
     def catalogue_changed(self) -> None:
         self.heard.put_nowait(("catalogue",))
+
+    def run_changed(self, run_id: str) -> None:
+        self.heard.put_nowait(("run", run_id))
 
     def anything_changed(self) -> None:
         self.heard.put_nowait(ANYTHING)
@@ -74,10 +85,12 @@ async def test_all_parties_hear_of_a_commit(database: Database) -> None:
         async with database.write() as session:
             await tell_series(session, 7, 3)
             await tell_catalogue(session)
+            await tell_run(session, UUID(int=9))
             await listener.catch_up()
             assert one.heard.empty()
         for ear in (one, other):
-            assert [await ear.next(), await ear.next()] == [(7, 3), ("catalogue",)]
+            told = [await ear.next() for _ in range(3)]
+            assert told == [(7, 3), ("catalogue",), ("run", str(UUID(int=9)))]
         listener.leave(other)
         async with database.write() as session:
             await tell_series(session, 7, 4)
@@ -102,7 +115,7 @@ async def test_catching_up_hears_whatever_was_committed_before(
     [
         "", "no JSON", "{", "null", "1", "[]", "{}", '{"series": "1", "deployment": 2}',
         '{"series": 1}', '{"series": null, "deployment": 1}', '{"series": 1, "revision": 2}',
-        '{"catalogue": false}', '"catalogue"',
+        '{"catalogue": false}', '"catalogue"', '{"run": 7}', '{"run": null}',
         "[" * 3_000, '{"series": 1.5, "deployment": 1}', '{"series": 1e400, "deployment": 1}',
     ],
 )  # fmt: skip

@@ -19,7 +19,7 @@ from server.streams.operations import Payloads
 
 executed: list[int] = []
 CALLER = Caller("test", Access.GRANTED, Access.GRANTED)
-SERVICES = Services(None, None, None, None)  # type: ignore[arg-type] # none is used
+SERVICES = Services(None, None, None, None, None)  # type: ignore[arg-type] # none is used
 
 
 @strawberry.type
