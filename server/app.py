@@ -151,6 +151,7 @@ class Application:
             ),
         )
         self._prepared = asyncio.Event()
+        self._leading: asyncio.Task[None] | None = None
         duties = Duties(settings, self.database, self.upstream, self.refresher)
         self.leadership = Leadership(self.database, duties.do)
         self.readiness = Readiness(self.database, lambda: self.endpoint.services is not None)
@@ -160,6 +161,7 @@ class Application:
         async with self.upstream:
             start = asyncio.create_task(self._start())
             background = [asyncio.create_task(self._listen()), asyncio.create_task(self._lead())]
+            self._leading = background[1]
             try:
                 # usually done in a moment; where the database is away, serve what can be served
                 await asyncio.wait([start], timeout=_RETRY_SECONDS)
@@ -172,8 +174,15 @@ class Application:
                 for task in (start, *background):
                     task.cancel()
                 await asyncio.wait([start, *background])
-                await self.refresher.interrupt()
+                await self.end_refreshes()
                 await self.database.close()
+
+    async def end_refreshes(self) -> None:
+        """End this process's refresh, once it starts no more of them by itself."""
+        if self._leading is not None:
+            self._leading.cancel()
+            await asyncio.wait([self._leading])
+        await self.refresher.interrupt()
 
     async def _start(self) -> None:
         """Get the database ready, however long it takes to come up."""

@@ -77,7 +77,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # first, because a request with `wait: true` ends with its run
-        await self._application.refresher.interrupt()
+        await self._application.end_refreshes()
         await super().shutdown(sockets)
 
 
