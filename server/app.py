@@ -159,6 +159,7 @@ class Application:
             StreamSettings(settings.cors_origins, settings.operations_per_connection),
         )
         self._prepared = asyncio.Event()
+        self._leading: asyncio.Task[None] | None = None
         duties = Duties(settings, self.database, self.upstream, self.refresher)
         self.leadership = Leadership(self.database, duties.do)
         self.readiness = Readiness(self.database, lambda: self.endpoint.services is not None)
@@ -167,9 +168,11 @@ class Application:
     async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         async with self.upstream:
             start = asyncio.create_task(self._start())
+            leading = self._leading = asyncio.create_task(self._lead())
             background = [
-                asyncio.create_task(work)
-                for work in (self._listen(), self.updates.run(), self._lead())
+                leading,
+                asyncio.create_task(self._listen()),
+                asyncio.create_task(self.updates.run()),
             ]
             try:
                 # usually done in a moment; where the database is away, serve what can be served
@@ -184,13 +187,20 @@ class Application:
                 for task in (start, *background):
                     task.cancel()
                 await asyncio.wait([start, *background])
-                await self.refresher.stop()
+                await self.end_refreshes()
                 await self.database.close()
 
     async def end_streams(self, seconds: float) -> None:
         """End what clients follow, and let new ones follow nothing."""
         self.updates.close()
         await self.endpoint.streams.close(seconds)
+
+    async def end_refreshes(self) -> None:
+        """End this process's refresh, and start none any more."""
+        if self._leading is not None:
+            self._leading.cancel()
+            await asyncio.wait([self._leading])
+        await self.refresher.stop()
 
     async def _start(self) -> None:
         """Get the database ready, however long it takes to come up."""

@@ -98,7 +98,7 @@ class Server(uvicorn.Server):
             server.close()  # nobody else comes in
         started = time.monotonic()
         # first, because a request with `wait: true` ends with its run
-        stopping = asyncio.create_task(self._application.refresher.stop())
+        stopping = asyncio.create_task(self._application.end_refreshes())
         await asyncio.wait([stopping], timeout=_RUN_SECONDS)
         await self._application.end_streams(_STREAMS_SECONDS)
         left = GRACE_SECONDS - (time.monotonic() - started)

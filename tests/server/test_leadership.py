@@ -4,6 +4,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,9 @@ def test_a_stuck_leader_is_replaced(url: str, tmp_path: Path, simulator: Simulat
     with servers(tmp_path, "ab", url, simulator) as both:
         leader = await_leader(both)
         (follower,) = [each for each in both if each is not leader]
+        # not within a transaction, whose row locks the other one's start would wait for
+        leader.await_line("refresh ended")
+        follower.await_line("Application startup complete.")
         leader.process.send_signal(signal.SIGSTOP)
         try:
             follower.await_line(LEADS)
@@ -148,6 +152,31 @@ def test_a_stuck_leader_is_replaced(url: str, tmp_path: Path, simulator: Simulat
             leader.process.send_signal(signal.SIGCONT)
         leader.await_line("no longer leading the deployment")
         assert len(leader.lines(LEADS)) == 1
+
+
+def test_a_stopping_leader_starts_nothing_more(
+    url: str, tmp_path: Path, simulator: Simulator
+) -> None:
+    """Its run is interrupted, and so due again: for the next leader."""
+    simulator.add_fault(Fault("slow", path="market_chart", times=None, seconds=60))
+    with servers(tmp_path, "", url, simulator, REFRESH_EVERY="1d") as start:
+        server = start("a")
+        server.await_line("refresh started")
+        with ThreadPoolExecutor() as threads, server.client() as client:
+            # a request under way, so that stopping takes its time
+            query = (
+                'mutation { refreshPrices(input: {wait: true, idempotencyKey: "k"}) { started } }'
+            )
+            waiting = threads.submit(
+                client.post,
+                "/graphql",
+                json={"query": query},
+                headers={"Authorization": f"Bearer {TOKEN}"},
+            )
+            eventually(lambda: values(url, "SELECT count(*) FROM refresh_run_key") == [1])
+            _stop(server)
+            assert waiting.result().status_code == 200
+    assert values(url, "SELECT status FROM refresh_run") == ["INTERRUPTED"]
 
 
 def test_missed_times_are_caught_up_once(url: str, tmp_path: Path, simulator: Simulator) -> None:
@@ -175,9 +204,9 @@ def test_missed_times_are_caught_up_once(url: str, tmp_path: Path, simulator: Si
 def test_what_a_killed_leader_began_is_done(url: str, tmp_path: Path, simulator: Simulator) -> None:
     with servers(tmp_path, "", url, simulator, REFRESH_EVERY="1d") as start:
         first = start("a")
-        first.await_line("refresh ended")
-        values(url, "UPDATE refresh_run SET started_at = started_at - interval '2 days'")
+        first.await_line("the next refresh is due later")
         _stop(first)
+        values(url, "UPDATE refresh_run SET started_at = started_at - interval '2 days'")
         simulator.add_fault(Fault("slow", path="market_chart", times=None, seconds=60))
         second, third = start("b"), start("c")
         leader = await_leader([second, third])
