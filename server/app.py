@@ -82,10 +82,10 @@ class Refreshes:
         await self._refresher.wait(run_id)
 
 
-def make_upstream(settings: Settings) -> CoinGecko:
+def make_upstream(settings: Settings, database: Database) -> CoinGecko:
     key = settings.coingecko_api_key
     return CoinGecko(
-        throttle=Throttle(settings.requests_per_minute),
+        throttle=Throttle(settings.requests_per_minute, database=database),
         base_url=str(settings.coingecko_base_url) if settings.coingecko_base_url else None,
         plan=settings.plan,
         api_key=key.get_secret_value() if key else None,
@@ -132,7 +132,7 @@ class Application:
         self.database = Database(
             settings.database_url.get_secret_value(), pool_size=pool_size(settings.workers)
         )
-        self.upstream = make_upstream(settings)
+        self.upstream = make_upstream(settings, self.database)
         self.refresher = make_refresher(settings, self.database, self.upstream)
         self.listener = Listener(self.database)
         room = settings.cache_megabytes * _MEGABYTE

@@ -56,7 +56,7 @@ async def opened_refresher(settings: Settings) -> AsyncIterator[tuple[Refresher,
     assert settings.database_url is not None  # noqa: S101 - `opened` gave one
     database = Database(settings.database_url.get_secret_value())
     try:
-        async with make_upstream(settings) as upstream:
+        async with make_upstream(settings, database) as upstream:
             await prepare_database(settings, database)
             yield make_refresher(settings, database, upstream), database
     except DatabaseUnavailableError as error:
