@@ -22,8 +22,8 @@ from ingestion.addresses import (
     Plan,
     checked_key,
     checked_url,
-    chunks,
     fits_in_list,
+    quote_chunks,
     segment,
     user_agent,
 )
@@ -128,7 +128,7 @@ class CoinGecko:
         coins, codes = list(dict.fromkeys(coin_ids)), list(dict.fromkeys(currencies))
         currency_list = ",".join(filter(fits_in_list, codes))
         gathered: dict[str, object] = {}
-        for ids in chunks(filter(fits_in_list, coins if currency_list else [])):
+        for ids in quote_chunks(coins if currency_list else []):
             params = {"ids": ",".join(ids), "vs_currencies": currency_list} | _QUOTE_PARTS
             gathered |= await self._get("/simple/price", params, answers.prices, stats)
         return answers.quotes(gathered, coins, codes, time.time())

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from ingestion.addresses import quote_chunks
 from ingestion.coingecko import CoinGecko
 from ingestion.errors import UpstreamError
 from ingestion.journal import Journal
@@ -25,19 +26,20 @@ class Extras:
         self._ends_the_run = ends_the_run
 
     async def quotes(self, plans: Sequence[SeriesPlan]) -> None:
-        """Bring every newest price with one call, before the long work begins."""
+        """Bring every newest price, before the long work begins."""
         if not plans:
             return
         series = {(p.state.coin_id, p.state.currency_code): p.state.series_id for p in plans}
         coins = list(dict.fromkeys(coin for coin, _ in series))
         currencies = list(dict.fromkeys(currency for _, currency in series))
+        calls = len(quote_chunks(coins))
         try:
             quotes = await self._upstream.simple_price(coins, currencies)
         except self._ends_the_run:
             raise
         except UpstreamError as error:
             log.warning("newest prices failed", error=str(error))
-            await self._journal.failed_call()
+            await self._journal.failed_call(calls)
             return
         if missing := [f"{coin}/{currency}" for coin, currency in quotes.missing]:
             log.warning("upstream left out newest prices", missing=missing)
@@ -53,7 +55,8 @@ class Extras:
                 )
                 for quote in quotes.found
                 if (quote.coin_id, quote.currency_code) in series
-            ]
+            ],
+            calls,
         )
 
     async def profiles(self, coin_ids: Sequence[str], unknown: UnknownCoins) -> None:

@@ -39,11 +39,11 @@ class Journal:
         self._pace = pace
         self._writing = asyncio.Lock()
 
-    async def quotes(self, newest: list[Newest]) -> None:
-        """Store the newest prices of many series, which one call brought."""
+    async def quotes(self, newest: list[Newest], calls: int) -> None:
+        """Store the newest prices of many series, which so many calls brought."""
         async with self._transaction() as session:
             await store_quotes(session, newest)
-            await self._add(session, completed_calls=1)
+            await self._add(session, completed_calls=calls)
 
     async def series(self, plan: SeriesPlan, fetched: Fetched, bucketed: Bucketed) -> None:
         """Store the hours of one series whole; a rebuild leaves no others from then on."""
@@ -98,10 +98,10 @@ class Journal:
             )
             await self._add(session, completed_calls=1)
 
-    async def failed_call(self) -> None:
-        """Count a call that no series hangs on."""
+    async def failed_call(self, calls: int = 1) -> None:
+        """Count calls that no series hangs on."""
         async with self._transaction() as session:
-            await self._add(session, failed_calls=1)
+            await self._add(session, failed_calls=calls)
 
     async def finish(self, status: RefreshStatus, error: str | None) -> None:
         """Write the end of the run, patiently: the database may be restarting."""

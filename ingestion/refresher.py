@@ -8,8 +8,10 @@ from uuid import UUID
 
 import structlog
 
+from ingestion.budget import Credits
 from ingestion.coingecko import CoinGecko
 from ingestion.journal import Journal
+from ingestion.outlook import BudgetExceededError, Outlook
 from ingestion.pipeline import Pipeline
 from ingestion.preparing import Preparation, RefreshRequest, Tracked, prepare
 from models import runs
@@ -23,7 +25,14 @@ from models.tables import (
     RefreshTrigger,
 )
 
-__all__ = ["Preparation", "RefreshBusyError", "RefreshRequest", "Refresher"]
+__all__ = [
+    "BudgetExceededError",
+    "Outlook",
+    "Preparation",
+    "RefreshBusyError",
+    "RefreshRequest",
+    "Refresher",
+]
 
 log = structlog.get_logger("coingraph.refresh")
 
@@ -54,12 +63,14 @@ class Refresher:
         coins: Sequence[str],
         currencies: Sequence[str],
         history_days: int,
+        monthly_credits: int | None = None,
     ) -> None:
         self._database = database
         self._upstream = upstream
         self.coins = tuple(coins)
         self.currencies = tuple(currencies)
         self._history_days = history_days
+        self._credits = Credits(database, monthly_credits)
         self._task: asyncio.Task[None] | None = None
         self._run_id: UUID | None = None
         self._starting = asyncio.Lock()
@@ -69,12 +80,20 @@ class Refresher:
         tracked = Tracked(self.coins, self.currencies, self._history_days, self._upstream.history)
         return await prepare(self._database, tracked, request, datetime.now(UTC))
 
+    async def outlook(self, request: RefreshRequest) -> Outlook:
+        """Plan a run, and see how long it would take now and what it would cost."""
+        preparation = await self.prepare(request)
+        budget = await self._credits.budget()
+        wait = await self._upstream.throttle.look()
+        return Outlook(preparation, budget, self._upstream.throttle.interval, wait)
+
     async def start(
         self, request: RefreshRequest, trigger: RefreshTrigger, *, key: str | None = None
     ) -> tuple[UUID, bool]:
         """Start a run, or join the one under way; tell its id and whether it was started.
 
-        The same `key` always gets the same run, finished or not. Raises RefreshBusyError.
+        The same `key` always gets the same run, finished or not. Raises RefreshBusyError, and
+        BudgetExceededError where the month's credits do not suffice for a run of its own.
         """
         deadline = asyncio.get_running_loop().time() + _JOIN_SECONDS
         async with self._starting:
@@ -132,7 +151,9 @@ class Refresher:
         key: str | None,
         lock: AdvisoryLock,
     ) -> tuple[RefreshRun, Preparation]:
-        preparation = await self.prepare(request)
+        outlook = await self.outlook(request)
+        outlook.check()
+        preparation = outlook.preparation
         run = RefreshRun(
             id=runs.new_run_id(),
             status=RefreshStatus.RUNNING,
@@ -140,7 +161,7 @@ class Refresher:
             request={name: value for name, value in asdict(request).items() if value},
             started_at=datetime.now(UTC),
             planned_calls=preparation.calls,
-            seconds_per_call=self._upstream.throttle.interval,
+            seconds_per_call=outlook.seconds_per_call,
         )
         items = [
             RefreshRunItem(

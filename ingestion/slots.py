@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Protocol
 
+from ingestion.budget import month_of
 from ingestion.pace import RECOVERY, Pace
 from models import pace as stored
 from models.database import Database, DatabaseUnavailableError
@@ -70,11 +71,6 @@ class LocalSlots:
         pass
 
 
-def this_month() -> date:
-    """Name the first day of the running UTC month, by which credits are counted."""
-    return datetime.now(UTC).date().replace(day=1)
-
-
 class SharedSlots:
     """The pace of all processes of one database. Raises DatabaseUnavailableError.
 
@@ -86,7 +82,7 @@ class SharedSlots:
         database: Database,
         pace: Pace,
         clock: Callable[[], float],
-        month: Callable[[], date] = this_month,
+        month: Callable[[], date] = lambda: month_of(datetime.now(UTC)),
     ) -> None:
         self.pace = pace
         self._database = database

@@ -12,7 +12,12 @@ from starlette.routing import Mount, Route
 from starlette_compress import CompressMiddleware
 
 from ingestion.coingecko import CoinGecko
-from ingestion.refresher import RefreshBusyError, Refresher, RefreshRequest
+from ingestion.refresher import (
+    BudgetExceededError,
+    RefreshBusyError,
+    Refresher,
+    RefreshRequest,
+)
 from ingestion.throttle import Throttle
 from models import coins as coin_rows
 from models.database import Database, DatabaseUnavailableError
@@ -24,6 +29,7 @@ from models.tables import RefreshTrigger
 from resolvers.errors import UnavailableError
 from schema import build_schema
 from schema.context import Services
+from schema.plan import RefreshPlan
 from server import seeds
 from server.auth import Authenticator
 from server.cache import AnswerCache
@@ -31,6 +37,7 @@ from server.graphiql import GRAPHIQL_PATH, graphiql_files
 from server.graphql import GraphQLEndpoint
 from server.health import Readiness, live
 from server.middleware import middleware
+from server.plans import no_credits, request_of, shown_plan
 from server.replies import CachePolicy
 from server.settings import Settings
 
@@ -67,16 +74,24 @@ class Refreshes:
         rebuild: bool,
         key: str | None,
     ) -> tuple[UUID, bool]:
-        request = RefreshRequest(
-            None if coins is None else tuple(coins),
-            None if currencies is None else tuple(currencies),
-            days,
-            rebuild,
-        )
+        request = request_of(coins, currencies, days, rebuild=rebuild)
         try:
             return await self._refresher.start(request, RefreshTrigger.MUTATION, key=key)
         except RefreshBusyError as error:
             raise UnavailableError(str(error)) from error
+        except BudgetExceededError as error:
+            raise no_credits(error) from error
+
+    async def plan(
+        self,
+        *,
+        coins: Sequence[str] | None,
+        currencies: Sequence[str] | None,
+        days: int | None,
+        rebuild: bool,
+    ) -> RefreshPlan:
+        request = request_of(coins, currencies, days, rebuild=rebuild)
+        return shown_plan(await self._refresher.outlook(request))
 
     async def wait(self, run_id: UUID) -> None:
         await self._refresher.wait(run_id)
@@ -99,6 +114,7 @@ def make_refresher(settings: Settings, database: Database, upstream: CoinGecko) 
         coins=settings.coins,
         currencies=settings.currencies,
         history_days=settings.history_days,
+        monthly_credits=settings.coingecko_monthly_credits,
     )
 
 
@@ -206,7 +222,7 @@ class Application:
         log.info("series without prices: starting a refresh", series=unloaded)
         try:
             await self.refresher.start(RefreshRequest(), RefreshTrigger.STARTUP)
-        except (RefreshBusyError, DatabaseUnavailableError) as error:
+        except (RefreshBusyError, BudgetExceededError, DatabaseUnavailableError) as error:
             log.warning("the first refresh did not start", error=str(error))
 
 

@@ -80,6 +80,7 @@ def _demo(settings: Settings) -> Iterator[Settings]:
                 "coingecko_base_url": HttpUrl(simulator.base_url),
                 "coingecko_plan": "keyless",
                 "coingecko_api_key": None,
+                "coingecko_monthly_credits": None,
                 "coingecko_requests_per_minute": _DEMO_REQUESTS_PER_MINUTE,
             }
         )
