@@ -108,12 +108,13 @@ def _fewer_series(
     plans = preparation.plans
     coins = list(dict.fromkeys(plan.state.coin_id for plan in plans))
     currencies = list(dict.fromkeys(plan.state.currency_code for plan in plans))
+    metadata = set(preparation.metadata)
     best: tuple[list[str], list[str], int, int] | None = None
     for number in range(1, len(currencies) + 1):
         chosen, calls, series = currencies[:number], preparation.quotes, 0
         by_coin = _calls_by_coin(plans, chosen)
         for count, coin in enumerate(coins, 1):
-            calls += by_coin[coin][1] + (coin in preparation.metadata)
+            calls += by_coin[coin][1] + (coin in metadata)
             series += by_coin[coin][0]
             if calls > left:
                 break
