@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from ingestion.addresses import quote_chunks
 from ingestion.coingecko import CoinGecko
 from ingestion.errors import UpstreamError
 from ingestion.journal import Journal
@@ -25,21 +26,22 @@ class Extras:
         self._ends_the_run = ends_the_run
 
     async def quotes(self, plans: Sequence[SeriesPlan]) -> None:
-        """Bring every newest price with one call, before the long work begins."""
+        """Bring every newest price, before the long work begins."""
         if not plans:
             return
         series = {(p.state.coin_id, p.state.currency_code): p.state.series_id for p in plans}
+        calls = len(quote_chunks({coin for coin, _ in series}))
         try:
             newest = await newest_prices(self._upstream, series, stats=self._journal.tallies.others)
         except self._ends_the_run:
             raise
         except UpstreamError as error:
             log.warning("newest prices failed", error=str(error))
-            await self._journal.failed_call()
+            await self._journal.failed_call(calls=calls)
             return
         if missing := [f"{coin}/{currency}" for coin, currency in newest.missing]:
             log.warning("upstream left out newest prices", missing=missing)
-        await self._journal.quotes(newest.found)
+        await self._journal.quotes(newest.found, calls)
 
     async def profiles(self, coin_ids: Sequence[str], unknown: UnknownCoins) -> None:
         """Bring names, descriptions and pictures. A failure here costs no series anything."""

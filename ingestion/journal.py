@@ -45,11 +45,11 @@ class Journal:
         self.tallies = Tallies()
         self._writing = asyncio.Lock()
 
-    async def quotes(self, newest: list[Newest]) -> None:
-        """Store the newest prices of many series, which one call brought."""
+    async def quotes(self, newest: list[Newest], calls: int) -> None:
+        """Store the newest prices of many series, which so many calls brought."""
         async with self._transaction() as session:
             await store_quotes(session, newest)
-            await self._add(session, completed_calls=1)
+            await self._add(session, completed_calls=calls)
 
     async def series(self, plan: SeriesPlan, fetched: Fetched, bucketed: Bucketed) -> None:
         """Store the hours of one series whole; a rebuild leaves no others from then on."""
@@ -105,12 +105,12 @@ class Journal:
             )
             await self._add(session, completed_calls=1)
 
-    async def failed_call(self, *series_ids: int) -> None:
-        """Count a call that no series hangs on, not even the one that it was made for."""
+    async def failed_call(self, *series_ids: int, calls: int = 1) -> None:
+        """Count calls that no series hangs on, not even the one that they were made for."""
         async with self._transaction() as session:
             for series_id in series_ids:
                 await self._note_costs(session, series_id)
-            await self._add(session, *series_ids, failed_calls=1)
+            await self._add(session, *series_ids, failed_calls=calls)
 
     async def finish(self, status: RefreshStatus, error: str | None) -> None:
         """Write the end of the run, patiently: the database may be restarting."""

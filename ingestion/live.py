@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from ingestion.addresses import quote_chunks
+from ingestion.budget import Credits
 from ingestion.coingecko import CoinGecko
 from ingestion.errors import UpstreamError
 from ingestion.faults import Faults
@@ -21,6 +23,10 @@ log = structlog.get_logger("coingraph.live")
 _AT_A_TIME = 2000  # series in one transaction
 _MOST_NAMED = 20
 _LONGEST_PAUSE = 600.0
+
+
+class BudgetSpentError(Exception):
+    """The month's credits do not suffice for a poll."""
 
 
 class LivePoller:
@@ -38,12 +44,14 @@ class LivePoller:
         coins: Sequence[str],
         currencies: Sequence[str],
         every: timedelta,
+        left: Credits,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._database = database
         self._upstream = upstream
         self._coins, self._currencies = tuple(coins), tuple(currencies)
         self._every = every.total_seconds()
+        self._credits = left
         self._now = now
         self._series: dict[SeriesKey, int] = {}
         self._missing: frozenset[SeriesKey] = frozenset()
@@ -57,7 +65,7 @@ class LivePoller:
             pause = 0.0
             try:
                 await self.poll(verify)
-            except (UpstreamError, DatabaseUnavailableError) as error:
+            except (BudgetSpentError, UpstreamError, DatabaseUnavailableError) as error:
                 pause = self._faults.failed(error)
             except Exception as error:  # noqa: BLE001 - whatever it was, the next poll may do better
                 pause = self._faults.failed(error, expected=False)
@@ -67,7 +75,16 @@ class LivePoller:
             await asyncio.sleep(due - clock())
 
     async def poll(self, verify: Callable[[], Awaitable[None]]) -> int:
-        """Ask and store once; tell how many series changed."""
+        """Ask and store once; tell how many series changed.
+
+        Raises BudgetSpentError, UpstreamError and DatabaseUnavailableError.
+        """
+        budget = await self._credits.budget()
+        if not budget.allows(len(quote_chunks(self._coins))):
+            raise BudgetSpentError(
+                f"The {budget.monthly} credits of this month are spent; "
+                f"live polls go on after {budget.resets_at:%Y-%m-%d}."
+            )
         if not self._series:
             facts = await list_series(self._database, self._coins, self._currencies)
             self._series = {(each.coin_id, each.currency_code): each.id for each in facts}

@@ -8,9 +8,11 @@ from uuid import UUID
 
 import structlog
 
+from ingestion.budget import Credits
 from ingestion.coingecko import CoinGecko
 from ingestion.joining import Names, RefreshBusyError, Work, note, other_work
 from ingestion.journal import Journal
+from ingestion.outlook import BudgetExceededError, Outlook
 from ingestion.pipeline import Pipeline
 from ingestion.preparing import Preparation, RefreshRequest, Tracked, prepare
 from models import runs
@@ -24,7 +26,14 @@ from models.tables import (
     RefreshTrigger,
 )
 
-__all__ = ["Preparation", "RefreshBusyError", "RefreshRequest", "Refresher"]
+__all__ = [
+    "BudgetExceededError",
+    "Outlook",
+    "Preparation",
+    "RefreshBusyError",
+    "RefreshRequest",
+    "Refresher",
+]
 
 log = structlog.get_logger("coingraph.refresh")
 
@@ -51,12 +60,14 @@ class Refresher:
         coins: Sequence[str],
         currencies: Sequence[str],
         history_days: int,
+        monthly_credits: int | None = None,
     ) -> None:
         self._database = database
         self._upstream = upstream
         self.coins = tuple(coins)
         self.currencies = tuple(currencies)
         self._history_days = history_days
+        self._credits = Credits(database, monthly_credits)
         self._task: asyncio.Task[None] | None = None
         self._run_id: UUID | None = None
         self._starting = asyncio.Lock()
@@ -68,6 +79,13 @@ class Refresher:
         tracked = Tracked(self.coins, self.currencies, self._history_days, self._upstream.history)
         return await prepare(self._database, tracked, request, datetime.now(UTC))
 
+    async def outlook(self, request: RefreshRequest) -> Outlook:
+        """Plan a run, and see how long it would take now and what it would cost."""
+        preparation = await self.prepare(request)
+        budget = await self._credits.budget()
+        wait = await self._upstream.throttle.look()
+        return Outlook(preparation, budget, self._upstream.throttle.interval, wait)
+
     async def start(
         self, request: RefreshRequest, trigger: RefreshTrigger, *, key: str | None = None
     ) -> tuple[UUID, bool]:
@@ -75,6 +93,7 @@ class Refresher:
 
         The same `key` always gets the same run, finished or not, whatever is asked for. Raises
         RefreshBusyError where the run under way does other work; the key then stays unbound.
+        Raises BudgetExceededError where the month's credits do not suffice for a run of its own.
         """
         if joined := await self._join(request, key):  # most often, and nobody need wait for others
             return joined, False
@@ -141,7 +160,9 @@ class Refresher:
         key: str | None,
         lock: AdvisoryLock,
     ) -> tuple[RefreshRun, Preparation]:
-        preparation = await self.prepare(request)
+        outlook = await self.outlook(request)
+        outlook.check()
+        preparation = outlook.preparation
         run = RefreshRun(
             id=runs.new_run_id(),
             status=RefreshStatus.RUNNING,
@@ -149,7 +170,7 @@ class Refresher:
             request=note(request),
             started_at=datetime.now(UTC),
             planned_calls=preparation.calls,
-            seconds_per_call=self._upstream.throttle.interval,
+            seconds_per_call=outlook.seconds_per_call,
         )
         items = [
             RefreshRunItem(

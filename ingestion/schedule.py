@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from ingestion.faults import Faults
+from ingestion.outlook import BudgetExceededError
 from ingestion.refresher import RefreshBusyError, Refresher, RefreshRequest
 from models import runs
 from models.database import Database, DatabaseUnavailableError
@@ -15,6 +16,7 @@ from models.tables import RefreshRun, RefreshStatus, RefreshTrigger
 log = structlog.get_logger("coingraph.schedule")
 
 _LONGEST_SLEEP = 60.0  # then it looks whether somebody else has asked for a refresh meanwhile
+_PASSING = (RefreshBusyError, BudgetExceededError, DatabaseUnavailableError)
 
 
 class Schedule:
@@ -33,7 +35,7 @@ class Schedule:
         while not started:
             try:
                 started = await self._load_new()
-            except (RefreshBusyError, DatabaseUnavailableError) as error:
+            except _PASSING as error:
                 await asyncio.sleep(self._first.failed(error))
             except Exception as error:  # noqa: BLE001 - whatever it was, the next try may do better
                 await asyncio.sleep(self._first.failed(error, expected=False))
@@ -58,7 +60,7 @@ class Schedule:
         while True:
             try:
                 pause = await self._refresh_if_due(period)
-            except (RefreshBusyError, DatabaseUnavailableError) as error:
+            except _PASSING as error:
                 pause = self._scheduled.failed(error)
             except Exception as error:  # noqa: BLE001 - whatever it was, the next try may do better
                 pause = self._scheduled.failed(error, expected=False)

@@ -207,6 +207,28 @@ class PriceLatest(SQLModel, table=True):
     change_24h: float | None = _number()
 
 
+class UpstreamPace(SQLModel, table=True):
+    """The one row by which all processes space their calls: see ingestion.pace."""
+
+    __tablename__ = "upstream_pace"
+
+    id: int = _key(Integer)
+    last_departure: datetime = _time()
+    paused_until: datetime = _time()
+    stretch: float = _number(null=False)
+    slowdowns: int = _count()
+    refusals_in_a_row: int = _count()
+
+
+class UpstreamCredits(SQLModel, table=True):
+    """What calls have cost in the UTC month that begins on this day."""
+
+    __tablename__ = "upstream_credits"
+
+    month: date = _key(Date)
+    spent: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
+
+
 class RefreshRun(SQLModel, table=True):
     """One refresh. `seconds_per_call` is the pace of the throttle when last seen.
 

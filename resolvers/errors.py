@@ -45,6 +45,6 @@ class UnavailableError(RequestError):
 
     code = "SERVICE_UNAVAILABLE"
 
-    def __init__(self, message: str, retry_after: int | None = None) -> None:
+    def __init__(self, message: str, *, retry_after: int | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after

@@ -15,6 +15,7 @@ from resolvers.footprint import Footprint
 from resolvers.loaders import Loaders
 from resolvers.run_watch import RunWatcher
 from resolvers.updates import PriceUpdates
+from schema.plan import RefreshPlan
 
 
 class Access(Enum):
@@ -55,6 +56,17 @@ class RefreshService(Protocol):
         key: str | None,
     ) -> tuple[UUID, bool]:
         """Start a run or join one; its id, and whether it was started."""
+        ...
+
+    async def plan(
+        self,
+        *,
+        coins: Sequence[str] | None,
+        currencies: Sequence[str] | None,
+        days: int | None,
+        rebuild: bool,
+    ) -> RefreshPlan:
+        """Tell what such a run would do now."""
         ...
 
     async def wait(self, run_id: UUID) -> None:

@@ -49,8 +49,7 @@ def answer_of(result: ExecutionResult, request_id: str) -> Answer:
     body: dict[str, Any] = {"errors": errors}
     if result.data is not None or any(error.path is not None for error in result.errors):
         body["data"] = result.data  # the specification wants no data of what was not begun
-    waits = [error["extensions"].get("retryAfterSeconds", 0) for error in errors]
-    return Answer(body, _status(result.data, errors), max(waits) or None)
+    return Answer(body, _status(result.data, errors), _retry_after(result.errors))
 
 
 def failure(code: str, message: str, status: int | None = None, **more: str) -> Answer:
@@ -69,6 +68,12 @@ def _status(data: dict[str, Any] | None, errors: list[dict[str, Any]]) -> int:
     if data is not None and any(value is not None for value in data.values()):
         return 200
     return max(STATUS[error["extensions"]["code"]] for error in errors)
+
+
+def _retry_after(errors: list[GraphQLError]) -> int | None:
+    causes = [_root_cause(error) for error in errors]
+    known = [each.retry_after for each in causes if isinstance(each, UnavailableError)]
+    return max((seconds for seconds in known if seconds is not None), default=None)
 
 
 def _shape(error: GraphQLError, request_id: str, *, early: bool) -> dict[str, Any]:

@@ -12,7 +12,11 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette_compress import CompressMiddleware
 
 from ingestion.coingecko import CoinGecko
-from ingestion.refresher import RefreshBusyError, Refresher, RefreshRequest
+from ingestion.refresher import (
+    BudgetExceededError,
+    RefreshBusyError,
+    Refresher,
+)
 from ingestion.throttle import Throttle
 from models import coins as coin_rows
 from models.database import Database, DatabaseUnavailableError
@@ -25,6 +29,7 @@ from resolvers.run_watch import RunWatcher
 from resolvers.updates import PriceUpdates
 from schema import build_schema
 from schema.context import Services
+from schema.plan import RefreshPlan
 from server import seeds
 from server.auth import Authenticator
 from server.cache import AnswerCache
@@ -34,6 +39,7 @@ from server.graphql import GraphQLEndpoint
 from server.health import Readiness, live
 from server.leadership import Leadership
 from server.middleware import middleware
+from server.plans import no_credits, request_of, shown_plan
 from server.replies import CachePolicy
 from server.settings import Settings
 from server.streams.endpoint import StreamSettings
@@ -71,25 +77,33 @@ class Refreshes:
         rebuild: bool,
         key: str | None,
     ) -> tuple[UUID, bool]:
-        request = RefreshRequest(
-            None if coins is None else tuple(coins),
-            None if currencies is None else tuple(currencies),
-            days,
-            rebuild,
-        )
+        request = request_of(coins, currencies, days, rebuild=rebuild)
         try:
             return await self._refresher.start(request, RefreshTrigger.MUTATION, key=key)
         except RefreshBusyError as error:
-            raise UnavailableError(str(error), error.retry_after) from error
+            raise UnavailableError(str(error), retry_after=error.retry_after) from error
+        except BudgetExceededError as error:
+            raise no_credits(error) from error
+
+    async def plan(
+        self,
+        *,
+        coins: Sequence[str] | None,
+        currencies: Sequence[str] | None,
+        days: int | None,
+        rebuild: bool,
+    ) -> RefreshPlan:
+        request = request_of(coins, currencies, days, rebuild=rebuild)
+        return shown_plan(await self._refresher.outlook(request))
 
     async def wait(self, run_id: UUID) -> None:
         await self._refresher.wait(run_id)
 
 
-def make_upstream(settings: Settings) -> CoinGecko:
+def make_upstream(settings: Settings, database: Database) -> CoinGecko:
     key = settings.coingecko_api_key
     return CoinGecko(
-        throttle=Throttle(settings.requests_per_minute),
+        throttle=Throttle(settings.requests_per_minute, database=database),
         base_url=str(settings.coingecko_base_url) if settings.coingecko_base_url else None,
         plan=settings.plan,
         api_key=key.get_secret_value() if key else None,
@@ -103,6 +117,7 @@ def make_refresher(settings: Settings, database: Database, upstream: CoinGecko) 
         coins=settings.coins,
         currencies=settings.currencies,
         history_days=settings.history_days,
+        monthly_credits=settings.coingecko_monthly_credits,
     )
 
 
@@ -136,7 +151,7 @@ class Application:
         self.database = Database(
             settings.database_url.get_secret_value(), pool_size=pool_size(settings.workers)
         )
-        self.upstream = make_upstream(settings)
+        self.upstream = make_upstream(settings, self.database)
         self.refresher = make_refresher(settings, self.database, self.upstream)
         self.listener = Listener(self.database)
         room = settings.cache_megabytes * _MEGABYTE

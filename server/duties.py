@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from ingestion.budget import Credits
 from ingestion.coingecko import CoinGecko
 from ingestion.live import LivePoller
 from ingestion.refresher import Refresher
@@ -25,6 +26,7 @@ class Duties:
             coins=settings.coins,
             currencies=settings.currencies,
             every=settings.live_every,
+            left=Credits(database, settings.coingecko_monthly_credits),
         )
 
     async def do(self, verify: Callable[[], Awaitable[None]], begun: asyncio.Event) -> None:

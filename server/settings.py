@@ -155,6 +155,7 @@ class Settings(BaseSettings):
     coingecko_api_key: SecretStr | None = None
     coingecko_plan: Plan | None = None
     coingecko_requests_per_minute: float | None = Field(default=None, gt=0, le=1_000_000)
+    coingecko_monthly_credits: int | None = Field(default=None, ge=1, le=10**12)
     coins: Annotated[Names, AfterValidator(_coin_ids)] = tuple(DEFAULT_COINS.split(","))
     currencies: Annotated[Names, AfterValidator(_codes)] = tuple(DEFAULT_CURRENCIES.split(","))
     history_days: int = Field(default=90, ge=1, le=3650)

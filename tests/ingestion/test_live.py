@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from ingestion.budget import Credits
 from ingestion.coingecko import CoinGecko
-from ingestion.live import LivePoller, next_due
+from ingestion.live import BudgetSpentError, LivePoller, next_due
 from ingestion.simulator import Fault, Simulator
 from ingestion.throttle import Throttle
 from models.database import Database, DatabaseUnavailableError
@@ -32,6 +33,7 @@ def poller_of(
     every: float = 3600,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     coins: tuple[str, ...] = COINS,
+    monthly: int | None = None,
 ) -> LivePoller:
     return LivePoller(
         database,
@@ -39,6 +41,7 @@ def poller_of(
         coins=coins,
         currencies=CURRENCIES,
         every=timedelta(seconds=every),
+        left=Credits(database, monthly),
         now=now,
     )
 
@@ -239,3 +242,17 @@ async def test_faults_are_told_once_and_end_nothing(
 )
 def test_late_polls_fall_out(now: float, expected: float) -> None:
     assert next_due(0.0, 10.0, now) == expected
+
+
+async def test_a_spent_budget_is_not_overdrawn(
+    deployment: Deployment, clock: Clock, database: Database
+) -> None:
+    refresher = await deployment.process(COINS, CURRENCIES)
+    await deployment.refresh(refresher)
+    asked = len(deployment.simulator.requests)
+    async with upstream_of(deployment.simulator) as upstream:
+        with pytest.raises(BudgetSpentError, match="credits of this month are spent"):
+            await poller_of(database, upstream, monthly=0).poll(leads)
+        assert len(deployment.simulator.requests) == asked
+        clock.now += 60
+        assert await poller_of(database, upstream, monthly=1_000_000).poll(leads) > 0

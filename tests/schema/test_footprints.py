@@ -22,6 +22,7 @@ READS: dict[str, tuple[str, set[str]]] = {
     "Query.latestPrices": ("{ latestPrices { price } }", {CATALOGUE, SERIES}),
     "Query.refreshRun": ('{ refreshRun(id: "$run") { status } }', {"untold"}),
     "Query.refreshRuns": ("{ refreshRuns { nodes { status } } }", {"untold"}),
+    "Query.refreshPlan": ("{ refreshPlan { calls } }", {"untold"}),
     "Query.seriesStatus": ("{ seriesStatus { stale } }", {"untold"}),
     "Coin.metadata": ("{ coins { nodes { metadata { imageUrl } } } }", {CATALOGUE}),
     "Coin.latest": ("{ coins { nodes { latest { price } } } }", {CATALOGUE, SERIES}),
