@@ -19,7 +19,7 @@ from strawberry.types.graphql import OperationType
 from models.stopwatch import database_time
 from resolvers.errors import RequestError
 from schema.context import Caller, Context, Services
-from schema.errors import UNAVAILABLE, answer_of, failure, masked
+from schema.errors import UNAVAILABLE, Lenience, answer_of, failure, masked
 from schema.permissions import require_read
 from server.auth import Authenticator
 from server.cache import HIT, AnswerCache
@@ -38,8 +38,11 @@ from server.requests import (
 log = structlog.get_logger("coingraph.graphql")
 
 _CLIENT_CLOSED_REQUEST = 499
-# As Apollo Server answers it, status included: its clients then send the text beside the hash.
-_UNKNOWN_HASH = failure("PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound", 200)
+# Apollo's clients then send the text beside the hash. Those that know no other media type than
+# JSON want 200, as Apollo Server answers; GraphQL's own allows no 200 without data.
+_UNKNOWN_HASH = failure(
+    "PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound", 404, Lenience.ANY_JSON
+)
 # A mutation or a subscription cannot be written without its keyword. A query that has the word in
 # a comment or in a string is taken for one too, and only not cached.
 _MAY_BE_NO_QUERY = re.compile(r"\b(?:mutation|subscription)\b", re.ASCII)

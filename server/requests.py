@@ -10,10 +10,15 @@ from starlette.types import Receive, Scope
 
 from schema.errors import Answer, failure
 from server.persisted import BadHashError, hash_in
-from server.preferences import JSON, prefers_page
+from server.preferences import GRAPHQL_JSON, JSON, Accepted, accepted, prefers_page
 
 LARGEST_BODY = 100_000
 METHODS = "GET, HEAD, POST"
+_NOT_ACCEPTABLE = failure(
+    "BAD_USER_INPUT",
+    f"Answers are `{GRAPHQL_JSON.decode()}` or `{JSON.decode()}`: name one of them in Accept.",
+    406,
+)
 
 
 class RequestRefusedError(Exception):
@@ -56,6 +61,8 @@ def wants_page(scope: Scope, headers: dict[bytes, bytes]) -> bool:
 async def read_operation(scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Operation:
     """Read what is asked for. Raises RequestRefusedError and ClientDisconnect."""
     method = scope["method"]
+    if accepted(headers.get(b"accept", b"")) is Accepted.NEITHER:
+        raise RequestRefusedError(_NOT_ACCEPTABLE)
     if method == "POST":
         media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if media_type != JSON:
