@@ -30,6 +30,7 @@ STATUS = {
 }
 _LOWEST_OF_SERVER = 500
 _OF_THE_CALLER = {STATUS["UNAUTHENTICATED"], STATUS["FORBIDDEN"]}
+_TOO_MANY_DIGITS = "A number in the document has too many digits."
 _MASK = "Internal error. The server's log has it under request id {}."
 
 
@@ -124,8 +125,10 @@ def _code_and_message(error: GraphQLError, request_id: str, *, early: bool) -> t
         return UNAVAILABLE, f"{cause} Try again in a few seconds."
     if isinstance(cause, GraphQLSyntaxError):
         return "GRAPHQL_PARSE_FAILED", error.message
-    if isinstance(cause, GraphQLError) and early:
-        return "GRAPHQL_VALIDATION_FAILED", error.message
+    if isinstance(cause, GraphQLError | ValueError) and early:
+        # Python's own error names switches of Python's
+        told = error.message if isinstance(cause, GraphQLError) else _TOO_MANY_DIGITS
+        return "GRAPHQL_VALIDATION_FAILED", told
     if isinstance(cause, GraphQLError) and error.path is None:
         return "BAD_USER_INPUT", error.message  # a variable that does not fit its type
     return INTERNAL, _MASK.format(request_id)

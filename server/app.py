@@ -26,12 +26,14 @@ from schema import build_schema
 from schema.context import Services
 from server import seeds
 from server.auth import Authenticator
+from server.browsers import Origins
 from server.cache import AnswerCache
 from server.graphiql import GRAPHIQL_PATH, graphiql_files
 from server.graphql import GraphQLEndpoint
 from server.health import Readiness, live
-from server.middleware import middleware
+from server.middleware import ERROR_HANDLERS, middleware
 from server.replies import CachePolicy
+from server.requests import RequestRules
 from server.settings import Settings
 
 log = structlog.get_logger("coingraph.server")
@@ -148,6 +150,9 @@ class Application:
                 int(settings.cache_max_age.total_seconds()),
                 int(settings.cache_stale_while_revalidate.total_seconds()),
             ),
+            RequestRules(
+                largest_body=settings.max_body_bytes, origins=Origins(settings.cors_origins)
+            ),
         )
         self._prepared = asyncio.Event()
         self.readiness = Readiness(self.database, lambda: self.endpoint.services is not None)
@@ -227,6 +232,7 @@ def create_app(settings: Settings, *, leads: bool = True) -> Starlette:
             Mount(GRAPHIQL_PATH, CompressMiddleware(graphiql_files())),
         ],
         middleware=middleware(settings, application.endpoint),
+        exception_handlers=ERROR_HANDLERS,
         lifespan=application.lifespan,
     )
     app.state.application = application

@@ -1,9 +1,7 @@
 """GraphQL over HTTP: from a request to an answer, kept or computed."""
 
 import re
-from typing import Any
 
-import orjson
 import strawberry
 import structlog
 from asgi_correlation_id import correlation_id
@@ -30,6 +28,7 @@ from server.replies import CachePolicy, Reply, encode
 from server.requests import (
     Operation,
     RequestRefusedError,
+    RequestRules,
     read_operation,
     refusal,
     wants_page,
@@ -60,11 +59,13 @@ class GraphQLEndpoint:
         authenticator: Authenticator,
         cache: AnswerCache,
         policy: CachePolicy,
+        rules: RequestRules,
     ) -> None:
         self._schema = schema
         self._authenticator = authenticator
         self._cache = cache
         self._policy = policy
+        self._rules = rules
         self._persisted = PersistedQueries()
         self._page = CompressMiddleware(_page)
         self.services: Services | None = None
@@ -101,7 +102,9 @@ class GraphQLEndpoint:
 
     async def _reply(self, exchange: Exchange, receive: Receive) -> Reply:
         try:
-            exchange.operation = await read_operation(exchange.scope, exchange.headers, receive)
+            exchange.operation = await read_operation(
+                exchange.scope, exchange.headers, receive, self._rules
+            )
             return await self._answer(exchange)
         except RequestRefusedError as refused:
             return encode(refused.answer, headers=refused.headers)
@@ -116,10 +119,9 @@ class GraphQLEndpoint:
                 failure(UNAVAILABLE, "The database is not ready yet. Try again in a few seconds.")
             )
         query = self._text(operation)
-        variables = _canonical(operation.variables)
-        if exchange.private or variables is None or not self._cache.usable:
+        if exchange.private or not self._cache.usable:
             return await self._compute(exchange, query)
-        key = query, operation.name, variables
+        key = query, operation.name, operation.canonical
         reply = self._cache.get(key)
         if reply is not None:
             exchange.cached = HIT
@@ -213,13 +215,3 @@ async def _page(scope: Scope, receive: Receive, send: Send) -> None:
     prefix = str(scope.get("root_path", ""))  # a proxy's
     page = graphiql_page(endpoint=f"{prefix}/graphql", mount=prefix + GRAPHIQL_PATH)
     await page(scope, receive, send)
-
-
-def _canonical(variables: dict[str, Any] | None) -> bytes | None:
-    """Write equal variables alike. None where they are nested deeper than orjson writes."""
-    if not variables:
-        return b""
-    try:
-        return orjson.dumps(variables, option=orjson.OPT_SORT_KEYS)
-    except orjson.JSONEncodeError:
-        return None

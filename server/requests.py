@@ -1,5 +1,7 @@
 """GraphQL requests on their way in: methods, media types, bodies, what is no operation."""
 
+import asyncio
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +11,21 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
 from schema.errors import Answer, failure
+from server.browsers import Origins
 from server.persisted import BadHashError, hash_in
 from server.preferences import GRAPHQL_JSON, JSON, Accepted, accepted, prefers_page
 
-LARGEST_BODY = 100_000
 METHODS = "GET, HEAD, POST"
+_JSON_TYPE = re.compile(
+    rb'application/json[ \t]*(?:;[ \t]*(?:charset="?(?P<charset>[a-z0-9_.-]*)"?[ \t]*)?)?'
+)
+_UTF_8 = {None, b"", b"utf-8", b"utf8"}
+_LONGEST_LENGTH = 18  # digits
+_OTHER_SITE = failure(
+    "FORBIDDEN",
+    "A page of another site may only ask after a preflight: send the header "
+    "`Apollo-Require-Preflight: true`, or have its origin added to CORS_ORIGINS.",
+)
 _NOT_ACCEPTABLE = failure(
     "BAD_USER_INPUT",
     f"Answers are `{GRAPHQL_JSON.decode()}` or `{JSON.decode()}`: name one of them in Accept.",
@@ -32,10 +44,14 @@ class RequestRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What a request asks for. Without `query`, the text that `sha256` stands for is meant."""
+    """What a request asks for. Without `query`, the text that `sha256` stands for is meant.
+
+    `canonical`: the variables as JSON, equal ones alike.
+    """
 
     query: str | None
     variables: dict[str, Any] | None
+    canonical: bytes
     name: str | None
     extensions: dict[str, Any] | None
     sha256: str | None
@@ -58,22 +74,33 @@ def wants_page(scope: Scope, headers: dict[bytes, bytes]) -> bool:
     )
 
 
-async def read_operation(scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Operation:
+@dataclass(frozen=True, slots=True)
+class RequestRules:
+    """How large a body may be, in bytes, how long it may take to come, and who may send it."""
+
+    largest_body: int = 100_000
+    read_seconds: float = 15.0
+    origins: Origins = Origins()  # noqa: RUF009 - it is immutable
+
+
+async def read_operation(
+    scope: Scope, headers: dict[bytes, bytes], receive: Receive, rules: RequestRules
+) -> Operation:
     """Read what is asked for. Raises RequestRefusedError and ClientDisconnect."""
     method = scope["method"]
     if accepted(headers.get(b"accept", b"")) is Accepted.NEITHER:
         raise RequestRefusedError(_NOT_ACCEPTABLE)
     if method == "POST":
-        media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-        if media_type != JSON:
-            raise RequestRefusedError(
-                failure("BAD_USER_INPUT", f"Send `Content-Type: {JSON.decode()}`.", 415)
-            )
-        fields = _parse(await _body(receive), "The body")
+        _check_content(headers)
+        fields = _parse(await _body(headers, receive, rules), "The body")
+        if isinstance(fields, list):
+            raise refusal("Batches are not supported: send each operation as its own request.")
         if not isinstance(fields, dict):
             raise refusal("The body must be a JSON object with `query`.")
         return _operation(fields)
     if method in {"GET", "HEAD"}:
+        if rules.origins.distrust(headers):
+            raise RequestRefusedError(_OTHER_SITE)
         return _operation(_fields_of_address(scope))
     raise RequestRefusedError(
         failure("BAD_USER_INPUT", f"Use GET or POST, not {method}.", 405), Allow=METHODS
@@ -94,19 +121,42 @@ def _fields_of_address(scope: Scope) -> dict[str, Any]:
     return fields
 
 
-async def _body(receive: Receive) -> bytes:
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        body += message.get("body", b"")
-        if len(body) > LARGEST_BODY:
-            raise RequestRefusedError(
-                failure("BAD_USER_INPUT", f"The body is larger than {LARGEST_BODY:,} bytes.", 413)
-            )
-        if not message.get("more_body", False):
-            return bytes(body)
+def _check_content(headers: dict[bytes, bytes]) -> None:
+    """Refuse all but JSON in UTF-8. With that media type a browser asks before it sends."""
+    content_type = headers.get(b"content-type", b"")
+    if content_type != JSON:  # as nearly all say it
+        form = _JSON_TYPE.fullmatch(content_type.lower())
+        if form is None:
+            message = f"Send `Content-Type: {JSON.decode()}`."
+            raise RequestRefusedError(failure("BAD_USER_INPUT", message, 415))
+        if form["charset"] not in _UTF_8:
+            raise RequestRefusedError(failure("BAD_USER_INPUT", "Send JSON in UTF-8.", 415))
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        message = "Send the body without `Content-Encoding`: compressed ones are not taken."
+        refused = failure("BAD_USER_INPUT", message, 415)
+        raise RequestRefusedError(refused, **{"Accept-Encoding": "identity"})
+
+
+async def _body(headers: dict[bytes, bytes], receive: Receive, rules: RequestRules) -> bytes:
+    body, most = bytearray(), rules.largest_body
+    length = headers.get(b"content-length", b"0")
+    too_large = len(length) > _LONGEST_LENGTH or not length.isdigit() or int(length) > most
+    try:
+        async with asyncio.timeout(rules.read_seconds):
+            while not too_large:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                body += message.get("body", b"")
+                too_large = len(body) > most
+                if not too_large and not message.get("more_body", False):
+                    return bytes(body)
+    except TimeoutError:
+        late = f"The body did not arrive within {rules.read_seconds:g} seconds."
+        raise RequestRefusedError(failure("BAD_USER_INPUT", late, 408)) from None
+    raise RequestRefusedError(
+        failure("BAD_USER_INPUT", f"The body is larger than {most:,} bytes.", 413)
+    )
 
 
 def _parse(text: bytes, what: str) -> Any:  # noqa: ANN401 - any JSON
@@ -137,5 +187,16 @@ def _operation(fields: dict[str, Any]) -> Operation:
         variables=fields.get("variables"),
         name=fields.get("operationName") or None,
         extensions=extensions,
+        canonical=_canonical(fields.get("variables")),
         sha256=sha256,
     )
+
+
+def _canonical(variables: dict[str, Any] | None) -> bytes:
+    """Write equal variables alike. orjson writes 254 levels, where Python's own limit is far."""
+    if not variables:
+        return b""
+    try:
+        return orjson.dumps(variables, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        raise refusal("`variables` are nested too deeply.") from None

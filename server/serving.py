@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import uvicorn
 from starlette.applications import Starlette
 
+from server.protocol import BoundedProtocol
+
 if TYPE_CHECKING:
     from server.app import Application
 
@@ -54,6 +56,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=BoundedProtocol,
                 log_config=None,
                 access_log=False,
                 server_header=False,

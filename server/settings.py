@@ -163,6 +163,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     workers: int = Field(default=1, ge=1, le=32)
     cors_origins: Origins = ()
+    max_body_bytes: int = Field(default=100_000, ge=1_000, le=10_000_000)
     cache_megabytes: int = Field(default=64, ge=0, le=1_000_000)
     cache_max_age: DurationOrNone = timedelta(seconds=5)
     cache_stale_while_revalidate: DurationOrNone = timedelta(seconds=30)
