@@ -38,7 +38,7 @@ class Lenience(Enum):
     """Who is told 200 instead of an answer's status.
 
     GraphQL's own media type wants the status; `application/json` predates that.
-    docs/decisions/0018-statuses.md
+    docs/decisions/0018-graphql-over-http.md
     """
 
     NOBODY = auto()

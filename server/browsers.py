@@ -1,6 +1,6 @@
 """What browsers are told and refused: pages of other sites, security headers.
 
-docs/decisions/0019-requests-of-other-sites.md has the reasons.
+docs/decisions/0018-graphql-over-http.md has the reasons.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """The connection of a client: what uvicorn's protocol leaves unbounded.
 
 Its own limits end where a whole head has arrived. Here are those before that, after an early
-answer, and for who does not read answers. docs/decisions/0020-slow-senders.md has the figures.
+answer, and for who does not read answers. docs/security.md lists them.
 """
 
 import asyncio

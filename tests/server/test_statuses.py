@@ -1,4 +1,4 @@
-"""What the status says, by the media type that is asked for: docs/decisions/0018-statuses.md."""
+"""What the status says, by the media type asked for: docs/decisions/0018-graphql-over-http.md."""
 
 import pytest
 
