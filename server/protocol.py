@@ -12,8 +12,10 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from schema.errors import failure
 from server.browsers import SECURITY_HEADERS
+from server.requests import LATE
 
 HEAD_SECONDS = 10.0
+BODY_SECONDS = 15.0
 LARGEST_HEAD = 32_000  # bytes of the request line and all headers
 # What may come of one message altogether. A client that only reads the answer once it has sent all
 # must be let send it; its body is thrown away.
@@ -50,9 +52,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.abort()
             return
         super().data_received(data)
-        if not self._in_head or self.parser is None:
+        if self.transport.is_closing():
             return
-        if self._received > LARGEST_HEAD:
+        if not self._in_head:
+            if self._deadline is None:  # else it lingers
+                self._expire(BODY_SECONDS, self._body_is_late)
+        elif self._received > LARGEST_HEAD:
             self._refuse(431, _HEAD_TOO_LARGE)
         elif self._received and self._deadline is None:
             self._expire(HEAD_SECONDS, self._head_is_late)
@@ -129,6 +134,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._reading is not None:
             self._reading.cancel()
             self._reading = None
+
+    def _body_is_late(self) -> None:
+        """Wake who waits for the body; a timeout around each wait would cost all requests."""
+        self.scope["state"][LATE] = True
+        self.cycle.message_event.set()
 
     def _head_is_late(self) -> None:
         self._deadline = None

@@ -1,6 +1,5 @@
 """GraphQL requests on their way in: methods, media types, bodies, what is no operation."""
 
-import asyncio
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from server.browsers import Origins
 from server.persisted import BadHashError, hash_in
 from server.preferences import GRAPHQL_JSON, JSON, Accepted, accepted, prefers_page
 
+LATE = "coingraph.late"  # in a request's state: its body is not waited for any longer
 METHODS = "GET, HEAD, POST"
 _JSON_TYPE = re.compile(
     rb'application/json[ \t]*(?:;[ \t]*(?:charset="?(?P<charset>[a-z0-9_.-]*)"?[ \t]*)?)?'
@@ -76,10 +76,9 @@ def wants_page(scope: Scope, headers: dict[bytes, bytes]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RequestRules:
-    """How large a body may be, in bytes, how long it may take to come, and who may send it."""
+    """How large a body may be, in bytes, and whose pages may ask."""
 
     largest_body: int = 100_000
-    read_seconds: float = 15.0
     origins: Origins = Origins()  # noqa: RUF009 - it is immutable
 
 
@@ -92,7 +91,7 @@ async def read_operation(
         raise RequestRefusedError(_NOT_ACCEPTABLE)
     if method == "POST":
         _check_content(headers)
-        fields = _parse(await _body(headers, receive, rules), "The body")
+        fields = _parse(await _body(scope, headers, receive, rules.largest_body), "The body")
         if isinstance(fields, list):
             raise refusal("Batches are not supported: send each operation as its own request.")
         if not isinstance(fields, dict):
@@ -137,23 +136,21 @@ def _check_content(headers: dict[bytes, bytes]) -> None:
         raise RequestRefusedError(refused, **{"Accept-Encoding": "identity"})
 
 
-async def _body(headers: dict[bytes, bytes], receive: Receive, rules: RequestRules) -> bytes:
-    body, most = bytearray(), rules.largest_body
+async def _body(scope: Scope, headers: dict[bytes, bytes], receive: Receive, most: int) -> bytes:
+    body = bytearray()
     length = headers.get(b"content-length", b"0")
     too_large = len(length) > _LONGEST_LENGTH or not length.isdigit() or int(length) > most
-    try:
-        async with asyncio.timeout(rules.read_seconds):
-            while not too_large:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientDisconnect
-                body += message.get("body", b"")
-                too_large = len(body) > most
-                if not too_large and not message.get("more_body", False):
-                    return bytes(body)
-    except TimeoutError:
-        late = f"The body did not arrive within {rules.read_seconds:g} seconds."
-        raise RequestRefusedError(failure("BAD_USER_INPUT", late, 408)) from None
+    while not too_large:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
+        too_large = len(body) > most
+        if not too_large and not message.get("more_body", False):
+            return bytes(body)
+        if scope.get("state", {}).get(LATE):
+            late = "The body took too long to arrive."
+            raise RequestRefusedError(failure("BAD_USER_INPUT", late, 408))
     raise RequestRefusedError(
         failure("BAD_USER_INPUT", f"The body is larger than {most:,} bytes.", 413)
     )

@@ -9,7 +9,6 @@ import pytest
 
 from ingestion.simulator import Simulator
 from server import protocol
-from server.requests import RequestRules
 from tests.server.raw import HEAD, QUERY, WHOLE, Answer, Raw, raw
 from tests.serving import LiveServer, Reader, live_server, make_settings
 
@@ -167,11 +166,9 @@ async def hasty(
     database_url: str, shared_simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[LiveServer]:
     """A server that waits for nobody longer than a moment."""
-    for name in ("HEAD_SECONDS", "LINGER_SECONDS", "STALLED_SECONDS"):
+    for name in ("HEAD_SECONDS", "BODY_SECONDS", "LINGER_SECONDS", "STALLED_SECONDS"):
         monkeypatch.setattr(protocol, name, 0.2)
     async with live_server(make_settings(database_url, shared_simulator)) as server:
-        rules = RequestRules(read_seconds=0.2)
-        monkeypatch.setattr(server.application.endpoint, "_rules", rules)
         yield server
 
 
@@ -202,7 +199,7 @@ async def test_slow_senders(hasty: LiveServer) -> None:
     async with raw(hasty.url) as client:
         client.send(HEAD + b"Content-Length: 50000\r\n\r\n")
         sending = asyncio.create_task(dribble(client, b" " * 10_000))
-        assert "body did not arrive" in refused(await client.answer(), 408)
+        assert "took too long" in refused(await client.answer(), 408)
         sending.cancel()
         assert await client.closed(), "what is left of the body is not waited for"
 
