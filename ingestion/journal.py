@@ -23,7 +23,6 @@ from models.tables import ItemStatus, RefreshStatus
 
 log = structlog.get_logger("coingraph.refresh")
 
-_FINISH_TRIES = 20
 _FINISH_PAUSE = 0.5
 
 
@@ -104,8 +103,8 @@ class Journal:
             await self._add(session, failed_calls=1)
 
     async def finish(self, status: RefreshStatus, error: str | None) -> None:
-        """Write the end of the run, patiently: the database may be restarting."""
-        for _ in range(_FINISH_TRIES):
+        """Write the end of the run, however long the database is away."""
+        while True:
             try:
                 async with self._database.write() as session:
                     await runs.finish_run(session, self._run_id, status, error)
@@ -114,7 +113,6 @@ class Journal:
             else:
                 log.info("refresh ended", status=status, error=error)
                 return
-        log.error("the end of the run could not be written; the next run will mark it")
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[WriteSession]:

@@ -1,12 +1,15 @@
 """Locks of the whole deployment."""
 
+import asyncio
+import contextlib
 from typing import Self
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from models.database import Database, DatabaseUnavailableError, availability, connect_args
+from models.availability import PROBE_SECONDS, DatabaseUnavailableError, availability
+from models.database import CONNECT_SECONDS, Database, connect_args
 
 
 class AdvisoryLock:
@@ -18,6 +21,7 @@ class AdvisoryLock:
     """
 
     def __init__(self, database: Database, key: int) -> None:
+        self._database = database
         self._key = key
         self._engine = create_async_engine(
             database.url,
@@ -30,18 +34,18 @@ class AdvisoryLock:
     async def acquire(self) -> bool:
         """Take the lock if it is free; never wait for it."""
         with availability():
-            connection = await self._engine.connect()
-            try:
-                taken = await connection.scalar(
-                    text("SELECT pg_try_advisory_lock(:key)"), {"key": self._key}
-                )
-            except BaseException:
-                await connection.close()
-                raise
-            if taken:
-                self._connection = connection
-            else:
-                await connection.close()
+            async with self._database.guard(CONNECT_SECONDS):
+                connection = await self._engine.connect()
+                try:
+                    taken = await connection.scalar(
+                        text("SELECT pg_try_advisory_lock(:key)"), {"key": self._key}
+                    )
+                except BaseException:
+                    await connection.close()
+                    raise
+        self._connection = connection
+        if not taken:
+            await self.release()
         return bool(taken)
 
     async def add(self, key: int) -> None:
@@ -58,12 +62,15 @@ class AdvisoryLock:
         if connection is None or connection.invalidated:
             raise DatabaseUnavailableError("The database dropped the connection of a lock.")
         with availability():
-            await connection.execute(text(statement), parameters)
+            async with self._database.guard(CONNECT_SECONDS):
+                await connection.execute(text(statement), parameters)
 
     async def release(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            await connection.close()
+            with contextlib.suppress(TimeoutError):  # to say goodbye takes a server that listens
+                async with asyncio.timeout(PROBE_SECONDS):
+                    await connection.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -20,7 +20,7 @@ CHANNEL = "coingraph_prices"
 APPLICATION_NAME = "coingraph listener"
 
 _FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 5.0
+_LONGEST_PAUSE = 2.0
 _PROBE_SECONDS = 3.0  # a connection can die without a word: so long, twice, it goes unnoticed
 
 # Tells, with the commit, that something of a series has changed; of rows with `id` and `revision`.

@@ -37,6 +37,7 @@ from server.settings import Settings
 log = structlog.get_logger("coingraph.server")
 
 _RETRY_SECONDS = 2.0
+_LONGEST_PAUSE_SECONDS = 60.0
 # Twice that, as a pool may double; so that all workers leave PostgreSQL's usual 100 connections
 # enough for their refresh, for `coingraph refresh` beside them, and for psql.
 _POOLED_BY_ALL = 30
@@ -156,7 +157,10 @@ class Application:
     async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         async with self.upstream:
             start = asyncio.create_task(self._start())
-            listening = asyncio.create_task(self._listen())
+            others = [
+                asyncio.create_task(self._listen()),
+                asyncio.create_task(self._load(), name="first load"),
+            ]
             try:
                 # usually done in a moment; where the database is away, serve what can be served
                 await asyncio.wait([start], timeout=_RETRY_SECONDS)
@@ -166,9 +170,9 @@ class Application:
                     start.add_done_callback(_tell_failure)
                 yield
             finally:
-                start.cancel()
-                listening.cancel()
-                await asyncio.wait([start, listening])
+                for task in (start, *others):
+                    task.cancel()
+                await asyncio.wait([start, *others])
                 await self.refresher.interrupt()
                 await self.database.close()
 
@@ -178,10 +182,6 @@ class Application:
             try:
                 await prepare_database(self.settings, self.database)
                 await self.refresher.bury_dead_runs()
-                async with self.database.read() as session:
-                    series = await series_with_latest(
-                        session, self.settings.coins, self.settings.currencies
-                    )
                 break
             except DatabaseUnavailableError as error:
                 reason = str(error.__cause__ or error).splitlines()[0]
@@ -191,23 +191,41 @@ class Application:
         self.endpoint.services = Services(
             self.database, Refreshes(self.refresher), self.settings.stale_after, self.memory
         )
-        if not self._leads:
-            return
-        unloaded = sum(row.series.last_success_at is None for row in series)
-        if unloaded:  # all of them, those that an interrupted run left, or a new coin's
-            await self._first_refresh(unloaded)
 
     async def _listen(self) -> None:
         """Hear of changes, from the moment on that there is a database."""
         await self._prepared.wait()
         await self.listener.run()
 
-    async def _first_refresh(self, unloaded: int) -> None:
+    async def _load(self) -> None:
+        """Start the first refresh, and another one where that lost the database."""
+        await self._prepared.wait()
+        pause = _RETRY_SECONDS
+        while self._leads:
+            try:
+                if not await self._first_refresh():
+                    return
+            except RefreshBusyError as error:
+                log.warning("the first refresh did not start", error=str(error))
+                return
+            except DatabaseUnavailableError as error:
+                log.warning("the first refresh did not start yet", error=str(error))
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)  # as each try costs upstream's calls
+
+    async def _first_refresh(self) -> bool:
+        """Load series without prices, if there are any; whether it must be tried again."""
+        async with self.database.read() as session:
+            series = await series_with_latest(
+                session, self.settings.coins, self.settings.currencies
+            )
+        unloaded = sum(row.series.last_success_at is None for row in series)
+        if not unloaded:  # neither a new coin's, nor one that an interrupted run left
+            return False
         log.info("series without prices: starting a refresh", series=unloaded)
-        try:
-            await self.refresher.start(RefreshRequest(), RefreshTrigger.STARTUP)
-        except (RefreshBusyError, DatabaseUnavailableError) as error:
-            log.warning("the first refresh did not start", error=str(error))
+        run_id, started = await self.refresher.start(RefreshRequest(), RefreshTrigger.STARTUP)
+        await self.refresher.wait(run_id)
+        return self.refresher.lost_database or not started
 
 
 def _tell_failure(start: asyncio.Task[None]) -> None:

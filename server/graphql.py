@@ -37,6 +37,7 @@ from server.requests import (
 
 log = structlog.get_logger("coingraph.graphql")
 
+_OK = 200
 _CLIENT_CLOSED_REQUEST = 499
 # As Apollo Server answers it, status included: its clients then send the text beside the hash.
 _UNKNOWN_HASH = failure("PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound", 200)
@@ -170,7 +171,7 @@ class GraphQLEndpoint:
         answer, footprint = answer_of(result, correlation_id.get() or ""), context.footprint
         if exchange.database.seconds and not footprint.tags:
             footprint.changes_untold()  # something was read that nobody has told of
-        if footprint.untold:
+        if footprint.untold and answer.status == _OK:
             # who is told that a refresh is done is given its prices from then on
             await self._cache.settle()
         with exchange.encoding:
