@@ -20,8 +20,8 @@ from pathlib import Path
 from server.postgres import programs
 
 TERM_GRACE = 5.0  # systemd sends SIGTERM to the users and to us at once; they may need the server
-STEADY = 10.0  # a server that lived this long was sound: restart it without delay
-MAX_DELAY = 4.0
+STEADY = 2.0  # a server that lived this long was sound: restart it without delay
+MAX_DELAY = 2.0
 NO_NAMESPACE = (
     "PostgreSQL refuses to run as root, and root may not create a user namespace here:"
     " run as an ordinary account"
