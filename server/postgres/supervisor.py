@@ -142,7 +142,8 @@ class Supervisor:
     def _report(self, error: str | None) -> None:
         """Tells the process that started us, once, how it went."""
         if error:
-            sys.stderr.write(f"supervisor: {error}\n")
+            with contextlib.suppress(OSError):  # a full disk must not keep it from being reported
+                sys.stderr.write(f"supervisor: {error}\n")
         if self._reported:
             return
         self._reported = True

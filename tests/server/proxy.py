@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
 
 from models.database import database_url
 
@@ -39,6 +40,17 @@ class Proxy:
         for writer in self._writers:
             writer.transport.abort()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def cut_soon(self) -> None:
+        """Do the same, asked from another thread; so with `mend_soon`."""
+        self._in_loop(self.cut())
+
+    def mend_soon(self) -> None:
+        self._in_loop(self.mend())
+
+    def _in_loop(self, work: Coroutine[Any, Any, None]) -> None:
+        assert self._server is not None
+        asyncio.run_coroutine_threadsafe(work, self._server.get_loop()).result()
 
     def freeze(self) -> None:
         """Take everything and pass nothing on, as a network does that loses packets."""

@@ -19,6 +19,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.server.enduring import await_end, await_ready, ledger_of, rebuild, serving, stop
 from tests.server.ledger import Ledger
 from tests.server.postgres_processes import (
     eventually,
@@ -28,16 +29,13 @@ from tests.server.postgres_processes import (
     servers_of,
     supervisor_of,
 )
-from tests.server.served import START_SECONDS, Served, served
+from tests.server.served import START_SECONDS, Served
 from tests.server.worlds import Worlds, run_worlds
-from tests.serving import TOKEN
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no embedded PostgreSQL there")
 
 KILLS = int(os.environ.get("POWER_KILLS", "20"))
 READY_SECONDS = 5.0
-DAYS = 5
-REBUILD = "mutation { refreshPrices(input: {rebuild: true, wait: true}) { run { status } } }"
 RUNNING = "SELECT count(*) FROM refresh_run WHERE status = 'RUNNING'"
 
 
@@ -52,36 +50,6 @@ def chance() -> random.Random:
 def worlds() -> Iterator[Worlds]:
     with run_worlds() as worlds:
         yield worlds
-
-
-@contextlib.contextmanager
-def serving(folder: Path, worlds: Worlds) -> Iterator[Served]:
-    settings = {
-        "CURRENCIES": "usd,eur",
-        "HISTORY_DAYS": str(DAYS),
-        "DATA_DIR": str(folder / "data"),
-        "COINGECKO_BASE_URL": f"{worlds.url}/api/v3",
-    }
-    with served(folder, **settings) as server:
-        yield server
-
-
-def ledger_of(folder: Path) -> Ledger:
-    return Ledger(folder / "data/postgres/socket", DAYS)
-
-
-def await_ready(server: Served) -> None:
-    with server.client() as http:
-        eventually(lambda: http.get("/health/ready").status_code == 200, START_SECONDS)
-
-
-def rebuild(server: Served) -> str:
-    """Take everything anew from upstream; how that ended."""
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    with server.client() as http:
-        answer = http.post("/graphql", json={"query": REBUILD}, headers=headers)
-    run = (answer.json()["data"] or {}).get("refreshPrices")
-    return run["run"]["status"] if run else "UNAVAILABLE"
 
 
 def measure(server: Served, worlds: Worlds) -> float:
@@ -196,15 +164,6 @@ def assert_all_well(server: Served, ledger: Ledger, worlds: Worlds) -> None:
     assert rebuild(server) == "SUCCEEDED"
     ledger.assert_equal(worlds)
     stop(server)
-
-
-def await_end(pids: set[int]) -> None:
-    eventually(lambda: gone(pids), START_SECONDS)
-
-
-def stop(server: Served) -> None:
-    server.process.send_signal(signal.SIGTERM)
-    server.process.wait(START_SECONDS)
 
 
 def cut_the_power(data_dir: Path, everything: set[int], reused: int) -> None:
