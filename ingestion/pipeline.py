@@ -38,7 +38,7 @@ class Pipeline:
 
     def __init__(self, upstream: CoinGecko, journal: Journal) -> None:
         self._journal = journal
-        self._unknown = UnknownCoins(upstream)
+        self._unknown = UnknownCoins(upstream, journal.tallies.others)
         self._fetcher = Fetcher(upstream)
         self._extras = Extras(upstream, journal, _ENDS_THE_RUN)
         self._stored: set[int] = set()
@@ -52,9 +52,10 @@ class Pipeline:
             status, error = await self._work(plans, metadata)
         except asyncio.CancelledError:
             stopped = self._journal.finish(RefreshStatus.INTERRUPTED, "The server was stopped.")
-            await _to_its_end(asyncio.wait_for(stopped, _FAREWELL_SECONDS))
+            await _to_its_end(stopped, _FAREWELL_SECONDS)
             raise
         await _to_its_end(self._journal.finish(status, error))
+        await self._journal.prune()
 
     async def _work(
         self, plans: Sequence[SeriesPlan], metadata: Sequence[str]
@@ -110,7 +111,7 @@ class Pipeline:
         state = plan.state
         if known := self._unknown.reason(state.coin_id):
             raise NotFound(known)
-        fetched = await self._fetcher.hours(plan)
+        fetched = await self._fetcher.hours(plan, self._journal.tallies.of(state.series_id))
         bucketed = bucket_hours(fetched.charts, fetched.start, datetime.now(UTC))
         if not len(bucketed.hours):
             if plan.reason is Reason.REBUILD:
@@ -122,17 +123,19 @@ class Pipeline:
 
     async def _try_daily(self, plan: SeriesPlan) -> None:
         """Bring the days before the hours. A failure costs nothing: the next run asks again."""
-        skipped = self._fetcher.nobody_answers or plan.state.series_id not in self._stored
+        series_id = plan.state.series_id
+        skipped = self._fetcher.nobody_answers or series_id not in self._stored
         try:
             if not skipped and plan.daily:
-                daily = await self._fetcher.daily(plan, plan.daily)
+                stats = self._journal.tallies.of(series_id)
+                daily = await self._fetcher.daily(plan, plan.daily, stats)
                 await self._journal.daily(plan, plan.daily.start, daily)
                 return
         except _ENDS_THE_RUN:
             raise
         except UpstreamError as error:
-            log.warning("daily history failed", series=plan.state.series_id, error=str(error))
-        await self._journal.failed_call()
+            log.warning("daily history failed", series=series_id, error=str(error))
+        await self._journal.failed_call(series_id)
 
     async def _fail(self, plan: SeriesPlan, message: str) -> None:
         state = plan.state
@@ -150,16 +153,17 @@ async def _work_off(
         await work(plan)
 
 
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Await `work` whole, and let a cancellation of the caller wait for that."""
+async def _to_its_end(work: Coroutine[Any, Any, None], seconds: float | None = None) -> None:
+    """Await `work`, at most so long, and let a cancellation of the caller wait for it a while."""
     task = asyncio.create_task(work)
     try:
-        await asyncio.shield(task)
+        await asyncio.wait([task], timeout=seconds)
     except asyncio.CancelledError:
         await asyncio.wait([task], timeout=_FAREWELL_SECONDS)
+        raise
+    finally:
         if task.cancel():
             await asyncio.wait([task])
-            log.error("the end of a refresh was not written; the next run marks it")  # noqa: TRY400 - a stop is no fault
+            log.error("the end of a refresh was not written; the next run marks it")
         elif error := task.exception():
-            log.exception("the end of a refresh could not be written", exc_info=error)
-        raise
+            log.error("the end of a refresh could not be written", exc_info=error)

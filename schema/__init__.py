@@ -15,6 +15,7 @@ from schema.executor import ColumnarExecutor
 from schema.mutation import Mutation
 from schema.query import Query
 from schema.scalars import SCALARS
+from schema.subscription import Subscription
 
 
 class _Schema(strawberry.Schema):
@@ -58,6 +59,7 @@ def build_schema() -> strawberry.Schema:
     return _Schema(
         query=Query,
         mutation=Mutation,
+        subscription=Subscription,
         execution_context_class=ColumnarExecutor,
         config=StrawberryConfig(scalar_map=SCALARS),
     )

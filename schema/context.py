@@ -13,6 +13,9 @@ from models.database import Database
 from models.series_memory import SeriesMemory
 from resolvers.footprint import Footprint
 from resolvers.loaders import Loaders
+from resolvers.run_watch import RunWatcher
+from resolvers.updates import PriceUpdates
+from schema.plan import RefreshPlan
 
 
 class Access(Enum):
@@ -55,6 +58,17 @@ class RefreshService(Protocol):
         """Start a run or join one; its id, and whether it was started."""
         ...
 
+    async def plan(
+        self,
+        *,
+        coins: Sequence[str] | None,
+        currencies: Sequence[str] | None,
+        days: int | None,
+        rebuild: bool,
+    ) -> RefreshPlan:
+        """Tell what such a run would do now."""
+        ...
+
     async def wait(self, run_id: UUID) -> None:
         """Return when the run has ended."""
         ...
@@ -67,6 +81,8 @@ class Services:
     database: Database
     refresher: RefreshService
     stale_after: timedelta
+    updates: PriceUpdates
+    runs: RunWatcher
     memory: SeriesMemory | None = None
 
 

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 
-from graphql import DocumentNode
+from graphql import DocumentNode, GraphQLError, OperationType, get_operation_ast, parse
 
 MOST_DOCUMENTS = 500
 LONGEST_DOCUMENT = 10_000  # characters; a longer one is parsed anew each time
@@ -30,3 +30,12 @@ class DocumentCache:
         while len(self._documents) > MOST_DOCUMENTS or self._characters > MOST_CHARACTERS:
             dropped, _ = self._documents.popitem(last=False)
             self._characters -= len(dropped)
+
+
+def is_mutation(text: str, name: str | None) -> bool:
+    """Whether this operation of a document is a mutation. False where it cannot be read."""
+    try:
+        operation = get_operation_ast(parse(text, no_location=True), name)
+    except (GraphQLError, RecursionError):
+        return False
+    return operation is not None and operation.operation is OperationType.MUTATION

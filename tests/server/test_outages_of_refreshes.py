@@ -5,11 +5,11 @@ import asyncio
 import asyncpg
 import pytest
 
-from ingestion.simulator import Fault, Simulator, SimulatorOptions, run_simulator
-from tests.server.caching import is_true, until
+from ingestion.simulator import Fault, Simulator
+from tests.server.caching import until
 from tests.server.outages import STATUS, far_server, leave_the_breaker_alone
 from tests.server.test_unavailable import REFRESH, unavailable, works
-from tests.serving import TOKEN, live_server, make_settings
+from tests.serving import TOKEN
 
 
 @pytest.fixture(autouse=True)
@@ -48,27 +48,11 @@ async def test_a_first_load_that_lost_the_database_is_begun_again(
     simulator.add_fault(Fault("slow", path="/market_chart", times=None, seconds=0.3))
     async with far_server(database_url, simulator) as (server, proxy):
         await until(lambda: sql.fetchval("SELECT count(*) = 1 FROM refresh_run"))
-        await proxy.cut()
+        proxy.freeze()
         simulator.clear_faults()
         unavailable(await server.post(STATUS))
-        await proxy.mend()
+        proxy.thaw()
         loaded = "SELECT count(*) = 4 FROM series WHERE last_success_at IS NOT NULL"
         await until(lambda: sql.fetchval(loaded))
         newest = "SELECT (array_agg(status ORDER BY id DESC))[1] = 'SUCCEEDED' FROM refresh_run"
         await until(lambda: sql.fetchval(newest))
-
-
-async def test_a_first_load_that_upstream_refused_is_not(
-    database_url: str, sql: asyncpg.Connection
-) -> None:
-    """Whose calls are counted; the scheduler will ask again."""
-    options = SimulatorOptions(api_key="another")
-    with run_simulator(options) as simulator:
-        async with live_server(make_settings(database_url, simulator)):
-            await until(is_true(lambda: "first load" not in names_of_tasks()))
-            ended = await sql.fetch("SELECT status FROM refresh_run")
-    assert [run["status"] for run in ended] == ["FAILED"]
-
-
-def names_of_tasks() -> set[str]:
-    return {task.get_name() for task in asyncio.all_tasks()}
