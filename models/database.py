@@ -82,7 +82,9 @@ def connect_args(application_name: str) -> dict[str, Any]:
 class Database:
     """All access to one database. Cheap to make: it connects at first use."""
 
-    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+    def __init__(
+        self, url: str, *, pool_size: int = 10, read_seconds: float = READ_SECONDS
+    ) -> None:
         self.url = database_url(url)
         self.engine: AsyncEngine = create_async_engine(
             self.url,
@@ -97,6 +99,7 @@ class Database:
         # pool and out again costs as much as a small statement. The other half is for sessions.
         self._spare: list[_Spare] = []
         self._most_spare = pool_size // 2
+        self._read_seconds = read_seconds
 
     async def fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
         """Read rows on asyncpg itself, at a fraction of what a session costs.
@@ -122,7 +125,7 @@ class Database:
         connection, driver = spare
         try:
             rows: list[asyncpg.Record] = await driver.fetch(
-                statement, *arguments, timeout=READ_SECONDS
+                statement, *arguments, timeout=self._read_seconds
             )
         except BaseException:  # also when cancelled: its state is not known
             await connection.invalidate()

@@ -9,7 +9,7 @@ from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
 from models.database import DatabaseUnavailableError
-from resolvers.errors import RequestError
+from resolvers.errors import RequestError, TooComplexError
 
 log = structlog.get_logger("coingraph.graphql")
 
@@ -21,6 +21,7 @@ STATUS = {
     "GRAPHQL_VALIDATION_FAILED": 400,
     "BAD_USER_INPUT": 400,
     "RANGE_TOO_LARGE": 400,
+    "OPERATION_TOO_COMPLEX": 400,
     "UNAUTHENTICATED": 401,
     "FORBIDDEN": 403,
     "NOT_FOUND": 404,
@@ -41,11 +42,14 @@ class Answer:
 def answer_of(result: ExecutionResult, request_id: str) -> Answer:
     """Shape a result. A request that fails as a whole never answers 200."""
     if not result.errors:
-        return Answer({"data": result.data}, 200)
+        more = {"extensions": result.extensions} if result.extensions else {}
+        return Answer({"data": result.data, **more}, 200)
     early = isinstance(result, PreExecutionError)
     errors = [_shape(error, request_id, early=early) for error in result.errors]
     _log(result.errors, errors)
     body: dict[str, Any] = {"errors": errors}
+    if result.extensions:
+        body["extensions"] = result.extensions
     if result.data is not None or any(error.path is not None for error in result.errors):
         body["data"] = result.data  # the specification wants no data of what was not begun
     return Answer(body, _status(result.data, errors))
@@ -81,6 +85,9 @@ def _shape(error: GraphQLError, request_id: str, *, early: bool) -> dict[str, An
     shaped["extensions"] = {"code": code}
     if code == INTERNAL:
         shaped["extensions"]["requestId"] = request_id
+    cause = _root_cause(error)
+    if isinstance(cause, TooComplexError):
+        shaped["extensions"]["limit"] = cause.limit
     return shaped
 
 

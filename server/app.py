@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
 from uuid import UUID
 
 import structlog
@@ -22,6 +23,7 @@ from models.series import series_with_latest
 from models.series_memory import SeriesMemory
 from models.tables import RefreshTrigger
 from resolvers.errors import UnavailableError
+from resolvers.kept import what_is_kept
 from schema import build_schema
 from schema.context import Services
 from server import seeds
@@ -130,7 +132,10 @@ class Application:
         self.settings = settings
         self._leads = leads
         self.database = Database(
-            settings.database_url.get_secret_value(), pool_size=pool_size(settings.workers)
+            settings.database_url.get_secret_value(),
+            pool_size=pool_size(settings.workers),
+            # the operation ends first, and says why
+            read_seconds=settings.operation_timeout.total_seconds() + 1,
         )
         self.upstream = make_upstream(settings)
         self.refresher = make_refresher(settings, self.database, self.upstream)
@@ -141,7 +146,7 @@ class Application:
         self.listener.join(self.memory)
         self.listener.join(self.cache)
         self.endpoint = GraphQLEndpoint(
-            build_schema(),
+            build_schema(settings.limits),
             Authenticator(settings.refresh_tokens, settings.read_tokens),
             self.cache,
             CachePolicy(
@@ -182,6 +187,9 @@ class Application:
                     series = await series_with_latest(
                         session, self.settings.coins, self.settings.currencies
                     )
+                kept = await what_is_kept(
+                    self.database, self.settings.history_days, datetime.now(UTC)
+                )
                 break
             except DatabaseUnavailableError as error:
                 reason = str(error.__cause__ or error).splitlines()[0]
@@ -189,7 +197,7 @@ class Application:
                 await asyncio.sleep(_RETRY_SECONDS)
         self._prepared.set()
         self.endpoint.services = Services(
-            self.database, Refreshes(self.refresher), self.settings.stale_after, self.memory
+            self.database, Refreshes(self.refresher), self.settings.stale_after, self.memory, kept
         )
         if not self._leads:
             return

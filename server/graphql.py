@@ -114,7 +114,8 @@ class GraphQLEndpoint:
             )
         query = self._text(operation)
         variables = _canonical(operation.variables)
-        if exchange.private or variables is None or not self._cache.usable:
+        asks_cost = (operation.extensions or {}).get("cost") is True  # no part of the key
+        if exchange.private or variables is None or asks_cost or not self._cache.usable:
             return await self._compute(exchange, query)
         key = query, operation.name, variables
         reply = self._cache.get(key)

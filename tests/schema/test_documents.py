@@ -3,10 +3,12 @@
 from graphql import parse
 
 from schema import build_schema, documents
-from schema.documents import DocumentCache
+from schema.cost import CostPlan
+from schema.documents import DocumentCache, ValidDocument
 from tests.serving import Client
 
-DOCUMENT = parse("{ a }")
+_NODE = parse("{ __typename }")
+DOCUMENT = ValidDocument(_NODE, CostPlan(build_schema()._schema, _NODE))  # noqa: SLF001 - graphql-core's own
 
 
 def test_the_oldest_go_first() -> None:
