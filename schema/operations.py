@@ -15,6 +15,7 @@ from schema.cost import CostPlan, check_cost
 from schema.documents import DocumentCache, ValidDocument
 from schema.executor import ColumnarExecutor
 from schema.limits import (
+    MOST_ERRORS,
     Limits,
     check_variables,
     read_document,
@@ -29,7 +30,7 @@ class LimitedSchema(strawberry.Schema):
     """
 
     def __init__(self, *, limits: Limits, **parts: Any) -> None:  # noqa: ANN401 - Strawberry's own
-        executor = ColumnarExecutor if limits.introspection else _DiscreetExecutor
+        executor = _Executor if limits.introspection else _DiscreetExecutor
         super().__init__(execution_context_class=executor, **parts)
         self.limits = limits
         self._documents = DocumentCache()
@@ -117,7 +118,16 @@ class LimitedSchema(strawberry.Schema):
         """Leave the logging to schema.errors, which knows what was meant for the caller."""
 
 
-class _DiscreetExecutor(ColumnarExecutor):
+class _Executor(ColumnarExecutor):
+    """Tells of only so many variables that do not fit their types."""
+
+    @classmethod
+    def build(cls, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - graphql-core's own
+        built = super().build(*arguments, **named)
+        return built[:MOST_ERRORS] if isinstance(built, list) else built
+
+
+class _DiscreetExecutor(_Executor):
     """Suggests no names of the schema, where it is not to be told."""
 
     @classmethod
