@@ -40,11 +40,17 @@ def introspection_widths(
         ("__Field", "args"): _mean([len(each.args) for each in fields], len(fields)),
         ("__Directive", "args"): 2,
     }
-    return {place: partial(_times, count) for place, count in counts.items()}
+    widths = {place: partial(_times, count) for place, count in counts.items()}
+    return {**widths, ("__Type", "ofType"): _half}
 
 
 def _times(count: int, amount: Amount) -> Amount:
     return amount.times(count)
+
+
+def _half(amount: Amount) -> Amount:
+    """About half of all types are wrapped in another, and as many of those again."""
+    return Amount(*(-(-part // 2) for part in amount))
 
 
 def _mean(lengths: list[int], among: int) -> int:

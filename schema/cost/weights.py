@@ -20,6 +20,7 @@ from schema.scalars import parse_datetime
 
 FIELD = 100  # of an object that graphql-core walks
 READ = 1_000  # a statement, or its share in a batch
+_COLUMNAR = 20  # ordinary objects that come in columns cost so much less
 _SHORTEST = {
     name: timedelta(hours=hours)
     for name, hours in {"HOUR": 1, "DAY": 24, "WEEK": 7 * 24, "MONTH": 28 * 24}.items()
@@ -28,11 +29,8 @@ _GAPS = 100  # an estimate: a series has few
 LEAVES = {  # a field of an object of these types, which come in columns
     "PricePoint": Amount(1),
     "PriceColumns": Amount(0, 1),
-    "LatestPrice": Amount(5),
     "Anomaly": Amount(3),
     "Gap": Amount(2),
-    "Coin": Amount(20),
-    **dict.fromkeys(("__Schema", "__Type", "__Field", "__InputValue", "__EnumValue"), Amount(30)),
 }
 WIDTHS: dict[tuple[str, str], Callable[[Amount], Amount]] = {  # lists as long as what is around
     ("PriceSeries", "points"): Amount.for_each_bucket,
@@ -43,6 +41,7 @@ WIDTHS: dict[tuple[str, str], Callable[[Amount], Amount]] = {  # lists as long a
     ("AlignedPrices", "series"): Amount.for_each_series,
 }
 OWN = {  # what a field costs by itself
+    ("PricePoint", "observedAt"): Amount(3),  # no whole hour, so each is written anew
     ("PriceSeries", "statistics"): Amount(FIELD, 3),
     ("PriceSeries", "movingAverage"): Amount(FIELD, 3),
     ("PriceSeries", "coverage"): Amount(READ),
@@ -50,7 +49,7 @@ OWN = {  # what a field costs by itself
     ("AlignedSeries", "prices"): Amount(FIELD, 1),
     ("CoinConnection", "totalCount"): Amount(READ),
     ("Coin", "metadata"): Amount(READ),
-    ("Coin", "latest"): Amount(FIELD),
+    ("Coin", "latest"): Amount(READ // 2),  # one that is not there takes as long to tell
     ("Query", "coin"): Amount(READ),
     ("Query", "refreshRun"): Amount(READ),
     ("Mutation", "refreshPrices"): Amount(READ),
@@ -134,10 +133,14 @@ def _anomalies(asked: Asked) -> Size:
     hours = asked.buckets("HOUR")
     cells = min(MOST_CELLS, hours * max(asked.kept.series, asked.series()))
     found = min(MOST_ANOMALIES, asked.series() * hours // 20)  # an estimate: far fewer, mostly
-    return Size(Amount(READ + cells // 2), times=found)
+    return Size(Amount(READ + 2 * cells), times=found)
 
 
 def _latest(asked: Asked) -> Size:
+    return Size(Amount(READ), times=-(-asked.series() // _COLUMNAR))
+
+
+def _status(asked: Asked) -> Size:
     return Size(Amount(READ), times=asked.series())
 
 
@@ -167,7 +170,7 @@ SIZES: dict[tuple[str, str], Callable[[Asked], Size]] = {  # what depends on arg
     ("Query", "alignedPrices"): _aligned,
     ("Query", "anomalies"): _anomalies,
     ("Query", "latestPrices"): _latest,
-    ("Query", "seriesStatus"): _latest,
+    ("Query", "seriesStatus"): _status,
     ("Query", "currencies"): lambda asked: Size(Amount(READ), times=asked.kept.currencies),
     ("Query", "coins"): _coins,
     ("Query", "refreshRuns"): _page,

@@ -28,6 +28,7 @@ from schema.limits.checks import (
     too_many_tokens,
 )
 from schema.limits.measures import measure
+from schema.limits.source import IndexedSource
 
 _TOO_MANY = "Document contains more than"  # graphql-core's only sign of it
 
@@ -40,7 +41,9 @@ def read_document(text: str, limits: Limits) -> DocumentNode:
     """Parse. Raises TooComplexError and GraphQLSyntaxError."""
     check_document(text, limits)
     try:
-        return parse(text, max_tokens=limits.max_tokens, max_comments=limits.max_tokens)
+        return parse(
+            IndexedSource(text), max_tokens=limits.max_tokens, max_comments=limits.max_tokens
+        )
     except GraphQLSyntaxError as error:
         if _TOO_MANY in error.message:
             raise too_many_tokens(limits) from None
