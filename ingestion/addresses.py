@@ -21,7 +21,12 @@ _NAME_LENGTH = 200
 _SEPARATOR = re.compile(r"[\s,\x00-\x1f\x7f]")
 
 
-def chunks(ids: Iterable[str]) -> Iterator[list[str]]:
+def quote_chunks(coin_ids: Iterable[str]) -> list[list[str]]:
+    """Divide coins among calls for newest prices, without those that no call can name."""
+    return list(_chunks(filter(fits_in_list, coin_ids)))
+
+
+def _chunks(ids: Iterable[str]) -> Iterator[list[str]]:
     chunk: list[str] = []
     length = 0
     for coin_id in ids:

@@ -22,14 +22,15 @@ from ingestion.addresses import (
     Plan,
     checked_key,
     checked_url,
-    chunks,
     fits_in_list,
+    quote_chunks,
     segment,
     user_agent,
 )
 from ingestion.answers import Quotes
+from ingestion.pace import Patience
 from ingestion.samples import CallStats, Chart, CoinProfile, ListedCoin
-from ingestion.throttle import Patience, Throttle
+from ingestion.throttle import Throttle
 
 T = TypeVar("T")
 
@@ -55,9 +56,10 @@ class CoinGecko:
 
     `history` is how far back the plan offers prices, None where there is no limit.
 
-    All methods raise only UpstreamError (and ValueError for a datetime without an offset), and
-    add what they cost to `stats`. AccessRefused also comes from the constructor, when the key or
-    the address cannot be right.
+    All methods raise only UpstreamError (ValueError for a datetime without an offset, and
+    DatabaseUnavailableError where the throttle's database is away), and add what they cost to
+    `stats`. AccessRefused also comes from the constructor, when the key or the address cannot be
+    right.
     """
 
     def __init__(
@@ -126,7 +128,7 @@ class CoinGecko:
         coins, codes = list(dict.fromkeys(coin_ids)), list(dict.fromkeys(currencies))
         currency_list = ",".join(filter(fits_in_list, codes))
         gathered: dict[str, object] = {}
-        for ids in chunks(filter(fits_in_list, coins if currency_list else [])):
+        for ids in quote_chunks(coins if currency_list else []):
             params = {"ids": ",".join(ids), "vs_currencies": currency_list} | _QUOTE_PARTS
             gathered |= await self._get("/simple/price", params, answers.prices, stats)
         return answers.quotes(gathered, coins, codes, time.time())
@@ -175,13 +177,14 @@ class CoinGecko:
             wait_max=30.0,
         ):
             with attempt:
-                stats.attempts += 1
-                stats.retries += attempt.num > 1
-                answer = await self._attempt(f"{self._base_url}{path}{query}", stats)
+                url, again = f"{self._base_url}{path}{query}", attempt.num > 1
+                answer = await self._attempt(url, stats, again=again)
         return parse(answer)
 
-    async def _attempt(self, url: str, stats: CallStats) -> object:
+    async def _attempt(self, url: str, stats: CallStats, *, again: bool) -> object:
         async with self._throttle.slot() as departed:
+            stats.attempts += 1
+            stats.retries += again
             response, body = await self._exchange(url)
             if response.status_code == httpx.codes.OK:
                 with suppress(ValueError):
@@ -193,7 +196,7 @@ class CoinGecko:
             error = errors.error_from_answer(response.status_code, body, retry_after=retry_after)
             if isinstance(error, errors.RateLimited):
                 stats.rate_limited += 1
-                stats.paused_seconds += self._throttle.rate_limited(
+                stats.paused_seconds += await self._throttle.rate_limited(
                     error.retry_after, departed=departed
                 )
             raise error
@@ -204,6 +207,8 @@ class CoinGecko:
         """
         try:
             async with asyncio.timeout(self._timeout), self._http.stream("GET", url) as response:
+                if response.status_code == httpx.codes.OK:  # paid for, whatever becomes of it
+                    self._throttle.charged()
                 return response, await _body(response)
         except errors.UpstreamError:
             raise

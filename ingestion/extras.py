@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import structlog
 
+from ingestion.addresses import quote_chunks
 from ingestion.coingecko import CoinGecko
 from ingestion.errors import UpstreamError
 from ingestion.journal import Journal
 from ingestion.planner import SeriesPlan
+from ingestion.quotes import newest_prices
 from ingestion.unknown import UnknownCoins
-from models.price_writes import Newest
 
 log = structlog.get_logger("coingraph.refresh")
 
@@ -25,36 +26,22 @@ class Extras:
         self._ends_the_run = ends_the_run
 
     async def quotes(self, plans: Sequence[SeriesPlan]) -> None:
-        """Bring every newest price with one call, before the long work begins."""
+        """Bring every newest price, before the long work begins."""
         if not plans:
             return
         series = {(p.state.coin_id, p.state.currency_code): p.state.series_id for p in plans}
-        coins = list(dict.fromkeys(coin for coin, _ in series))
-        currencies = list(dict.fromkeys(currency for _, currency in series))
+        calls = len(quote_chunks({coin for coin, _ in series}))
         try:
-            quotes = await self._upstream.simple_price(coins, currencies)
+            newest = await newest_prices(self._upstream, series, stats=self._journal.tallies.others)
         except self._ends_the_run:
             raise
         except UpstreamError as error:
             log.warning("newest prices failed", error=str(error))
-            await self._journal.failed_call()
+            await self._journal.failed_call(calls=calls)
             return
-        if missing := [f"{coin}/{currency}" for coin, currency in quotes.missing]:
+        if missing := [f"{coin}/{currency}" for coin, currency in newest.missing]:
             log.warning("upstream left out newest prices", missing=missing)
-        await self._journal.quotes(
-            [
-                Newest(
-                    series_id=series[quote.coin_id, quote.currency_code],
-                    observed_at=quote.observed_at,
-                    price=quote.price,
-                    market_cap=quote.market_cap,
-                    volume=quote.volume,
-                    change_24h=quote.change_24h,
-                )
-                for quote in quotes.found
-                if (quote.coin_id, quote.currency_code) in series
-            ]
-        )
+        await self._journal.quotes(newest.found, calls)
 
     async def profiles(self, coin_ids: Sequence[str], unknown: UnknownCoins) -> None:
         """Bring names, descriptions and pictures. A failure here costs no series anything."""
@@ -63,7 +50,7 @@ class Extras:
                 await self._journal.failed_call()
                 continue
             try:
-                profile = await self._upstream.coin(coin_id)
+                profile = await self._upstream.coin(coin_id, stats=self._journal.tallies.others)
             except self._ends_the_run:
                 raise
             except UpstreamError as error:

@@ -12,7 +12,7 @@ from ingestion.buckets import daily_points
 from ingestion.coingecko import CoinGecko
 from ingestion.errors import HistoryTooLong, Unreachable, UpstreamError
 from ingestion.planner import SeriesPlan, Window, offered_from
-from ingestion.samples import Chart
+from ingestion.samples import CallStats, Chart
 from models.gaps import SETTLED, Asked
 from models.hours import Hours, instant
 
@@ -82,7 +82,7 @@ class Fetcher:
             return None
         return f"{self._unanswered} series in a row got no answer, so no more were asked for"
 
-    async def hours(self, plan: SeriesPlan) -> Fetched:
+    async def hours(self, plan: SeriesPlan, stats: CallStats) -> Fetched:
         """Fetch the windows of a series, the newest first, as far back as the API's plan offers."""
         answered: list[tuple[Window, Chart]] = []
         for number, window in enumerate(plan.windows):
@@ -90,7 +90,7 @@ class Fetcher:
             now = datetime.now(UTC)
             asked = self._offered(window, now, end=window.end if answered else now)
             try:
-                chart = await self._chart(plan, asked, first=not answered)
+                chart = await self._chart(plan, asked, stats, first=not answered)
             except HistoryTooLong as error:
                 if not answered:
                     raise
@@ -99,7 +99,7 @@ class Fetcher:
             answered.append((asked, chart))
         return Fetched(answered)
 
-    async def daily(self, plan: SeriesPlan, window: Window) -> Hours:
+    async def daily(self, plan: SeriesPlan, window: Window, stats: CallStats) -> Hours:
         """Fetch the daily points of a series; none where the API's plan does not offer them.
 
         Raises UpstreamError, also for an answer without prices: it may be a passing fault.
@@ -107,7 +107,7 @@ class Fetcher:
         now = datetime.now(UTC)
         asked = self._offered(window, now, end=now)
         try:
-            chart = await self._chart(plan, asked)
+            chart = await self._chart(plan, asked, stats)
         except HistoryTooLong as error:
             log.warning("daily history refused", **_name(plan), error=str(error))
             return daily_points([], asked.start, asked.end)
@@ -120,11 +120,13 @@ class Fetcher:
         offered = offered_from(now, self._upstream.history) or window.start
         return Window(max(window.start, offered), max(window.end, end))
 
-    async def _chart(self, plan: SeriesPlan, window: Window, *, first: bool = True) -> Chart:
+    async def _chart(
+        self, plan: SeriesPlan, window: Window, stats: CallStats, *, first: bool = True
+    ) -> Chart:
         coin, currency = plan.state.coin_id, plan.state.currency_code
         try:
             chart = await self._upstream.market_chart_range(
-                coin, currency, window.start, window.end
+                coin, currency, window.start, window.end, stats=stats
             )
         except UpstreamError as error:
             silent = first and isinstance(error, Unreachable)

@@ -12,23 +12,28 @@ from ingestion.buckets import Bucketed
 from ingestion.fetching import Fetched
 from ingestion.planner import Reason, SeriesPlan
 from ingestion.samples import CoinProfile
+from ingestion.tallies import Tallies
 from models import runs
 from models.coins import save_profile
 from models.database import Database, DatabaseUnavailableError, WriteSession
 from models.hours import Hours
 from models.locks import AdvisoryLock
 from models.price_writes import Newest, store_daily, store_quotes, store_series
+from models.run_history import prune_runs
 from models.series import record_failure
 from models.tables import ItemStatus, RefreshStatus
 
 log = structlog.get_logger("coingraph.refresh")
 
-_FINISH_TRIES = 20
+_FINISH_SECONDS = 8.0  # whoever stops a server waits some 10 s
 _FINISH_PAUSE = 0.5
 
 
 class Journal:
-    """Writes for one run, one transaction at a time. `pace` tells the seconds between two calls."""
+    """Writes for one run, one transaction at a time. `pace` tells the seconds between two calls.
+
+    Whoever makes calls tells `tallies` what they cost.
+    """
 
     def __init__(
         self, database: Database, lock: AdvisoryLock, run_id: UUID, pace: Callable[[], float]
@@ -37,13 +42,14 @@ class Journal:
         self._lock = lock
         self._run_id = run_id
         self._pace = pace
+        self.tallies = Tallies()
         self._writing = asyncio.Lock()
 
-    async def quotes(self, newest: list[Newest]) -> None:
-        """Store the newest prices of many series, which one call brought."""
+    async def quotes(self, newest: list[Newest], calls: int) -> None:
+        """Store the newest prices of many series, which so many calls brought."""
         async with self._transaction() as session:
             await store_quotes(session, newest)
-            await self._add(session, completed_calls=1)
+            await self._add(session, completed_calls=calls)
 
     async def series(self, plan: SeriesPlan, fetched: Fetched, bucketed: Bucketed) -> None:
         """Store the hours of one series whole; a rebuild leaves no others from then on."""
@@ -63,18 +69,18 @@ class Journal:
                 "rows_corrected": stored.corrected,
                 "duplicates_dropped": bucketed.duplicates,
             }
-            calls = len(fetched.answered)
-            await self._finish_item(session, series_id, None, calls=calls, **rows)
-            unmade = len(fetched.refused)
-            await self._add(session, completed_calls=calls, failed_calls=unmade, **rows)
+            await self._finish_item(session, series_id, None, **rows)
+            calls, unmade = len(fetched.answered), len(fetched.refused)
+            await self._add(session, series_id, completed_calls=calls, failed_calls=unmade, **rows)
         log.debug("series stored", series=series_id, revision=stored.revision, **rows)
 
     async def failure(self, plan: SeriesPlan, message: str) -> None:
         """Note why a series failed; its stored prices stay as they are."""
+        series_id = plan.state.series_id
         async with self._transaction() as session:
-            await record_failure(session, plan.state.series_id, message)
-            await self._finish_item(session, plan.state.series_id, message)
-            await self._add(session, failed_calls=len(plan.windows))
+            await record_failure(session, series_id, message)
+            await self._finish_item(session, series_id, message)
+            await self._add(session, series_id, failed_calls=len(plan.windows))
 
     async def daily(self, plan: SeriesPlan, asked_from: datetime, daily: Hours) -> None:
         """Store the days before the hours of one series."""
@@ -83,7 +89,8 @@ class Journal:
             new = await store_daily(
                 session, series_id, daily, asked_from=asked_from, replace=replace
             )
-            await self._add(session, completed_calls=1)
+            await self._note_costs(session, series_id)
+            await self._add(session, series_id, completed_calls=1)
         log.debug("daily history stored", series=series_id, days=new)
 
     async def profile(self, coin_id: str, profile: CoinProfile) -> None:
@@ -98,39 +105,76 @@ class Journal:
             )
             await self._add(session, completed_calls=1)
 
-    async def failed_call(self) -> None:
-        """Count a call that no series hangs on."""
+    async def failed_call(self, *series_ids: int, calls: int = 1) -> None:
+        """Count calls that no series hangs on, not even the one that they were made for."""
         async with self._transaction() as session:
-            await self._add(session, failed_calls=1)
+            for series_id in series_ids:
+                await self._note_costs(session, series_id)
+            await self._add(session, *series_ids, failed_calls=calls)
 
     async def finish(self, status: RefreshStatus, error: str | None) -> None:
         """Write the end of the run, patiently: the database may be restarting."""
-        for _ in range(_FINISH_TRIES):
-            try:
-                async with self._database.write() as session:
-                    await runs.finish_run(session, self._run_id, status, error)
-            except DatabaseUnavailableError:
-                await asyncio.sleep(_FINISH_PAUSE)
-            else:
-                log.info("refresh ended", status=status, error=error)
-                return
-        log.error("the end of the run could not be written; the next run will mark it")
+        try:
+            async with asyncio.timeout(_FINISH_SECONDS):
+                while not await self._finished(status, error):  # noqa: ASYNC110 - PostgreSQL's return is no event
+                    await asyncio.sleep(_FINISH_PAUSE)
+        except TimeoutError:
+            log.error("the end of the run could not be written; the next run will mark it")  # noqa: TRY400 - the database's
+            return
+        log.info("refresh ended", status=status, error=error)
+        await self._prune()
+
+    async def _finished(self, status: RefreshStatus, error: str | None) -> bool:
+        """Write the end of the run; whether the database took it."""
+        try:
+            async with self._database.write() as session:
+                costs = self.tallies.unwritten()  # of series whose turn was cut short
+                await runs.note_costs(session, self._run_id, costs)
+                await self._add(session, *costs)
+                await runs.finish_run(session, self._run_id, status, error)
+        except DatabaseUnavailableError:
+            self.tallies.rewrite()
+            return False
+        return True
+
+    async def _prune(self) -> None:
+        """Delete the oldest runs. Whether that works is nothing to this one."""
+        try:
+            async with self._database.write() as session:
+                pruned = await prune_runs(session)
+        except Exception:
+            log.exception("old runs could not be deleted")
+        else:
+            if pruned:
+                log.info("old runs deleted", runs=pruned)
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[WriteSession]:
         async with self._writing:
             await self._lock.verify()  # without the lock, another run may be writing
-            async with self._database.write() as session:
-                yield session
+            try:
+                async with self._database.write() as session:
+                    yield session
+            except BaseException:
+                self.tallies.rewrite()
+                raise
 
     async def _finish_item(
         self, session: WriteSession, series_id: int, error: str | None, **counters: int
     ) -> None:
         status = ItemStatus.FAILED if error else ItemStatus.SUCCEEDED
-        await runs.finish_item(session, self._run_id, series_id, status, error=error, **counters)
+        cost = self.tallies.item(series_id)
+        await runs.finish_item(
+            session, self._run_id, series_id, status, error=error, **cost, **counters
+        )
 
-    async def _add(self, session: WriteSession, **counters: int) -> None:
-        await runs.add_progress(session, self._run_id, self._pace(), **counters)
+    async def _note_costs(self, session: WriteSession, series_id: int) -> None:
+        await runs.note_costs(session, self._run_id, {series_id: self.tallies.item(series_id)})
+
+    async def _add(self, session: WriteSession, *series_ids: int, **counters: int) -> None:
+        """Add to the run's counters, with what the calls for these series have cost by now."""
+        known = {"seconds_per_call": self._pace(), **self.tallies.run(*series_ids)}
+        await runs.add_progress(session, self._run_id, known, **counters)
 
 
 def _newest(series_id: int, bucketed: Bucketed) -> Newest | None:

@@ -37,7 +37,7 @@ class Pipeline:
 
     def __init__(self, upstream: CoinGecko, journal: Journal) -> None:
         self._journal = journal
-        self._unknown = UnknownCoins(upstream)
+        self._unknown = UnknownCoins(upstream, journal.tallies.others)
         self._fetcher = Fetcher(upstream)
         self._extras = Extras(upstream, journal, _ENDS_THE_RUN)
         self._stored: set[int] = set()
@@ -107,7 +107,7 @@ class Pipeline:
         state = plan.state
         if known := self._unknown.reason(state.coin_id):
             raise NotFound(known)
-        fetched = await self._fetcher.hours(plan)
+        fetched = await self._fetcher.hours(plan, self._journal.tallies.of(state.series_id))
         bucketed = bucket_hours(fetched.charts, fetched.start, datetime.now(UTC))
         if not len(bucketed.hours):
             if plan.reason is Reason.REBUILD:
@@ -119,17 +119,19 @@ class Pipeline:
 
     async def _try_daily(self, plan: SeriesPlan) -> None:
         """Bring the days before the hours. A failure costs nothing: the next run asks again."""
-        skipped = self._fetcher.nobody_answers or plan.state.series_id not in self._stored
+        series_id = plan.state.series_id
+        skipped = self._fetcher.nobody_answers or series_id not in self._stored
         try:
             if not skipped and plan.daily:
-                daily = await self._fetcher.daily(plan, plan.daily)
+                stats = self._journal.tallies.of(series_id)
+                daily = await self._fetcher.daily(plan, plan.daily, stats)
                 await self._journal.daily(plan, plan.daily.start, daily)
                 return
         except _ENDS_THE_RUN:
             raise
         except UpstreamError as error:
-            log.warning("daily history failed", series=plan.state.series_id, error=str(error))
-        await self._journal.failed_call()
+            log.warning("daily history failed", series=series_id, error=str(error))
+        await self._journal.failed_call(series_id)
 
     async def _fail(self, plan: SeriesPlan, message: str) -> None:
         state = plan.state

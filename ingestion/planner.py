@@ -37,7 +37,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class SeriesState:
-    """What is known of a series before a refresh. `holes` are worth asking for, oldest first."""
+    """What is known of a series before a refresh. `holes` are worth asking for, oldest first.
+
+    `last_bucket` is the newest hour that a chart gave: live prices only stand in for later ones.
+    """
 
     series_id: int
     coin_id: str

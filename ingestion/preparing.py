@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from ingestion.addresses import quote_chunks
 from ingestion.holes import Hole, find_holes
 from ingestion.planner import (
     SeriesPlan,
@@ -44,15 +45,24 @@ class Tracked:
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """What a run will do: calls for series, calls for metadata, one call for all newest prices."""
+    """What a run will do: calls for series, calls for metadata, calls for all newest prices.
+
+    Made at `now`; upstream offers no history before `offered`.
+    """
 
     plans: list[SeriesPlan]
     metadata: list[str]
+    now: datetime
+    offered: datetime | None
+
+    @property
+    def quotes(self) -> int:
+        """Count the calls for newest prices: one for up to 250 coins."""
+        return len(quote_chunks(dict.fromkeys(plan.state.coin_id for plan in self.plans)))
 
     @property
     def calls(self) -> int:
-        quotes = 1 if self.plans else 0
-        return quotes + sum(plan.calls for plan in self.plans) + len(self.metadata)
+        return self.quotes + sum(plan.calls for plan in self.plans) + len(self.metadata)
 
 
 async def prepare(
@@ -77,7 +87,7 @@ async def prepare(
             each.coin_id,
             each.currency_code,
             each.history_from,
-            each.last_bucket,
+            each.charted_to,
             each.daily_from,
             holes.get(each.id, ()),
         )
@@ -92,7 +102,7 @@ async def prepare(
         requested=requested,
         rebuild=request.rebuild,
     )
-    return Preparation(plans, metadata)
+    return Preparation(plans, metadata, now, offered)
 
 
 async def _holes(

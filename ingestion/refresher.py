@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import product
 from uuid import UUID
 
 import structlog
 
+from ingestion.budget import Credits
 from ingestion.coingecko import CoinGecko
+from ingestion.joining import Names, RefreshBusyError, Work, note, other_work
 from ingestion.journal import Journal
+from ingestion.outlook import BudgetExceededError, Outlook
 from ingestion.pipeline import Pipeline
 from ingestion.preparing import Preparation, RefreshRequest, Tracked, prepare
 from models import runs
@@ -23,16 +26,19 @@ from models.tables import (
     RefreshTrigger,
 )
 
-__all__ = ["Preparation", "RefreshBusyError", "RefreshRequest", "Refresher"]
+__all__ = [
+    "BudgetExceededError",
+    "Outlook",
+    "Preparation",
+    "RefreshBusyError",
+    "RefreshRequest",
+    "Refresher",
+]
 
 log = structlog.get_logger("coingraph.refresh")
 
-_JOIN_SECONDS = 5.0
+_JOIN_SECONDS = 3.0  # schedulers wait for an answer, some of them 5 s
 _POLL_SECONDS = 0.25
-
-
-class RefreshBusyError(Exception):
-    """Another run holds the lock but cannot be found: it is just starting or just ending."""
 
 
 class _AnsweredError(Exception):
@@ -54,49 +60,73 @@ class Refresher:
         coins: Sequence[str],
         currencies: Sequence[str],
         history_days: int,
+        monthly_credits: int | None = None,
     ) -> None:
         self._database = database
         self._upstream = upstream
         self.coins = tuple(coins)
         self.currencies = tuple(currencies)
         self._history_days = history_days
+        self._credits = Credits(database, monthly_credits)
         self._task: asyncio.Task[None] | None = None
         self._run_id: UUID | None = None
         self._starting = asyncio.Lock()
+        self._stopping = False
+        self._joinable: tuple[UUID | None, Names] = None, frozenset()  # a run and its series
 
     async def prepare(self, request: RefreshRequest) -> Preparation:
         """Plan a run without starting it."""
         tracked = Tracked(self.coins, self.currencies, self._history_days, self._upstream.history)
         return await prepare(self._database, tracked, request, datetime.now(UTC))
 
+    async def outlook(self, request: RefreshRequest) -> Outlook:
+        """Plan a run, and see how long it would take now and what it would cost."""
+        preparation = await self.prepare(request)
+        budget = await self._credits.budget()
+        wait = await self._upstream.throttle.look()
+        return Outlook(preparation, budget, self._upstream.throttle.interval, wait)
+
     async def start(
         self, request: RefreshRequest, trigger: RefreshTrigger, *, key: str | None = None
     ) -> tuple[UUID, bool]:
         """Start a run, or join the one under way; tell its id and whether it was started.
 
-        The same `key` always gets the same run, finished or not. Raises RefreshBusyError.
+        The same `key` always gets the same run, finished or not, whatever is asked for. Raises
+        RefreshBusyError where the run under way does other work; the key then stays unbound.
+        Raises BudgetExceededError where the month's credits do not suffice for a run of its own.
         """
+        if joined := await self._join(request, key):  # most often, and nobody need wait for others
+            return joined, False
         deadline = asyncio.get_running_loop().time() + _JOIN_SECONDS
         async with self._starting:
-            while True:
-                joined = await self._join(key)
+            while not self._stopping:
+                joined = await self._join(request, key)
                 if joined is not None:
                     return joined, False
                 started = await self._try_start(request, trigger, key)
                 if started is not None:
                     return started
                 if asyncio.get_running_loop().time() > deadline:
-                    break
+                    raise RefreshBusyError("Another refresh is just starting or ending; try again.")
                 await asyncio.sleep(_POLL_SECONDS / 5)
-        raise RefreshBusyError("Another refresh is just starting or ending; try again.")
+        raise RefreshBusyError("The server is stopping; try again.")
 
-    async def _join(self, key: str | None) -> UUID | None:
-        """Find the run to join: the key's own, or one that is under way here."""
-        async with self._database.read() as session:
-            if key is not None and (known := await runs.run_of_key(session, key)):
-                return known
-        here = self._task is not None and not self._task.done()
-        return await self._bind(key, self._run_id) if here and self._run_id else None
+    async def _join(self, request: RefreshRequest, key: str | None) -> UUID | None:
+        """Find the run to join: the key's own, or the one under way that does what is asked for."""
+        bound, running = await runs.run_under_way(self._database, key)
+        if bound is not None or running is None:
+            return bound
+        if self._joinable[0] != running.id:  # schedulers may come in hundreds
+            async with self._database.read() as session:
+                self._joinable = running.id, await runs.series_of_run(session, running.id)
+        wanted = Work(
+            set(product(request.coins or self.coins, request.currencies or self.currencies)),
+            request.days,
+            request.rebuild,
+        )
+        if not Work.noted(running.request, self._joinable[1]).covers(wanted, self._history_days):
+            raise other_work(running.id, runs.seconds_left(running, datetime.now(UTC)))
+        return await self._bind(key, running.id)
 
     async def _bind(self, key: str | None, run_id: UUID) -> UUID:
         """Bind the key to a run; whoever bound it first wins."""
@@ -110,9 +140,7 @@ class Refresher:
     ) -> tuple[UUID, bool] | None:
         lock = AdvisoryLock(self._database, runs.REFRESH_LOCK)
         if not await lock.acquire():
-            async with self._database.read() as session:
-                other = await runs.running_run(session)
-            return (await self._bind(key, other), False) if other else None
+            return None
         try:
             run, preparation = await self._insert(request, trigger, key, lock)
         except _AnsweredError as answered:
@@ -132,15 +160,17 @@ class Refresher:
         key: str | None,
         lock: AdvisoryLock,
     ) -> tuple[RefreshRun, Preparation]:
-        preparation = await self.prepare(request)
+        outlook = await self.outlook(request)
+        outlook.check()
+        preparation = outlook.preparation
         run = RefreshRun(
             id=runs.new_run_id(),
             status=RefreshStatus.RUNNING,
             trigger=trigger,
-            request={name: value for name, value in asdict(request).items() if value},
+            request=note(request),
             started_at=datetime.now(UTC),
             planned_calls=preparation.calls,
-            seconds_per_call=self._upstream.throttle.interval,
+            seconds_per_call=outlook.seconds_per_call,
         )
         items = [
             RefreshRunItem(
@@ -185,6 +215,12 @@ class Refresher:
             if not alive:
                 await self.bury_dead_runs()
             await asyncio.sleep(_POLL_SECONDS)
+
+    async def stop(self) -> None:
+        """Start no run any more, and end the one that is under way here."""
+        self._stopping = True
+        async with self._starting:  # one may be about to begin
+            await self.interrupt()
 
     async def interrupt(self) -> None:
         """End this process's run, if there is one, and wait until that is written."""

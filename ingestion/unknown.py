@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 from ingestion.coingecko import CoinGecko
 from ingestion.errors import NotFound, UpstreamError
-from ingestion.samples import ListedCoin
+from ingestion.samples import CallStats, ListedCoin
 
 
 class UnknownCoins:
     """The unknown coins of one run. Explaining them costs one call, however many there are."""
 
-    def __init__(self, upstream: CoinGecko) -> None:
+    def __init__(self, upstream: CoinGecko, stats: CallStats) -> None:
         self._upstream = upstream
+        self._stats = stats
         self._reasons: dict[str, str] = {}
         self._asking = asyncio.Lock()
         self._listed: list[ListedCoin] | None = None
@@ -29,7 +30,7 @@ class UnknownCoins:
         async with self._asking:
             if self._listed is None:
                 try:
-                    self._listed = await self._upstream.coin_list()
+                    self._listed = await self._upstream.coin_list(stats=self._stats)
                 except UpstreamError:
                     self._listed = []
         if any(coin.id == coin_id for coin in self._listed):

@@ -16,7 +16,7 @@ async def answered_hours(
 ) -> dict[int, npt.NDArray[np.datetime64]]:
     """Read which hours of these series need not be asked for, by rising time.
 
-    They are stored, or upstream was asked for them often enough to know that it has none.
+    A chart gave them, or upstream was asked for them often enough to know that it has none.
     """
     driver = await session.driver()
     rows = await driver.fetch(_ANSWERED, series_ids, since, SETTLED)
@@ -30,9 +30,9 @@ async def answered_hours(
 
 _ANSWERED = f"""
     SELECT wanted.id,
-           {BUCKETS.reading("series_id = wanted.id AND bucket >= $2")},
+           {BUCKETS.reading("series_id = wanted.id AND bucket >= $2 AND bucket <= charted_to")},
            {GAPS.reading("series_id = wanted.id AND ends > $2 AND asked >= $3")}
-    FROM unnest($1::int[]) AS wanted (id)
+    FROM series AS wanted WHERE id = ANY($1::int[])
 """  # noqa: S608 - constants of this module alone
 
 

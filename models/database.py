@@ -119,6 +119,11 @@ class Database:
             await self._give_back_spares()
             return await self._fetch(await self._take(ping=True), statement, arguments)
 
+    async def statement(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
+        """Write with one statement, which commits itself and is never sent twice."""
+        with availability():
+            return await self._fetch(await self._take(ping=True), statement, arguments)
+
     async def _fetch(
         self, spare: _Spare, statement: str, arguments: Sequence[object]
     ) -> list[asyncpg.Record]:

@@ -1,12 +1,25 @@
 """Locks of the whole deployment."""
 
+import asyncio
+from collections.abc import Callable
 from typing import Self
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from models.database import Database, DatabaseUnavailableError, availability, connect_args
+from models.database import (
+    READ_SECONDS,
+    Database,
+    DatabaseUnavailableError,
+    availability,
+    connect_args,
+)
+
+# PostgreSQL ends a session that has said nothing for so long: longer than `verify` waits, so that
+# its holder knows first.
+_SILENCE = "15s"
+LEADER_LOCK = 0x636F696E_6C656164  # "coinlead": held by the one leader of the deployment
 
 
 class AdvisoryLock:
@@ -26,15 +39,14 @@ class AdvisoryLock:
             connect_args=connect_args("coingraph lock"),
         )
         self._connection: AsyncConnection | None = None
+        self._busy = asyncio.Lock()  # one statement at a time on the connection
 
     async def acquire(self) -> bool:
         """Take the lock if it is free; never wait for it."""
         with availability():
             connection = await self._engine.connect()
             try:
-                taken = await connection.scalar(
-                    text("SELECT pg_try_advisory_lock(:key)"), {"key": self._key}
-                )
+                taken = await self._try(connection)
             except BaseException:
                 await connection.close()
                 raise
@@ -42,6 +54,31 @@ class AdvisoryLock:
                 self._connection = connection
             else:
                 await connection.close()
+        return taken
+
+    async def wait(self, pause: Callable[[], float]) -> None:
+        """Take the lock when it is free, asking again after `pause()` seconds.
+
+        All on one connection, and not in one long statement, which would keep PostgreSQL from
+        cleaning up. From now on it must be verified again and again: a holder that is stuck, or
+        cut off, loses it after 15 seconds.
+        """
+        with availability():
+            connection = await self._engine.connect()
+            try:
+                await connection.execute(text(f"SET idle_session_timeout = '{_SILENCE}'"))
+                while not await self._try(connection):  # noqa: ASYNC110 - no event tells of it
+                    await asyncio.sleep(pause())
+            except BaseException:
+                await connection.close()
+                raise
+            self._connection = connection
+
+    async def _try(self, connection: AsyncConnection) -> bool:
+        async with asyncio.timeout(READ_SECONDS):
+            taken = await connection.scalar(
+                text("SELECT pg_try_advisory_lock(:key)"), {"key": self._key}
+            )
         return bool(taken)
 
     async def add(self, key: int) -> None:
@@ -53,12 +90,15 @@ class AdvisoryLock:
         await self._execute("SELECT 1")
 
     async def _execute(self, statement: str, **parameters: int) -> None:
-        connection = self._connection
-        # once lost, SQLAlchemy would connect anew, but a new connection holds no lock
-        if connection is None or connection.invalidated:
-            raise DatabaseUnavailableError("The database dropped the connection of a lock.")
-        with availability():
-            await connection.execute(text(statement), parameters)
+        async with self._busy:
+            connection = self._connection
+            # once lost, SQLAlchemy would connect anew, but a new connection holds no lock
+            if connection is None or connection.invalidated:
+                raise DatabaseUnavailableError("The database dropped the connection of a lock.")
+            with availability():
+                # one that takes longer is given up, and its connection with it
+                async with asyncio.timeout(READ_SECONDS):
+                    await connection.execute(text(statement), parameters)
 
     async def release(self) -> None:
         connection, self._connection = self._connection, None

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from typing import Any, Protocol
+from uuid import UUID
 
 import asyncpg
 import orjson
@@ -14,34 +15,48 @@ from models.database import CONNECT_SECONDS, DRIVER_ERRORS, Database, WriteSessi
 
 log = structlog.get_logger("coingraph.notifications")
 
-# {"series": id, "revision": number}, or {"catalogue": true} for coins, metadata and currencies.
+# {"series": id, "revision": number, "deployment": number}, the latter being the deployment's
+# revision; {"catalogue": true} for coins, metadata and currencies; or {"run": id} for a refresh run
+# and its items.
 # Anything else, such as what a person sends by hand, means that anything may have changed.
 CHANNEL = "coingraph_prices"
 APPLICATION_NAME = "coingraph listener"
 
 _FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 5.0
+_LONGEST_PAUSE = 2.0  # subscribers wait for it
 _PROBE_SECONDS = 3.0  # a connection can die without a word: so long, twice, it goes unnoticed
 
-# Tells, with the commit, that something of a series has changed; of rows with `id` and `revision`.
+# Tells, with the commit, that something of a series has changed; of rows with `id`, `revision` and
+# `deployment_revision`.
 TELL_SERIES = f"""
-    pg_notify('{CHANNEL}', format('{{"series": %s, "revision": %s}}', id, revision))
+    pg_notify('{CHANNEL}', format('{{"series": %s, "revision": %s, "deployment": %s}}',
+                                  id, revision, deployment_revision))
 """
-_TELL_CATALOGUE = text("SELECT pg_notify(:channel, :payload)")
+_TELL = text("SELECT pg_notify(:channel, :payload)")
 
 
 async def tell_catalogue(session: WriteSession) -> None:
     """Tell, with the commit, that coins, their metadata, currencies or the set of series have."""
     change = {"channel": CHANNEL, "payload": '{"catalogue": true}'}
-    await session.execute(_TELL_CATALOGUE, change)
+    await session.execute(_TELL, change)
+
+
+async def tell_run(session: WriteSession, run_id: UUID) -> None:
+    """Tell, with the commit, that a refresh run has changed."""
+    change = {"channel": CHANNEL, "payload": f'{{"run": "{run_id}"}}'}
+    await session.execute(_TELL, change)
 
 
 class Audience(Protocol):
     """Who wants to hear of changes. None of these may wait or fail."""
 
-    def series_changed(self, series_id: int, revision: int) -> None: ...
+    def series_changed(self, series_id: int, revision: int) -> None:
+        """Hear of a change of this series, which made the deployment's revision this one."""
+        ...
 
     def catalogue_changed(self) -> None: ...
+
+    def run_changed(self, run_id: str) -> None: ...
 
     def anything_changed(self) -> None:
         """Changes may have gone unheard: what was read before may be old."""
@@ -132,10 +147,12 @@ class Listener:
 
     def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         match _parse(payload):
-            case {"series": int(series_id), "revision": int(revision)}:
+            case {"series": int(series_id), "deployment": int(revision)}:
                 self._tell_all(lambda party: party.series_changed(series_id, revision))
             case {"catalogue": True}:
                 self._tell_all(lambda party: party.catalogue_changed())
+            case {"run": str(run_id)}:
+                self._tell_all(lambda party: party.run_changed(run_id))
             case _:
                 self._tell_all(lambda party: party.anything_changed())
 

@@ -1,7 +1,7 @@
 """Prices and gaps as numpy rows: read as bytes, written by COPY, no Python per row."""
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -72,6 +72,14 @@ class PriceTable:
             WHERE kept.series_id = $1 AND kept.{self._key} = {stored[self._key]}
         """  # noqa: S608 - constants of this module alone
 
+        keys, types = ", ".join(self._types), ", ".join(stored.values())
+        set_all = ", ".join(f"{each} = excluded.{each}" for each in others)
+        self._put = f"""
+            INSERT INTO {name} (series_id, {keys}) SELECT new.series_id, {types}
+            FROM unnest($1::int[], {", ".join(arrays)}) AS new (series_id, {keys})
+            ON CONFLICT (series_id, {self._key}) DO UPDATE SET {set_all}
+        """  # noqa: S608 - constants of this module alone
+
     def reading(self, where: str) -> str:
         """Write the SQL that gives all rows of one series in a range as one bytea, for `decode`."""
         sent = [
@@ -105,6 +113,11 @@ class PriceTable:
                 columns=["series_id", *self._types],
                 format="binary",
             )
+
+    async def put(self, driver: asyncpg.Connection, series_ids: Sequence[int], rows: Rows) -> None:
+        """Write one row of each of these series, in place of what its key has."""
+        arrays = [self._array(column, rows[column]) for column in self._types]
+        await driver.execute(self._put, series_ids, *arrays)
 
     def _array(self, column: str, values: npt.NDArray[Any]) -> list[Any]:
         """Give a column as asyncpg takes it: None for null, dates, times without a zone."""

@@ -33,7 +33,7 @@ class Newest:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What storing changed."""
+    """What storing changed. Hours that only a live price stood in for count as inserted."""
 
     inserted: int
     corrected: int
@@ -56,8 +56,8 @@ async def store_series(
     `asked_from` is since when upstream has been asked for everything, `asked` are the ranges of
     this time. With `replace_from`, hours from then on that are not among `hours` are removed.
     """
-    locked = await session.execute(_LOCK_SERIES, {"series": [series_id]})
-    before, first, last = locked.one()
+    locked = await session.execute(LOCK_SERIES, {"series": [series_id]})
+    before, first, last, charted = locked.one()
     driver = await session.driver()
     history_from = min(asked_from, before or asked_from)
     incoming = Incoming(
@@ -76,9 +76,23 @@ async def store_series(
     changed = int(bool(hourly or daily))
     # answers show since when history is kept, and which gaps are upstream's
     told = history_from != before or bool(gaps)
-    known = (series_id, changed, history_from, first, last, told)
-    revision = await driver.fetchval(_FINISH, *_columns([newest] if newest else []), *known)
-    return Stored(len(hourly.new), len(hourly.changed), len(hourly.gone), revision)
+    inserted, corrected = _counted(hourly, hours, charted)
+    if len(hours):
+        charted = max(charted or _LONG_AGO, instant(hours.bucket[-1]))
+    charted = min(charted, last) if charted and last else None
+    known = (series_id, changed, history_from, first, last, told, charted)
+    revision = await driver.fetchval(_FINISH, *columns([newest] if newest else []), *known)
+    return Stored(inserted, corrected, len(hourly.gone), revision)
+
+
+def _counted(hourly: Changes, given: Hours, charted: datetime | None) -> tuple[int, int]:
+    """Count hours that were new and hours that changed, as if no live price had been stored."""
+    if charted is None:
+        return len(hourly.new), len(hourly.changed)
+    newest = micros(charted)
+    late = int((given.bucket > newest).sum())
+    inserted = int((hourly.new["bucket"] <= newest).sum()) + late
+    return inserted, int((hourly.changed["bucket"] <= newest).sum())
 
 
 async def store_daily(
@@ -89,8 +103,8 @@ async def store_daily(
     `daily` holds samples taken at midnight. With `replace`, points since `asked_from` that are
     not among them are removed, unless there are none. Gives how many were new.
     """
-    locked = await session.execute(_LOCK_SERIES, {"series": [series_id]})
-    history_from, _, _ = locked.one()
+    locked = await session.execute(LOCK_SERIES, {"series": [series_id]})
+    history_from, *_ = locked.one()
     driver = await session.driver()
     cut = micros(history_from) if history_from else 0  # without hours, there is nothing before them
     points = days_at(daily.rows()[daily.bucket < cut])
@@ -103,9 +117,9 @@ async def store_daily(
 
 async def store_quotes(session: WriteSession, quotes: list[Newest]) -> int:
     """Write the newest prices of many series at once; tell how many series changed."""
-    await session.execute(_LOCK_SERIES, {"series": [quote.series_id for quote in quotes]})
+    await session.execute(LOCK_SERIES, {"series": [quote.series_id for quote in quotes]})
     driver = await session.driver()
-    return len(await driver.fetch(_STORE_QUOTES, *_columns(quotes)))
+    return len(await driver.fetch(_STORE_QUOTES, *columns(quotes)))
 
 
 async def _store_buckets(
@@ -122,7 +136,8 @@ async def _store_buckets(
     return changes
 
 
-def _columns(newest: Sequence[Newest]) -> list[list[object]]:
+def columns(newest: Sequence[Newest]) -> list[list[object]]:
+    """Give them as the arguments of UPSERT_LATEST."""
     return [
         [n.series_id for n in newest],
         [n.observed_at for n in newest],
@@ -136,10 +151,12 @@ def _columns(newest: Sequence[Newest]) -> list[list[object]]:
 # Every writer begins with this, and in this order: so two of them never write one series at once,
 # nor wait for each other. Runs may still refer to the series meanwhile. It goes through the
 # session, which begins the transaction with it; what follows goes straight to the driver.
-_LOCK_SERIES = text("""
-    SELECT history_from, first_bucket, last_bucket FROM series
+LOCK_SERIES = text("""
+    SELECT history_from, first_bucket, last_bucket, charted_to FROM series
     WHERE id = ANY(:series) ORDER BY id FOR NO KEY UPDATE
 """)
+
+_LONG_AGO = instant(0)
 
 _BUCKETS_OF_DAYS = """series_id = $1
     AND bucket >= $2::date::timestamp AT TIME ZONE 'UTC'
@@ -159,7 +176,7 @@ _READ_DAILY = f"""
 _EDGES = "SELECT min(bucket), max(bucket) FROM price_hourly WHERE series_id = $1"
 
 # A market cap or volume that upstream once gave for the same observation is not lost to a null.
-_UPSERT_LATEST = """
+UPSERT_LATEST = """
     INSERT INTO price_latest AS kept
         (series_id, observed_at, price, market_cap, volume, change_24h)
     SELECT offered.series_id, offered.observed_at, offered.price, offered.market_cap,
@@ -185,27 +202,42 @@ _UPSERT_LATEST = """
     RETURNING series_id
 """
 
+# The deployment's revision grows with each transaction that changes a series. Its one row is locked
+# from then on to the commit, so these revisions are committed in their order: who has read one of
+# them has seen all before it. It comes after the series' rows, of which a transaction therefore
+# locks all that it will write at its beginning; else two of them could wait for each other.
+COUNT_CHANGE = """
+    UPDATE deployment SET revision = deployment.revision + 1 WHERE {changed}
+    RETURNING deployment.revision AS counted
+"""
+
 _STORE_QUOTES = f"""
-    WITH latest AS ({_UPSERT_LATEST}), written AS (
-        UPDATE series SET revision = revision + 1 FROM latest
+    WITH latest AS ({UPSERT_LATEST}), deployed AS (
+        {COUNT_CHANGE.format(changed="EXISTS (SELECT FROM latest)")}
+    ), written AS (
+        UPDATE series SET revision = revision + 1, deployment_revision = counted
+        FROM latest, deployed
         WHERE id = latest.series_id
-        RETURNING id, revision
+        RETURNING id, revision, deployment_revision
     )
     SELECT {TELL_SERIES} FROM written
 """  # noqa: S608 - constants of this module alone
 
 # One revision more where hours, days or the latest price of the series changed.
 _FINISH = f"""
-    WITH latest AS ({_UPSERT_LATEST}), change AS (
+    WITH latest AS ({UPSERT_LATEST}), change AS (
         SELECT greatest($8::int, (SELECT count(*)::int FROM latest)) AS step
+    ), deployed AS (
+        {COUNT_CHANGE.format(changed="(SELECT step FROM change) > 0")}
     ), written AS (
         UPDATE series SET
             revision = revision + step,
-            history_from = $9, first_bucket = $10, last_bucket = $11,
+            deployment_revision = coalesce((SELECT counted FROM deployed), deployment_revision),
+            history_from = $9, first_bucket = $10, last_bucket = $11, charted_to = $13,
             last_success_at = now(), last_error = NULL, last_error_at = NULL,
             consecutive_failures = 0
         FROM change WHERE id = $7
-        RETURNING id, revision, step
+        RETURNING id, revision, deployment_revision, step
     )
     SELECT revision, CASE WHEN step > 0 OR $12::bool THEN {TELL_SERIES} END FROM written
 """  # noqa: S608 - constants of this module alone
@@ -214,12 +246,14 @@ _FINISH = f"""
 _FINISH_DAILY = f"""
     WITH before AS (
         SELECT daily_from AS reached FROM series WHERE id = $1
+    ), deployed AS ({COUNT_CHANGE.format(changed="$3::int > 0")}
     ), written AS (
         UPDATE series SET
             revision = revision + $3::int,
+            deployment_revision = coalesce((SELECT counted FROM deployed), deployment_revision),
             daily_from = least(daily_from, $2)
         WHERE id = $1
-        RETURNING id, revision, daily_from
+        RETURNING id, revision, deployment_revision, daily_from
     )
     SELECT CASE WHEN $3 > 0 OR reached IS DISTINCT FROM daily_from THEN {TELL_SERIES} END
     FROM written, before

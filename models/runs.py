@@ -2,16 +2,18 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import orjson
 from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 
-from models.database import ReadSession, WriteSession
+from models.database import Database, ReadSession, WriteSession
+from models.notifications import tell_run
 from models.tables import (
     ItemStatus,
     RefreshRun,
@@ -51,15 +53,17 @@ async def insert_run(
 
 
 async def add_progress(
-    session: WriteSession, run_id: UUID, seconds_per_call: float, **more: int
+    session: WriteSession, run_id: UUID, known: Mapping[str, float], **more: int
 ) -> None:
-    """Add to a run's counters: `completed_calls=1, rows_inserted=24, …`."""
+    """Add to a run's counters: `completed_calls=1, rows_inserted=24, …`.
+
+    `known` is what is told as it stands: `seconds_per_call`, `retries`, `seconds_waited`.
+    """
     values: dict[str, Any] = {name: getattr(RefreshRun, name) + by for name, by in more.items()}
     await session.execute(
-        update(RefreshRun)
-        .where(col(RefreshRun.id) == run_id)
-        .values(seconds_per_call=seconds_per_call, **values)
+        update(RefreshRun).where(col(RefreshRun.id) == run_id).values(**known, **values)
     )
+    await tell_run(session, run_id)
 
 
 async def finish_item(
@@ -71,6 +75,18 @@ async def finish_item(
         .where(col(RefreshRunItem.run_id) == run_id, col(RefreshRunItem.series_id) == series_id)
         .values(status=status, finished_at=func.now(), **values)
     )
+
+
+async def note_costs(
+    session: WriteSession, run_id: UUID, costs: Mapping[int, Mapping[str, float]]
+) -> None:
+    """Write what the calls for these series have cost: `calls`, `retries`, `seconds_waited`."""
+    for series_id, cost in costs.items():
+        await session.execute(
+            update(RefreshRunItem)
+            .where(col(RefreshRunItem.run_id) == run_id, col(RefreshRunItem.series_id) == series_id)
+            .values(**cost)
+        )
 
 
 async def finish_run(
@@ -97,6 +113,7 @@ async def finish_run(
         .where(col(RefreshRun.id) == run_id, col(RefreshRun.status) == RefreshStatus.RUNNING)
         .values(status=status, error=error, finished_at=func.now(), **counters)
     )
+    await tell_run(session, run_id)
 
 
 async def interrupt_dead_runs(session: WriteSession) -> list[UUID]:
@@ -111,18 +128,6 @@ async def interrupt_dead_runs(session: WriteSession) -> list[UUID]:
     return dead
 
 
-async def running_run(session: ReadSession) -> UUID | None:
-    """Find the run that is under way somewhere, not one that a killed process left behind."""
-    query = (
-        select(col(RefreshRun.id))
-        .where(col(RefreshRun.status) == RefreshStatus.RUNNING)
-        .order_by(col(RefreshRun.id).desc())
-        .limit(1)
-    )
-    run_id = (await session.scalars(query)).first()
-    return run_id if run_id is not None and await is_alive(session, run_id) else None
-
-
 async def is_alive(session: ReadSession, run_id: UUID) -> bool:
     """Tell whether a process works on this run, which may have ended since it was read."""
     # shared, so that two who look at once do not take each other for the run
@@ -130,18 +135,69 @@ async def is_alive(session: ReadSession, run_id: UUID) -> bool:
     return not await session.scalar(probe, {"key": lock_of(run_id)})
 
 
-async def run_of_key(session: ReadSession, key: str) -> UUID | None:
-    query = select(col(RefreshRunKey.run_id)).where(col(RefreshRunKey.key) == key)
+async def last_full_run(session: ReadSession) -> RefreshRun | None:
+    """Find the newest run that asked for everything, whoever asked; not one that was cut short."""
+    query = (
+        select(RefreshRun)
+        .where(
+            col(RefreshRun.request) == {},
+            col(RefreshRun.status) != RefreshStatus.INTERRUPTED,
+        )
+        .order_by(col(RefreshRun.id).desc())
+        .limit(1)
+    )
     return (await session.scalars(query)).first()
+
+
+async def series_of_run(session: ReadSession, run_id: UUID) -> set[tuple[str, str]]:
+    """List what a run works on, as (coin, currency)."""
+    query = (
+        select(col(Series.coin_id), col(Series.currency_code))
+        .join(RefreshRunItem, col(Series.id) == col(RefreshRunItem.series_id))
+        .where(col(RefreshRunItem.run_id) == run_id)
+    )
+    return {(coin, currency) for coin, currency in await session.execute(query)}
+
+
+# One statement, because schedulers are answered while readers keep the process busy. The lock is
+# that of `lock_of`: the last 63 bits of the id.
+_UNDER_WAY = """
+    SELECT (SELECT run_id FROM refresh_run_key WHERE key = $1) AS bound, run.*
+    FROM (SELECT 1) AS always LEFT JOIN (
+        SELECT id, request::text, started_at, planned_calls, completed_calls, failed_calls,
+               seconds_per_call,
+               NOT pg_try_advisory_xact_lock_shared(
+                   ('x' || right(replace(id::text, '-', ''), 16))::bit(64)::bigint & $2
+               ) AS alive
+        FROM refresh_run WHERE status = 'RUNNING' ORDER BY id DESC LIMIT 1
+    ) AS run ON run.alive
+"""
+
+
+async def run_under_way(
+    database: Database, key: str | None
+) -> tuple[UUID | None, RefreshRun | None]:
+    """Find the run that this key is bound to, and the one that some process works on.
+
+    Of the latter, what was asked for, how far it is and its pace are there.
+    """
+    (row,) = await database.fetch(_UNDER_WAY, key, _BIGINT)
+    found = dict(row)
+    bound, alive = found.pop("bound"), found.pop("alive")
+    if not alive:
+        return bound, None
+    found["request"] = orjson.loads(found["request"])
+    return bound, RefreshRun(**found, status=RefreshStatus.RUNNING)
 
 
 async def bind_key(session: WriteSession, key: str, run_id: UUID) -> UUID:
     """Bind a key to a run, unless it is bound already; tell which run it is bound to."""
-    await session.execute(
-        insert(RefreshRunKey).values(key=key, run_id=run_id).on_conflict_do_nothing()
+    mine = insert(RefreshRunKey).values(key=key, run_id=run_id)
+    # an update that changes nothing, so that the row is returned in any case
+    kept = mine.on_conflict_do_update(
+        index_elements=[col(RefreshRunKey.key)], set_={"key": mine.excluded.key}
     )
-    query = select(col(RefreshRunKey.run_id)).where(col(RefreshRunKey.key) == key)
-    return (await session.scalars(query)).one()
+    return (await session.scalars(kept.returning(col(RefreshRunKey.run_id)))).one()
 
 
 async def runs_by_id(session: ReadSession, ids: Sequence[UUID]) -> dict[UUID, RefreshRun]:

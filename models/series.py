@@ -70,6 +70,36 @@ async def latest_of(
     return [LatestFacts(*row) for row in rows]
 
 
+async def deployment_revision(database: Database) -> int:
+    """Read how many transactions have changed any series."""
+    [(revision,)] = await database.fetch("SELECT revision FROM deployment")
+    return int(revision)
+
+
+async def changed_prices(
+    database: Database, since: int
+) -> tuple[int, list[tuple[int, LatestFacts]]]:
+    """Read the deployment's revision, and what changed after `since`, both of one moment.
+
+    Of each series that has a price, in the order of their changes: the deployment's revision as of
+    its last change, and its newest price.
+    """
+    rows = await database.fetch(_CHANGED, since)
+    return rows[0][0], [(row[1], LatestFacts(*row[2:])) for row in rows if row[1] is not None]
+
+
+# Always one row at least, for the deployment's revision.
+_CHANGED = """
+    SELECT deployment.revision, changed.*
+    FROM deployment LEFT JOIN (
+        SELECT deployment_revision, id, coin_id, currency_code, series.revision,
+               observed_at, price, market_cap, volume, change_24h
+        FROM series JOIN price_latest ON series_id = id
+        WHERE deployment_revision > $1
+    ) AS changed ON true
+    ORDER BY deployment_revision, id
+"""
+
 _LATEST = """
     SELECT id, coin_id, currency_code, revision, observed_at, price, market_cap, volume, change_24h
     FROM series LEFT JOIN price_latest ON series_id = id
@@ -98,6 +128,20 @@ async def list_series(
 
 
 _FACTS = "SELECT id, coin_id, currency_code, revision, history_from, daily_from FROM series"
+
+
+async def count_unloaded(
+    database: Database, coins: Sequence[str], currencies: Sequence[str]
+) -> int:
+    """Count those of these series that no refresh has ever brought."""
+    [(count,)] = await database.fetch(_UNLOADED, coins, currencies)
+    return int(count)
+
+
+_UNLOADED = """
+    SELECT count(*) FROM series
+    WHERE last_success_at IS NULL AND coin_id = ANY($1::text[]) AND currency_code = ANY($2::text[])
+"""
 
 
 async def series_with_latest(

@@ -84,6 +84,9 @@ class SeriesMemory:
     def catalogue_changed(self) -> None:
         self.anything_changed()
 
+    def run_changed(self, run_id: str) -> None:
+        """No series has changed with it."""
+
     def anything_changed(self) -> None:
         self.changes += 1
         self._held.clear()

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
+    CheckConstraint,
     Column,
     Date,
     DateTime,
@@ -54,6 +55,7 @@ class RefreshTrigger(StrEnum):
     MUTATION = "MUTATION"
     COMMAND = "COMMAND"
     STARTUP = "STARTUP"
+    SCHEDULE = "SCHEDULE"
 
 
 def _time(*, null: bool = False, now: bool = False) -> Any:  # noqa: ANN401 - SQLModel's Field is Any
@@ -79,6 +81,10 @@ def _key(kind: Any, refers_to: str | None = None) -> Any:  # noqa: ANN401 - SQLM
 
 def _count() -> Any:  # noqa: ANN401 - SQLModel's Field is Any
     return Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
+
+
+def _seconds() -> Any:  # noqa: ANN401 - SQLModel's Field is Any
+    return Field(default=0.0, sa_column=Column(Float(53), nullable=False, server_default="0"))
 
 
 class Coin(SQLModel, table=True):
@@ -110,7 +116,9 @@ class Series(SQLModel, table=True):
 
     `history_from` is how far back upstream has been asked: hours before it are unknown, hours
     after it that are not there were missing upstream. `daily_from` is how far back upstream has
-    been asked for the days before that.
+    been asked for the days before that. `charted_to` is the newest hour that a chart of upstream's
+    gave: the samples of later hours are provisional, from live prices. `deployment_revision` is
+    the deployment's one as of the last change of this series.
     """
 
     __table_args__ = (UniqueConstraint("coin_id", "currency_code"),)
@@ -121,14 +129,29 @@ class Series(SQLModel, table=True):
     revision: int = Field(
         default=0, sa_column=Column(BigInteger, nullable=False, server_default="0")
     )
+    deployment_revision: int = Field(
+        default=0, sa_column=Column(BigInteger, nullable=False, server_default="0", index=True)
+    )
     history_from: datetime | None = _time(null=True)
     daily_from: datetime | None = _time(null=True)
     first_bucket: datetime | None = _time(null=True)
     last_bucket: datetime | None = _time(null=True)
+    charted_to: datetime | None = _time(null=True)
     last_success_at: datetime | None = _time(null=True)
     last_error: str | None = _text(null=True)
     last_error_at: datetime | None = _time(null=True)
     consecutive_failures: int = _count()
+
+
+class Deployment(SQLModel, table=True):
+    """The one row whose `revision` grows with each transaction that changes any series."""
+
+    __table_args__ = (CheckConstraint("id = 1", name="ck_deployment_one_row"),)
+
+    id: int = _key(Integer)
+    revision: int = Field(
+        default=0, sa_column=Column(BigInteger, nullable=False, server_default="0")
+    )
 
 
 class PriceHourly(SQLModel, table=True):
@@ -184,8 +207,33 @@ class PriceLatest(SQLModel, table=True):
     change_24h: float | None = _number()
 
 
+class UpstreamPace(SQLModel, table=True):
+    """The one row by which all processes space their calls: see ingestion.pace."""
+
+    __tablename__ = "upstream_pace"
+
+    id: int = _key(Integer)
+    last_departure: datetime = _time()
+    paused_until: datetime = _time()
+    stretch: float = _number(null=False)
+    slowdowns: int = _count()
+    refusals_in_a_row: int = _count()
+
+
+class UpstreamCredits(SQLModel, table=True):
+    """What calls have cost in the UTC month that begins on this day."""
+
+    __tablename__ = "upstream_credits"
+
+    month: date = _key(Date)
+    spent: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
+
+
 class RefreshRun(SQLModel, table=True):
-    """One refresh. `seconds_per_call` is the pace of the throttle when last seen."""
+    """One refresh. `seconds_per_call` is the pace of the throttle when last seen.
+
+    `retries` and `seconds_waited` (for 429) are of all its calls, those for no series included.
+    """
 
     __tablename__ = "refresh_run"
 
@@ -201,13 +249,15 @@ class RefreshRun(SQLModel, table=True):
     rows_inserted: int = _count()
     rows_corrected: int = _count()
     duplicates_dropped: int = _count()
-    seconds_per_call: float = Field(
-        default=0.0, sa_column=Column(Float(53), nullable=False, server_default="0")
-    )
+    retries: int = _count()
+    seconds_waited: float = _seconds()
+    seconds_per_call: float = _seconds()
     error: str | None = _text(null=True)
 
 
 class RefreshRunItem(SQLModel, table=True):
+    """One series of a run. `calls` are all that were made for it, refused ones and retries too."""
+
     __tablename__ = "refresh_run_item"
 
     run_id: UUID = Field(foreign_key="refresh_run.id", primary_key=True, ondelete="CASCADE")
@@ -216,6 +266,8 @@ class RefreshRunItem(SQLModel, table=True):
     status: str = _text()
     reason: str = _text()
     calls: int = _count()
+    retries: int = _count()
+    seconds_waited: float = _seconds()
     rows_inserted: int = _count()
     rows_corrected: int = _count()
     duplicates_dropped: int = _count()
@@ -224,9 +276,11 @@ class RefreshRunItem(SQLModel, table=True):
 
 
 class RefreshRunKey(SQLModel, table=True):
-    """An idempotency key and the run that answers it, for ever."""
+    """An idempotency key and the run that answers it, for as long as that run is kept."""
 
     __tablename__ = "refresh_run_key"
 
     key: str = _key(Text)
-    run_id: UUID = Field(foreign_key="refresh_run.id", ondelete="CASCADE", nullable=False)
+    run_id: UUID = Field(
+        foreign_key="refresh_run.id", ondelete="CASCADE", nullable=False, index=True
+    )

@@ -52,4 +52,10 @@ class ForbiddenError(RequestError):
 
 
 class UnavailableError(RequestError):
+    """`retry_after`: in how many seconds it may be different, None where nobody can tell."""
+
     code = "SERVICE_UNAVAILABLE"
+
+    def __init__(self, message: str, *, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after

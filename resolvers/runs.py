@@ -23,17 +23,25 @@ _CURSORS = "run"
 async def run(database: Database, footprint: Footprint, run_id: str) -> RefreshRun:
     """Find one run. Raises NotFoundError."""
     footprint.changes_untold()
+    key = parse_run_id(run_id)
+    async with database.read() as session:
+        found = (await run_rows.runs_by_id(session, [key])).get(key)
+    if found is None:
+        raise no_such_run(key)
+    return found
+
+
+def parse_run_id(run_id: str) -> UUID:
     try:
-        key = UUID(run_id)
+        return UUID(run_id)
     except ValueError:
         raise BadInputError(
             f"{short(run_id)!r} is not the id of a run: `refreshRuns` lists them."
         ) from None
-    async with database.read() as session:
-        found = (await run_rows.runs_by_id(session, [key])).get(key)
-    if found is None:
-        raise NotFoundError(f"There is no run {key}: `refreshRuns` lists those that are kept.")
-    return found
+
+
+def no_such_run(run_id: UUID) -> NotFoundError:
+    return NotFoundError(f"There is no run {run_id}: `refreshRuns` lists those that are kept.")
 
 
 async def page(

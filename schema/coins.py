@@ -125,7 +125,8 @@ class CoinList(ColumnarList[Coin]):
             return None
         context, currency = self._context, clean(arguments["currency"])
         keys = [(row.id, currency) for row in self._rows]
-        return LatestList(await context.loaders.latest.load_many(keys), context)
+        rows = await context.loaders.latest.load_many(keys)
+        return LatestList(rows, context.now, context.footprint)
 
 
 _READERS: dict[str, Callable[[CoinFacts], str]] = {

@@ -16,7 +16,10 @@ from models.series_memory import SeriesMemory
 from resolvers.footprint import Footprint
 from resolvers.kept import Kept
 from resolvers.loaders import Loaders
+from resolvers.run_watch import RunWatcher
+from resolvers.updates import PriceUpdates
 from schema.cost import Cost
+from schema.plan import RefreshPlan
 
 
 class Access(Enum):
@@ -59,6 +62,17 @@ class RefreshService(Protocol):
         """Start a run or join one; its id, and whether it was started."""
         ...
 
+    async def plan(
+        self,
+        *,
+        coins: Sequence[str] | None,
+        currencies: Sequence[str] | None,
+        days: int | None,
+        rebuild: bool,
+    ) -> RefreshPlan:
+        """Tell what such a run would do now."""
+        ...
+
     async def wait(self, run_id: UUID) -> None:
         """Return when the run has ended."""
         ...
@@ -71,6 +85,8 @@ class Services:
     database: Database
     refresher: RefreshService
     stale_after: timedelta
+    updates: PriceUpdates
+    runs: RunWatcher
     memory: SeriesMemory | None = None
     kept: Kept | None = None  # without it, costs are not reckoned
 

@@ -3,13 +3,22 @@
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from graphql import DocumentNode, OperationDefinitionNode
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    OperationDefinitionNode,
+    OperationType,
+    get_operation_ast,
+    parse,
+)
 
 from schema.cost import CostPlan
 
 MOST_DOCUMENTS = 500
 LONGEST_DOCUMENT = 10_000  # characters; a longer one is parsed anew each time
 MOST_CHARACTERS = 100_000  # of all together: a parsed document takes some 200 bytes for each
+
+_MOST_TOKENS = 2_000  # of one that is only looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +54,13 @@ class DocumentCache:
         while len(self._documents) > MOST_DOCUMENTS or self._characters > MOST_CHARACTERS:
             dropped, _ = self._documents.popitem(last=False)
             self._characters -= len(dropped)
+
+
+def is_mutation(text: str, name: str | None) -> bool:
+    """Whether this operation of a document is a mutation. False where it cannot be read."""
+    try:
+        document = parse(text, no_location=True, max_tokens=_MOST_TOKENS)
+        operation = get_operation_ast(document, name)
+    except (GraphQLError, RecursionError):
+        return False
+    return operation is not None and operation.operation is OperationType.MUTATION

@@ -9,7 +9,7 @@ from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
 from models.database import DatabaseUnavailableError
-from resolvers.errors import RequestError, TooComplexError
+from resolvers.errors import RequestError, TooComplexError, UnavailableError
 
 log = structlog.get_logger("coingraph.graphql")
 
@@ -33,10 +33,11 @@ _MASK = "Internal error. The server's log has it under request id {}."
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response body and its HTTP status."""
+    """A response body, its HTTP status, and after how many seconds to try again, if known."""
 
     body: dict[str, Any]
     status: int
+    retry_after: int | None = None
 
 
 def answer_of(result: ExecutionResult, request_id: str) -> Answer:
@@ -52,7 +53,7 @@ def answer_of(result: ExecutionResult, request_id: str) -> Answer:
         body["extensions"] = result.extensions
     if result.data is not None or any(error.path is not None for error in result.errors):
         body["data"] = result.data  # the specification wants no data of what was not begun
-    return Answer(body, _status(result.data, errors))
+    return Answer(body, _status(result.data, errors), _retry_after(result.errors))
 
 
 def failure(code: str, message: str, status: int | None = None, **more: str) -> Answer:
@@ -73,6 +74,12 @@ def _status(data: dict[str, Any] | None, errors: list[dict[str, Any]]) -> int:
     return max(STATUS[error["extensions"]["code"]] for error in errors)
 
 
+def _retry_after(errors: list[GraphQLError]) -> int | None:
+    causes = [_root_cause(error) for error in errors]
+    known = [each.retry_after for each in causes if isinstance(each, UnavailableError)]
+    return max((seconds for seconds in known if seconds is not None), default=None)
+
+
 def _shape(error: GraphQLError, request_id: str, *, early: bool) -> dict[str, Any]:
     code, message = _code_and_message(error, request_id, early=early)
     shaped: dict[str, Any] = {"message": message}
@@ -83,9 +90,11 @@ def _shape(error: GraphQLError, request_id: str, *, early: bool) -> dict[str, An
     if error.path is not None:
         shaped["path"] = list(error.path)
     shaped["extensions"] = {"code": code}
+    cause = _root_cause(error)
+    if isinstance(cause, UnavailableError) and cause.retry_after is not None:
+        shaped["extensions"]["retryAfterSeconds"] = cause.retry_after
     if code == INTERNAL:
         shaped["extensions"]["requestId"] = request_id
-    cause = _root_cause(error)
     if isinstance(cause, TooComplexError):
         shaped["extensions"]["limit"] = cause.limit
     return shaped

@@ -8,8 +8,9 @@ from typing import Any, Self
 import strawberry
 
 from models.series import LatestFacts
+from resolvers.footprint import Footprint
 from schema.columns import Column
-from schema.context import Context, Info
+from schema.context import Info
 from schema.executor import ColumnarList
 from schema.scalars import BigInt, DateTime, serialize_datetime
 
@@ -56,10 +57,10 @@ class LatestPrice:
 class LatestList(ColumnarList[LatestPrice | None]):
     """Newest prices of an operation, null where there is none yet."""
 
-    def __init__(self, rows: Sequence[LatestFacts], context: Context) -> None:
+    def __init__(self, rows: Sequence[LatestFacts], now: datetime, footprint: Footprint) -> None:
         self._rows = rows
-        self._now = context.now
-        self._footprint = context.footprint
+        self._now = now
+        self._footprint = footprint
 
     def __len__(self) -> int:
         return len(self._rows)

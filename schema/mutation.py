@@ -20,8 +20,10 @@ _LONGEST_KEY = 200
 @strawberry.type(description="What can be done.")
 class Mutation:
     @strawberry.mutation(
-        description="Fetch prices from CoinGecko. Answers at once with the run; a run that is "
-        "under way is joined. Needs `Authorization: Bearer …` with one of REFRESH_TOKENS."
+        description="Fetch prices from CoinGecko. Answers at once with the run; a run under way "
+        "that does what is asked for is joined. Where it does other work, the answer is "
+        "SERVICE_UNAVAILABLE, with `retryAfterSeconds` in the error's extensions and Retry-After "
+        "in the HTTP headers. Needs `Authorization: Bearer …` with one of REFRESH_TOKENS."
     )
     async def refresh_prices(
         self,
@@ -35,8 +37,8 @@ class Mutation:
         require_refresh(context.caller)
         wanted = input or RefreshPricesInput()
         refresher = context.services.refresher
-        coins, currencies = _tracked(wanted, refresher)
-        days, key = _check(wanted)
+        coins, currencies = tracked(wanted, refresher)
+        days, key = checked(wanted)
         run_id, started = await refresher.start(
             coins=coins,
             currencies=currencies,
@@ -53,25 +55,25 @@ class Mutation:
         )
 
 
-def _tracked(
+def tracked(
     wanted: RefreshPricesInput, refresher: RefreshService
 ) -> tuple[list[str] | None, list[str] | None]:
     """Clean the names. Raises NotFoundError for one that is not among COINS and CURRENCIES."""
     coins = clean_all("coins", given(wanted.coins))
     codes = clean_all("currencies", given(wanted.currencies))
-    for names, tracked, setting in (
+    for names, known, setting in (
         (coins, refresher.coins, "COINS"),
         (codes, refresher.currencies, "CURRENCIES"),
     ):
         for name in names or ():
-            if name not in tracked:  # it may well be kept, from when it was
+            if name not in known:  # it may well be kept, from when it was
                 raise NotFoundError(f"{short(name)!r} is not tracked: add it to {setting}.")
     if coins == [] or codes == []:
         raise BadInputError("An empty list asks for nothing: leave it out to refresh all.")
     return coins, codes
 
 
-def _check(wanted: RefreshPricesInput) -> tuple[int | None, str | None]:
+def checked(wanted: RefreshPricesInput) -> tuple[int | None, str | None]:
     days, key = given(wanted.days), given(wanted.idempotency_key)
     if days is not None and not 1 <= days <= _MOST_DAYS:
         raise BadInputError(f"`days` must be between 1 and {_MOST_DAYS:,}, not {days:,}.")

@@ -1,6 +1,8 @@
 """How operations are taken: read, validated, reckoned, executed, each within its limits."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import strawberry
@@ -30,8 +32,8 @@ class LimitedSchema(strawberry.Schema):
     """
 
     def __init__(self, *, limits: Limits, **parts: Any) -> None:  # noqa: ANN401 - Strawberry's own
-        executor = _Executor if limits.introspection else _DiscreetExecutor
-        super().__init__(execution_context_class=executor, **parts)
+        self.executor = _Executor if limits.introspection else _DiscreetExecutor
+        super().__init__(execution_context_class=self.executor, **parts)
         self.limits = limits
         self._documents = DocumentCache()
 
@@ -95,18 +97,25 @@ class LimitedSchema(strawberry.Schema):
         execution_context: ExecutionContext,
         *more: Any,  # noqa: ANN401 - Strawberry's own
     ) -> Any:  # noqa: ANN401 - likewise
-        """Execute for as long as an operation may take; then stop all that it waits for."""
-        ours = execution_context.context
+        async with self.in_time(execution_context.context):
+            return await super()._execute_operation(execution_context, *more)
+
+    @asynccontextmanager
+    async def in_time(self, context: Context | None) -> AsyncIterator[None]:
+        """Give the block as long as an operation may take; then stop all that it waits for.
+
+        Raises UnavailableError where that was not enough.
+        """
         try:
             async with asyncio.timeout(self.limits.operation_seconds) as deadline:
-                if isinstance(ours, Context):
-                    ours.deadline = deadline
-                return await super()._execute_operation(execution_context, *more)
+                if context is not None:
+                    context.deadline = deadline
+                yield
         except TimeoutError:
             if not deadline.expired():
                 raise
-            if isinstance(ours, Context):
-                ours.loaders.cancel()
+            if context is not None:
+                context.loaders.cancel()
             raise UnavailableError(
                 f"The operation was stopped after {self.limits.operation_seconds:g} s "
                 "(OPERATION_TIMEOUT): try again later, or ask for less."

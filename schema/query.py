@@ -17,6 +17,8 @@ from schema.anomalies import Anomaly, AnomalyList, AnomalyWindow, Threshold
 from schema.coins import USD, Coin, CoinConnection, CoinFilter, Currency
 from schema.context import Info
 from schema.latest import LatestList, LatestPrice
+from schema.mutation import checked, tracked
+from schema.plan import RefreshPlan
 from schema.prices import (
     CurrencyArgument,
     FillArgument,
@@ -31,7 +33,12 @@ from schema.prices import (
     SortDirection,
     To,
 )
-from schema.refresh import RefreshRun, RefreshRunConnection, SeriesStatus
+from schema.refresh import (
+    RefreshPricesInput,
+    RefreshRun,
+    RefreshRunConnection,
+    SeriesStatus,
+)
 from schema.scalars import given
 
 CoinArgument = Annotated[
@@ -120,7 +127,7 @@ class Query:
         rows = await series_answers.latest(
             context.database, context.footprint, given(coins), given(currencies)
         )
-        return cast("list[LatestPrice]", LatestList(rows, context))
+        return cast("list[LatestPrice]", LatestList(rows, context.now, context.footprint))
 
     @strawberry.field(
         description="Hours whose price moved as the hours before gave no reason to expect, by time "
@@ -190,6 +197,32 @@ class Query:
         )
         aligned = await align(context.database, context.footprint, request)
         return AlignedPrices.from_answer(request, aligned)
+
+    @strawberry.field(
+        description="What `refreshPrices` with this input would do now: the calls, why and for how "
+        "long, and what they cost. Nothing is asked of CoinGecko and nothing is written. A run "
+        "that is under way is not taken into account, although `refreshPrices` would join it."
+    )
+    async def refresh_plan(
+        self,
+        info: Info,
+        input: Annotated[  # noqa: A002 - the contract's name
+            RefreshPricesInput | None,
+            strawberry.argument(
+                description="What to refresh; without it, what is missing. `wait` and "
+                "`idempotencyKey` mean nothing here."
+            ),
+        ] = strawberry.UNSET,
+    ) -> RefreshPlan:
+        context = info.context
+        context.footprint.changes_untold()
+        wanted = input or RefreshPricesInput()
+        refresher = context.services.refresher
+        coins, currencies = tracked(wanted, refresher)
+        days, _ = checked(wanted)
+        return await refresher.plan(
+            coins=coins, currencies=currencies, days=days, rebuild=wanted.rebuild
+        )
 
     @strawberry.field(description="One refresh run by its id.")
     async def refresh_run(

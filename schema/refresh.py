@@ -1,5 +1,7 @@
 """Refresh runs and the freshness of series, as clients see them."""
 
+from collections.abc import Hashable
+from dataclasses import field
 from datetime import datetime
 from enum import Enum
 from typing import Annotated, Self
@@ -12,6 +14,7 @@ from models.tables import RefreshRun as RefreshRunRow
 from models.tables import RefreshRunItem as RefreshRunItemRow
 from models.tables import Series as SeriesRow
 from resolvers import runs as answers
+from resolvers.run_watch import RunState
 from resolvers.series import SeriesFreshness
 from schema.context import Info
 from schema.pagination import Connection
@@ -42,6 +45,7 @@ class RefreshTrigger(Enum):
     MUTATION = strawberry.enum_value("MUTATION", description="The mutation `refreshPrices`.")
     COMMAND = strawberry.enum_value("COMMAND", description="The command `coingraph refresh`.")
     STARTUP = strawberry.enum_value("STARTUP", description="The server, for series without prices.")
+    SCHEDULE = strawberry.enum_value("SCHEDULE", description="The server's own schedule.")
 
 
 @strawberry.type(description="What became of one series in a run.")
@@ -52,7 +56,15 @@ class RefreshRunItem:
     reason: str = strawberry.field(
         description="Why it is asked for: FIRST_LOAD, ROUTINE, GAP, BACKFILL, REQUESTED, REBUILD."
     )
-    calls: int = strawberry.field(description="Calls that its data took.")
+    calls: int = strawberry.field(
+        description="Calls to CoinGecko made for it so far, refused ones and retries included."
+    )
+    retries: int = strawberry.field(description="Those of its calls that were made again.")
+    seconds_waited_for_rate_limit: float = strawberry.field(
+        description="Seconds by which the run had to pause because CoinGecko answered its calls "
+        "with 429 (too many requests). Where calls for several series are refused at once, the "
+        "pause counts for the first."
+    )
     rows_inserted: int = strawberry.field(description="Hours that were new.")
     rows_corrected: int = strawberry.field(description="Hours that changed.")
     duplicates_dropped: int = strawberry.field(
@@ -69,6 +81,8 @@ class RefreshRunItem:
             status=RefreshItemStatus[row.status],
             reason=row.reason,
             calls=row.calls,
+            retries=row.retries,
+            seconds_waited_for_rate_limit=row.seconds_waited,
             rows_inserted=row.rows_inserted,
             rows_corrected=row.rows_corrected,
             duplicates_dropped=row.duplicates_dropped,
@@ -79,14 +93,30 @@ class RefreshRunItem:
 
 @strawberry.type(description="One refresh of prices from CoinGecko.")
 class RefreshRun:
+    """`state` is what it was made of where it is one event for many subscribers; `rendered` is
+    where a transport keeps what it has encoded of that event, by whatever it was asked.
+    """
+
     id: strawberry.ID = strawberry.field(description="Its id; ids sort by time.")
     status: RefreshStatus = strawberry.field(description="How it stands.")
     trigger: RefreshTrigger = strawberry.field(description="Who asked for it.")
     started_at: DateTime = strawberry.field(description="When it began.")
     finished_at: DateTime | None = strawberry.field(description="When it ended.")
-    planned_calls: int = strawberry.field(description="Calls to CoinGecko it takes.")
-    completed_calls: int = strawberry.field(description="Calls that are done.")
-    failed_calls: int = strawberry.field(description="Calls that failed or were given up.")
+    planned_calls: int = strawberry.field(
+        description="Calls to CoinGecko it takes if none has to be made again."
+    )
+    completed_calls: int = strawberry.field(description="Those of them that are done.")
+    failed_calls: int = strawberry.field(
+        description="Those of them that failed for good or were given up."
+    )
+    retries: int = strawberry.field(
+        description="Calls that were made again, besides the planned ones: for its series (see "
+        "`items`), for newest prices and for coins' metadata. A series' count once it is done."
+    )
+    seconds_waited_for_rate_limit: float = strawberry.field(
+        description="Seconds by which the run had to pause because CoinGecko answered with 429 "
+        "(too many requests), counted as `retries` are."
+    )
     rows_inserted: int = strawberry.field(description="Hours that were new.")
     rows_corrected: int = strawberry.field(description="Hours that changed.")
     duplicates_dropped: int = strawberry.field(
@@ -96,9 +126,11 @@ class RefreshRun:
         description="How long it will still take at its pace so far; null when it has ended."
     )
     error: str | None = strawberry.field(description="Why it ended early, in one sentence.")
+    state: strawberry.Private[RunState | None] = None
+    rendered: strawberry.Private[dict[Hashable, bytes]] = field(default_factory=dict)
 
     @classmethod
-    def from_row(cls, row: RefreshRunRow, now: datetime) -> Self:
+    def from_row(cls, row: RefreshRunRow, now: datetime, state: RunState | None = None) -> Self:
         return cls(
             id=strawberry.ID(str(row.id)),
             status=RefreshStatus[row.status],
@@ -108,11 +140,14 @@ class RefreshRun:
             planned_calls=row.planned_calls,
             completed_calls=row.completed_calls,
             failed_calls=row.failed_calls,
+            retries=row.retries,
+            seconds_waited_for_rate_limit=row.seconds_waited,
             rows_inserted=row.rows_inserted,
             rows_corrected=row.rows_corrected,
             duplicates_dropped=row.duplicates_dropped,
             estimated_seconds_left=seconds_left(row, now),
             error=row.error,
+            state=state,
         )
 
     @strawberry.field(description="What became of each series, in the order of work.")
@@ -123,7 +158,10 @@ class RefreshRun:
             RefreshItemStatus | None, strawberry.argument(description="Only those that stand so.")
         ] = strawberry.UNSET,
     ) -> list[RefreshRunItem]:
-        rows = await info.context.loaders.run_items.load(UUID(self.id))
+        if self.state is None:
+            rows = await info.context.loaders.run_items.load(UUID(self.id))
+        else:
+            rows = await self.state.items(info.context.database)
         return [
             RefreshRunItem.from_row(item, series)
             for item, series in rows
@@ -161,7 +199,8 @@ class RefreshPricesInput:
     )
     idempotency_key: str | None = strawberry.field(
         default=strawberry.UNSET,
-        description="Up to 200 characters of yours; the same key always gets the same run.",
+        description="Up to 200 characters of yours; the same key always gets the same run, also "
+        "after it has ended, and whatever else is asked for with it.",
     )
 
 
@@ -169,7 +208,8 @@ class RefreshPricesInput:
 class RefreshPricesPayload:
     run: RefreshRun = strawberry.field(description="The run.")
     started: bool = strawberry.field(
-        description="False where a run was under way already, or the key has had its run."
+        description="False where a run that does this was under way already, or the key has had "
+        "its run."
     )
 
 

@@ -9,32 +9,42 @@ from uuid import UUID
 import structlog
 from starlette.applications import Starlette
 from starlette.responses import RedirectResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, WebSocketRoute
 from starlette_compress import CompressMiddleware
 
 from ingestion.coingecko import CoinGecko
-from ingestion.refresher import RefreshBusyError, Refresher, RefreshRequest
+from ingestion.refresher import (
+    BudgetExceededError,
+    RefreshBusyError,
+    Refresher,
+)
 from ingestion.throttle import Throttle
 from models import coins as coin_rows
 from models.database import Database, DatabaseUnavailableError
 from models.migrate import migrate
 from models.notifications import Listener
-from models.series import series_with_latest
 from models.series_memory import SeriesMemory
 from models.tables import RefreshTrigger
 from resolvers.errors import UnavailableError
 from resolvers.kept import what_is_kept
+from resolvers.run_watch import RunWatcher
+from resolvers.updates import PriceUpdates
 from schema import build_schema
 from schema.context import Services
+from schema.plan import RefreshPlan
 from server import seeds
 from server.auth import Authenticator
 from server.cache import AnswerCache
+from server.duties import Duties
 from server.graphiql import GRAPHIQL_PATH, graphiql_files
 from server.graphql import GraphQLEndpoint
 from server.health import Readiness, live
+from server.leadership import Leadership
 from server.middleware import middleware
+from server.plans import no_credits, request_of, shown_plan
 from server.replies import CachePolicy
 from server.settings import Settings
+from server.streams.endpoint import StreamSettings
 
 log = structlog.get_logger("coingraph.server")
 
@@ -69,25 +79,33 @@ class Refreshes:
         rebuild: bool,
         key: str | None,
     ) -> tuple[UUID, bool]:
-        request = RefreshRequest(
-            None if coins is None else tuple(coins),
-            None if currencies is None else tuple(currencies),
-            days,
-            rebuild,
-        )
+        request = request_of(coins, currencies, days, rebuild=rebuild)
         try:
             return await self._refresher.start(request, RefreshTrigger.MUTATION, key=key)
         except RefreshBusyError as error:
-            raise UnavailableError(str(error)) from error
+            raise UnavailableError(str(error), retry_after=error.retry_after) from error
+        except BudgetExceededError as error:
+            raise no_credits(error) from error
+
+    async def plan(
+        self,
+        *,
+        coins: Sequence[str] | None,
+        currencies: Sequence[str] | None,
+        days: int | None,
+        rebuild: bool,
+    ) -> RefreshPlan:
+        request = request_of(coins, currencies, days, rebuild=rebuild)
+        return shown_plan(await self._refresher.outlook(request))
 
     async def wait(self, run_id: UUID) -> None:
         await self._refresher.wait(run_id)
 
 
-def make_upstream(settings: Settings) -> CoinGecko:
+def make_upstream(settings: Settings, database: Database) -> CoinGecko:
     key = settings.coingecko_api_key
     return CoinGecko(
-        throttle=Throttle(settings.requests_per_minute),
+        throttle=Throttle(settings.requests_per_minute, database=database),
         base_url=str(settings.coingecko_base_url) if settings.coingecko_base_url else None,
         plan=settings.plan,
         api_key=key.get_secret_value() if key else None,
@@ -101,6 +119,7 @@ def make_refresher(settings: Settings, database: Database, upstream: CoinGecko) 
         coins=settings.coins,
         currencies=settings.currencies,
         history_days=settings.history_days,
+        monthly_credits=settings.coingecko_monthly_credits,
     )
 
 
@@ -123,7 +142,7 @@ def pool_size(workers: int) -> int:
 class Application:
     """What lives as long as the server. `settings` name a database and tokens.
 
-    Of the workers of one server, the one that `leads` starts refreshes by itself.
+    Of the workers of one server, the one that `leads` may come to lead the deployment.
     """
 
     def __init__(self, settings: Settings, *, leads: bool = True) -> None:
@@ -137,7 +156,7 @@ class Application:
             # the operation ends first, and says why
             read_seconds=settings.operation_timeout.total_seconds() + 1,
         )
-        self.upstream = make_upstream(settings)
+        self.upstream = make_upstream(settings, self.database)
         self.refresher = make_refresher(settings, self.database, self.upstream)
         self.listener = Listener(self.database)
         room = settings.cache_megabytes * _MEGABYTE
@@ -145,6 +164,10 @@ class Application:
         self.cache = AnswerCache(room - room // 4, self.listener)
         self.listener.join(self.memory)
         self.listener.join(self.cache)
+        self.updates = PriceUpdates(self.database, self.listener)
+        self.listener.join(self.updates)
+        self.runs = RunWatcher(self.database, self.refresher.bury_dead_runs)
+        self.listener.join(self.runs)
         self.endpoint = GraphQLEndpoint(
             build_schema(settings.limits),
             Authenticator(settings.refresh_tokens, settings.read_tokens),
@@ -153,15 +176,24 @@ class Application:
                 int(settings.cache_max_age.total_seconds()),
                 int(settings.cache_stale_while_revalidate.total_seconds()),
             ),
+            StreamSettings(settings.cors_origins, settings.operations_per_connection),
         )
         self._prepared = asyncio.Event()
+        self._leading: asyncio.Task[None] | None = None
+        duties = Duties(settings, self.database, self.upstream, self.refresher)
+        self.leadership = Leadership(self.database, duties.do)
         self.readiness = Readiness(self.database, lambda: self.endpoint.services is not None)
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         async with self.upstream:
             start = asyncio.create_task(self._start())
-            listening = asyncio.create_task(self._listen())
+            leading = self._leading = asyncio.create_task(self._lead())
+            background = [
+                leading,
+                asyncio.create_task(self._listen()),
+                asyncio.create_task(self.updates.run()),
+            ]
             try:
                 # usually done in a moment; where the database is away, serve what can be served
                 await asyncio.wait([start], timeout=_RETRY_SECONDS)
@@ -171,11 +203,24 @@ class Application:
                     start.add_done_callback(_tell_failure)
                 yield
             finally:
-                start.cancel()
-                listening.cancel()
-                await asyncio.wait([start, listening])
-                await self.refresher.interrupt()
+                self.updates.close()
+                for task in (start, *background):
+                    task.cancel()
+                await asyncio.wait([start, *background])
+                await self.end_refreshes()
                 await self.database.close()
+
+    async def end_streams(self, seconds: float) -> None:
+        """End what clients follow, and let new ones follow nothing."""
+        self.updates.close()
+        await self.endpoint.streams.close(seconds)
+
+    async def end_refreshes(self) -> None:
+        """End this process's refresh, and start none any more."""
+        if self._leading is not None:
+            self._leading.cancel()
+            await asyncio.wait([self._leading])
+        await self.refresher.stop()
 
     async def _start(self) -> None:
         """Get the database ready, however long it takes to come up."""
@@ -183,10 +228,6 @@ class Application:
             try:
                 await prepare_database(self.settings, self.database)
                 await self.refresher.bury_dead_runs()
-                async with self.database.read() as session:
-                    series = await series_with_latest(
-                        session, self.settings.coins, self.settings.currencies
-                    )
                 kept = await what_is_kept(
                     self.database, self.settings.history_days, datetime.now(UTC)
                 )
@@ -197,25 +238,27 @@ class Application:
                 await asyncio.sleep(_RETRY_SECONDS)
         self._prepared.set()
         self.endpoint.services = Services(
-            self.database, Refreshes(self.refresher), self.settings.stale_after, self.memory, kept
+            self.database,
+            Refreshes(self.refresher),
+            self.settings.stale_after,
+            self.updates,
+            self.runs,
+            self.memory,
+            kept,
         )
-        if not self._leads:
-            return
-        unloaded = sum(row.series.last_success_at is None for row in series)
-        if unloaded:  # all of them, those that an interrupted run left, or a new coin's
-            await self._first_refresh(unloaded)
+        if self._leads:
+            await self.leadership.decided.wait()
 
     async def _listen(self) -> None:
         """Hear of changes, from the moment on that there is a database."""
         await self._prepared.wait()
         await self.listener.run()
 
-    async def _first_refresh(self, unloaded: int) -> None:
-        log.info("series without prices: starting a refresh", series=unloaded)
-        try:
-            await self.refresher.start(RefreshRequest(), RefreshTrigger.STARTUP)
-        except (RefreshBusyError, DatabaseUnavailableError) as error:
-            log.warning("the first refresh did not start", error=str(error))
+    async def _lead(self) -> None:
+        """Lead the deployment whenever it is this process's turn."""
+        await self._prepared.wait()
+        if self._leads:
+            await self.leadership.run()
 
 
 def _tell_failure(start: asyncio.Task[None]) -> None:
@@ -230,6 +273,7 @@ def create_app(settings: Settings, *, leads: bool = True) -> Starlette:
         routes=[
             Route("/", RedirectResponse("graphql")),  # relative, for proxies that add a prefix
             Route("/graphql", application.endpoint),  # which judges of methods itself
+            WebSocketRoute("/graphql", application.endpoint),
             Route("/health/live", live),
             Route("/health/ready", application.readiness.handle),
             Mount(GRAPHIQL_PATH, CompressMiddleware(graphiql_files())),

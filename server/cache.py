@@ -149,6 +149,9 @@ class AnswerCache:
     def catalogue_changed(self) -> None:
         self._note(CATALOGUE)
 
+    def run_changed(self, run_id: str) -> None:
+        """Answers about runs are not kept."""
+
     def anything_changed(self) -> None:
         self._changes += 1
         self._all_changed = self._changes

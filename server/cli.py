@@ -45,7 +45,7 @@ def refresh(
         bool, typer.Option("--rebuild", help="Replace what is kept with what CoinGecko says now.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only show the calls it would make.")
+        bool, typer.Option("--dry-run", help="Only show its calls, and what they cost.")
     ] = False,
 ) -> None:
     """Fetch prices once. Exit status: 0 succeeded, 1 partial, 2 failed."""

@@ -1,10 +1,9 @@
 """GraphQL over HTTP: from a request to an answer, kept or computed."""
 
+import asyncio
 import re
-from typing import Any
+from collections.abc import Callable
 
-import orjson
-import strawberry
 import structlog
 from asgi_correlation_id import correlation_id
 from starlette.requests import ClientDisconnect, HTTPConnection
@@ -19,8 +18,10 @@ from strawberry.types.graphql import OperationType
 from models.stopwatch import database_time
 from resolvers.errors import RequestError
 from schema.context import Caller, Context, Services
+from schema.documents import is_mutation
 from schema.errors import UNAVAILABLE, answer_of, failure, masked
-from schema.permissions import require_read
+from schema.operations import LimitedSchema
+from schema.permissions import require_read, require_refresh
 from server.auth import Authenticator
 from server.cache import HIT, AnswerCache
 from server.exchange import Exchange
@@ -30,16 +31,20 @@ from server.replies import CachePolicy, Reply, encode
 from server.requests import (
     Operation,
     RequestRefusedError,
+    canonical,
     read_operation,
     refusal,
+    wants_events,
     wants_page,
 )
+from server.streams.endpoint import StreamEndpoint, StreamSettings
 
 log = structlog.get_logger("coingraph.graphql")
 
 _CLIENT_CLOSED_REQUEST = 499
 # As Apollo Server answers it, status included: its clients then send the text beside the hash.
 _UNKNOWN_HASH = failure("PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound", 200)
+_STOPPED = encode(failure(UNAVAILABLE, "The server is stopping. Try again in a few seconds."))
 # A mutation or a subscription cannot be written without its keyword. A query that has the word in
 # a comment or in a string is taken for one too, and only not cached.
 _MAY_BE_NO_QUERY = re.compile(r"\b(?:mutation|subscription)\b", re.ASCII)
@@ -53,10 +58,11 @@ class GraphQLEndpoint:
 
     def __init__(
         self,
-        schema: strawberry.Schema,
+        schema: LimitedSchema,
         authenticator: Authenticator,
         cache: AnswerCache,
         policy: CachePolicy,
+        streams: StreamSettings,
     ) -> None:
         self._schema = schema
         self._authenticator = authenticator
@@ -64,23 +70,29 @@ class GraphQLEndpoint:
         self._policy = policy
         self._persisted = PersistedQueries()
         self._page = CompressMiddleware(_page)
+        self.streams = StreamEndpoint(schema, self, streams)
         self.services: Services | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange(scope)
+        if scope["type"] == "websocket":
+            await self.streams.serve_socket(scope, receive, send)
+            return
+        exchange = self.exchange(scope)
         if wants_page(scope, exchange.headers):
             await self._page(scope, receive, send)
             return
-        exchange.private = (
-            b"authorization" in exchange.headers or not self._authenticator.reads_are_open
-        )
         try:
-            reply = await self._reply(exchange, receive)
+            reply = await self._reply(exchange, receive, send)
+            if reply is None:
+                return
             with exchange.encoding:
                 form = await reply.in_form(exchange.headers)
         except ClientDisconnect:  # nobody reads it but the log
             await Response(status_code=_CLIENT_CLOSED_REQUEST)(scope, receive, send)
             return
+        except asyncio.CancelledError:  # the server stops, and has waited long enough
+            reply = _STOPPED
+            form = await reply.in_form({})
         except Exception:
             log.exception("unexpected error")
             reply = encode(masked(correlation_id.get() or ""))
@@ -96,24 +108,33 @@ class GraphQLEndpoint:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
-    async def _reply(self, exchange: Exchange, receive: Receive) -> Reply:
+    def exchange(self, scope: Scope) -> Exchange:
+        exchange = Exchange(scope)
+        exchange.private = (
+            b"authorization" in exchange.headers or not self._authenticator.reads_are_open
+        )
+        return exchange
+
+    async def _reply(self, exchange: Exchange, receive: Receive, send: Send) -> Reply | None:
+        """Give the answer, or None once it was sent as a stream."""
         try:
             exchange.operation = await read_operation(exchange.scope, exchange.headers, receive)
-            return await self._answer(exchange)
+            if wants_events(exchange.scope, exchange.headers):
+                await self.streams.serve_events(exchange, receive, send)
+                return None
+            return await self.answer(exchange)
         except RequestRefusedError as refused:
             return encode(refused.answer, headers=refused.headers)
 
-    async def _answer(self, exchange: Exchange) -> Reply:
+    async def answer(self, exchange: Exchange) -> Reply:
         """Take the answer from the cache, or compute it. Raises RequestRefusedError."""
         operation = exchange.operation
         if exchange.private:
             self._authorize(exchange)
+        query = self.text(operation)
         if self.services is None:
-            raise RequestRefusedError(
-                failure(UNAVAILABLE, "The database is not ready yet. Try again in a few seconds.")
-            )
-        query = self._text(operation)
-        variables = _canonical(operation.variables)
+            raise self._not_ready(exchange, query)
+        variables = canonical(operation.variables)
         asks_cost = (operation.extensions or {}).get("cost") is True  # no part of the key
         if exchange.private or variables is None or asks_cost or not self._cache.usable:
             return await self._compute(exchange, query)
@@ -131,16 +152,38 @@ class GraphQLEndpoint:
             self._persisted.put(operation.sha256, query)
         return reply
 
-    def _authorize(self, exchange: Exchange) -> None:
+    def admit(self, exchange: Exchange) -> None:
+        """Raise RequestRefusedError where the caller may not read, or nobody can just now."""
+        if exchange.private:
+            self._authorize(exchange)
+        if self.services is None:
+            raise self._not_ready(exchange, "")
+
+    def _authorize(
+        self, exchange: Exchange, require: Callable[[Caller], None] = require_read
+    ) -> None:
         try:
-            require_read(self._caller(exchange))
+            require(self._caller(exchange))
         except RequestError as error:
             raise RequestRefusedError(failure(error.code, str(error))) from None
+
+    def _not_ready(self, exchange: Exchange, query: str) -> RequestRefusedError:
+        """Refuse what needs the database; a mutation with a bad token for its token first."""
+        if is_mutation(query, exchange.operation.name):
+            self._authorize(exchange, require_refresh)
+        return RequestRefusedError(
+            failure(UNAVAILABLE, "The database is not ready yet. Try again in a few seconds.")
+        )
 
     def _caller(self, exchange: Exchange) -> Caller:
         return self._authenticator.caller(HTTPConnection(exchange.scope))
 
-    def _text(self, operation: Operation) -> str:
+    def context(self, exchange: Exchange) -> Context:
+        """Make the context of an operation that was admitted."""
+        assert self.services is not None  # noqa: S101 - `admit` looked
+        return Context(self.services, self._caller(exchange), encoded=True)
+
+    def text(self, operation: Operation) -> str:
         """Give the operation's text, which may be known by its hash alone."""
         query, sha256 = operation.query, operation.sha256
         if query is None:
@@ -157,8 +200,7 @@ class GraphQLEndpoint:
 
     async def _compute(self, exchange: Exchange, query: str) -> Reply:
         """Execute an operation and encode its answer."""
-        assert self.services is not None  # noqa: S101 - `_answer` looked
-        context = Context(self.services, self._caller(exchange), encoded=True)
+        context = self.context(exchange)
         token = database_time.set(exchange.database)
         try:
             result = await self._execute(exchange, query, context)
@@ -200,6 +242,11 @@ class GraphQLEndpoint:
             raise refusal(error.as_http_error_reason()) from None
         except InvalidOperationTypeError as error:
             message = error.as_http_error_reason(method)
+            if error.operation_type is OperationType.SUBSCRIPTION:
+                message = (
+                    "A subscription is answered by a stream: send `Accept: text/event-stream`, "
+                    "or use a WebSocket with the subprotocol graphql-transport-ws."
+                )
             if method == "POST":
                 raise refusal(message) from None
             raise RequestRefusedError(
@@ -211,13 +258,3 @@ async def _page(scope: Scope, receive: Receive, send: Send) -> None:
     prefix = str(scope.get("root_path", ""))  # a proxy's
     page = graphiql_page(endpoint=f"{prefix}/graphql", mount=prefix + GRAPHIQL_PATH)
     await page(scope, receive, send)
-
-
-def _canonical(variables: dict[str, Any] | None) -> bytes | None:
-    """Write equal variables alike. None where they are nested deeper than orjson writes."""
-    if not variables:
-        return b""
-    try:
-        return orjson.dumps(variables, option=orjson.OPT_SORT_KEYS)
-    except orjson.JSONEncodeError:
-        return None

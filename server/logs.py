@@ -23,6 +23,7 @@ _QUIET = {
     "alembic": "WARNING",
     "stamina": "ERROR",
     "asyncio": "WARNING",
+    "uvicorn.websockets": "WARNING",
 }
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:=+/-]{1,128}")

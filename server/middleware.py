@@ -37,7 +37,7 @@ class Shortcut:
         self._endpoint = endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        here = scope["type"] == "http" and scope["path"] == self._path
+        here = scope["type"] != "lifespan" and scope["path"] == self._path
         await (self._endpoint if here else self._app)(scope, receive, send)
 
 

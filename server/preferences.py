@@ -5,6 +5,7 @@ from functools import lru_cache
 
 GRAPHQL_JSON = b"application/graphql-response+json"
 JSON = b"application/json"
+_EVENTS = b"text/event-stream"
 _HTML = b"text/html"
 _WEIGHT = re.compile(rb"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 
@@ -33,6 +34,16 @@ def prefers_page(accept: bytes) -> bool:
     asked = weights(accept)
     html = asked.get(_HTML, 0.0)
     return html > 0 and html >= max(_of_type(asked, JSON), _of_type(asked, GRAPHQL_JSON))
+
+
+@lru_cache(maxsize=256)
+def prefers_events(accept: bytes) -> bool:
+    """Whether Server-Sent Events are asked for by name, and rather than any kind of JSON.
+
+    Clients that take either, such as urql for its queries, name JSON too and are sent that.
+    """
+    asked = weights(accept)
+    return asked.get(_EVENTS, 0.0) > max(asked.get(JSON, 0.0), asked.get(GRAPHQL_JSON, 0.0))
 
 
 @lru_cache(maxsize=256)

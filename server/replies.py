@@ -87,7 +87,7 @@ def encode(
     """Make an answer ready, with the headers that its status wants."""
     more = list(headers)
     if answer.status == STATUS[UNAVAILABLE]:
-        more.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS))
+        more.append((b"retry-after", b"%d" % (answer.retry_after or RETRY_AFTER_SECONDS)))
     if answer.status == STATUS["UNAUTHENTICATED"]:
         more.append((b"www-authenticate", b'Bearer realm="coingraph"'))
     body = orjson.dumps(answer.body)

@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope
 
 from schema.errors import Answer, failure
 from server.persisted import BadHashError, hash_in
-from server.preferences import JSON, prefers_page
+from server.preferences import JSON, prefers_events, prefers_page
 
 LARGEST_BODY = 100_000
 METHODS = "GET, HEAD, POST"
@@ -23,6 +23,11 @@ class RequestRefusedError(Exception):
         super().__init__(answer.body)
         self.answer = answer
         self.headers = [(name.lower().encode(), text.encode()) for name, text in headers.items()]
+
+    @property
+    def message(self) -> str:
+        """What the caller is told, of several errors the first."""
+        return str(self.answer.body["errors"][0]["message"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,11 @@ def wants_page(scope: Scope, headers: dict[bytes, bytes]) -> bool:
     )
 
 
+def wants_events(scope: Scope, headers: dict[bytes, bytes]) -> bool:
+    """Whether the answer is to come as Server-Sent Events."""
+    return scope["method"] in {"GET", "POST"} and prefers_events(headers.get(b"accept", b""))
+
+
 async def read_operation(scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Operation:
     """Read what is asked for. Raises RequestRefusedError and ClientDisconnect."""
     method = scope["method"]
@@ -65,12 +75,22 @@ async def read_operation(scope: Scope, headers: dict[bytes, bytes], receive: Rec
         fields = _parse(await _body(receive), "The body")
         if not isinstance(fields, dict):
             raise refusal("The body must be a JSON object with `query`.")
-        return _operation(fields)
+        return operation_of(fields)
     if method in {"GET", "HEAD"}:
-        return _operation(_fields_of_address(scope))
+        return operation_of(_fields_of_address(scope))
     raise RequestRefusedError(
         failure("BAD_USER_INPUT", f"Use GET or POST, not {method}.", 405), Allow=METHODS
     )
+
+
+def canonical(variables: dict[str, Any] | None) -> bytes | None:
+    """Write equal variables alike. None where they are nested deeper than orjson writes."""
+    if not variables:
+        return b""
+    try:
+        return orjson.dumps(variables, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        return None
 
 
 def refusal(message: str) -> RequestRefusedError:
@@ -109,7 +129,8 @@ def _parse(text: bytes, what: str) -> Any:  # noqa: ANN401 - any JSON
         raise refusal(f"{what} is not JSON: {error}.") from None
 
 
-def _operation(fields: dict[str, Any]) -> Operation:
+def operation_of(fields: dict[str, Any]) -> Operation:
+    """Read an operation from a request's fields. Raises RequestRefusedError."""
     for name, kind, what in (
         ("variables", dict, "an object"),
         ("operationName", str, "a string"),

@@ -5,16 +5,24 @@ import contextlib
 import gc
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import uvicorn
 from starlette.applications import Starlette
 
+from server.connections import HttpConnection, SocketConnection
+from server.requests import LARGEST_BODY
+
 if TYPE_CHECKING:
     from server.app import Application
 
 GRACE_SECONDS = 10
+_STREAMS_SECONDS = 6.0
+_RUN_SECONDS = 2.0
+_LAST_WORD_SECONDS = 1.0
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -47,19 +55,29 @@ class Signals:
                 signal.signal(name, handler)
 
 
+def server_config(app: Starlette) -> uvicorn.Config:
+    """Say how uvicorn is to serve. docs/decisions/0013-streams.md has what was measured."""
+    return uvicorn.Config(
+        app,
+        http=HttpConnection,
+        ws=SocketConnection,
+        ws_max_size=LARGEST_BODY,
+        ws_per_message_deflate=False,  # its windows would be most of what a subscriber costs
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+
+
 class Server(uvicorn.Server):
-    """uvicorn's server, which ends a refresh under way before it waits for requests."""
+    """uvicorn's server, which ends a refresh and all streams before it waits for requests.
+
+    A second signal hastens.
+    """
 
     def __init__(self, app: Starlette, signals: Signals) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=GRACE_SECONDS,
-            )
-        )
+        super().__init__(server_config(app))
         self._application: Application = app.state.application
         self._signals = signals
 
@@ -76,9 +94,28 @@ class Server(uvicorn.Server):
         self.should_exit = self.should_exit or self._signals.heard
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()  # nobody else comes in
+        started = time.monotonic()
         # first, because a request with `wait: true` ends with its run
-        await self._application.refresher.interrupt()
+        stopping = asyncio.create_task(self._application.end_refreshes())
+        await asyncio.wait([stopping], timeout=_RUN_SECONDS)
+        await self._application.end_streams(_STREAMS_SECONDS)
+        left = GRACE_SECONDS - (time.monotonic() - started)
+        self.config.timeout_graceful_shutdown = max(1, int(left))
         await super().shutdown(sockets)
+        await stopping
+        if cut := self.server_state.tasks:  # they have a word to say about it
+            await asyncio.wait(cut, timeout=_LAST_WORD_SECONDS)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        hasten = self.hastened_by(sig) and self.should_exit
+        super().handle_exit(sig, frame)
+        self.force_exit = self.force_exit or hasten
+
+    def hastened_by(self, sig: int) -> bool:
+        """Whether this signal, when it is not the first one, means that nobody wants to wait."""
+        return sig in _STOPPING
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -157,14 +157,18 @@ class Settings(LimitSettings):
     coingecko_api_key: SecretStr | None = None
     coingecko_plan: Plan | None = None
     coingecko_requests_per_minute: float | None = Field(default=None, gt=0, le=1_000_000)
+    coingecko_monthly_credits: int | None = Field(default=None, ge=1, le=10**12)
     coins: Annotated[Names, AfterValidator(_coin_ids)] = tuple(DEFAULT_COINS.split(","))
     currencies: Annotated[Names, AfterValidator(_codes)] = tuple(DEFAULT_CURRENCIES.split(","))
     history_days: int = Field(default=90, ge=1, le=3650)
     stale_after: Duration = timedelta(hours=3)
+    refresh_every: Duration | None = None
+    live_every: Duration | None = None
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     workers: int = Field(default=1, ge=1, le=32)
     cors_origins: Origins = ()
+    operations_per_connection: int = Field(default=20, ge=1, le=1000)
     cache_megabytes: int = Field(default=64, ge=0, le=1_000_000)
     cache_max_age: DurationOrNone = timedelta(seconds=5)
     cache_stale_while_revalidate: DurationOrNone = timedelta(seconds=30)

@@ -169,6 +169,16 @@ async def reader(shared_url: tuple[str, str]) -> AsyncIterator[Reader]:
         yield Reader(url, http, sql)
 
 
+@pytest.fixture(scope="module")
+def scheduled_server(postgres_url: str, shared_simulator: Simulator) -> Iterator[LiveServer]:
+    """A server with a database of its own, served from a thread, that schedulers may call."""
+    with (
+        new_database(postgres_url) as url,
+        in_thread(live_server(make_settings(url, shared_simulator))) as live,
+    ):
+        yield live
+
+
 @pytest.fixture
 async def sql(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     """A connection to the test's database, past all of our code."""

@@ -14,6 +14,7 @@ import uvicorn
 
 from ingestion.simulator import Simulator
 from server.app import Application, create_app
+from server.serving import server_config
 from server.settings import Settings
 
 TOKEN = "test-refresh-token"  # noqa: S105 - of the tests' own servers
@@ -102,8 +103,7 @@ async def live_server(settings: Settings, *, ready: bool = True) -> AsyncIterato
     listener = socket.create_server(("127.0.0.1", 0))
     # asyncio sets this only where the socket names its protocol; without it, answers wait 40 ms
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(server_config(app))
     task = asyncio.create_task(server.serve(sockets=[listener]))
     endpoint = app.state.application.endpoint
     while not server.started or (ready and endpoint.services is None):

@@ -61,7 +61,7 @@ async def _measure_all(laboratory: Laboratory, whole: str) -> _Measured:
     variables = {"from": part.start.isoformat(), "to": part.end.isoformat()}
 
     async def execute(query: str) -> Any:  # noqa: ANN401 - a GraphQL answer
-        services: Any = Services(database, None, None)  # type: ignore[arg-type] # only read from
+        services: Any = Services(database, None, None, None, None)  # type: ignore[arg-type] # only read from
         context = Context(services, caller, now=datetime.now(UTC))
         result = await schema.execute(query, variables, context_value=context)
         if result.errors:

@@ -26,8 +26,10 @@ _COINS = """
     WHERE id IN (SELECT coin_id FROM series WHERE last_bucket IS NOT NULL)
 """
 _SERIES = """
-    INSERT INTO series (coin_id, currency_code, revision, history_from, first_bucket, last_bucket)
-    SELECT coin_id || '-' || copy, currency_code, 1, history_from, first_bucket, last_bucket
+    INSERT INTO series (coin_id, currency_code, revision, history_from, first_bucket, last_bucket,
+        charted_to)
+    SELECT coin_id || '-' || copy, currency_code, 1, history_from, first_bucket, last_bucket,
+        charted_to
     FROM generate_series(1, $COPIES) AS copy, series
     WHERE last_bucket IS NOT NULL
 """

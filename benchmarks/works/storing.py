@@ -25,7 +25,8 @@ _AT_A_TIME = 4  # as a refresh has series in flight
 _TITLE = "storing 44 series of 90 days: upstream's JSON in memory to committed"
 _EMPTY = (
     "TRUNCATE price_hourly, price_daily, price_latest, price_gap",
-    "UPDATE series SET history_from = NULL, first_bucket = NULL, last_bucket = NULL",
+    """UPDATE series SET history_from = NULL, first_bucket = NULL, last_bucket = NULL,
+        charted_to = NULL""",
     "CHECKPOINT",
 )
 

@@ -25,6 +25,7 @@ _SHORTEST = {
     name: timedelta(hours=hours)
     for name, hours in {"HOUR": 1, "DAY": 24, "WEEK": 7 * 24, "MONTH": 28 * 24}.items()
 }
+_WINDOW = timedelta(days=90)  # which CoinGecko gives by the hour
 _GAPS = 100  # an estimate: a series has few
 LEAVES = {  # a field of an object of these types, which come in columns
     "PricePoint": Amount(1),
@@ -39,6 +40,8 @@ WIDTHS: dict[tuple[str, str], Callable[[Amount], Amount]] = {  # lists as long a
     ("RefreshRunConnection", "nodes"): Amount.for_each_bucket,
     ("RefreshRunConnection", "edges"): Amount.for_each_bucket,
     ("AlignedPrices", "series"): Amount.for_each_series,
+    ("PriceUpdate", "prices"): Amount.for_each_series,
+    ("RefreshPlan", "series"): Amount.for_each_series,
 }
 OWN = {  # what a field costs by itself
     ("PricePoint", "observedAt"): Amount(3),  # no whole hour, so each is written anew
@@ -53,6 +56,8 @@ OWN = {  # what a field costs by itself
     ("Query", "coin"): Amount(READ),
     ("Query", "refreshRun"): Amount(READ),
     ("Mutation", "refreshPrices"): Amount(READ),
+    ("Subscription", "refreshProgress"): Amount(READ),
+    ("RefreshRunConnection", "totalCount"): Amount(READ),
 }
 
 
@@ -140,6 +145,22 @@ def _latest(asked: Asked) -> Size:
     return Size(Amount(READ), times=-(-asked.series() // _COLUMNAR))
 
 
+def _updates(asked: Asked) -> Size:
+    """Take each update for one of all prices, as the first is."""
+    return Size(Amount(READ), series=-(-asked.series() // _COLUMNAR))
+
+
+def _plan(asked: Asked) -> Size:
+    wanted = asked.arguments.get("input")
+    series = replace(asked, arguments=wanted if isinstance(wanted, dict) else {}).series()
+    return Size(Amount(READ + FIELD * series), series=series)
+
+
+def _windows(asked: Asked) -> Size:
+    """Take the history for asked for anew; holes in it, of which there are few, come besides."""
+    return Size(NOTHING, times=max(1, -((asked.kept.hours_from - asked.now) // _WINDOW)))
+
+
 def _status(asked: Asked) -> Size:
     return Size(Amount(READ), times=asked.series())
 
@@ -174,6 +195,9 @@ SIZES: dict[tuple[str, str], Callable[[Asked], Size]] = {  # what depends on arg
     ("Query", "currencies"): lambda asked: Size(Amount(READ), times=asked.kept.currencies),
     ("Query", "coins"): _coins,
     ("Query", "refreshRuns"): _page,
+    ("Query", "refreshPlan"): _plan,
+    ("PlannedSeries", "windows"): _windows,
+    ("Subscription", "priceUpdates"): _updates,
     ("PriceSeries", "downsampled"): _downsampled,
     ("RefreshRun", "items"): _items,
     ("Coverage", "gaps"): lambda _: Size(NOTHING, times=_GAPS),

@@ -9,15 +9,20 @@ from uuid import UUID
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from ingestion.errors import AccessRefused
-from ingestion.refresher import Preparation, RefreshBusyError, Refresher, RefreshRequest
+from ingestion.refresher import (
+    BudgetExceededError,
+    RefreshBusyError,
+    Refresher,
+    RefreshRequest,
+)
 from models import runs
 from models.database import Database, DatabaseUnavailableError, UnsupportedServerError
 from models.migrate import NewerDatabaseError
 from models.tables import ItemStatus, RefreshRun, RefreshStatus, RefreshTrigger
 from server.app import make_refresher, make_upstream, prepare_database
+from server.commands.dry_run import show_plan
 from server.commands.opening import CommandError, one_line_errors, opened, read_settings
 from server.settings import Settings
 
@@ -56,12 +61,18 @@ async def opened_refresher(settings: Settings) -> AsyncIterator[tuple[Refresher,
     assert settings.database_url is not None  # noqa: S101 - `opened` gave one
     database = Database(settings.database_url.get_secret_value())
     try:
-        async with make_upstream(settings) as upstream:
+        async with make_upstream(settings, database) as upstream:
             await prepare_database(settings, database)
             yield make_refresher(settings, database, upstream), database
     except DatabaseUnavailableError as error:
         raise CommandError(f"{error} Check DATABASE_URL.") from None
-    except (UnsupportedServerError, NewerDatabaseError, RefreshBusyError, AccessRefused) as error:
+    except (
+        UnsupportedServerError,
+        NewerDatabaseError,
+        RefreshBusyError,
+        BudgetExceededError,
+        AccessRefused,
+    ) as error:
         raise CommandError(str(error)) from None
     finally:
         await database.close()
@@ -71,8 +82,7 @@ async def _refresh(settings: Settings, wanted: RefreshRequest, *, dry_run: bool)
     console = Console(stderr=True, soft_wrap=True)
     async with opened_refresher(settings) as (refresher, database):
         if dry_run:
-            _show_plan(await refresher.prepare(wanted), settings)
-            return 0
+            return show_plan(await refresher.outlook(wanted))
         loop, me = asyncio.get_running_loop(), asyncio.current_task()
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(name, lambda: me and me.cancel())
@@ -89,15 +99,13 @@ async def _refresh(settings: Settings, wanted: RefreshRequest, *, dry_run: bool)
 async def _run(
     console: Console, refresher: Refresher, database: Database, wanted: RefreshRequest
 ) -> RefreshRun:
-    """Run what is wanted; where another run is under way, follow that one first."""
-    while True:
-        run_id, started = await refresher.start(wanted, RefreshTrigger.COMMAND)
-        if not started:
-            console.print("A refresh is under way already: following that one.")
-        run = await _follow(console, database, run_id)
-        await refresher.wait(run_id)  # its lock is free when this command has ended
-        if started or wanted == RefreshRequest():
-            return run
+    """Run what is wanted, or follow the run under way that does it. Raises RefreshBusyError."""
+    run_id, started = await refresher.start(wanted, RefreshTrigger.COMMAND)
+    if not started:
+        console.print("A refresh that does this is under way already: following that one.")
+    run = await _follow(console, database, run_id)
+    await refresher.wait(run_id)  # its lock is free when this command has ended
+    return run
 
 
 async def _follow(console: Console, database: Database, run_id: UUID) -> RefreshRun:
@@ -153,30 +161,3 @@ async def _report(console: Console, database: Database, run: RefreshRun) -> None
             console.print(line, markup=False)
     if len(failed) > _MOST_SHOWN:
         console.print(f"  … and {len(failed) - _MOST_SHOWN} more.")
-
-
-def table_console() -> Console:
-    """Give a console whose tables are not squeezed when they go to a file or a pipe."""
-    console = Console(soft_wrap=True)
-    return console if console.is_terminal else Console(soft_wrap=True, width=160)
-
-
-def _show_plan(preparation: Preparation, settings: Settings) -> None:
-    table = Table("coin", "currency", "reason", "calls", "from", box=None)
-    for plan in preparation.plans:
-        table.add_row(
-            plan.state.coin_id,
-            plan.state.currency_code,
-            plan.reason,
-            str(plan.calls),
-            f"{plan.start:%Y-%m-%d %H:%M}Z",
-        )
-    console = table_console()
-    console.print(table)
-    daily = sum(plan.daily is not None for plan in preparation.plans)
-    minutes = preparation.calls / settings.requests_per_minute
-    console.print(
-        f"{preparation.calls} calls, {len(preparation.metadata)} of them for coins' metadata, "
-        f"{daily} for the days before the hours and one for all newest prices: "
-        f"about {minutes:,.1f} minutes at {settings.requests_per_minute:g} calls a minute."
-    )

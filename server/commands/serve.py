@@ -80,6 +80,7 @@ def _demo(settings: Settings) -> Iterator[Settings]:
                 "coingecko_base_url": HttpUrl(simulator.base_url),
                 "coingecko_plan": "keyless",
                 "coingecko_api_key": None,
+                "coingecko_monthly_credits": None,
                 "coingecko_requests_per_minute": _DEMO_REQUESTS_PER_MINUTE,
             }
         )
@@ -109,7 +110,7 @@ async def _serve_by_workers(
 ) -> None:
     await _check_database(settings)
     try:
-        make_upstream(settings)  # which each of the workers would fail to do
+        make_upstream(settings, _database(settings))  # which each of the workers would fail to do
     except AccessRefused as error:
         raise CommandError(str(error)) from None
     _announce(listener, workers=settings.workers)
@@ -126,10 +127,14 @@ def _announce(listener: socket.socket, **more: int) -> None:
     log.info("serving", url=url, **more)
 
 
+def _database(settings: Settings) -> Database:
+    assert settings.database_url is not None  # noqa: S101 - `opened` gave one
+    return Database(settings.database_url.get_secret_value())
+
+
 async def _check_database(settings: Settings) -> None:
     """Say at once what will not mend itself. A database that is away may come back."""
-    assert settings.database_url is not None  # noqa: S101 - `opened` gave one
-    database = Database(settings.database_url.get_secret_value())
+    database = _database(settings)
     try:
         await prepare_database(settings, database)
     except (UnsupportedServerError, NewerDatabaseError) as error:

@@ -10,8 +10,9 @@ from models.migrate import newest_revision
 from resolvers.footprint import Footprint
 from resolvers.series import SeriesFreshness
 from resolvers.series import status as series_status
+from server.commands.dry_run import table_console
 from server.commands.opening import one_line_errors, opened, read_settings
-from server.commands.refresh import opened_refresher, table_console
+from server.commands.refresh import opened_refresher
 from server.settings import Settings
 
 

@@ -19,7 +19,9 @@ from pathlib import Path
 
 from server.postgres import programs
 
-TERM_GRACE = 5.0  # systemd sends SIGTERM to the users and to us at once; they may need the server
+# systemd sends SIGTERM to the users and to us at once; they need the server while they answer what
+# is under way, which takes them 10 s and a little (server.serving)
+TERM_GRACE = 15.0
 STEADY = 10.0  # a server that lived this long was sound: restart it without delay
 MAX_DELAY = 4.0
 NO_NAMESPACE = (

@@ -5,6 +5,7 @@ docs/decisions/0005-connections-are-dealt.md says why they do not accept for the
 
 import asyncio
 import contextlib
+import itertools
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -17,6 +18,8 @@ log = structlog.get_logger("coingraph.workers")
 
 _UNCONFIRMED = 16  # connections on their way to one worker: it has a moment to take them
 _PAUSE_SECONDS = 1.0
+SILENCE_SECONDS = 30.0  # a worker says every second that it is alive
+_WAITS = 3
 
 
 class _Seat:
@@ -44,8 +47,13 @@ class Dealer:
         self._waiting: deque[socket.socket] = deque()
         self._closed = False
 
-    async def deal_to(self, control: socket.socket, on_ready: Callable[[], None]) -> None:
-        """Deal to the worker at the other end, from its first word until it takes no more."""
+    async def deal_to(
+        self, control: socket.socket, on_ready: Callable[[], None], on_silence: Callable[[], None]
+    ) -> None:
+        """Deal to the worker at the other end, from its first word until it takes no more.
+
+        Call `on_silence`, again and again, while it does not even say that it is alive.
+        """
         seat = _Seat(control)
         try:
             ready = await self._word(control, len(READY))
@@ -54,7 +62,7 @@ class Dealer:
                 on_ready()
                 self._seats.append(seat)
                 self._deal()
-            while told := await self._word(control):
+            while told := await self._next_words(control, on_silence):
                 for _ in range(told.count(TAKEN)):
                     seat.unconfirmed.popleft().close()
                 seat.connections -= told.count(GONE)
@@ -72,6 +80,16 @@ class Dealer:
             asyncio.get_running_loop().remove_reader(self._listener)
             self._listener.close()
             self._deal()
+
+    async def _next_words(self, control: socket.socket, on_silence: Callable[[], None]) -> bytes:
+        # by several waits: after all of us were suspended, one of them is over at once
+        for waits in itertools.count(1):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SILENCE_SECONDS / _WAITS):
+                    return await self._word(control)
+            if waits % _WAITS == 0:
+                on_silence()
+        return b""
 
     async def _word(self, control: socket.socket, most: int = 4096) -> bytes:
         with contextlib.suppress(OSError):

@@ -67,7 +67,7 @@ class Supervisor:
 
     @contextlib.contextmanager
     def _heard(self) -> Iterator[None]:
-        """Stop at a signal; hand a second Ctrl-C on, which asks for haste."""
+        """Stop at a signal. A second one asks for haste."""
         loop = asyncio.get_running_loop()
         names = [signal.SIGTERM, signal.SIGINT]
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as `nohup` sets it
@@ -87,8 +87,8 @@ class Supervisor:
             self._stopping.set()
             self._dealer.close()
             self._send(signal.SIGTERM)
-        elif name == signal.SIGINT:
-            self._send(name)
+        elif name != signal.SIGHUP:  # a closed terminal may send several
+            self._send(signal.SIGINT)
 
     def _send(self, name: signal.Signals) -> None:
         for process in self._running:
@@ -130,7 +130,14 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with ours:
-            dealing = asyncio.create_task(self._dealer.deal_to(ours, self._on_ready))
+            process: asyncio.subprocess.Process | None = None
+
+            def end_it() -> None:
+                if process is not None and process.returncode is None:
+                    log.error("a worker hangs", worker=process.pid)
+                    process.kill()
+
+            dealing = asyncio.create_task(self._dealer.deal_to(ours, self._on_ready, end_it))
             try:
                 with theirs:
                     process = await self._start(theirs)

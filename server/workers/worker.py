@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from server.app import create_app
 from server.logs import set_up_logs
 from server.serving import GRACE_SECONDS, Server, Signals, loop_factory
-from server.workers.orders import GONE, READY, TAKEN, Order
+from server.workers.orders import ALIVE, GONE, READY, TAKEN, Order
 
 log = structlog.get_logger("coingraph.workers")
 
@@ -31,6 +31,7 @@ class Worker(Server):
         super().__init__(app, signals)
         self._control = control
         self._tasks: set[asyncio.Task[None]] = set()  # of connections that are being taken
+        self._signalled: set[int] = set()
         self._taken = 0
         self._told_gone = 0
 
@@ -44,13 +45,23 @@ class Worker(Server):
         await super().shutdown(sockets)
 
     async def on_tick(self, counter: int) -> bool:
-        """Tell the parent, ten times a second, how many connections have ended."""
+        """Tell the parent ten times a second of connections that have ended, and that we live."""
         left = len(self._tasks) + len(self.server_state.connections)
         news = self._taken - left - self._told_gone
         if news > 0:
             with contextlib.suppress(OSError):  # it will read on, or `_take` sees that it is gone
                 self._told_gone += self._control.send(GONE * news)
+        if counter % 10 == 0:
+            self._tell(ALIVE)
         return await super().on_tick(counter)
+
+    def hastened_by(self, sig: int) -> bool:
+        """A second SIGTERM may be the parent's, when systemd has sent the first to all of us.
+
+        Its SIGINT may be heard before the SIGTERM that was sent before it.
+        """
+        self._signalled.add(sig)
+        return {signal.SIGTERM, signal.SIGINT} <= self._signalled
 
     def _leave(self) -> None:
         asyncio.get_running_loop().remove_reader(self._control)

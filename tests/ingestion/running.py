@@ -53,7 +53,7 @@ class Deployment:
         database = Database(self.database_url)
         self._open.push_async_callback(database.close)
         upstream = CoinGecko(
-            throttle=Throttle(per_minute, first_pause=0.05, max_pause=0.2),
+            throttle=Throttle(per_minute, database=database, first_pause=0.05, max_pause=0.2),
             base_url=base_url or self.simulator.base_url,
             attempts=3,
             transport=transport,

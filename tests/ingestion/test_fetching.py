@@ -18,7 +18,7 @@ from ingestion.planner import (
     offered_from,
     windows_over,
 )
-from ingestion.samples import Chart, Samples
+from ingestion.samples import CallStats, Chart, Samples
 from ingestion.simulator import Simulator
 from ingestion.throttle import Throttle
 from models.gaps import SETTLED, Asked
@@ -45,9 +45,11 @@ async def test_a_run_may_take_hours(simulator: Simulator, hours: int) -> None:
         if hours:
             with pytest.raises(HistoryTooLong):
                 await upstream.market_chart_range("bitcoin", "usd", plan.start, NOON)
-        fetched = await Fetcher(upstream).hours(plan)
+        stats = CallStats()
+        fetched = await Fetcher(upstream).hours(plan, stats)
         assert plan.daily is not None
-        daily = await Fetcher(upstream).daily(plan, plan.daily)
+        daily = await Fetcher(upstream).daily(plan, plan.daily, stats)
+    assert (stats.attempts, stats.retries) == (6, 0)
     assert (len(fetched.answered), fetched.refused) == (5, ())
     assert len(daily) in {364, 365}
     now = datetime.now(UTC)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from ingestion.errors import BadAnswer, RateLimited, ServerFault, Unreachable
-from ingestion.throttle import Pace, Patience
+from ingestion.pace import Pace, Patience
 
 
 def test_pauses_grow_until_a_success() -> None:

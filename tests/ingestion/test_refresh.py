@@ -39,7 +39,7 @@ async def test_a_first_load_is_what_upstream_has(
         hours, duplicates = hours_of(charts)
         item, series = ended.items[name], await deployment.series(name)
         assert (item["rows_inserted"], item["duplicates_dropped"]) == (len(hours), duplicates)
-        assert (item["status"], item["reason"], item["calls"]) == ("SUCCEEDED", "FIRST_LOAD", 2)
+        assert (item["status"], item["reason"], item["calls"]) == ("SUCCEEDED", "FIRST_LOAD", 3)
         assert (series["revision"], series["last_error"]) == (3, None)  # quote, hours, days
         dropped += duplicates
     assert ended.run["duplicates_dropped"] == dropped > 0

@@ -85,7 +85,7 @@ async def test_what_the_plan_offers_is_taken(deployment: Deployment) -> None:
         assert all("lower HISTORY_DAYS" in line["error"] for line in told)
         # of three windows one was answered, one refused, one not asked for; the days were refused
         assert ended.calls == (1 + 4 * (3 + 1) + 2, 1 + 4 * (1 + 1) + 2, 8)
-        assert ended.items[NAME]["calls"] == 1
+        assert ended.items[NAME]["calls"] == 3
         hours = await deployment.hours(NAME)
         assert 88 * 24 < len(hours) < 90 * 24
         series = await deployment.series(NAME)

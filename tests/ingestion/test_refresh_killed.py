@@ -24,9 +24,11 @@ from models.database import Database
 from models.tables import RefreshTrigger
 
 async def main():
-    async with CoinGecko(throttle=Throttle(600_000), base_url=sys.argv[2]) as upstream:
+    database = Database(sys.argv[1])
+    throttle = Throttle(600_000, database=database)
+    async with CoinGecko(throttle=throttle, base_url=sys.argv[2]) as upstream:
         refresher = Refresher(
-            Database(sys.argv[1]), upstream,
+            database, upstream,
             coins=["bitcoin", "ethereum"], currencies=["usd", "eur"], history_days=95,
         )
         run_id, _ = await refresher.start(RefreshRequest(), RefreshTrigger.COMMAND)

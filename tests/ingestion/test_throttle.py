@@ -50,7 +50,7 @@ def test_who_asks_first_goes_first_even_through_a_pause() -> None:
                 order.append(number)
                 await asyncio.sleep(random.uniform(0, 5))  # noqa: S311 - a test
                 if number == 7:
-                    throttle.rate_limited(20.0, departed=departed)
+                    await throttle.rate_limited(20.0, departed=departed)
 
         await asyncio.gather(*(call(number) for number in range(40)))
         return order

@@ -38,9 +38,9 @@ class SeriesModel:
             for at in [at for at in self.hours if at >= replace_from and at not in samples]:
                 del self.hours[at]
         self.history_from = min(asked_from, self.history_from or asked_from)
-        self._make_days(self.history_from)
+        self.make_days(self.history_from)
         if newest is not None:
-            self._see(newest)
+            self.see(newest)
         self.revision += (before, days, latest) != (self.hours, self.days, self.latest)
         kept = before.keys() & self.hours.keys()
         return Stored(
@@ -50,14 +50,16 @@ class SeriesModel:
             revision=self.revision,
         )
 
-    def _make_days(self, history_from: datetime) -> None:
+    def make_days(self, history_from: datetime) -> None:
+        """Make all days of their hours."""
         by_day: dict[date, list[tuple[float, float | None, float | None]]] = {}
         for at in sorted(self.hours):
             if at.replace(hour=0) >= history_from:
                 by_day.setdefault(at.date(), []).append(self.hours[at][1:])
         self.days = {day: day_of(hours) for day, hours in by_day.items()}
 
-    def _see(self, newest: Newest) -> None:
+    def see(self, newest: Newest) -> None:
+        """Take in a newest price: it only moves forward."""
         seen, price, cap, volume = (
             newest.observed_at, newest.price, newest.market_cap, newest.volume,
         )  # fmt: skip

@@ -4,13 +4,21 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
 from sqlalchemy import text
 
 from models.database import Database, WriteSession
-from models.notifications import APPLICATION_NAME, CHANNEL, TELL_SERIES, Listener, tell_catalogue
+from models.notifications import (
+    APPLICATION_NAME,
+    CHANNEL,
+    TELL_SERIES,
+    Listener,
+    tell_catalogue,
+    tell_run,
+)
 from tests.server.proxy import proxy_to
 
 ANYTHING = ("anything",)
@@ -27,6 +35,9 @@ class Ear:
 
     def catalogue_changed(self) -> None:
         self.heard.put_nowait(("catalogue",))
+
+    def run_changed(self, run_id: str) -> None:
+        self.heard.put_nowait(("run", run_id))
 
     def anything_changed(self) -> None:
         self.heard.put_nowait(ANYTHING)
@@ -63,7 +74,8 @@ async def notify(sql: asyncpg.Connection, payload: str) -> None:
 
 
 async def tell_series(session: WriteSession, series: int, revision: int) -> None:
-    told = f"SELECT {TELL_SERIES} FROM (SELECT {series} AS id, {revision} AS revision) AS written"  # noqa: S608 - numbers
+    written = f"SELECT {series} AS id, 1 AS revision, {revision} AS deployment_revision"
+    told = f"SELECT {TELL_SERIES} FROM ({written}) AS written"  # noqa: S608 - numbers
     await session.execute(text(told))
 
 
@@ -73,10 +85,12 @@ async def test_all_parties_hear_of_a_commit(database: Database) -> None:
         async with database.write() as session:
             await tell_series(session, 7, 3)
             await tell_catalogue(session)
+            await tell_run(session, UUID(int=9))
             await listener.catch_up()
             assert one.heard.empty()
         for ear in (one, other):
-            assert [await ear.next(), await ear.next()] == [(7, 3), ("catalogue",)]
+            told = [await ear.next() for _ in range(3)]
+            assert told == [(7, 3), ("catalogue",), ("run", str(UUID(int=9)))]
         listener.leave(other)
         async with database.write() as session:
             await tell_series(session, 7, 4)
@@ -90,7 +104,7 @@ async def test_catching_up_hears_whatever_was_committed_before(
     ear = Ear()
     async with listening(database, ear) as listener:
         for revision in range(200):
-            await notify(sql, f'{{"series": 1, "revision": {revision}}}')
+            await notify(sql, f'{{"series": 1, "deployment": {revision}}}')
             await listener.catch_up()
             assert ear.heard.get_nowait() == (1, revision)
         await asyncio.gather(*(listener.catch_up() for _ in range(20)))
@@ -99,9 +113,10 @@ async def test_catching_up_hears_whatever_was_committed_before(
 @pytest.mark.parametrize(
     "payload",
     [
-        "", "no JSON", "{", "null", "1", "[]", "{}", '{"series": "1", "revision": 2}',
-        '{"series": 1}', '{"series": null, "revision": 1}', '{"catalogue": false}', '"catalogue"',
-        "[" * 3_000, '{"series": 1.5, "revision": 1}', '{"series": 1e400, "revision": 1}',
+        "", "no JSON", "{", "null", "1", "[]", "{}", '{"series": "1", "deployment": 2}',
+        '{"series": 1}', '{"series": null, "deployment": 1}', '{"series": 1, "revision": 2}',
+        '{"catalogue": false}', '"catalogue"', '{"run": 7}', '{"run": null}',
+        "[" * 3_000, '{"series": 1.5, "deployment": 1}', '{"series": 1e400, "deployment": 1}',
     ],
 )  # fmt: skip
 async def test_what_anybody_may_send(
@@ -112,7 +127,7 @@ async def test_what_anybody_may_send(
         await notify(sql, payload)
         assert await ear.next() == ANYTHING
         assert listener.listening
-        await notify(sql, '{"series": 1, "revision": 2}')
+        await notify(sql, '{"series": 1, "deployment": 2}')
         assert await ear.next() == (1, 2)
 
 
@@ -125,7 +140,7 @@ async def test_a_party_that_fails_costs_nobody_else_a_change(
 
     deaf, ear = Deaf(), Ear()
     async with listening(database, deaf, ear) as listener:
-        await notify(sql, '{"series": 1, "revision": 2}')
+        await notify(sql, '{"series": 1, "deployment": 2}')
         assert await ear.next() == (1, 2)
         assert listener.listening
 
@@ -143,7 +158,7 @@ async def test_a_connection_that_is_terminated(database: Database, sql: asyncpg.
             assert await ear.next() == ANYTHING, "at once, not when it listens again"
             while not listener.listening:
                 assert await ear.next() == ANYTHING
-            await notify(sql, f'{{"series": 1, "revision": {revision}}}')
+            await notify(sql, f'{{"series": 1, "deployment": {revision}}}')
             assert await ear.next_but(ANYTHING) == (1, revision)
 
 
@@ -156,14 +171,14 @@ async def test_a_connection_that_dies_without_a_word(
         database = Database(proxy.url)
         async with listening(database, ear) as listener:
             proxy.freeze()
-            await notify(sql, '{"series": 1, "revision": 1}')
+            await notify(sql, '{"series": 1, "deployment": 1}')
             assert await ear.next() == ANYTHING
             assert not listener.listening
             await listener.catch_up()  # which there is nothing to do for
             proxy.thaw()
             while not listener.listening:
                 assert await ear.next() == ANYTHING
-            await notify(sql, '{"series": 1, "revision": 2}')
+            await notify(sql, '{"series": 1, "deployment": 2}')
             assert await ear.next_but(ANYTHING) == (1, 2)
         await database.close()
 
@@ -176,10 +191,10 @@ async def test_a_server_that_goes_and_returns(database_url: str, sql: asyncpg.Co
             await proxy.cut()
             assert await ear.next() == ANYTHING
             assert not listener.listening
-            await notify(sql, '{"series": 1, "revision": 1}')
+            await notify(sql, '{"series": 1, "deployment": 1}')
             await proxy.mend()
             while not listener.listening:
                 assert await ear.next() == ANYTHING, "what was told meanwhile was missed"
-            await notify(sql, '{"series": 1, "revision": 2}')
+            await notify(sql, '{"series": 1, "deployment": 2}')
             assert await ear.next_but(ANYTHING) == (1, 2)
         await database.close()

@@ -12,13 +12,16 @@ import pytest
 from models import runs
 from models.database import Database, DatabaseUnavailableError
 from models.locks import AdvisoryLock
+from models.run_history import prune_runs
 from models.tables import ItemStatus, RefreshRun, RefreshRunItem, RefreshStatus
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def make_run(**more: Any) -> RefreshRun:
-    values: dict[str, Any] = {"id": runs.new_run_id(), "started_at": NOW, "request": {}}
+    values: dict[str, Any] = {
+        "id": runs.new_run_id(), "started_at": NOW, "request": {"days": 3}
+    }  # fmt: skip
     return RefreshRun(**values, **{"status": "RUNNING", "trigger": "COMMAND", **more})
 
 
@@ -26,6 +29,11 @@ async def insert(database: Database, run: RefreshRun, *items: RefreshRunItem) ->
     async with database.write() as session:
         await runs.insert_run(session, run, items)
     return run.id
+
+
+async def by_id(database: Database, run_id: UUID) -> RefreshRun:
+    async with database.read() as session:
+        return (await runs.runs_by_id(session, [run_id]))[run_id]
 
 
 async def alive(database: Database, run_id: UUID) -> bool:
@@ -108,22 +116,28 @@ async def test_a_key_is_bound_once_however_many_try(database: Database) -> None:
 
     bound = set(await asyncio.gather(*map(bind, ids)))
     assert len(bound) == 1
-    async with database.read() as session:
-        assert await runs.run_of_key(session, "nightly") in bound
-        assert await runs.run_of_key(session, "other") is None
+    assert (await runs.run_under_way(database, "nightly"))[0] in bound
+    for other in ("other", None):
+        assert await runs.run_under_way(database, other) == (None, None)
 
 
 async def test_a_run_is_alive_while_its_lock_is_held(database: Database) -> None:
-    run_id = await insert(database, make_run())
+    run_id = await insert(
+        database,
+        make_run(planned_calls=9, completed_calls=2, seconds_per_call=2.5),
+    )
     lock = AdvisoryLock(database, runs.REFRESH_LOCK)
-    async with database.read() as session:
-        assert await runs.running_run(session) is None  # it was left behind
+    assert await runs.run_under_way(database, None) == (None, None)  # it was left behind
     async with lock:
         assert await lock.acquire()
         await lock.add(runs.lock_of(run_id))
         assert all(await asyncio.gather(*(alive(database, run_id) for _ in range(10))))
-        async with database.read() as session:
-            assert await runs.running_run(session) == run_id
+        _, found = await runs.run_under_way(database, None)
+        assert found is not None
+        known = await by_id(database, run_id)
+        for name in ("id", "status", "request", "started_at", "planned_calls", "completed_calls"):
+            assert getattr(found, name) == getattr(known, name), name
+        assert runs.seconds_left(found, NOW) == runs.seconds_left(known, NOW) == 7 * 2.5
     assert not await alive(database, run_id)
 
 
@@ -184,3 +198,65 @@ async def test_nobody_there_is_one_sentence() -> None:
             await use
         assert "secret" not in str(caught.value)
     await nowhere.close()
+
+
+async def age_of(sql: asyncpg.Connection, days: int) -> list[str]:
+    """Make runs, one a day, the newest yesterday's; their ids, the newest first."""
+    rows = await sql.fetch(
+        "INSERT INTO refresh_run (id, status, trigger, started_at)"
+        " SELECT format('%s-0000-7000-8000-000000000000', lpad(to_hex(100000 - n), 8, '0'))::uuid,"
+        "   'SUCCEEDED', 'COMMAND', now() - make_interval(days => n)"
+        " FROM generate_series(1, $1::integer) AS n RETURNING id::text",
+        days,
+    )
+    return [row["id"] for row in rows]
+
+
+async def kept(sql: asyncpg.Connection) -> list[str]:
+    rows = await sql.fetch("SELECT id::text FROM refresh_run ORDER BY id DESC")
+    return [row["id"] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("most", "days", "left"), [(5, 400, 5), (100, 8, 7), (3, 5, 3), (20, 400, 20), (21, 400, 20)]
+)
+async def test_old_runs_go(
+    database: Database, sql: asyncpg.Connection, most: int, days: int, left: int
+) -> None:
+    ids = await age_of(sql, 20)
+    async with database.write() as session:
+        assert await prune_runs(session, runs=most, days=days) == 20 - left
+        assert await prune_runs(session, runs=most, days=days) == 0
+    assert await kept(sql) == ids[:left]
+
+
+async def test_what_hangs_on_a_run_goes_with_it_and_a_running_one_stays(
+    database: Database, sql: asyncpg.Connection, series: int
+) -> None:
+    ids = await age_of(sql, 4)
+    for run_id in ids:
+        await sql.execute(
+            "INSERT INTO refresh_run_item (run_id, series_id, status, reason)"
+            " VALUES ($1::text::uuid, $2, 'SUCCEEDED', 'ROUTINE')", run_id, series
+        )  # fmt: skip
+        await sql.execute("INSERT INTO refresh_run_key VALUES ($1, $1::text::uuid)", run_id)
+    await sql.execute("UPDATE refresh_run SET status = 'RUNNING' WHERE id = $1::text::uuid", ids[3])
+    async with database.write() as session:
+        assert await prune_runs(session, runs=2) == 1
+    left = [ids[0], ids[1], ids[3]]
+    assert await kept(sql) == left
+    for query in (
+        "SELECT run_id::text FROM refresh_run_item ORDER BY run_id DESC",
+        "SELECT key FROM refresh_run_key ORDER BY key DESC",
+    ):
+        assert [row[0] for row in await sql.fetch(query)] == left
+
+
+async def test_a_long_past_goes_bit_by_bit(database: Database, sql: asyncpg.Connection) -> None:
+    await age_of(sql, 1200)
+    gone = []
+    for _ in range(4):
+        async with database.write() as session:
+            gone.append(await prune_runs(session))
+    assert gone == [500, 301, 0, 0]  # of today's hour 400 days ago none is left
+    assert len(await kept(sql)) == 399

@@ -129,7 +129,7 @@ async def _empty(sql: asyncpg.Connection) -> None:
     await sql.execute("DELETE FROM price_latest")
     await sql.execute(
         "UPDATE series SET revision = 0, "
-        "history_from = NULL, first_bucket = NULL, last_bucket = NULL"
+        "history_from = NULL, first_bucket = NULL, last_bucket = NULL, charted_to = NULL"
     )
 
 

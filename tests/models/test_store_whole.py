@@ -44,7 +44,9 @@ async def test_listeners_hear_of_a_change_when_it_is_there(
         await store_series(session, series, hours, None, asked_from=LONG_AGO)
         await sql.execute("SELECT 1")
         assert heard.empty()
-    assert await asyncio.wait_for(heard.get(), 5) == {"series": series, "revision": 1}
+    assert await asyncio.wait_for(heard.get(), 5) == {
+        "series": series, "revision": 1, "deployment": 1,
+    }  # fmt: skip
     await store(database, series, run_of_hours(NOON, [1.0]))  # changes nothing
     async with database.write() as session:
         quotes = [Newest(each, NOON, 1.0, None, None) for each in (series, other_series)]

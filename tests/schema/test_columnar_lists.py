@@ -51,7 +51,7 @@ async def both(
     database: Database, query: str, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[list[Any], list[Any]]:
     """Answer by the columnar path and by graphql-core's own."""
-    services: Any = Services(database, None, None)  # type: ignore[arg-type] # reads need no more
+    services: Any = Services(database, None, None, None, None)  # type: ignore[arg-type] # reads need no more
 
     async def answer() -> list[Any]:
         context = Context(services, CALLER, now=NOW)
@@ -113,7 +113,7 @@ async def test_the_fast_path_is_taken(filled: Database, monkeypatch: pytest.Monk
         raise AssertionError("the list was walked")
 
     monkeypatch.setattr(LatestList, "__getitem__", walked)
-    context = Context(Services(filled, None, None), CALLER, now=NOW)  # type: ignore[arg-type] # as above
+    context = Context(Services(filled, None, None, None, None), CALLER, now=NOW)  # type: ignore[arg-type] # as above
     result = await build_schema().execute(
         "{ coins { nodes { id latest { price } } } latestPrices { price } }", context_value=context
     )

@@ -41,7 +41,7 @@ async def test_the_same_numbers_as_points(
 async def services(made_url: tuple[str, str]) -> AsyncIterator[Any]:
     """What a context needs for reads."""
     database = Database(made_url[1])
-    yield Services(database, None, None)  # type: ignore[arg-type] # reads need no more
+    yield Services(database, None, None, None, None)  # type: ignore[arg-type] # reads need no more
     await database.close()
 
 

@@ -76,7 +76,7 @@ async def test_it_answers_at_once_while_the_run_goes_on(
         now = datetime.now(UTC)
         assert now - datetime.fromisoformat(run["startedAt"]) < timedelta(seconds=5)
 
-        second = await refresh(server, coins=["bitcoin"], rebuild=True)
+        second = await refresh(server, coins=["bitcoin"], days=3)
         assert (second["started"], second["run"]["id"]) == (False, run["id"])
         looked_at = (await server.data(RUN, id=run["id"]))["refreshRun"]
         assert looked_at["status"] == "RUNNING"

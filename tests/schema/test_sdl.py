@@ -41,6 +41,11 @@ AGREED = """
                 threshold: Float! = 4, window: Int! = 24): [Anomaly!]!
     }
     type Mutation { refreshPrices(input: RefreshPricesInput): RefreshPricesPayload! }
+    type Subscription {
+      priceUpdates(coins: [ID!], currencies: [ID!], since: BigInt): PriceUpdate!
+    }
+    type PriceUpdate { kind: PriceUpdateKind! revision: BigInt! prices: [LatestPrice!]! }
+    enum PriceUpdateKind { SNAPSHOT CHANGE GAP }
     enum Granularity { HOUR DAY WEEK MONTH }
     enum FillPolicy { NONE NULL PREVIOUS }
     enum SortDirection { ASC DESC }
@@ -123,7 +128,7 @@ AGREED = """
       rowsInserted: Int! rowsCorrected: Int! duplicatesDropped: Int! estimatedSecondsLeft: Float
       items(status: RefreshItemStatus): [RefreshRunItem!]! error: String
     }
-    enum RefreshTrigger { MUTATION COMMAND STARTUP }
+    enum RefreshTrigger { MUTATION COMMAND STARTUP SCHEDULE }
     enum RefreshItemStatus { PENDING SUCCEEDED FAILED INTERRUPTED }
     type RefreshRunItem { coin: ID! currency: ID! status: RefreshItemStatus! error: String }
 """

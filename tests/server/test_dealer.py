@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from server.workers import dealer as dealing
 from server.workers.dealer import Dealer
-from server.workers.orders import GONE, READY, TAKEN
+from server.workers.orders import ALIVE, GONE, READY, TAKEN
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="one process only there")
 
@@ -24,7 +25,8 @@ class Worker:
             end.setblocking(False)
         self.taken: list[socket.socket] = []
         self._ours = ours
-        self._dealing = asyncio.create_task(dealer.deal_to(ours, lambda: None))
+        self.silent = asyncio.Event()
+        self._dealing = asyncio.create_task(dealer.deal_to(ours, lambda: None, self.silent.set))
         self._arrived = asyncio.Event()
         asyncio.get_running_loop().add_reader(self.control, self._arrived.set)
 
@@ -173,3 +175,16 @@ def test_descriptors_are_not_leaked() -> None:
     before = len(list(Path("/dev/fd").iterdir()))
     asyncio.run(deal())
     assert len(list(Path("/dev/fd").iterdir())) == before
+
+
+async def test_silence_is_told_and_a_word_is_none(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dealing, "SILENCE_SECONDS", 0.6)
+    alive, hung = table.workers
+    for worker in table.workers:
+        worker.control.send(READY)
+    while not hung.silent.is_set():  # each of its words comes within a sixth of that
+        alive.control.send(ALIVE)
+        await asyncio.sleep(0.05)
+    assert not alive.silent.is_set()

@@ -1,0 +1,37 @@
+"""Work that goes on whatever happens: what is logged of its faults, and how long it then waits."""
+
+import random
+
+import structlog
+
+log = structlog.get_logger("coingraph.schedule")
+
+_FIRST_PAUSE = 1.0
+_JITTER = 0.25
+
+
+class Faults:
+    """The faults of one kind of work, in a row. Each change of their reason is logged once."""
+
+    def __init__(self, work: str, *, longest_pause: float = 60.0) -> None:
+        self._work = work
+        self._longest_pause = longest_pause
+        self._reason: str | None = None
+        self._in_a_row = 0
+
+    def failed(self, error: Exception, *, expected: bool = True) -> float:
+        """Note a fault; tell how many seconds to wait. One that is not expected has a traceback."""
+        reason = str(error) or repr(error)
+        pause = min(_FIRST_PAUSE * 2.0 ** min(self._in_a_row, 16), self._longest_pause)
+        self._in_a_row += 1
+        if reason != self._reason:
+            trace = None if expected else error
+            log.warning("failed, trying again", work=self._work, reason=reason, exc_info=trace)
+        self._reason = reason
+        return float(pause * (1 + _JITTER * random.random()))  # noqa: S311 - jitter
+
+    def over(self) -> None:
+        """Note that the work succeeded."""
+        if self._reason is not None:
+            log.info("succeeded again", work=self._work, faults=self._in_a_row)
+        self._reason, self._in_a_row = None, 0

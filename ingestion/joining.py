@@ -1,0 +1,57 @@
+"""Whether a request is answered by the run that is under way. Pure."""
+
+import math
+from collections.abc import Set as AbstractSet
+from dataclasses import asdict, dataclass
+from typing import Any
+from uuid import UUID
+
+from ingestion.preparing import RefreshRequest
+
+_LONGEST_WAIT = 3600
+
+Names = AbstractSet[tuple[str, str]]  # of series: (coin, currency)
+
+
+class RefreshBusyError(Exception):
+    """No run can start now. `retry_after` is in seconds, None where nobody can tell."""
+
+    def __init__(self, message: str, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+def other_work(run_id: UUID, seconds_left: float | None) -> RefreshBusyError:
+    """Tell that a run is under way which does not do what is asked for."""
+    seconds = min(max(1, math.ceil(seconds_left or 0)), _LONGEST_WAIT)
+    return RefreshBusyError(
+        f"Run {run_id} is under way and does other work. Try again when it has ended, "
+        f"in about {seconds} seconds.",
+        seconds,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a run does. `days` is None where it brings what is missing."""
+
+    series: Names
+    days: int | None
+    rebuild: bool
+
+    @classmethod
+    def noted(cls, request: dict[str, Any], series: Names) -> "Work":
+        """Read what `note` wrote."""
+        return cls(series, request.get("days"), request.get("rebuild", False))
+
+    def covers(self, other: "Work", history_days: int) -> bool:
+        """Whether who asks for the other work is served by this: all its series, as many days
+        (of `history_days`, where none were asked for), and built anew if it was to be.
+        """
+        enough = (other.days or history_days) <= (self.days or history_days)
+        return other.series <= self.series and enough and (self.rebuild or not other.rebuild)
+
+
+def note(request: RefreshRequest) -> dict[str, Any]:
+    """Write down what was asked for, without what was left out."""
+    return {name: value for name, value in asdict(request).items() if value}

@@ -1,0 +1,116 @@
+"""Live prices: the newest price of everything tracked, asked for again and again."""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from ingestion.addresses import quote_chunks
+from ingestion.budget import Credits
+from ingestion.coingecko import CoinGecko
+from ingestion.errors import UpstreamError
+from ingestion.faults import Faults
+from ingestion.planner import floor_hour
+from ingestion.quotes import newest_prices
+from models.database import Database, DatabaseUnavailableError
+from models.live_writes import store_live
+from models.series import SeriesKey, list_series
+
+log = structlog.get_logger("coingraph.live")
+
+_AT_A_TIME = 2000  # series in one transaction
+_MOST_NAMED = 20
+_LONGEST_PAUSE = 600.0
+
+
+class BudgetSpentError(Exception):
+    """The month's credits do not suffice for a poll."""
+
+
+class LivePoller:
+    """Polls for the leader of the deployment; while it is one, it is the only one.
+
+    A poll waits for its turn in the throttle as any call; one that takes longer than a period makes
+    the next ones fall out.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        upstream: CoinGecko,
+        *,
+        coins: Sequence[str],
+        currencies: Sequence[str],
+        every: timedelta,
+        left: Credits,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._database = database
+        self._upstream = upstream
+        self._coins, self._currencies = tuple(coins), tuple(currencies)
+        self._every = every.total_seconds()
+        self._credits = left
+        self._now = now
+        self._series: dict[SeriesKey, int] = {}
+        self._missing: frozenset[SeriesKey] = frozenset()
+        self._faults = Faults("live poll", longest_pause=_LONGEST_PAUSE)
+
+    async def run(self, verify: Callable[[], Awaitable[None]]) -> None:
+        """Poll until cancelled. `verify` raises where somebody else may be the leader."""
+        clock = asyncio.get_running_loop().time
+        due = clock()
+        while True:
+            pause = 0.0
+            try:
+                await self.poll(verify)
+            except (BudgetSpentError, UpstreamError, DatabaseUnavailableError) as error:
+                pause = self._faults.failed(error)
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next poll may do better
+                pause = self._faults.failed(error, expected=False)
+            else:
+                self._faults.over()
+            due = next_due(due, self._every, clock() + pause)
+            await asyncio.sleep(due - clock())
+
+    async def poll(self, verify: Callable[[], Awaitable[None]]) -> int:
+        """Ask and store once; tell how many series changed.
+
+        Raises BudgetSpentError, UpstreamError and DatabaseUnavailableError.
+        """
+        budget = await self._credits.budget()
+        if not budget.allows(len(quote_chunks(self._coins))):
+            raise BudgetSpentError(
+                f"The {budget.monthly} credits of this month are spent; "
+                f"live polls go on after {budget.resets_at:%Y-%m-%d}."
+            )
+        if not self._series:
+            facts = await list_series(self._database, self._coins, self._currencies)
+            self._series = {(each.coin_id, each.currency_code): each.id for each in facts}
+        newest = await newest_prices(self._upstream, self._series)
+        self._tell(frozenset(newest.missing))
+        hour = floor_hour(self._now())
+        changed = 0
+        for first in range(0, len(newest.found), _AT_A_TIME):
+            await verify()
+            async with self._database.write() as session:
+                changed += await store_live(session, newest.found[first : first + _AT_A_TIME], hour)
+        log.debug("live prices", found=len(newest.found), changed=changed)
+        return changed
+
+    def _tell(self, missing: frozenset[SeriesKey]) -> None:
+        """Log what upstream left out, where that is not what it left out before."""
+        if missing == self._missing:
+            return
+        self._missing = missing
+        if missing:
+            named = [f"{coin}/{currency}" for coin, currency in sorted(missing)[:_MOST_NAMED]]
+            log.warning("upstream left out live prices", count=len(missing), missing=named)
+        else:
+            log.info("upstream gives all live prices again")
+
+
+def next_due(due: float, every: float, now: float) -> float:
+    """Tell when the next poll is due, in seconds: those that are late by now fall out."""
+    return due + every * max(1, math.ceil((now - due) / every))

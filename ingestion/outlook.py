@@ -1,0 +1,135 @@
+"""What a refresh would do now, how long that takes, and what it costs of the month's credits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ingestion.budget import Budget
+from ingestion.planner import LONGEST_WINDOW, SeriesPlan, history_start, plan_refresh
+from ingestion.preparing import Preparation
+
+_MOST_NAMED = 20  # coins, in a sentence
+
+
+class BudgetExceededError(Exception):
+    """The month's credits do not suffice. The message says what would fit."""
+
+    def __init__(self, message: str, resets_at: datetime) -> None:
+        super().__init__(message)
+        self.resets_at = resets_at
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """A run that has not begun. Its first call could leave in `wait` seconds.
+
+    `seconds_per_call` is the present interval, which other processes' calls share.
+    """
+
+    preparation: Preparation
+    budget: Budget
+    seconds_per_call: float
+    wait: float
+
+    @property
+    def calls(self) -> int:
+        return self.preparation.calls
+
+    @property
+    def estimated_seconds(self) -> float:
+        return self.wait + self.calls * self.seconds_per_call if self.calls else 0.0
+
+    @property
+    def credits_left(self) -> int | None:
+        """What the run would leave of the month's credits, less than 0 where it does not fit."""
+        return None if self.budget.left is None else self.budget.left - self.calls
+
+    @property
+    def fits(self) -> bool:
+        return self.budget.allows(self.calls)
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the run would not start, and what would. None where it would."""
+        left = self.budget.left
+        if left is None or self.fits:
+            return None
+        options = " or ".join(what_fits(self.preparation, left))
+        return (
+            f"This refresh needs {self.calls:,} calls, but {left:,} of {self.budget.monthly:,} "
+            f"credits are left until {self.budget.resets_at:%Y-%m-%d}. "
+            + (f"What would fit: {options}." if options else "No refresh would fit.")
+        )
+
+    def check(self) -> None:
+        """Raise BudgetExceededError where the run would not fit."""
+        if refusal := self.refusal:
+            raise BudgetExceededError(refusal, self.budget.resets_at)
+
+
+def what_fits(preparation: Preparation, left: int) -> list[str]:
+    """Name smaller refreshes that cost no more than what is left, with the words of the input."""
+    found = []
+    if calls := _fewer_days(preparation, left):
+        found.append(f"days {_DAYS} of all {len(preparation.plans)} series ({calls:,} calls)")
+    if fewer := _fewer_series(preparation, left):
+        coins, currencies, series, calls = fewer
+        named = ", ".join(coins[:_MOST_NAMED])
+        if len(coins) > _MOST_NAMED:
+            named += f" and the next {len(coins) - _MOST_NAMED:,}"
+        found.append(
+            f"coins {named} in currencies {', '.join(currencies)} "
+            f"({series:,} series, {calls:,} calls)"
+        )
+    return found
+
+
+_DAYS = LONGEST_WINDOW.days - 1  # whatever the minute, one call a series
+
+
+def _fewer_days(preparation: Preparation, left: int) -> int | None:
+    """Count the calls with the most days that one call brings, where that helps."""
+    plans = plan_refresh(
+        [plan.state for plan in preparation.plans],
+        preparation.now,
+        currencies=(),
+        start=history_start(preparation.now, _DAYS, preparation.offered),
+        offered=preparation.offered,
+        requested=True,
+    )
+    calls = Preparation(plans, preparation.metadata, preparation.now, preparation.offered).calls
+    return calls if calls <= left and calls < preparation.calls else None
+
+
+def _fewer_series(
+    preparation: Preparation, left: int
+) -> tuple[list[str], list[str], int, int] | None:
+    """Find the first coins in the first currencies that are the most series for these calls."""
+    plans = preparation.plans
+    coins = list(dict.fromkeys(plan.state.coin_id for plan in plans))
+    currencies = list(dict.fromkeys(plan.state.currency_code for plan in plans))
+    metadata = set(preparation.metadata)
+    best: tuple[list[str], list[str], int, int] | None = None
+    for number in range(1, len(currencies) + 1):
+        chosen, calls, series = currencies[:number], preparation.quotes, 0
+        by_coin = _calls_by_coin(plans, chosen)
+        for count, coin in enumerate(coins, 1):
+            calls += by_coin[coin][1] + (coin in metadata)
+            series += by_coin[coin][0]
+            if calls > left:
+                break
+            if best is None or series > best[2]:
+                best = coins[:count], chosen, series, calls
+    return best
+
+
+def _calls_by_coin(
+    plans: Sequence[SeriesPlan], currencies: Sequence[str]
+) -> dict[str, tuple[int, int]]:
+    """Count series and calls of each coin in these currencies."""
+    counts = {plan.state.coin_id: (0, 0) for plan in plans}
+    for plan in plans:
+        if plan.state.currency_code in currencies:
+            series, calls = counts[plan.state.coin_id]
+            counts[plan.state.coin_id] = series + 1, calls + plan.calls
+    return counts

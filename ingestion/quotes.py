@@ -1,0 +1,39 @@
+"""The newest price of everything tracked, by one call."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ingestion.coingecko import CoinGecko
+from ingestion.samples import CallStats
+from models.price_writes import Newest
+from models.series import SeriesKey
+
+
+@dataclass(frozen=True, slots=True)
+class NewestPrices:
+    """What was found, and which series upstream left out."""
+
+    found: list[Newest]
+    missing: list[SeriesKey]
+
+
+async def newest_prices(
+    upstream: CoinGecko, series: Mapping[SeriesKey, int], *, stats: CallStats | None = None
+) -> NewestPrices:
+    """Ask for the newest price of each series, given with its id. Raises UpstreamError."""
+    coins = list(dict.fromkeys(coin for coin, _ in series))
+    currencies = list(dict.fromkeys(currency for _, currency in series))
+    quotes = await upstream.simple_price(coins, currencies, stats=stats)
+    found = [
+        Newest(
+            series_id=series[quote.coin_id, quote.currency_code],
+            observed_at=quote.observed_at,
+            price=quote.price,
+            market_cap=quote.market_cap,
+            volume=quote.volume,
+            change_24h=quote.change_24h,
+        )
+        for quote in quotes.found
+        if (quote.coin_id, quote.currency_code) in series
+    ]
+    return NewestPrices(found, [key for key in quotes.missing if key in series])

@@ -1,0 +1,103 @@
+"""Refreshes that nobody asks for: the first load, and one every so often."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from ingestion.faults import Faults
+from ingestion.outlook import BudgetExceededError
+from ingestion.refresher import RefreshBusyError, Refresher, RefreshRequest
+from models import runs
+from models.database import Database, DatabaseUnavailableError
+from models.series import count_unloaded
+from models.tables import RefreshRun, RefreshStatus, RefreshTrigger
+
+log = structlog.get_logger("coingraph.schedule")
+
+_LONGEST_SLEEP = 60.0  # then it looks whether somebody else has asked for a refresh meanwhile
+_PASSING = (RefreshBusyError, BudgetExceededError, DatabaseUnavailableError)
+
+
+class Schedule:
+    """What the leader of the deployment starts. A run has a lock of its own beside that."""
+
+    def __init__(self, database: Database, refresher: Refresher) -> None:
+        self._database = database
+        self._refresher = refresher
+        self._first = Faults("first refresh")
+        self._told: datetime | None = None
+        self._scheduled = Faults("scheduled refresh")
+
+    async def load_new(self) -> None:
+        """Start a refresh where a series has never had one; try until one has started."""
+        started = False
+        while not started:
+            try:
+                started = await self._load_new()
+            except _PASSING as error:
+                await asyncio.sleep(self._first.failed(error))
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next try may do better
+                await asyncio.sleep(self._first.failed(error, expected=False))
+            else:
+                self._first.over()
+
+    async def _load_new(self) -> bool:
+        """Start what is to be loaded; tell whether nothing more is to be started."""
+        tracked = self._refresher.coins, self._refresher.currencies
+        # all of them, those that an interrupted run left, or a new coin's
+        unloaded = await count_unloaded(self._database, *tracked)
+        if not unloaded:
+            return True
+        log.info("series without prices: starting a refresh", series=unloaded)
+        run_id, started = await self._refresher.start(RefreshRequest(), RefreshTrigger.STARTUP)
+        if not started:  # that one may be of other series, or just about to fail
+            await self._refresher.wait(run_id)
+        return started
+
+    async def refresh_every(self, period: timedelta) -> None:
+        """Start a refresh of everything every so often, until cancelled."""
+        while True:
+            try:
+                pause = await self._refresh_if_due(period)
+            except _PASSING as error:
+                pause = self._scheduled.failed(error)
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next try may do better
+                pause = self._scheduled.failed(error, expected=False)
+            else:
+                self._scheduled.over()
+            await asyncio.sleep(pause)
+
+    async def _refresh_if_due(self, period: timedelta) -> float:
+        """Start what is due, and wait for its end; tell for how long nothing is, in seconds."""
+        async with self._database.read() as session:
+            last = await runs.last_full_run(session)
+        if last is not None and last.status == RefreshStatus.RUNNING:
+            await self._refresher.wait(last.id)  # which also notes that its process was killed
+            return 0.0
+        seconds = seconds_until_due(last, period, datetime.now(UTC))
+        if seconds > 0:
+            self._tell(last, seconds)
+            return min(seconds, _LONGEST_SLEEP)
+        run_id, started = await self._refresher.start(RefreshRequest(), RefreshTrigger.SCHEDULE)
+        log.info("a scheduled refresh is due", run=str(run_id), started=started)
+        # what was joined may not be of everything: then this one is still due after it
+        await self._refresher.wait(run_id)
+        return 0.0
+
+    def _tell(self, last: RefreshRun | None, seconds: float) -> None:
+        """Log when the next one is due, once after each."""
+        began = last.started_at if last else None
+        if began != self._told:
+            log.info("the next refresh is due later", seconds=round(seconds))
+        self._told = began
+
+
+def seconds_until_due(last: RefreshRun | None, period: timedelta, now: datetime) -> float:
+    """Tell how long after `now` a refresh is due: one period after the last one began.
+
+    However many periods have passed without one, one makes up for them.
+    """
+    if last is None:
+        return 0.0
+    return (period - (now - min(last.started_at, now))).total_seconds()

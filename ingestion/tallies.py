@@ -1,0 +1,59 @@
+"""What the calls of one run cost, by series."""
+
+from collections import defaultdict
+
+from ingestion.samples import CallStats
+
+Cost = dict[str, float]  # columns of models.tables.RefreshRunItem, or of RefreshRun
+
+
+class Tallies:
+    """Each call of a run adds to the stats of the series it is made for, or to `others`."""
+
+    def __init__(self) -> None:
+        self.others = CallStats()
+        self._by_series: defaultdict[int, CallStats] = defaultdict(CallStats)
+        self._written: dict[int, int] = {}  # attempts
+        self._summed: dict[int | None, CallStats] = {}
+        self._total = CallStats()
+
+    def of(self, series_id: int) -> CallStats:
+        return self._by_series[series_id]
+
+    def item(self, series_id: int) -> Cost:
+        """Give what a series has cost up to now, to be written."""
+        spent = self._by_series[series_id]
+        self._written[series_id] = spent.attempts
+        return {
+            "calls": spent.attempts,
+            "retries": spent.retries,
+            "seconds_waited": spent.paused_seconds,
+        }
+
+    def rewrite(self) -> None:
+        """What was given may not have been written."""
+        self._written.clear()
+
+    def unwritten(self) -> dict[int, Cost]:
+        """Give what those series have cost that have cost more since it was written."""
+        changed = [
+            series_id
+            for series_id, spent in self._by_series.items()
+            if spent.attempts != self._written.get(series_id, 0)
+        ]
+        return {series_id: self.item(series_id) for series_id in changed}
+
+    def run(self, *series_ids: int) -> Cost:
+        """Give what the run has cost: `others` and these series up to now, and each other one up
+        to when it was last named here. Looking at all of them each time would take too long.
+        """
+        self._sum_up(None, self.others)
+        for series_id in series_ids:
+            self._sum_up(series_id, self._by_series[series_id])
+        return {"retries": self._total.retries, "seconds_waited": self._total.paused_seconds}
+
+    def _sum_up(self, whose: int | None, spent: CallStats) -> None:
+        before = self._summed.get(whose, CallStats())
+        self._total.retries += spent.retries - before.retries
+        self._total.paused_seconds += spent.paused_seconds - before.paused_seconds
+        self._summed[whose] = CallStats(retries=spent.retries, paused_seconds=spent.paused_seconds)

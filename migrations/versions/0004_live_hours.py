@@ -1,0 +1,11 @@
+"""Which hours are upstream's history, and which are provisional, from live prices."""
+
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+
+
+def upgrade() -> None:
+    op.execute("ALTER TABLE series ADD COLUMN charted_to timestamptz")
+    op.execute("UPDATE series SET charted_to = last_bucket")

@@ -1,0 +1,133 @@
+"""The pace of all processes that call upstream, and what their calls cost: one row each.
+
+Each statement commits itself, so that a process that is killed or stopped leaves nothing locked.
+Times are told as seconds from now, by the database's clock: those of the callers may differ.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import asyncpg
+
+from models.database import Database
+
+# A clock that was set back must not stop all calls for as long.
+_MOST_AHEAD = "clock_timestamp() + interval '1 hour'"
+_COLUMNS = f"""
+    extract(epoch FROM least(last_departure, {_MOST_AHEAD}) - clock_timestamp())::float8
+        AS last_departure,
+    extract(epoch FROM least(paused_until, {_MOST_AHEAD}) - clock_timestamp())::float8
+        AS paused_until,
+    stretch, slowdowns, refusals_in_a_row
+"""
+_CHARGE = """
+    WITH charged AS (
+        INSERT INTO upstream_credits AS known (month, spent)
+        SELECT * FROM unnest($1::date[], $2::bigint[])
+        ON CONFLICT (month) DO UPDATE SET spent = known.spent + excluded.spent
+    )
+"""
+# What calls that left at the present count of slowdowns ($3), so many of them ($4), do to it.
+_STRETCH = """
+    CASE WHEN $3::integer >= slowdowns THEN greatest(1, stretch * power($5::float8, $4::integer))
+    ELSE stretch END
+"""
+_ANSWERED = f"""
+    stretch = {_STRETCH},
+    refusals_in_a_row =
+        CASE WHEN $3 >= slowdowns AND $4 > 0 THEN 0 ELSE refusals_in_a_row END
+"""
+_REPORT = f"""
+    {_CHARGE}
+    UPDATE upstream_pace SET {_ANSWERED} RETURNING {_COLUMNS}
+"""  # noqa: S608 - constants
+_RESERVE = f"""
+    {_CHARGE}
+    UPDATE upstream_pace SET
+        {_ANSWERED},
+        last_departure = greatest(
+            least(last_departure, {_MOST_AHEAD}) + make_interval(secs => $6::float8 * {_STRETCH}),
+            least(paused_until, {_MOST_AHEAD}),
+            clock_timestamp()
+        )
+    RETURNING {_COLUMNS}
+"""  # noqa: S608 - constants
+_LOOK = f"SELECT {_COLUMNS} FROM upstream_pace"  # noqa: S608 - constants
+_REFUSED = f"""
+    UPDATE upstream_pace SET
+        stretch = $1, slowdowns = $2, refusals_in_a_row = $3,
+        paused_until = greatest(
+            least(paused_until, {_MOST_AHEAD}),
+            clock_timestamp() + make_interval(secs => $4::float8)
+        )
+    WHERE (stretch, slowdowns, refusals_in_a_row) = ($5, $6, $7)
+    RETURNING {_COLUMNS}
+"""  # noqa: S608 - constants
+_SPENT = "SELECT coalesce(sum(spent), 0)::bigint AS spent FROM upstream_credits WHERE month = $1"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPace:
+    """The row. `last_departure` and `paused_until` are seconds from now, negative when past."""
+
+    last_departure: float
+    paused_until: float
+    stretch: float
+    slowdowns: int
+    refusals_in_a_row: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What was answered since the last word: `charged` credits by the first day of their month.
+
+    `succeeded` calls had left at `departed`, a count of slowdowns, and each makes the interval
+    `recovery` times as long.
+    """
+
+    charged: Mapping[date, int]
+    departed: int
+    succeeded: int
+    recovery: float
+
+
+async def reserve_departure(
+    database: Database, base_interval: float, answers: Answers
+) -> StoredPace:
+    """Reserve the next departure for one call: the pace, whose `last_departure` is that."""
+    rows = await database.statement(_RESERVE, *_told(answers), base_interval)
+    return _pace(rows)
+
+
+async def report_answers(database: Database, answers: Answers) -> StoredPace:
+    return _pace(await database.statement(_REPORT, *_told(answers)))
+
+
+async def present_pace(database: Database) -> StoredPace:
+    return _pace(await database.fetch(_LOOK))
+
+
+async def slow_down(database: Database, before: StoredPace, after: StoredPace) -> StoredPace | None:
+    """Write what a refusal makes of the pace, None where that is not as `before` any more."""
+    rows = await database.statement(
+        _REFUSED, after.stretch, after.slowdowns, after.refusals_in_a_row, after.paused_until,
+        before.stretch, before.slowdowns, before.refusals_in_a_row,
+    )  # fmt: skip
+    return _pace(rows) if rows else None
+
+
+async def credits_spent(database: Database, month: date) -> int:
+    """Count what was spent in the month that begins on this day."""
+    [row] = await database.fetch(_SPENT, month)
+    return int(row["spent"])
+
+
+def _told(answers: Answers) -> tuple[object, ...]:
+    months, spent = list(answers.charged), list(answers.charged.values())
+    return months, spent, answers.departed, answers.succeeded, answers.recovery
+
+
+def _pace(rows: list[asyncpg.Record]) -> StoredPace:
+    [row] = rows
+    return StoredPace(**row)

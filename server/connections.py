@@ -1,0 +1,68 @@
+"""uvicorn's connections, mended for clients that stay, and for those that stop reading."""
+
+import asyncio
+import logging
+from typing import Any
+
+from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from server.streams.wire import ABORT
+
+_log = logging.getLogger("uvicorn.websockets")
+_INVALID_DATA = 1007
+_LINGER_SECONDS = 12.0  # uvicorn waits 10 for the other side's close
+
+
+class HttpConnection(HttpToolsProtocol):
+    """Lets the application drop a connection: ASGI only knows how to close it.
+
+    What `app_state` holds is in the state of each scope, also after the upgrade to a WebSocket.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
+        self.app_state = {**self.app_state, ABORT: transport.abort}
+        super().connection_made(transport)
+
+
+class SocketConnection(WebSocketsSansIOProtocol):
+    """A WebSocket that does not outlive its peer's interest.
+
+    Closing a transport waits until all is written, for ever with a peer that does not read, so
+    in the end it is aborted.
+    """
+
+    def __init__(self, *given: Any, **named: Any) -> None:  # noqa: ANN401 - uvicorn's own
+        super().__init__(*given, **named)
+        # not the one that tells of the server's start: three lines a connection are too many
+        self.logger = self.conn.logger = _log
+
+    async def send(self, message: ASGISendEvent) -> None:
+        await super().send(message)
+        if self.close_sent:  # also by a refusal, which uvicorn would take for an unfinished one
+            self.handshake_complete = True
+
+    def keepalive_timeout(self) -> None:
+        self.pong_timer = None
+        self.transport.abort()
+
+    def handle_parser_exception(self) -> None:
+        super().handle_parser_exception()
+        self.disconnected = True  # or what is sent meanwhile would be taken for a fault of ours
+
+    def send_receive_event_to_app(self) -> None:
+        """Hand a message on; one that is not UTF-8 is answered by a close, without a traceback."""
+        if self.curr_msg_data_type == "text":
+            try:
+                b"".join(self.frames).decode()
+            except UnicodeDecodeError:
+                self.frames = []
+                self.conn.send_close(_INVALID_DATA)
+                self.handle_parser_exception()
+                return
+        super().send_receive_event_to_app()
+
+    async def run_asgi(self) -> None:
+        await super().run_asgi()
+        self.loop.call_later(_LINGER_SECONDS, self.transport.abort)

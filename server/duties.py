@@ -1,0 +1,43 @@
+"""What the leader of the deployment does: the first load, scheduled refreshes, live polls."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from ingestion.budget import Credits
+from ingestion.coingecko import CoinGecko
+from ingestion.live import LivePoller
+from ingestion.refresher import Refresher
+from ingestion.schedule import Schedule
+from models.database import Database
+from server.settings import Settings
+
+
+class Duties:
+    """The duties that the settings ask for."""
+
+    def __init__(
+        self, settings: Settings, database: Database, upstream: CoinGecko, refresher: Refresher
+    ) -> None:
+        self._refresh_every = settings.refresh_every
+        self._schedule = Schedule(database, refresher)
+        self._poller = settings.live_every and LivePoller(
+            database,
+            upstream,
+            coins=settings.coins,
+            currencies=settings.currencies,
+            every=settings.live_every,
+            left=Credits(database, settings.coingecko_monthly_credits),
+        )
+
+    async def do(self, verify: Callable[[], Awaitable[None]], begun: asyncio.Event) -> None:
+        """Do them until cancelled; `begun` is set when the first load is no more to be started."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._refreshes(begun))
+            if self._poller:
+                group.create_task(self._poller.run(verify))
+
+    async def _refreshes(self, begun: asyncio.Event) -> None:
+        await self._schedule.load_new()
+        begun.set()
+        if self._refresh_every:
+            await self._schedule.refresh_every(self._refresh_every)

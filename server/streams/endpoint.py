@@ -1,0 +1,166 @@
+"""Connections that stay open, from their first byte on: who may open them, and which are open."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import orjson
+import structlog
+from starlette.types import Receive, Scope, Send
+
+from schema.errors import UNAVAILABLE, Answer, failure
+from schema.operations import LimitedSchema
+from server.exchange import Exchange
+from server.requests import RequestRefusedError, headers_of
+from server.streams.events import KEEP_ALIVE_SECONDS, EventStream
+from server.streams.messages import SUBPROTOCOL, UNKNOWN_SUBPROTOCOL
+from server.streams.operations import Answering, Operations
+from server.streams.socket import INIT_SECONDS, Exchanges, Socket
+from server.streams.wire import STALLED_SECONDS, GoneError, Wire
+
+log = structlog.get_logger("coingraph.streams")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """`origins`: pages of which others than our own may open a WebSocket; `*` stands for all."""
+
+    origins: Sequence[str] = ()
+    most_operations: int = 20
+    init_seconds: float = INIT_SECONDS
+    stalled_seconds: float = STALLED_SECONDS
+    keep_alive_seconds: float = KEEP_ALIVE_SECONDS
+
+
+class _Ends(Protocol):
+    async def end(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+class StreamEndpoint:
+    """Serves WebSockets and event streams, and ends them all with the server."""
+
+    def __init__(
+        self, schema: LimitedSchema, endpoint: Answering, settings: StreamSettings
+    ) -> None:
+        self._operations = Operations(schema, endpoint)
+        self._endpoint = endpoint
+        self._settings = settings
+        self._open: set[_Ends] = set()
+        self._closing = False
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    async def serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()  # websocket.connect
+        wire = Wire(scope, send, self._settings.stalled_seconds)
+        headers = headers_of(scope)
+        with contextlib.suppress(GoneError):
+            if not self._is_known(headers.get(b"origin"), headers.get(b"host", b"")):
+                await _refuse(wire, failure("FORBIDDEN", _FOREIGN))
+            elif self._closing:
+                await _refuse(wire, _STOPPING)
+            elif SUBPROTOCOL not in scope["subprotocols"]:
+                await wire.send({"type": "websocket.accept"})
+                reason = f"Use the subprotocol {SUBPROTOCOL}"
+                await wire.send(
+                    {"type": "websocket.close", "code": UNKNOWN_SUBPROTOCOL, "reason": reason}
+                )
+            else:
+                await wire.send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
+                await self._converse(scope, receive, wire)
+
+    async def _converse(self, scope: Scope, receive: Receive, wire: Wire) -> None:
+        started = time.perf_counter()
+        socket = Socket(
+            self._operations,
+            self._exchanges(scope),
+            receive,
+            wire,
+            most_operations=self._settings.most_operations,
+            init_seconds=self._settings.init_seconds,
+        )
+        with self._counted(socket):
+            await socket.serve()
+        log.info(
+            "websocket closed",
+            code=socket.code,
+            operations=socket.begun,
+            seconds=round(time.perf_counter() - started, 1),
+            client=scope["client"][0] if scope.get("client") else None,
+        )
+
+    async def serve_events(self, exchange: Exchange, receive: Receive, send: Send) -> None:
+        """Send what an operation gives. Raises RequestRefusedError before anything is sent."""
+        self._operations.admit(exchange)
+        if self._closing:
+            raise RequestRefusedError(_STOPPING)
+        stream = EventStream(
+            self._operations,
+            exchange,
+            Wire(exchange.scope, send, self._settings.stalled_seconds),
+            keep_alive_seconds=self._settings.keep_alive_seconds,
+        )
+        with self._counted(stream):
+            await stream.serve(receive)
+
+    async def close(self, seconds: float) -> None:
+        """End all that is open, well where it takes no longer than so many seconds."""
+        self._closing = True
+        ends = {asyncio.create_task(each.end()): each for each in self._open}
+        if not ends:
+            return
+        _, late = await asyncio.wait(ends, timeout=seconds)
+        for end in late:
+            end.cancel()
+            ends[end].abort()
+
+    @contextlib.contextmanager
+    def _counted(self, stream: _Ends) -> Iterator[None]:
+        self._open.add(stream)
+        try:
+            yield
+        finally:
+            self._open.discard(stream)
+
+    def _is_known(self, origin: bytes | None, host: bytes) -> bool:
+        """Whether a page of this origin may connect. Without one, it is no page of a browser."""
+        if origin is None:
+            return True
+        text = origin.decode("latin-1")
+        if "*" in self._settings.origins or text in self._settings.origins:
+            return True
+        # the scheme is not compared: a proxy may have taken off the TLS
+        return text.partition("://")[2].lower() == host.decode("latin-1").lower() != ""
+
+    def _exchanges(self, scope: Scope) -> Exchanges:
+        """Let each operation be answered as one that was posted."""
+        others = [header for header in scope["headers"] if header[0] != b"authorization"]
+
+        def make(authorization: str | None) -> Exchange:
+            headers = scope["headers"]
+            if authorization is not None:
+                headers = [*others, (b"authorization", authorization.encode())]
+            return self._endpoint.exchange(
+                {**scope, "type": "http", "method": "POST", "headers": headers}
+            )
+
+        return make
+
+
+_FOREIGN = "Pages of this origin may not connect: name it in CORS_ORIGINS on the server."
+_STOPPING = failure(UNAVAILABLE, "The server is stopping. Connect again in a few seconds.")
+
+
+async def _refuse(wire: Wire, answer: Answer) -> None:
+    """Answer a handshake like a request."""
+    headers = [(b"content-type", b"application/json; charset=utf-8")]
+    await wire.send(
+        {"type": "websocket.http.response.start", "status": answer.status, "headers": headers}
+    )
+    await wire.send({"type": "websocket.http.response.body", "body": orjson.dumps(answer.body)})

@@ -1,0 +1,128 @@
+"""The messages of graphql-transport-ws, without any connection.
+
+https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+SUBPROTOCOL = "graphql-transport-ws"
+
+GOING_AWAY = 1001
+TRY_AGAIN_LATER = 1013
+BAD_MESSAGE = 4400
+UNAUTHORIZED = 4401
+FORBIDDEN = 4403
+UNKNOWN_SUBPROTOCOL = 4406
+INIT_TIMEOUT = 4408
+ALREADY_EXISTS = 4409
+TOO_MANY = 4429
+
+LONGEST_ID = 256  # characters: every answer repeats it
+ACK = '{"type":"connection_ack"}'
+_LONGEST_REASON = 123  # bytes: RFC 6455, 5.5
+
+
+class CloseError(Exception):
+    """The connection is to be closed with a code and a reason."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason.encode()[:_LONGEST_REASON].decode(errors="ignore")
+
+
+@dataclass(frozen=True, slots=True)
+class Init:
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    payload: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    id: str
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    id: str
+
+
+Message = Init | Ping | Pong | Subscribe | Complete
+
+
+def read(text: str | bytes) -> Message:
+    """Read a client's message. Raises CloseError where it is none."""
+    try:
+        fields = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise CloseError(BAD_MESSAGE, "A message must be JSON.") from None
+    if not isinstance(fields, dict):
+        raise CloseError(BAD_MESSAGE, "A message must be a JSON object.")
+    match fields.get("type"):
+        case "connection_init":
+            return Init(_payload(fields) or {})
+        case "ping":
+            return Ping(_payload(fields))
+        case "pong":
+            _payload(fields)
+            return Pong()
+        case "subscribe":
+            payload = _payload(fields)
+            if payload is None:
+                raise CloseError(BAD_MESSAGE, "`subscribe` needs a `payload`.")
+            return Subscribe(_id(fields), payload)
+        case "complete":
+            return Complete(_id(fields))
+        case unknown:
+            raise CloseError(BAD_MESSAGE, f"Unknown message type: {str(unknown)[:60]!r}.")
+
+
+def _payload(fields: dict[str, Any]) -> dict[str, Any] | None:
+    payload = fields.get("payload")
+    if payload is not None and not isinstance(payload, dict):
+        raise CloseError(BAD_MESSAGE, "`payload` must be an object.")
+    return payload
+
+
+def _id(fields: dict[str, Any]) -> str:
+    operation_id = fields.get("id")
+    if not isinstance(operation_id, str) or not 0 < len(operation_id) <= LONGEST_ID:
+        message = f"`id` must be a string of 1 to {LONGEST_ID} characters."
+        raise CloseError(BAD_MESSAGE, message)
+    return operation_id
+
+
+def pong(payload: dict[str, Any] | None) -> str:
+    if payload is None:
+        return '{"type":"pong"}'
+    return '{"type":"pong","payload":' + _json(payload) + "}"
+
+
+def opening(operation_id: str) -> str:
+    """Give what each `next` message of an operation begins with; a payload and `}` end it."""
+    return '{"id":' + _json(operation_id) + ',"type":"next","payload":'
+
+
+def error(operation_id: str, errors: list[dict[str, Any]]) -> str:
+    return '{"id":' + _json(operation_id) + ',"type":"error","payload":' + _json(errors) + "}"
+
+
+def complete(operation_id: str) -> str:
+    return '{"id":' + _json(operation_id) + ',"type":"complete"}'
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()

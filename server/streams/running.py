@@ -1,0 +1,106 @@
+"""One operation of a WebSocket, from `subscribe` to its last message."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from enum import Enum
+
+import structlog
+from asgi_correlation_id import correlation_id
+
+from schema.errors import masked
+from server.exchange import Exchange
+from server.requests import RequestRefusedError
+from server.streams import messages
+from server.streams.operations import Operations, Payloads
+from server.streams.wire import GoneError
+
+log = structlog.get_logger("coingraph.streams")
+
+
+class _Wish(Enum):
+    """What is wanted of the operation."""
+
+    GO_ON = "go on"
+    END = "end"  # and say so
+    GIVE_UP = "give up"  # and say nothing more
+
+
+class Running:
+    """An operation under way. `forget` is called when its id is free again.
+
+    Only a subscription is stopped midway. A query or a mutation goes on, as it does over HTTP
+    when its caller has gone.
+    """
+
+    def __init__(
+        self,
+        operation_id: str,
+        send: Callable[[str], Awaitable[None]],
+        forget: Callable[[], None],
+    ) -> None:
+        self.id = operation_id
+        self.task: asyncio.Task[None]
+        self._send = send
+        self._forget = forget
+        self._wish = _Wish.GO_ON
+        self._streaming = False
+
+    def start(self, operations: Operations, exchange: Exchange) -> asyncio.Task[None]:
+        self.task = asyncio.create_task(self._run(operations, exchange))
+        return self.task
+
+    def end(self) -> None:
+        """End a subscription with `complete`."""
+        self._stop(_Wish.END)
+
+    def give_up(self) -> None:
+        """Send nothing more: the client has lost interest, or has gone."""
+        self._stop(_Wish.GIVE_UP)
+
+    def _stop(self, wish: _Wish) -> None:
+        self._wish = wish
+        if self._streaming:
+            self.task.cancel()
+
+    async def _run(self, operations: Operations, exchange: Exchange) -> None:
+        with contextlib.suppress(GoneError):
+            last = await self._answer(operations, exchange)
+            # before it is told: the client may use the id again at once
+            self._forget()
+            if self._wish is not _Wish.GIVE_UP:
+                await self._send(last)
+
+    async def _answer(self, operations: Operations, exchange: Exchange) -> str:
+        """Send what the operation gives; its last message."""
+        try:
+            begun = await operations.begin(exchange)
+            del exchange  # a subscription may last for days
+            if isinstance(begun, Payloads):
+                await self._stream(begun)
+            elif self._wish is not _Wish.GIVE_UP:
+                await self._send(messages.opening(self.id) + begun + "}")
+        except RequestRefusedError as refused:
+            return messages.error(self.id, refused.answer.body["errors"])
+        except GoneError:
+            raise
+        except Exception:
+            log.exception("unexpected error")
+            errors = masked(correlation_id.get() or "").body["errors"]
+            return messages.error(self.id, errors)
+        return messages.complete(self.id)
+
+    async def _stream(self, begun: Payloads) -> None:
+        opening = messages.opening(self.id)
+        try:
+            async with begun.opened() as payloads:
+                if self._wish is not _Wish.GO_ON:
+                    return
+                self._streaming = True
+                async for payload in payloads:
+                    await self._send(opening + payload + "}")
+        except asyncio.CancelledError:
+            if self._wish is _Wish.GO_ON:
+                raise  # somebody else's, at the end of the process
+        finally:
+            self._streaming = False

@@ -1,0 +1,33 @@
+import { createClient } from "graphql-ws";
+import WebSocket from "ws";
+
+globalThis.WebSocket ??= WebSocket; // Node has it by itself from 22 on, browsers always
+
+export function wsClient(url, token) {
+  return createClient({
+    url: url.replace("http", "ws"),
+    connectionParams: { authorization: `Bearer ${token}` },
+    lazyCloseTimeout: 60_000, // one connection for all steps
+    retryAttempts: 0,
+    on: {
+      closed: (event) => {
+        console.log(JSON.stringify({ step: "closed", code: event.code }));
+        process.exit();
+      },
+    },
+  });
+}
+
+export function connect(url, token) {
+  const client = wsClient(url, token);
+  return {
+    ask: (query) =>
+      new Promise((resolve, reject) => {
+        let answer;
+        const next = (result) => (answer = result);
+        client.subscribe({ query }, { next, error: reject, complete: () => resolve(answer) });
+      }),
+    follow: (query, next, done) =>
+      client.subscribe({ query }, { next, error: done, complete: done }),
+  };
+}

@@ -1,0 +1,153 @@
+"""Scheduled refreshes beside those of others, in processes of one deployment."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from ingestion.refresher import Refresher, RefreshRequest
+from ingestion.schedule import Schedule, seconds_until_due
+from ingestion.simulator import Fault
+from models import runs
+from models.database import Database
+from models.locks import AdvisoryLock
+from models.tables import RefreshRun, RefreshTrigger
+from tests.ingestion.running import EVERYTHING, Deployment
+
+DAY = timedelta(days=1)
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@contextlib.asynccontextmanager
+async def scheduled(
+    database: Database, refresher: Refresher, period: timedelta = DAY
+) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(Schedule(database, refresher).refresh_every(period))
+    try:
+        yield task
+        assert not task.done(), "nothing ends it"
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(condition: Callable[[], Awaitable[object]]) -> None:
+    async with asyncio.timeout(60):
+        while not await condition():  # noqa: ASYNC110 - what it awaits is in the database
+            await asyncio.sleep(0.01)
+
+
+async def found(deployment: Deployment) -> list[str]:
+    rows = await deployment.sql.fetch("SELECT trigger, status FROM refresh_run ORDER BY id")
+    return [f"{row['trigger']} {row['status']}" for row in rows]
+
+
+def becomes(deployment: Deployment, *expected: str) -> Callable[[], Awaitable[object]]:
+    async def ended() -> bool:
+        return await found(deployment) == list(expected)
+
+    return ended
+
+
+async def test_a_run_of_some_coins_is_waited_for_and_does_not_count(
+    deployment: Deployment, database: Database
+) -> None:
+    refresher, other = await deployment.process(), await deployment.process()
+    deployment.simulator.add_fault(Fault("slow", path="market_chart", seconds=0.5))
+    some = RefreshRequest(coins=("bitcoin",))
+    await other.start(some, RefreshTrigger.MUTATION)
+    async with scheduled(database, refresher):
+        await until(becomes(deployment, "MUTATION SUCCEEDED", "SCHEDULE SUCCEEDED"))
+
+
+async def test_a_run_of_everything_under_way_counts_once(
+    deployment: Deployment, database: Database
+) -> None:
+    refresher, other = await deployment.process(), await deployment.process()
+    deployment.simulator.add_fault(Fault("slow", path="market_chart", seconds=0.5))
+    run_id, _ = await other.start(EVERYTHING, RefreshTrigger.MUTATION)
+    with capture_logs() as logs:
+        async with scheduled(database, refresher):
+            await other.wait(run_id)
+            await until(lambda: _told(logs, "the next refresh is due later"))
+    assert await found(deployment) == ["MUTATION SUCCEEDED"]
+
+
+async def _told(logs: list[Any], event: str) -> bool:
+    return any(log["event"] == event for log in logs)
+
+
+async def test_runs_that_take_longer_than_the_period_do_not_pile_up(
+    deployment: Deployment, database: Database
+) -> None:
+    refresher = await deployment.process(("bitcoin",), ("usd",))
+    most = 0
+
+    async def three() -> bool:
+        nonlocal most
+        statuses = await found(deployment)
+        most = max(most, sum(status.endswith("RUNNING") for status in statuses))
+        return statuses[:3] == ["SCHEDULE SUCCEEDED"] * 3
+
+    async with scheduled(database, refresher, timedelta(microseconds=1)):
+        await until(three)
+    assert most <= 1
+
+
+async def test_a_start_that_fails_is_tried_again_soon(
+    deployment: Deployment, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock of runs is held by nobody's run, as by one that is just starting."""
+    monkeypatch.setattr("ingestion.refresher._JOIN_SECONDS", 0.01)
+    refresher = await deployment.process()
+    with capture_logs() as logs:
+        async with AdvisoryLock(database, runs.REFRESH_LOCK) as lock:
+            assert await lock.acquire()
+            async with scheduled(database, refresher):
+                await until(lambda: _told(logs, "failed, trying again"))
+                assert await found(deployment) == []
+                await lock.release()
+                await until(becomes(deployment, "SCHEDULE SUCCEEDED"))
+    told = [log["event"] for log in logs if log.get("work") == "scheduled refresh"]
+    assert told[0] == "failed, trying again"
+    assert told.count("failed, trying again") == 1
+
+
+async def test_a_first_load_that_cannot_start_is_tried_again(
+    deployment: Deployment, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingestion.refresher._JOIN_SECONDS", 0.01)
+    refresher = await deployment.process()
+    with capture_logs() as logs:
+        async with AdvisoryLock(database, runs.REFRESH_LOCK) as lock:
+            assert await lock.acquire()
+            loading = asyncio.create_task(Schedule(database, refresher).load_new())
+            await until(lambda: _told(logs, "failed, trying again"))
+            await lock.release()
+            await loading
+    await until(becomes(deployment, "STARTUP SUCCEEDED"))
+    await Schedule(database, refresher).load_new()
+    assert await found(deployment) == ["STARTUP SUCCEEDED"], "there is nothing to load any more"
+
+
+@pytest.mark.parametrize(
+    ("began", "seconds"),
+    [
+        (NOW, 86_400),
+        (NOW - DAY / 4, 64_800),
+        (NOW - DAY, 0),
+        (NOW - 10 * DAY, -9 * 86_400),
+        (NOW + 10 * DAY, 86_400),
+    ],
+)
+def test_when_the_next_is_due(began: datetime, seconds: float) -> None:
+    run = RefreshRun(
+        id=runs.new_run_id(), status="SUCCEEDED", trigger="COMMAND", request={}, started_at=began
+    )
+    assert seconds_until_due(run, DAY, NOW) == seconds
+    assert seconds_until_due(run, timedelta.max, NOW) > 0
+    assert seconds_until_due(None, DAY, NOW) == 0

@@ -1,0 +1,31 @@
+"""Many series, who writes them, and a hub that hears of it."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from models.database import Database
+from resolvers.updates import PriceUpdates
+from tests.following import hub_on
+from tests.quoting import MANY, Pair, add_series
+
+
+@pytest.fixture
+async def ids(sql: asyncpg.Connection) -> dict[Pair, int]:
+    return await add_series(sql, MANY)
+
+
+@pytest.fixture
+async def writers(database_url: str) -> AsyncIterator[list[Database]]:
+    """As of three other processes."""
+    writers = [Database(database_url) for _ in range(3)]
+    yield writers
+    for writer in writers:
+        await writer.close()
+
+
+@pytest.fixture
+async def updates(database: Database) -> AsyncIterator[PriceUpdates]:
+    async with hub_on(database) as updates:
+        yield updates

@@ -1,0 +1,73 @@
+"""Subscribing to a run's progress without a transport."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+from schema import build_schema
+from schema.context import Access, Caller, Context
+from schema.errors import answer_of
+from tests.serving import LiveServer
+
+PROGRESS = """subscription ($id: ID!) { refreshProgress(runId: $id) {
+  id status finishedAt plannedCalls completedCalls failedCalls retries rowsInserted
+  estimatedSecondsLeft error
+} }"""
+WITH_ITEMS = """subscription ($id: ID!) { refreshProgress(runId: $id) {
+  id status items { coin currency status }
+} }"""
+SCHEMA = build_schema()
+CALLER = Caller("test", Access.GRANTED, Access.GRANTED)
+Event = dict[str, Any]
+
+
+async def _events(
+    server: LiveServer, run_id: str, query: str = PROGRESS
+) -> AsyncGenerator[Event, None]:
+    services = server.application.endpoint.services
+    assert services is not None
+    stream = await SCHEMA.subscribe(
+        query, variable_values={"id": run_id}, context_value=Context(services, CALLER)
+    )
+    async with contextlib.aclosing(stream):
+        async for result in stream:
+            yield answer_of(result, "id").body
+
+
+@contextlib.asynccontextmanager
+async def watching(
+    server: LiveServer, run_id: str, query: str = PROGRESS
+) -> AsyncIterator["Watching"]:
+    events = _events(server, run_id, query)
+    try:
+        yield Watching(events)
+    finally:
+        await events.aclose()
+
+
+class Watching:
+    """A subscriber that takes an event when it is asked to."""
+
+    def __init__(self, events: AsyncGenerator[Event, None]) -> None:
+        self._events = events
+
+    async def next(self) -> Event:
+        """Take the next event, which must be no error."""
+        body = await asyncio.wait_for(anext(self._events), 20)
+        assert "errors" not in body, body
+        run: Event = body["data"]["refreshProgress"]
+        return run
+
+    async def rest(self) -> list[Event]:
+        """Take all that comes, to the end of the stream."""
+        async with asyncio.timeout(20):
+            return [body async for body in self._events]
+
+
+async def all_events(server: LiveServer, run_id: str, query: str = PROGRESS) -> list[Event]:
+    """Take every event of a run, none of which may be an error."""
+    async with watching(server, run_id, query) as watch:
+        bodies = await watch.rest()
+    assert not any("errors" in body for body in bodies), bodies
+    return [body["data"]["refreshProgress"] for body in bodies]

@@ -1,0 +1,23 @@
+"""Prices that move, in the database of a server under test."""
+
+import itertools
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+
+from models.database import Database
+from models.price_writes import Newest, store_quotes
+
+_seconds = itertools.count(1)
+
+
+async def move(
+    database: Database, sql: asyncpg.Connection, *, coin: str, currency: str, price: float
+) -> None:
+    """Commit a price that is newer than all before it, as another process would."""
+    series_id = await sql.fetchval(
+        "SELECT id FROM series WHERE coin_id = $1 AND currency_code = $2", coin, currency
+    )
+    now = datetime.now(UTC) + timedelta(seconds=next(_seconds))
+    async with database.write() as session:
+        assert await store_quotes(session, [Newest(series_id, now, price, None, None)]) == 1

@@ -1,0 +1,145 @@
+"""What becomes of subscribers who leave, who do not read, and whose server stops."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from ingestion.simulator import Simulator
+from models.database import Database
+from schema import build_schema
+from server.streams.endpoint import StreamEndpoint, StreamSettings
+from tests.server.served import served
+from tests.server.streams.listening import Events, events_of
+from tests.server.streams.moving import move
+from tests.server.streams.talking import FOLLOW, SECONDS, Talk, connected_to, talking_to
+from tests.serving import Client, LiveServer
+
+SERIES = '{ prices(coin: "bitcoin") { points { timestamp price marketCap volume observedAt } } }'
+
+
+async def eventually(holds: Any) -> None:
+    """Wait until it does."""
+    async with asyncio.timeout(SECONDS):
+        while not holds():  # noqa: ASYNC110 - no event tells of it
+            await asyncio.sleep(0.01)
+
+
+def tasks() -> int:
+    return len(asyncio.all_tasks())
+
+
+async def test_when_all_have_left_nothing_is_left(
+    server: LiveServer, database: Database, sql: asyncpg.Connection
+) -> None:
+    streams, updates = server.application.endpoint.streams, server.application.updates
+    before = tasks()
+    async with contextlib.AsyncExitStack() as stack:
+        for number in range(20):
+            talk = await stack.enter_async_context(talking_to(server))
+            await talk.begin(operation_id="a")
+            await talk.hear()
+            await talk.begin(SERIES, "b")
+            if number % 2:
+                await talk.say("complete", id="a")
+            if number % 3 == 0:
+                talk.connection.transport.abort()
+        for _ in range(5):
+            events = await stack.enter_async_context(events_of(server, FOLLOW))
+            await events.next()
+        await eventually(lambda: updates.subscribers >= 5)
+        await move(database, sql, coin="bitcoin", currency="usd", price=1.5)
+    await server.http.aclose()
+    await eventually(lambda: len(streams) == 0)
+    assert updates.subscribers == 0
+    await eventually(lambda: tasks() <= before)
+
+
+@contextlib.asynccontextmanager
+async def deaf(client: Client) -> AsyncIterator[socket.socket]:
+    """A connection whose owner will read little, through small buffers."""
+    address = httpx.URL(client.url)
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(connection, (address.host, address.port))
+        yield connection
+
+
+async def test_who_does_not_read_is_dropped_and_holds_nobody_up(
+    server: LiveServer, database: Database, sql: asyncpg.Connection
+) -> None:
+    endpoint = server.application.endpoint
+    settings = StreamSettings(stalled_seconds=0.2, most_operations=1000)
+    streams = endpoint.streams = StreamEndpoint(build_schema(), endpoint, settings)
+    async with deaf(server) as connection, talking_to(server) as well:
+        await well.begin()
+        await well.hear()
+        async with connected_to(server, sock=connection) as talk:
+            await talk.say("connection_init")
+            await talk.hear()
+            assert len(streams) == 2
+            talk.connection.transport.pause_reading()
+            for number in range(900):
+                await talk.begin(SERIES, str(number))
+            await eventually(lambda: len(streams) == 1)
+        await move(database, sql, coin="bitcoin", currency="usd", price=2.5)
+        update = (await well.hear())["payload"]["data"]["priceUpdates"]
+        assert update["prices"] == [{"coin": "bitcoin", "currency": "usd", "price": 2.5}]
+
+
+@pytest.fixture
+def settings(database_url: str, shared_simulator: Simulator) -> dict[str, str]:
+    return {"DATABASE_URL": database_url, "COINGECKO_BASE_URL": shared_simulator.base_url}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_server_that_stops_says_so(
+    settings: dict[str, str],
+    tmp_path: Path,
+    database: Database,
+    sql: asyncpg.Connection,
+    workers: str,
+) -> None:
+    with served(tmp_path, "--workers", workers, **settings) as process:
+        await asyncio.to_thread(process.await_line, "refresh ended")
+        if workers != "1":
+            await asyncio.to_thread(process.await_workers, int(workers))
+        async with httpx.AsyncClient(base_url=process.url, timeout=30) as http:
+            client = Client(process.url, http)
+            async with (
+                talking_to(client) as first,
+                talking_to(client) as second,
+                events_of(client, FOLLOW) as events,
+            ):
+                for talk in (first, second):
+                    await talk.begin()
+                    await talk.hear()
+                await events.next()
+                await move(database, sql, coin="bitcoin", currency="usd", price=4.5)
+                await heard(first, second, events)
+                process.process.send_signal(signal.SIGTERM)
+                for talk in (first, second):
+                    assert await talk.hear() == {"id": "1", "type": "complete"}
+                    assert await talk.closed() == (1001, "The server is going away.")
+                assert await events.next() == ("complete", None)
+                assert await events.next() == ("end", None)
+        assert await asyncio.to_thread(process.process.wait, SECONDS) == 0
+        assert "Traceback" not in process.log.read_text()
+
+
+async def heard(first: Talk, second: Talk, events: Events) -> None:
+    """All are told of the change, whichever worker serves them."""
+    told = [(await talk.hear())["payload"] for talk in (first, second)]
+    told.append((await events.next())[1])
+    for payload in told:
+        [price] = payload["data"]["priceUpdates"]["prices"]
+        assert price["price"] == 4.5

@@ -1,0 +1,65 @@
+"""How long a WebSocket waits for its client, without a real one."""
+
+import asyncio
+
+from starlette.types import Message
+
+from server.streams.socket import Socket
+from server.streams.wire import ABORT, GoneError, Wire
+
+
+async def nothing() -> Message:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+def socket_on(wire: Wire, receive: object = nothing) -> Socket:
+    """A socket whose client only says what `receive` gives."""
+    return Socket(
+        None,  # type: ignore[arg-type] # no operation comes to it
+        None,  # type: ignore[arg-type] # likewise
+        receive,  # type: ignore[arg-type] # a coroutine function
+        wire,
+        most_operations=1,
+        init_seconds=0.01,
+    )
+
+
+async def test_no_init_closes_with_4408() -> None:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await asyncio.wait_for(socket_on(Wire({}, send)).serve(), 20)
+    [close] = sent
+    assert (close["type"], close["code"]) == ("websocket.close", 4408)
+
+
+async def test_pings_do_not_stand_for_an_init() -> None:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        await asyncio.sleep(0.001)
+        return {"type": "websocket.receive", "text": '{"type":"ping"}'}
+
+    await asyncio.wait_for(socket_on(Wire({}, send), receive).serve(), 20)
+    assert sent[-1]["code"] == 4408
+
+
+async def test_a_peer_that_takes_nothing_is_cut_off() -> None:
+    aborted = asyncio.Event()
+
+    async def send(_message: Message) -> None:
+        await asyncio.Event().wait()
+
+    wire = Wire({"state": {ABORT: aborted.set}}, send, seconds=0.01)
+    try:
+        await asyncio.wait_for(wire.send({"type": "websocket.send", "text": "x"}), 20)
+    except GoneError:
+        assert aborted.is_set()
+    else:
+        raise AssertionError
