@@ -17,7 +17,7 @@ run: .venv/.run ## set up and serve on http://127.0.0.1:8000/graphql
 demo: .venv/.run ## the same on the built-in simulator: no network needed
 	@exec $(BIN)/coingraph serve --demo
 
-test: .venv/.dev .venv/.clients ## set up and run the tests
+test: .venv/.dev .venv/.clients .venv/.audits ## set up and run the tests
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(ARGS)
 
 check: .venv/.dev ## linters, types and architecture
@@ -64,11 +64,18 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --qui
 	@$(PIP) --require-hashes -r requirements-dev.lock
 	@touch $@
 
-# By the Node of the pinned packages, and by npm's own lock. Tests that need it are skipped without.
+# By the Node of the pinned packages, and by npm's own locks. Without npm's registry the tests that
+# need them are skipped, and CI fails.
+NPM_CI := PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --ignore-scripts --no-audit --no-fund \
+	--fetch-retries=1 --loglevel=error
+
 .venv/.clients: tests/clients/package-lock.json | .venv/.dev
 	@echo "Installing the client libraries that tests drive"
-	@cd tests/clients && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --ignore-scripts --no-audit --no-fund \
-		--fetch-retries=1 --silent && touch $(CURDIR)/$@ || echo "npm could not install them" >&2
+	@cd tests/clients && $(NPM_CI) && touch $(CURDIR)/$@ || echo "npm could not install them" >&2
+
+.venv/.audits: tests/audits/package-lock.json | .venv/.dev
+	@echo "Installing the pinned audits of GraphQL over HTTP"
+	@cd tests/audits && $(NPM_CI) && touch $(CURDIR)/$@ || echo "npm could not install them" >&2
 
 .venv/.bench: benchmarks/requirements.lock .venv/.run
 	@echo "Installing the pinned packages for the benchmarks"

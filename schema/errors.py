@@ -1,6 +1,7 @@
 """Errors as callers see them: a code each, and nothing of ours that was not meant for them."""
 
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
 import structlog
@@ -28,7 +29,22 @@ STATUS = {
     INTERNAL: 500,
     UNAVAILABLE: 503,
 }
+_LOWEST_OF_SERVER = 500
+_OF_THE_CALLER = {STATUS["UNAUTHENTICATED"], STATUS["FORBIDDEN"]}
+_TOO_MANY_DIGITS = "A number in the document has too many digits."
 _MASK = "Internal error. The server's log has it under request id {}."
+
+
+class Lenience(Enum):
+    """Who is told 200 instead of an answer's status.
+
+    GraphQL's own media type wants the status; `application/json` predates that.
+    docs/decisions/0018-graphql-over-http.md
+    """
+
+    NOBODY = auto()
+    JSON_BY_NAME = auto()  # who asks for application/json by that name
+    ANY_JSON = auto()  # and who does not say what they want
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,28 +54,41 @@ class Answer:
     body: dict[str, Any]
     status: int
     retry_after: int | None = None
+    lenience: Lenience = Lenience.NOBODY
 
 
 def answer_of(result: ExecutionResult, request_id: str) -> Answer:
-    """Shape a result. A request that fails as a whole never answers 200."""
+    """Shape a result. Its status follows its data: 200 unless there is none."""
+    more = {"extensions": result.extensions} if result.extensions else {}
     if not result.errors:
-        more = {"extensions": result.extensions} if result.extensions else {}
         return Answer({"data": result.data, **more}, 200)
     early = isinstance(result, PreExecutionError)
     errors = [_shape(error, request_id, early=early) for error in result.errors]
     _log(result.errors, errors)
-    body: dict[str, Any] = {"errors": errors}
-    if result.extensions:
-        body["extensions"] = result.extensions
-    if result.data is not None or any(error.path is not None for error in result.errors):
-        body["data"] = result.data  # the specification wants no data of what was not begun
-    return Answer(body, _status(result.data, errors), _retry_after(result.errors))
+    status = max(STATUS[error["extensions"]["code"]] for error in errors)
+    retry_after = _retry_after(result.errors)
+    data = _worth_telling(result.data, status)
+    if data is not None:
+        return Answer({"errors": errors, **more, "data": data}, 200)
+    if any(error.path is not None for error in result.errors):
+        return Answer({"errors": errors, **more, "data": None}, status, retry_after)
+    # the specification wants no data of what was not begun; an error without a place in the
+    # document is one of the request, such as several operations and no name
+    lenient = status == STATUS["BAD_USER_INPUT"] and all(e.locations for e in result.errors)
+    lenience = Lenience.JSON_BY_NAME if lenient else Lenience.NOBODY
+    return Answer({"errors": errors, **more}, status, retry_after, lenience)
 
 
-def failure(code: str, message: str, status: int | None = None, **more: str) -> Answer:
+def failure(
+    code: str,
+    message: str,
+    status: int | None = None,
+    lenience: Lenience = Lenience.NOBODY,
+    **more: str,
+) -> Answer:
     """Shape an answer to a request that never became an operation."""
     body = {"errors": [{"message": message, "extensions": {"code": code, **more}}]}
-    return Answer(body, status or STATUS[code])
+    return Answer(body, status or STATUS[code], lenience=lenience)
 
 
 def masked(request_id: str) -> Answer:
@@ -67,11 +96,15 @@ def masked(request_id: str) -> Answer:
     return failure(INTERNAL, _MASK.format(request_id), requestId=request_id)
 
 
-def _status(data: dict[str, Any] | None, errors: list[dict[str, Any]]) -> int:
-    """Name the gravest error's status, unless there is an answer beside the errors."""
-    if data is not None and any(value is not None for value in data.values()):
-        return 200
-    return max(STATUS[error["extensions"]["code"]] for error in errors)
+def _worth_telling(data: dict[str, Any] | None, status: int) -> dict[str, Any] | None:
+    """Give the data, or null for nothing but nulls where we are to blame, or who is calling.
+
+    A scheduler or a load balancer reads the status alone; with data it would have to be 200.
+    """
+    if data is None or any(value is not None for value in data.values()):
+        return data
+    grave = status >= _LOWEST_OF_SERVER or status in _OF_THE_CALLER
+    return None if grave else data
 
 
 def _retry_after(errors: list[GraphQLError]) -> int | None:
@@ -108,8 +141,10 @@ def _code_and_message(error: GraphQLError, request_id: str, *, early: bool) -> t
         return UNAVAILABLE, f"{cause} Try again in a few seconds."
     if isinstance(cause, GraphQLSyntaxError):
         return "GRAPHQL_PARSE_FAILED", error.message
-    if isinstance(cause, GraphQLError) and early:
-        return "GRAPHQL_VALIDATION_FAILED", error.message
+    if isinstance(cause, GraphQLError | ValueError) and early:
+        # Python's own error names switches of Python's
+        told = error.message if isinstance(cause, GraphQLError) else _TOO_MANY_DIGITS
+        return "GRAPHQL_VALIDATION_FAILED", told
     if isinstance(cause, GraphQLError) and error.path is None:
         return "BAD_USER_INPUT", error.message  # a variable that does not fit its type
     return INTERNAL, _MASK.format(request_id)

@@ -34,15 +34,17 @@ from schema.context import Services
 from schema.plan import RefreshPlan
 from server import seeds
 from server.auth import Authenticator
+from server.browsers import Origins
 from server.cache import AnswerCache
 from server.duties import Duties
 from server.graphiql import GRAPHIQL_PATH, graphiql_files
 from server.graphql import GraphQLEndpoint
 from server.health import Readiness, live
 from server.leadership import Leadership
-from server.middleware import middleware
+from server.middleware import ERROR_HANDLERS, middleware
 from server.plans import no_credits, request_of, shown_plan
 from server.replies import CachePolicy
+from server.requests import RequestRules
 from server.settings import Settings
 from server.streams.endpoint import StreamSettings
 
@@ -177,6 +179,9 @@ class Application:
                 int(settings.cache_stale_while_revalidate.total_seconds()),
             ),
             StreamSettings(settings.cors_origins, settings.operations_per_connection),
+            RequestRules(
+                largest_body=settings.max_body_bytes, origins=Origins(settings.cors_origins)
+            ),
         )
         self._prepared = asyncio.Event()
         self._leading: asyncio.Task[None] | None = None
@@ -279,6 +284,7 @@ def create_app(settings: Settings, *, leads: bool = True) -> Starlette:
             Mount(GRAPHIQL_PATH, CompressMiddleware(graphiql_files())),
         ],
         middleware=middleware(settings, application.endpoint),
+        exception_handlers=ERROR_HANDLERS,
         lifespan=application.lifespan,
     )
     app.state.application = application

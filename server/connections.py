@@ -5,9 +5,9 @@ import logging
 from typing import Any
 
 from uvicorn._types import ASGISendEvent
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from server.protocol import BoundedProtocol
 from server.streams.wire import ABORT
 
 _log = logging.getLogger("uvicorn.websockets")
@@ -15,7 +15,7 @@ _INVALID_DATA = 1007
 _LINGER_SECONDS = 12.0  # uvicorn waits 10 for the other side's close
 
 
-class HttpConnection(HttpToolsProtocol):
+class HttpConnection(BoundedProtocol):
     """Lets the application drop a connection: ASGI only knows how to close it.
 
     What `app_state` holds is in the state of each scope, also after the upgrade to a WebSocket.

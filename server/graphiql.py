@@ -14,6 +14,8 @@ from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from server.browsers import CONTENT_SECURITY_POLICY
+
 GRAPHIQL_DIR = Path(__file__).resolve().parent.parent / "web"
 GRAPHIQL_PATH = "/graphiql"
 
@@ -24,14 +26,6 @@ SCRIPTS = (  # in this order: each needs the ones before it
     "graphiql/graphiql.min.js",
     "graphiql/plugin-explorer.umd.js",
     "graphiql.js",
-)
-
-# Pictures in answers are shown on hover, hence no host but ours for images: opening a query
-# must not tell others about it. GraphiQL's menus write <style> elements.
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data:; font-src data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 PAGE = Template("""\
@@ -91,9 +85,7 @@ def graphiql_page(*, endpoint: str = "/graphql", mount: str = GRAPHIQL_PATH) -> 
         headers={
             "Cache-Control": "no-cache",  # it names its files by version
             "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-            "Referrer-Policy": "no-referrer",
             "Vary": "Accept",  # JSON is at the same address
-            "X-Content-Type-Options": "nosniff",
         },
     )
 
@@ -116,7 +108,6 @@ class _VersionedFiles(StaticFiles):
         response.headers["Cache-Control"] = (
             "public, max-age=31536000, immutable" if current else "no-cache"
         )
-        response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 
 

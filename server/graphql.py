@@ -19,7 +19,7 @@ from models.stopwatch import database_time
 from resolvers.errors import RequestError
 from schema.context import Caller, Context, Services
 from schema.documents import is_mutation
-from schema.errors import UNAVAILABLE, answer_of, failure, masked
+from schema.errors import UNAVAILABLE, Lenience, answer_of, failure, masked
 from schema.operations import LimitedSchema
 from schema.permissions import require_read, require_refresh
 from server.auth import Authenticator
@@ -31,7 +31,7 @@ from server.replies import CachePolicy, Reply, encode
 from server.requests import (
     Operation,
     RequestRefusedError,
-    canonical,
+    RequestRules,
     read_operation,
     refusal,
     wants_events,
@@ -42,8 +42,11 @@ from server.streams.endpoint import StreamEndpoint, StreamSettings
 log = structlog.get_logger("coingraph.graphql")
 
 _CLIENT_CLOSED_REQUEST = 499
-# As Apollo Server answers it, status included: its clients then send the text beside the hash.
-_UNKNOWN_HASH = failure("PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound", 200)
+# Apollo's clients then send the text beside the hash. Those that know no other media type than
+# JSON want 200, as Apollo Server answers; GraphQL's own allows no 200 without data.
+_UNKNOWN_HASH = failure(
+    "PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound", 404, Lenience.ANY_JSON
+)
 _STOPPED = encode(failure(UNAVAILABLE, "The server is stopping. Try again in a few seconds."))
 # A mutation or a subscription cannot be written without its keyword. A query that has the word in
 # a comment or in a string is taken for one too, and only not cached.
@@ -63,11 +66,13 @@ class GraphQLEndpoint:
         cache: AnswerCache,
         policy: CachePolicy,
         streams: StreamSettings,
+        rules: RequestRules,
     ) -> None:
         self._schema = schema
         self._authenticator = authenticator
         self._cache = cache
         self._policy = policy
+        self._rules = rules
         self._persisted = PersistedQueries()
         self._page = CompressMiddleware(_page)
         self.streams = StreamEndpoint(schema, self, streams)
@@ -118,7 +123,9 @@ class GraphQLEndpoint:
     async def _reply(self, exchange: Exchange, receive: Receive, send: Send) -> Reply | None:
         """Give the answer, or None once it was sent as a stream."""
         try:
-            exchange.operation = await read_operation(exchange.scope, exchange.headers, receive)
+            exchange.operation = await read_operation(
+                exchange.scope, exchange.headers, receive, self._rules
+            )
             if wants_events(exchange.scope, exchange.headers):
                 await self.streams.serve_events(exchange, receive, send)
                 return None
@@ -134,11 +141,10 @@ class GraphQLEndpoint:
         query = self.text(operation)
         if self.services is None:
             raise self._not_ready(exchange, query)
-        variables = canonical(operation.variables)
         asks_cost = (operation.extensions or {}).get("cost") is True  # no part of the key
-        if exchange.private or variables is None or asks_cost or not self._cache.usable:
+        if exchange.private or asks_cost or not self._cache.usable:
             return await self._compute(exchange, query)
-        key = query, operation.name, variables
+        key = query, operation.name, operation.canonical
         reply = self._cache.get(key)
         if reply is not None:
             exchange.cached = HIT

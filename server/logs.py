@@ -1,15 +1,18 @@
 """Structured logs on standard error: for people on a console, as JSON by setting."""
 
 import contextlib
+import json
 import logging
 import logging.config
 import os
 import re
 import sys
 import time
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
+from urllib.parse import quote
 
 import orjson
 import structlog
@@ -23,16 +26,19 @@ _QUIET = {
     "alembic": "WARNING",
     "stamina": "ERROR",
     "asyncio": "WARNING",
+    "uvicorn.error": "INFO",  # below, it tells the headers of WebSockets, with their tokens
     "uvicorn.websockets": "WARNING",
+    "websockets": "INFO",  # same
 }
 
+_SHORTEST_SECRET = 6  # characters: a shorter one is a word of every line
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:=+/-]{1,128}")
 
 log = structlog.get_logger("coingraph.http")
 
 
-def set_up_logs(log_format: str, lowest: str) -> None:
-    """Render structlog's and the standard library's records alike.
+def set_up_logs(log_format: str, lowest: str, secrets: Iterable[str] = ()) -> None:
+    """Render structlog's and the standard library's records alike, without the `secrets`.
 
     Ours do not pass through the standard library, which would cost three times as much. Nothing
     fails because a line cannot be written.
@@ -55,7 +61,8 @@ def set_up_logs(log_format: str, lowest: str) -> None:
         if log_format == "json"
         else [_console()]
     )
-    _set_up_standard_library([*shared, *rendering], lowest.upper())
+    rendering += _hiding(secrets)
+    _set_up_standard_library(shared, rendering, lowest.upper())
     structlog.configure(
         processors=[*shared, *rendering],
         logger_factory=partial(_NamedLogger, sys.stderr),
@@ -80,25 +87,60 @@ class _NamedLogger(structlog.WriteLogger):
     fatal = failure = err = error = critical = exception = msg
 
 
-def _set_up_standard_library(processors: list[structlog.typing.Processor], lowest: str) -> None:
+def _set_up_standard_library(
+    shared: list[structlog.typing.Processor],
+    rendering: list[structlog.typing.Processor],
+    lowest: str,
+) -> None:
     """Send the records of libraries through the same rendering."""
     logging.raiseExceptions = False  # else it writes of a failure to the file that failed
-    *before, last = processors
     formatter = {
         "()": structlog.stdlib.ProcessorFormatter,
-        "foreign_pre_chain": before,
-        "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
+        "foreign_pre_chain": shared,
+        "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
     }
     logging.config.dictConfig(
         {
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {"structured": formatter},
+            "filters": {"no_addresses": {"()": lambda: _tells_no_address}},
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
             "root": {"handlers": ["stderr"], "level": lowest},
-            "loggers": {name: {"level": level} for name, level in _QUIET.items()},
+            "loggers": {
+                name: {"level": level, "filters": ["no_addresses"]}
+                for name, level in _QUIET.items()
+            },
         }
     )
+
+
+def _tells_no_address(record: logging.LogRecord) -> bool:
+    """Drop uvicorn's line on each WebSocket: it has the query string, in which a token may be."""
+    return '"WebSocket ' not in str(record.msg)
+
+
+def _hiding(secrets: Iterable[str]) -> list[structlog.typing.Processor]:
+    """Make what replaces secrets in a line, whoever wrote it: a library, a server that echoes."""
+    forms = {
+        form
+        for secret in secrets
+        if len(secret) >= _SHORTEST_SECRET
+        for form in (
+            secret,
+            quote(secret, safe="", errors="surrogateescape"),
+            json.dumps(secret)[1:-1],
+            repr(secret)[1:-1],
+        )
+    }
+    if not forms:
+        return []
+    pattern = re.compile("|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True)))
+
+    def hide(_logger: object, _method: str, line: Any) -> str:  # noqa: ANN401 - what structlog hands on
+        return pattern.sub("[hidden]", line)
+
+    return [hide]
 
 
 def _json(event: structlog.typing.EventDict, **more: Any) -> str:  # noqa: ANN401 - what structlog hands on

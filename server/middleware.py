@@ -1,13 +1,19 @@
 """What every request passes on its way in, from the outside to the inside."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from asgi_correlation_id import CorrelationIdMiddleware
+import orjson
+from asgi_correlation_id import CorrelationIdMiddleware, correlation_id
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, ExceptionHandler, Receive, Scope, Send
 
+from schema.errors import Answer, failure, masked
+from server.browsers import PREFLIGHTED, SECURITY_HEADERS, SecurityHeaders
 from server.logs import RequestLog, is_request_id
 from server.settings import Settings
 
@@ -22,6 +28,7 @@ def middleware(settings: Settings, graphql: ASGIApp) -> list[Middleware]:
             update_request_header=False,
             transformer=None,
         ),
+        Middleware(SecurityHeaders),
         Middleware(RequestLog),
         *_cors(settings.cors_origins),
         Middleware(Shortcut, path="/graphql", endpoint=graphql),
@@ -42,15 +49,51 @@ class Shortcut:
 
 
 def _cors(origins: Sequence[str]) -> list[Middleware]:
+    """Never with credentials: tokens are sent by pages that know them, cookies there are none."""
     if not origins:
         return []
+    named = ["Content-Type", "If-None-Match", "X-Request-ID", "Last-Event-ID"]
     return [
         Middleware(
             CORSMiddleware,
             allow_origins=list(origins),
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "If-None-Match", "X-Request-ID"],
-            expose_headers=["ETag", "Retry-After", "Server-Timing", "X-Cache", "X-Request-ID"],
+            allow_methods=["GET", "HEAD", "POST"],
+            allow_headers=[*named, *(name.decode() for name in PREFLIGHTED)],
+            expose_headers=[
+                *("ETag", "Retry-After", "Server-Timing", "X-Cache", "X-Request-ID"),
+                *("RateLimit", "RateLimit-Policy"),
+            ],
             max_age=86400,
         )
     ]
+
+
+async def _no_such_page(_request: Request, error: Exception) -> Response:
+    """Answer what the router and the files refuse: 404 and 405."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for these alone
+    code = "NOT_FOUND" if error.status_code == 404 else "BAD_USER_INPUT"  # noqa: PLR2004 - HTTP's
+    answer = failure(code, f"{error.detail}. The API is at /graphql.", error.status_code)
+    return _response(answer, error.headers or {})
+
+
+async def _unexpected(_request: Request, _error: Exception) -> Response:
+    """Answer what nothing else has caught, outside of all middleware; the server logs it."""
+    request_id = correlation_id.get() or ""
+    response = _response(masked(request_id), {"X-Request-ID": request_id})
+    response.raw_headers.extend(SECURITY_HEADERS)
+    return response
+
+
+def _response(answer: Answer, headers: Mapping[str, str]) -> Response:
+    return Response(
+        orjson.dumps(answer.body),
+        answer.status,
+        {"Cache-Control": "no-store", **headers},
+        "application/json",
+    )
+
+
+ERROR_HANDLERS: dict[type[Exception] | int, ExceptionHandler] = {
+    HTTPException: _no_such_page,
+    Exception: _unexpected,
+}

@@ -1,12 +1,14 @@
 """What clients would rather be sent: Accept and Accept-Encoding. RFC 9110, 12.4.2 and 12.5."""
 
 import re
+from enum import Enum, auto
 from functools import lru_cache
 
 GRAPHQL_JSON = b"application/graphql-response+json"
 JSON = b"application/json"
 _EVENTS = b"text/event-stream"
 _HTML = b"text/html"
+_LONGEST_KEPT = 500  # bytes of a header: what is chosen for longer ones is not remembered
 _WEIGHT = re.compile(rb"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 
 
@@ -28,12 +30,30 @@ def _weight(parameters: list[bytes]) -> float:
     return 1.0
 
 
-@lru_cache(maxsize=256)
 def prefers_page(accept: bytes) -> bool:
     """Whether HTML is asked for by name, and no kind of JSON rather than it."""
+    return (_prefers_page if len(accept) <= _LONGEST_KEPT else _prefers_page.__wrapped__)(accept)
+
+
+@lru_cache(maxsize=256)
+def _prefers_page(accept: bytes) -> bool:
     asked = weights(accept)
     html = asked.get(_HTML, 0.0)
     return html > 0 and html >= max(_of_type(asked, JSON), _of_type(asked, GRAPHQL_JSON))
+
+
+class Accepted(Enum):
+    """The media type that a client is sent, and whether it named it."""
+
+    GRAPHQL = auto()
+    JSON_BY_NAME = auto()
+    JSON = auto()
+    NEITHER = auto()
+
+
+def accepted(accept: bytes) -> Accepted:
+    """Choose GraphQL's own media type where it is asked for by name, and JSON not rather."""
+    return (_accepted if len(accept) <= _LONGEST_KEPT else _accepted.__wrapped__)(accept)
 
 
 @lru_cache(maxsize=256)
@@ -47,11 +67,18 @@ def prefers_events(accept: bytes) -> bool:
 
 
 @lru_cache(maxsize=256)
-def prefers_graphql_json(accept: bytes) -> bool:
-    """Whether GraphQL's own media type is asked for by name, and plain JSON not rather than it."""
+def _accepted(accept: bytes) -> Accepted:
+    if not accept.strip():
+        return Accepted.JSON
     asked = weights(accept)
-    graphql = asked.get(GRAPHQL_JSON, 0.0)
-    return graphql > 0 and graphql >= asked.get(JSON, 0.0)
+    graphql, json = asked.get(GRAPHQL_JSON, 0.0), asked.get(JSON, 0.0)
+    if graphql > 0 and graphql >= json:
+        return Accepted.GRAPHQL
+    if json > 0:
+        return Accepted.JSON_BY_NAME
+    if _of_type(asked, JSON) > 0:
+        return Accepted.JSON
+    return Accepted.GRAPHQL if _of_type(asked, GRAPHQL_JSON) > 0 else Accepted.NEITHER
 
 
 def _of_type(asked: dict[bytes, float], media_type: bytes) -> float:

@@ -8,9 +8,9 @@ from time import time
 import orjson
 
 from resolvers.footprint import Footprint
-from schema.errors import STATUS, UNAVAILABLE, Answer
+from schema.errors import STATUS, UNAVAILABLE, Answer, Lenience
 from server.bodies import SMALLEST_COMPRESSED, Body, choose_coding
-from server.preferences import GRAPHQL_JSON, JSON, prefers_graphql_json
+from server.preferences import GRAPHQL_JSON, JSON, Accepted, accepted
 
 RETRY_AFTER_SECONDS = 5
 RELATIVE_SECONDS = 1.0  # how old an answer that is relative to now may become
@@ -22,6 +22,11 @@ _MUST_REVALIDATE = b"no-cache"
 _JSON = (b"content-type", JSON + b"; charset=utf-8")
 _GRAPHQL_JSON = (b"content-type", GRAPHQL_JSON + b"; charset=utf-8")
 _NOT_MODIFIED = 304
+_TOLD_200 = {
+    Lenience.NOBODY: frozenset[Accepted](),
+    Lenience.JSON_BY_NAME: {Accepted.JSON_BY_NAME},
+    Lenience.ANY_JSON: {Accepted.JSON_BY_NAME, Accepted.JSON},
+}
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -33,7 +38,7 @@ class Reply:
     began, in seconds since 1970.
     """
 
-    __slots__ = ("body", "footprint", "headers", "kept_until", "ok", "status", "until")
+    __slots__ = ("body", "footprint", "headers", "kept_until", "lenience", "ok", "status", "until")
 
     def __init__(
         self,
@@ -44,9 +49,11 @@ class Reply:
         moment: float = 0.0,
         ok: bool = False,
         headers: Headers = (),
+        lenience: Lenience = Lenience.NOBODY,
     ) -> None:
         self.body = Body(body)
         self.status = status
+        self.lenience = lenience
         self.footprint = footprint
         self.ok = ok
         self.headers = headers
@@ -66,14 +73,15 @@ class Reply:
             if known is not None and names_etag(known, self.body.etag):
                 return _NOT_MODIFIED, headers, b""
         content = self.body.identity
-        accepted = asked.get(b"accept-encoding")
-        if accepted and len(content) >= SMALLEST_COMPRESSED and (coding := choose_coding(accepted)):
+        codings = asked.get(b"accept-encoding")
+        if codings and len(content) >= SMALLEST_COMPRESSED and (coding := choose_coding(codings)):
             content = self.body.in_coding(coding) or await self.body.compress(coding)
             headers.append((b"content-encoding", coding.encode()))
-        graphql = prefers_graphql_json(asked.get(b"accept", b""))
-        headers.append(_GRAPHQL_JSON if graphql else _JSON)
+        taken = accepted(asked.get(b"accept", b""))
+        headers.append(_GRAPHQL_JSON if taken is Accepted.GRAPHQL else _JSON)
         headers.append((b"content-length", b"%d" % len(content)))
-        return self.status, headers, content
+        status = 200 if taken in _TOLD_200[self.lenience] else self.status
+        return status, headers, content
 
 
 def encode(
@@ -92,7 +100,15 @@ def encode(
         more.append((b"www-authenticate", b'Bearer realm="coingraph"'))
     body = orjson.dumps(answer.body)
     footprint = footprint or Footprint()
-    return Reply(body, answer.status, footprint, moment=moment, ok=ok, headers=more)
+    return Reply(
+        body,
+        answer.status,
+        footprint,
+        moment=moment,
+        ok=ok,
+        headers=more,
+        lenience=answer.lenience,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """GraphQL requests on their way in: methods, media types, bodies, what is no operation."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +10,34 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
 from schema.errors import Answer, failure
+from server.browsers import Origins
 from server.persisted import BadHashError, hash_in
-from server.preferences import JSON, prefers_events, prefers_page
+from server.preferences import (
+    GRAPHQL_JSON,
+    JSON,
+    Accepted,
+    accepted,
+    prefers_events,
+    prefers_page,
+)
 
-LARGEST_BODY = 100_000
+LATE = "coingraph.late"  # in a request's state: its body is not waited for any longer
 METHODS = "GET, HEAD, POST"
+_JSON_TYPE = re.compile(
+    rb'application/json[ \t]*(?:;[ \t]*(?:charset="?(?P<charset>[a-z0-9_.-]*)"?[ \t]*)?)?'
+)
+_UTF_8 = {None, b"", b"utf-8", b"utf8"}
+_LONGEST_LENGTH = 18  # digits
+_OTHER_SITE = failure(
+    "FORBIDDEN",
+    "A page of another site may only ask after a preflight: send the header "
+    "`Apollo-Require-Preflight: true`, or have its origin added to CORS_ORIGINS.",
+)
+_NOT_ACCEPTABLE = failure(
+    "BAD_USER_INPUT",
+    f"Answers are `{GRAPHQL_JSON.decode()}` or `{JSON.decode()}`: name one of them in Accept.",
+    406,
+)
 
 
 class RequestRefusedError(Exception):
@@ -32,10 +56,14 @@ class RequestRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What a request asks for. Without `query`, the text that `sha256` stands for is meant."""
+    """What a request asks for. Without `query`, the text that `sha256` stands for is meant.
+
+    `canonical`: the variables as JSON, equal ones alike.
+    """
 
     query: str | None
     variables: dict[str, Any] | None
+    canonical: bytes
     name: str | None
     extensions: dict[str, Any] | None
     sha256: str | None
@@ -63,34 +91,37 @@ def wants_events(scope: Scope, headers: dict[bytes, bytes]) -> bool:
     return scope["method"] in {"GET", "POST"} and prefers_events(headers.get(b"accept", b""))
 
 
-async def read_operation(scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Operation:
+@dataclass(frozen=True, slots=True)
+class RequestRules:
+    """How large a body may be, in bytes, and whose pages may ask."""
+
+    largest_body: int = 100_000
+    origins: Origins = Origins()  # noqa: RUF009 - it is immutable
+
+
+async def read_operation(
+    scope: Scope, headers: dict[bytes, bytes], receive: Receive, rules: RequestRules
+) -> Operation:
     """Read what is asked for. Raises RequestRefusedError and ClientDisconnect."""
     method = scope["method"]
+    taken = accepted(headers.get(b"accept", b""))
+    if taken is Accepted.NEITHER and not wants_events(scope, headers):
+        raise RequestRefusedError(_NOT_ACCEPTABLE)
     if method == "POST":
-        media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-        if media_type != JSON:
-            raise RequestRefusedError(
-                failure("BAD_USER_INPUT", f"Send `Content-Type: {JSON.decode()}`.", 415)
-            )
-        fields = _parse(await _body(receive), "The body")
+        _check_content(headers)
+        fields = _parse(await _body(scope, headers, receive, rules.largest_body), "The body")
+        if isinstance(fields, list):
+            raise refusal("Batches are not supported: send each operation as its own request.")
         if not isinstance(fields, dict):
             raise refusal("The body must be a JSON object with `query`.")
         return operation_of(fields)
     if method in {"GET", "HEAD"}:
+        if rules.origins.distrust(headers):
+            raise RequestRefusedError(_OTHER_SITE)
         return operation_of(_fields_of_address(scope))
     raise RequestRefusedError(
         failure("BAD_USER_INPUT", f"Use GET or POST, not {method}.", 405), Allow=METHODS
     )
-
-
-def canonical(variables: dict[str, Any] | None) -> bytes | None:
-    """Write equal variables alike. None where they are nested deeper than orjson writes."""
-    if not variables:
-        return b""
-    try:
-        return orjson.dumps(variables, option=orjson.OPT_SORT_KEYS)
-    except orjson.JSONEncodeError:
-        return None
 
 
 def refusal(message: str) -> RequestRefusedError:
@@ -107,19 +138,40 @@ def _fields_of_address(scope: Scope) -> dict[str, Any]:
     return fields
 
 
-async def _body(receive: Receive) -> bytes:
+def _check_content(headers: dict[bytes, bytes]) -> None:
+    """Refuse all but JSON in UTF-8. With that media type a browser asks before it sends."""
+    content_type = headers.get(b"content-type", b"")
+    if content_type != JSON:  # as nearly all say it
+        form = _JSON_TYPE.fullmatch(content_type.lower())
+        if form is None:
+            message = f"Send `Content-Type: {JSON.decode()}`."
+            raise RequestRefusedError(failure("BAD_USER_INPUT", message, 415))
+        if form["charset"] not in _UTF_8:
+            raise RequestRefusedError(failure("BAD_USER_INPUT", "Send JSON in UTF-8.", 415))
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        message = "Send the body without `Content-Encoding`: compressed ones are not taken."
+        refused = failure("BAD_USER_INPUT", message, 415)
+        raise RequestRefusedError(refused, **{"Accept-Encoding": "identity"})
+
+
+async def _body(scope: Scope, headers: dict[bytes, bytes], receive: Receive, most: int) -> bytes:
     body = bytearray()
-    while True:
+    length = headers.get(b"content-length", b"0")
+    too_large = len(length) > _LONGEST_LENGTH or not length.isdigit() or int(length) > most
+    while not too_large:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         body += message.get("body", b"")
-        if len(body) > LARGEST_BODY:
-            raise RequestRefusedError(
-                failure("BAD_USER_INPUT", f"The body is larger than {LARGEST_BODY:,} bytes.", 413)
-            )
-        if not message.get("more_body", False):
+        too_large = len(body) > most
+        if not too_large and not message.get("more_body", False):
             return bytes(body)
+        if scope.get("state", {}).get(LATE):
+            late = "The body took too long to arrive."
+            raise RequestRefusedError(failure("BAD_USER_INPUT", late, 408))
+    raise RequestRefusedError(
+        failure("BAD_USER_INPUT", f"The body is larger than {most:,} bytes.", 413)
+    )
 
 
 def _parse(text: bytes, what: str) -> Any:  # noqa: ANN401 - any JSON
@@ -151,5 +203,16 @@ def operation_of(fields: dict[str, Any]) -> Operation:
         variables=fields.get("variables"),
         name=fields.get("operationName") or None,
         extensions=extensions,
+        canonical=_canonical(fields.get("variables")),
         sha256=sha256,
     )
+
+
+def _canonical(variables: dict[str, Any] | None) -> bytes:
+    """Write equal variables alike. orjson writes 254 levels, where Python's own limit is far."""
+    if not variables:
+        return b""
+    try:
+        return orjson.dumps(variables, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        raise refusal("`variables` are nested too deeply.") from None

@@ -14,7 +14,6 @@ import uvicorn
 from starlette.applications import Starlette
 
 from server.connections import HttpConnection, SocketConnection
-from server.requests import LARGEST_BODY
 
 if TYPE_CHECKING:
     from server.app import Application
@@ -61,7 +60,7 @@ def server_config(app: Starlette) -> uvicorn.Config:
         app,
         http=HttpConnection,
         ws=SocketConnection,
-        ws_max_size=LARGEST_BODY,
+        ws_max_size=app.state.application.settings.max_body_bytes,
         ws_per_message_deflate=False,  # its windows would be most of what a subscriber costs
         log_config=None,
         access_log=False,

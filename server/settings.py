@@ -4,6 +4,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import unquote
 
 from pydantic import (
     AfterValidator,
@@ -169,6 +170,7 @@ class Settings(LimitSettings):
     workers: int = Field(default=1, ge=1, le=32)
     cors_origins: Origins = ()
     operations_per_connection: int = Field(default=20, ge=1, le=1000)
+    max_body_bytes: int = Field(default=100_000, ge=1_000, le=10_000_000)
     cache_megabytes: int = Field(default=64, ge=0, le=1_000_000)
     cache_max_age: DurationOrNone = timedelta(seconds=5)
     cache_stale_while_revalidate: DurationOrNone = timedelta(seconds=30)
@@ -193,6 +195,16 @@ class Settings(LimitSettings):
     @property
     def limits(self) -> Limits:
         return self.limits_of(operation_seconds=self.operation_timeout.total_seconds())
+
+    @property
+    def secrets(self) -> set[str]:
+        """What must not be in any log."""
+        url, base, key = self.database_url, self.coingecko_base_url, self.coingecko_api_key
+        given = [each.get_secret_value() for each in (*self.refresh_tokens, *self.read_tokens)]
+        given += [key.get_secret_value()] if key else []
+        given += [str(database_url(url.get_secret_value()).password or "")] if url else []
+        given += [unquote(base.password or "")] if base else []
+        return {secret for secret in given if secret}
 
     @property
     def requests_per_minute(self) -> float:

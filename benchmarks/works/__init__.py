@@ -8,8 +8,11 @@ from benchmarks.laboratory import Laboratory
 from benchmarks.works import (
     aligned,
     analysis,
+    following,
     growth,
     hits,
+    hostile,
+    live,
     memory,
     politeness,
     refreshing,
@@ -27,4 +30,8 @@ WORKS: dict[str, Callable[[Laboratory], Section]] = {
     "aligned": aligned.run,
     "hits": hits.run,
     "analysis": analysis.run,
+    "live": live.run,
+    "latency": following.latency,
+    "restart": following.restart,
+    "hostile": hostile.run,
 }

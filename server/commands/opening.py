@@ -37,7 +37,7 @@ def _say(line: str) -> None:
 
 def read_settings(**given: Any) -> Settings:  # noqa: ANN401 - the fields of Settings
     settings = load_settings(**given)
-    set_up_logs(settings.log_format, settings.log_level)
+    set_up_logs(settings.log_format, settings.log_level, settings.secrets)
     return settings
 
 

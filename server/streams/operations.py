@@ -20,7 +20,7 @@ from schema.operations import LimitedSchema
 from schema.subscriptions import Subscription, read_subscription
 from server.exchange import Exchange
 from server.replies import Reply
-from server.requests import Operation, RequestRefusedError, canonical, refusal
+from server.requests import Operation, RequestRefusedError, refusal
 
 log = structlog.get_logger("coingraph.streams")
 
@@ -149,8 +149,7 @@ class Operations:
             )
         )
         events = _passed(await subscription.events(context))
-        variables = canonical(operation.variables)
-        key = None if variables is None else (text, operation.name, variables)
+        key = text, operation.name, operation.canonical
         return Payloads(subscription, events, context, key)
 
 

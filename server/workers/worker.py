@@ -120,7 +120,8 @@ def main() -> None:
     except EOFError:  # the parent is gone already
         return
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    set_up_logs(order.settings.log_format, order.settings.log_level)
+    settings = order.settings
+    set_up_logs(settings.log_format, settings.log_level, settings.secrets)
     structlog.contextvars.bind_contextvars(worker=os.getpid())
     signals = Signals()
     with signals.end_well(), asyncio.Runner(loop_factory=loop_factory()) as runner:

@@ -53,6 +53,20 @@ def not_found(answer: httpx.Response) -> None:
     assert "data" not in answer.json()
 
 
+async def test_an_unknown_hash_for_who_takes_our_media_type(server: LiveServer) -> None:
+    """It allows no 200 without data: the status is for caches and for people."""
+    for accept, status in (
+        ("application/graphql-response+json, application/json;q=0.9", 404),
+        ("application/json", 200),
+        ("*/*", 200),
+    ):
+        asked = {"extensions": json.dumps(extension(hash_of(QUERY)))}
+        headers = {"Accept": accept}
+        answer = await server.http.get("/graphql", params=asked, headers=headers)
+        assert answer.status_code == status
+        assert answer.json()["errors"][0]["message"] == "PersistedQueryNotFound"
+
+
 @pytest.mark.parametrize("register", ["GET", "POST"])
 @pytest.mark.parametrize("ask", ["GET", "POST"])
 async def test_the_protocol(server: LiveServer, register: str, ask: str) -> None:
@@ -91,7 +105,7 @@ async def test_only_valid_documents_are_registered(server: LiveServer, query: st
 
 
 async def test_a_valid_document_that_fails_is_registered(server: LiveServer) -> None:
-    query = '{ coin(id: "nothing") { id } }'
+    query = '{ prices(coin: "nothing") { next } }'
     known = extension(hash_of(query))
     assert (await send(server, "POST", query=query, extensions=known)).status_code == 404
     assert (await send(server, "POST", extensions=known)).status_code == 404

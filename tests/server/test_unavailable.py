@@ -105,6 +105,9 @@ async def test_a_database_that_goes_and_returns(
                 await proxy.cut()
                 for query in (QUERY, PRICES, "{ coins { nodes { latest { price } } } }"):
                     unavailable(await server.post(query))
+                nullable = await server.post('{ coin(id: "bitcoin") { id } }')
+                unavailable(nullable)
+                assert nullable.json()["data"] is None, "with data the status would have to be 200"
                 unavailable(await server.post(REFRESH, token=TOKEN))
                 assert (await server.http.get("/health/ready")).status_code == 503
                 assert (await server.http.get("/health/live")).status_code == 200

@@ -8,7 +8,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from ingestion.simulator import Simulator
-from server.requests import LARGEST_BODY
+from server.requests import RequestRules
 from tests.server.streams.talking import FOLLOW, connected_to, talking_to
 from tests.serving import TOKEN, LiveServer, Reader, live_server, make_settings
 
@@ -121,7 +121,9 @@ async def test_more_operations_than_a_connection_may_have_close_with_4429(reader
 async def test_a_frame_that_is_too_large_closes_with_1009(reader: Reader) -> None:
     async with talking_to(reader) as talk:
         message = json.dumps({"type": "ping", "payload": {"x": ""}})
-        fitting = message.replace('""', '"' + "x" * (LARGEST_BODY - len(message)) + '"')
+        fitting = message.replace(
+            '""', '"' + "x" * (RequestRules().largest_body - len(message)) + '"'
+        )
         await talk.connection.send(fitting)
         assert (await talk.hear())["type"] == "pong"
         await talk.connection.send([fitting[:50_000], fitting[50_000:] + " "])

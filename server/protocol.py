@@ -1,0 +1,173 @@
+"""The connection of a client: what uvicorn's protocol leaves unbounded.
+
+Its own limits end where a whole head has arrived. Here are those before that, after an early
+answer, and for who does not read answers. docs/security.md lists them.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import orjson
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from schema.errors import failure
+from server.browsers import SECURITY_HEADERS
+from server.requests import LATE
+
+HEAD_SECONDS = 10.0
+BODY_SECONDS = 15.0
+LARGEST_HEAD = 32_000  # bytes of the request line and all headers
+# What may come of one message altogether. A client that only reads the answer once it has sent all
+# must be let send it; its body is thrown away.
+MOST_BYTES = 16_000_000
+LINGER_SECONDS = 5.0
+STALLED_SECONDS = 15.0
+_HEAD_TOO_LARGE = f"The address and the headers are larger than {LARGEST_HEAD:,} bytes."
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol on httptools with limits on heads, on what is left over, on slow reading.
+
+    A request that comes in one piece costs two additions.
+    """
+
+    _in_head = True
+    _head_too_large = False
+    _received = 0  # bytes of this message
+    _deadline: asyncio.TimerHandle | None = None  # of what is being sent to us
+    _reading: asyncio.TimerHandle | None = None  # when the client's reading is looked at again
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
+        super().connection_made(transport)
+        self._expire(HEAD_SECONDS, self._head_is_late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unset_deadline()
+        self._unset_reading()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += len(data)
+        if self._received > MOST_BYTES:
+            self.transport.abort()
+            return
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if not self._in_head:
+            if self._deadline is None:  # else it lingers
+                self._expire(BODY_SECONDS, self._body_is_late)
+        elif self._received > LARGEST_HEAD:
+            self._refuse(431, _HEAD_TOO_LARGE)
+        elif self._received and self._deadline is None:
+            self._expire(HEAD_SECONDS, self._head_is_late)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # else a trailer, which nobody reads
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._unset_deadline()
+        if self._received > LARGEST_HEAD and self._head_size() > LARGEST_HEAD:
+            self._head_too_large = True
+            raise ValueError(_HEAD_TOO_LARGE)  # ends the parsing, by `send_400_response`
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._received = 0
+        self._in_head = True
+        self._unset_deadline()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        unread = self.cycle.response_complete and not self._in_head
+        if unread and not self.transport.is_closing():
+            self._expire(LINGER_SECONDS, self.transport.close)  # of who still sends
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection, though not while its answer is still being read."""
+        if self.transport.get_write_buffer_size():
+            self._watch_reader(closing=True)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._unset_reading()
+
+    def send_400_response(self, msg: str) -> None:
+        if self._head_too_large:
+            self._refuse(431, _HEAD_TOO_LARGE)
+        else:
+            self._refuse(400, msg)
+
+    def _head_size(self) -> int:
+        return len(self.url) + sum(len(n) + len(value) + 4 for n, value in self.headers)
+
+    def _watch_reader(self, *, closing: bool = False) -> None:
+        """Let go of a client that takes nothing of its answer for a while."""
+        unread = self.transport.get_write_buffer_size()
+
+        def look() -> None:
+            left = self.transport.get_write_buffer_size()
+            if left >= unread > 0:
+                self.transport.abort()
+            elif left:
+                self._watch_reader(closing=closing)
+            elif closing:
+                self.transport.close()
+
+        self._unset_reading()
+        self._reading = self.loop.call_later(STALLED_SECONDS, look)
+
+    def _unset_reading(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+
+    def _body_is_late(self) -> None:
+        """Wake who waits for the body; a timeout around each wait would cost all requests."""
+        self.scope["state"][LATE] = True
+        self.cycle.message_event.set()
+
+    def _head_is_late(self) -> None:
+        self._deadline = None
+        if self._received:
+            self._refuse(408, f"The headers did not arrive within {HEAD_SECONDS:g} seconds.")
+        else:
+            self.transport.close()
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answer what never became a request, and close."""
+        if self.transport.is_closing():
+            return
+        content = orjson.dumps(failure("BAD_USER_INPUT", message, status).body)
+        headers = (
+            *SECURITY_HEADERS,
+            (b"content-type", b"application/json; charset=utf-8"),
+            (b"content-length", b"%d" % len(content)),
+            (b"cache-control", b"no-store"),
+            (b"connection", b"close"),
+        )
+        lines = (b"%b: %b\r\n" % header for header in headers)
+        self.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", content)))
+        self.transport.close()
+
+    def _expire(self, seconds: float, then: Callable[[], None]) -> None:
+        self._unset_deadline()
+        self._deadline = self.loop.call_later(seconds, then)
+
+    def _unset_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

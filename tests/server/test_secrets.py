@@ -1,0 +1,187 @@
+"""What is never shown: tokens, passwords and keys, however things fail, at any log level."""
+
+import asyncio
+import base64
+import contextlib
+import http.server
+import socketserver
+import struct
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from server.logs import is_request_id
+from tests.server.postgres_processes import eventually
+from tests.server.raw import raw
+from tests.server.served import Served, served
+
+REFRESH, READ = "refresh-s3cret-4711", "read-s3cret-0815"
+WRONG = "wrong-s3cret-1234"
+KEY, URL_PASSWORD, DATABASE_PASSWORD = "CG-s3cret-key", "url-s3cret-pw", "db-s3cret-pw"
+SECRETS = (REFRESH, READ, WRONG, KEY, URL_PASSWORD, DATABASE_PASSWORD)
+
+UPGRADE = (
+    "Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+class Echo(http.server.BaseHTTPRequestHandler):
+    """An upstream that fails, and says in its answer all that it was sent."""
+
+    def do_GET(self) -> None:
+        status = {"/api/v3/coins/bitcoin": 401, "/api/v3/ping": 500}.get(
+            self.path.partition("?")[0], 400
+        )
+        body = f'{{"error": "bad request {self.path} {dict(self.headers)}"}}'.encode()
+        self.send_response(status, f"No {KEY}")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+class Doorkeeper(socketserver.BaseRequestHandler):
+    """As PostgreSQL: asks for a password, in clear, and tells it in its refusal."""
+
+    def handle(self) -> None:
+        def message(kind: bytes, body: bytes) -> bytes:
+            return kind + struct.pack("!i", len(body) + 4) + body
+
+        with contextlib.suppress(ConnectionError, struct.error):
+            size, code = struct.unpack("!ii", self.request.recv(8))
+            if code == 80877103:  # SSLRequest
+                self.request.sendall(b"N")
+                size, code = struct.unpack("!ii", self.request.recv(8))
+            self.request.recv(size - 8)
+            self.request.sendall(message(b"R", struct.pack("!i", 3)))
+            sent = self.request.recv(1000)[5:-1]
+            told = b"SFATAL\0C28P01\0Mpassword authentication failed: %b\0\0" % sent
+            self.request.sendall(message(b"E", told))
+
+
+class Threads(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    asked = 0
+
+    def process_request(self, *given: Any) -> None:
+        self.asked += 1
+        super().process_request(*given)
+
+
+@contextlib.contextmanager
+def answering(handler: type[socketserver.BaseRequestHandler]) -> Iterator[Threads]:
+    with Threads(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def check(server: Served, *answers: str) -> None:
+    text = server.log.read_text()
+    assert "serving" in text
+    for secret in SECRETS:
+        for form in (secret, base64.b64encode(secret.encode()).decode().rstrip("=")):
+            assert form not in text, [line for line in text.splitlines() if form in line]
+            assert not any(form in answer for answer in answers)
+    for answer in answers:
+        assert not any(leak in answer for leak in ("Traceback", "SELECT", "asyncpg", ".py"))
+
+
+def settings(**more: str) -> dict[str, str]:
+    return {
+        "REFRESH_TOKENS": REFRESH,
+        "READ_TOKENS": READ,
+        "COINGECKO_API_KEY": KEY,
+        "LOG_LEVEL": "debug",
+        **more,
+    }
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+async def test_a_database_and_an_upstream_that_tell_all(tmp_path: Path, log_format: str) -> None:
+    with answering(Doorkeeper) as database, answering(Echo) as upstream:
+        url = f"postgresql://coingraph:{DATABASE_PASSWORD}@127.0.0.1:{database.server_address[1]}/x"
+        base = f"http://user:{URL_PASSWORD}@127.0.0.1:{upstream.server_address[1]}/api/v3"
+        with served(
+            tmp_path,
+            **settings(DATABASE_URL=url, COINGECKO_BASE_URL=base, LOG_FORMAT=log_format),
+        ) as server:
+            eventually(lambda: "waiting for the database" in server.log.read_text(), 60)
+            eventually(lambda: "startup complete" in server.log.read_text(), 60)
+            found = server.log.read_text().partition("http://127.0.0.1:")[2]
+            answers = await hostile(f"http://127.0.0.1:{int(found[: found.index('/')])}")
+            assert database.asked > 0
+            server.process.terminate()
+            server.process.wait(30)
+        check(server, *answers)
+
+
+async def test_a_refresh_that_fails(tmp_path: Path, empty_url: str) -> None:
+    with answering(Echo) as upstream:
+        base = f"http://user:{URL_PASSWORD}@127.0.0.1:{upstream.server_address[1]}/api/v3"
+        address = empty_url.replace("+asyncpg", "")
+        with served(tmp_path, **settings(DATABASE_URL=address, COINGECKO_BASE_URL=base)) as server:
+            server.await_line("refresh ended")
+            answers = await hostile(server.url)
+            headers = {"Authorization": f"Bearer {REFRESH}"}
+            for query in (
+                "mutation { refreshPrices(input: {wait: true}) { run { id error } } }",
+                "{ refreshRuns { nodes { error } } seriesStatus { lastError } }",
+            ):
+                async with httpx.AsyncClient(trust_env=False, timeout=60) as http_client:
+                    told = await http_client.post(
+                        f"{server.url}/graphql", json={"query": query}, headers=headers
+                    )
+                assert told.status_code == 200, told.text
+                answers.append(told.text)
+            assert upstream.asked > 0
+            server.process.terminate()
+            server.process.wait(30)
+        check(server, *answers)
+
+
+async def hostile(url: str) -> list[str]:
+    """Send tokens in all the places where they may get into a log; what was answered."""
+    answers = []
+    sent: list[tuple[str, str, dict[str, Any]]] = [
+        ("POST", "/graphql", {"json": {"query": "{ currencies { code } }"}}),
+        ("POST", "/graphql", {"json": {"query": "mutation { refreshPrices { started } }"}}),
+        ("POST", "/graphql", {"json": {"query": f"{{ {WRONG} "}}),
+        ("GET", f"/graphql?query={{__typename}}&access_token={WRONG}", {}),
+        ("GET", f"/nothing?token={WRONG}", {}),
+        ("PUT", "/graphql", {}),
+    ]
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as client:
+        for method, path, more in sent:
+            for token in (REFRESH, READ, WRONG):
+                headers = {"Authorization": f"Bearer {token}", "Cookie": f"t={token}"}
+                answer = await client.request(method, path, headers=headers, **more)
+                if WRONG not in str(more):  # an error may quote the document to who sent it
+                    answers.append(answer.text)
+    for data in (
+        f"GET /graphql HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {WRONG}\r\n: broken\r\n\r\n",
+        f"{WRONG}\r\n\r\n",
+        f"GET /graphql?token={WRONG} HTTP/1.1\r\nAuthorization: Bearer {READ}\r\n{UPGRADE}\r\n",
+    ):
+        async with raw(url) as connection:
+            connection.send(data.encode())
+            async with asyncio.timeout(30):
+                answers.append((await connection.reader.read(10_000)).decode())
+    return answers
+
+
+@pytest.mark.parametrize(
+    "name", ["a\r\nevil: 1", "a\x1b[31m", "x" * 129, "a b", "é", "\u202e", "<script>"]
+)
+def test_ids_of_requests_do_not_forge_lines(name: str) -> None:
+    assert not is_request_id(name)
