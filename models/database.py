@@ -101,7 +101,9 @@ def connect_args(application_name: str) -> dict[str, Any]:
 class Database:
     """All access to one database. Cheap to make: it connects at first use."""
 
-    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+    def __init__(
+        self, url: str, *, pool_size: int = 10, read_seconds: float = READ_SECONDS
+    ) -> None:
         self.url = database_url(url)
         self.engine: AsyncEngine = create_async_engine(
             self.url,
@@ -119,6 +121,7 @@ class Database:
         # pool and out again costs as much as a small statement. The other half is for sessions.
         self._spare: list[_Spare] = []
         self._most_spare = pool_size // 2
+        self._read_seconds = read_seconds
 
     async def fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
         """Read rows on asyncpg itself, at a fraction of what a session costs.
@@ -127,7 +130,7 @@ class Database:
         statement, which only reads, is sent once more on a connection that was asked.
         """
         with availability(), database_time.get():
-            async with self._breaker.guard(READ_SECONDS):
+            async with self._breaker.guard(self._read_seconds):
                 spare = self._spare.pop() if self._spare else await self._take(ping=False)
                 try:
                     return await self._fetch(spare, statement, arguments)
@@ -179,7 +182,7 @@ class Database:
         """Open a session for one answer; close it before waiting for anything else."""
         with availability(), database_time.get():
             async with (
-                self._breaker.guard(READ_SECONDS),
+                self._breaker.guard(self._read_seconds),
                 ReadSession(self._reader, expire_on_commit=False) as session,
             ):
                 yield session

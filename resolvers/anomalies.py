@@ -1,10 +1,13 @@
 """Anomalies in stored hours: checking what is asked, reading it, and searching in a thread."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
@@ -13,7 +16,7 @@ from models.granularity import Granularity, Times
 from models.prices import Numbers, PriceColumns, PriceWindow, read_windows
 from models.series import SeriesFacts, list_series
 from resolvers.bounds import check_between
-from resolvers.errors import BadInputError, RangeTooLargeError
+from resolvers.errors import BadInputError, RangeTooLargeError, UnavailableError
 from resolvers.footprint import Footprint
 from resolvers.names import known_names
 from resolvers.outliers import Findings, Ints, Matrix, find
@@ -26,8 +29,38 @@ LEAST_THRESHOLD, MOST_THRESHOLD = 1, 1_000_000
 _HOUR = timedelta(hours=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# One search at a time, beside the event loop: numpy lets go of the interpreter meanwhile.
-_searching = ThreadPoolExecutor(1, thread_name_prefix="anomalies")
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Searches:
+    """One search at a time, beside the event loop: numpy lets go of the interpreter meanwhile.
+
+    At most `most` are under way or wait, each with its prices.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._free = most
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="anomalies")
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Take a place. Raises UnavailableError where all are taken."""
+        if not self._free:
+            raise UnavailableError("Too many searches are waiting: try again in a few seconds.")
+        self._free -= 1
+        try:
+            yield
+        finally:
+            self._free += 1
+
+    async def run(self, search: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Search when it is our turn; given up before, it does not begin."""
+        run = asyncio.get_running_loop().run_in_executor
+        return await run(self._thread, partial(search, *arguments, **named))
+
+
+_searches = Searches(32)  # a search takes up to 0.5 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +119,21 @@ async def anomalies(
     _check_threshold(threshold)
     start, end = check_range(Granularity.HOUR, start, end, now, footprint)
     footprint.catalogue()
+    with _searches.place():
+        return await _anomalies(
+            database, (coins, currencies), (start, end), threshold, window, footprint
+        )
+
+
+async def _anomalies(
+    database: Database,
+    names: tuple[Sequence[str] | None, Sequence[str] | None],
+    edges: tuple[datetime | None, datetime],
+    threshold: float,
+    window: int,
+    footprint: Footprint,
+) -> Anomalies:
+    (coins, currencies), (start, end) = names, edges
     coin_ids, codes = await known_names(database, coins, currencies)
     asked = await list_series(database, coin_ids, codes)
     kept = [each.history_from for each in asked if each.history_from]
@@ -100,8 +148,7 @@ async def anomalies(
         columns=frozenset({"price"}),
     )
     stored = [None if part is None else part[1] for part in parts]
-    search = asyncio.get_running_loop().run_in_executor
-    return await search(_searching, _search, series, len(asked), stored, hours, threshold)
+    return await _searches.run(_search, series, len(asked), stored, hours, threshold)
 
 
 def _check_threshold(threshold: float) -> None:

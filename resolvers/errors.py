@@ -4,6 +4,7 @@
   - BadInputError         BAD_USER_INPUT
   - NotFoundError         NOT_FOUND
   - RangeTooLargeError    RANGE_TOO_LARGE
+  - TooComplexError       OPERATION_TOO_COMPLEX
   - UnauthenticatedError  UNAUTHENTICATED
   - ForbiddenError        FORBIDDEN
   - UnavailableError      SERVICE_UNAVAILABLE
@@ -30,6 +31,16 @@ class NotFoundError(RequestError):
 
 class RangeTooLargeError(RequestError):
     code = "RANGE_TOO_LARGE"
+
+
+class TooComplexError(RequestError):
+    """An operation that is larger than a setting allows. `limit` names the setting."""
+
+    code = "OPERATION_TOO_COMPLEX"
+
+    def __init__(self, message: str, limit: str) -> None:
+        super().__init__(message)
+        self.limit = limit
 
 
 class UnauthenticatedError(RequestError):

@@ -1,7 +1,10 @@
 """What one operation loads in batches: each loader answers many keys with one statement or two."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import cached_property
+from typing import TypeVar
 from uuid import UUID
 
 from strawberry.dataloader import DataLoader
@@ -21,6 +24,9 @@ from resolvers.footprint import Footprint
 from resolvers.names import explain_missing
 from resolvers.prices import PriceAnswer, PriceQuestion, price_series
 
+K = TypeVar("K")
+T = TypeVar("T")
+
 
 class Loaders:
     """Made anew for each operation, so that nothing is seen older than the operation itself."""
@@ -36,26 +42,48 @@ class Loaders:
         self._database = database
         self._footprint = footprint
         self._memory = memory
+        self._batches = set[asyncio.Task[object]]()
 
     @cached_property
     def metadata(self) -> DataLoader[str, CoinProfile | None]:
-        return DataLoader(self._metadata)
+        return DataLoader(self._batched(self._metadata))
 
     @cached_property
     def latest(self) -> DataLoader[SeriesKey, LatestFacts]:
-        return DataLoader(self._latest)
+        return DataLoader(self._batched(self._latest))
 
     @cached_property
     def prices(self) -> DataLoader[PriceQuestion, PriceAnswer]:
-        return DataLoader(self._prices)
+        return DataLoader(self._batched(self._prices))
 
     @cached_property
     def coverage(self) -> DataLoader[CoverageQuestion, Coverage]:
-        return DataLoader(self._coverage)
+        return DataLoader(self._batched(self._coverage))
 
     @cached_property
     def run_items(self) -> DataLoader[UUID, list[tuple[RefreshRunItem, Series]]]:
-        return DataLoader(self._run_items)
+        return DataLoader(self._batched(self._run_items))
+
+    def cancel(self) -> None:
+        """Stop what is being loaded, down to the statement: nobody waits for it any more."""
+        for batch in self._batches:
+            batch.cancel()
+
+    def _batched(
+        self, load: Callable[[list[K]], Awaitable[list[T]]]
+    ) -> Callable[[list[K]], Awaitable[list[T]]]:
+        """Keep hold of each batch: a DataLoader runs it in a task of its own."""
+
+        async def batch(keys: list[K]) -> list[T]:
+            task = asyncio.current_task()
+            assert task is not None  # noqa: S101 - a coroutine runs in one
+            self._batches.add(task)
+            try:
+                return await load(keys)
+            finally:
+                self._batches.discard(task)
+
+        return batch
 
     async def _metadata(self, coin_ids: list[str]) -> list[CoinProfile | None]:
         self._footprint.catalogue()

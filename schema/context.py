@@ -1,6 +1,8 @@
 """What a field can reach: the database, this operation's loaders, who is calling, refreshes."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -12,9 +14,11 @@ import strawberry
 from models.database import Database
 from models.series_memory import SeriesMemory
 from resolvers.footprint import Footprint
+from resolvers.kept import Kept
 from resolvers.loaders import Loaders
 from resolvers.run_watch import RunWatcher
 from resolvers.updates import PriceUpdates
+from schema.cost import Cost
 from schema.plan import RefreshPlan
 
 
@@ -84,6 +88,7 @@ class Services:
     updates: PriceUpdates
     runs: RunWatcher
     memory: SeriesMemory | None = None
+    kept: Kept | None = None  # without it, costs are not reckoned
 
 
 @dataclass(slots=True)
@@ -96,6 +101,8 @@ class Context:
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     footprint: Footprint = field(default_factory=Footprint)
     loaders: Loaders = field(init=False)
+    cost: Cost | None = None  # known once the operation is valid
+    deadline: asyncio.Timeout | None = None  # of the operation, while it is executed
 
     def __post_init__(self) -> None:
         self.loaders = Loaders(
@@ -105,6 +112,19 @@ class Context:
     @property
     def database(self) -> Database:
         return self.services.database
+
+    @asynccontextmanager
+    async def unhurried(self) -> AsyncIterator[None]:
+        """Wait for what takes its time; afterwards the operation has as long as before."""
+        deadline, loop = self.deadline, asyncio.get_running_loop()
+        end = None if deadline is None else deadline.when()
+        if deadline is None or end is None:
+            yield
+            return
+        begun = loop.time()
+        deadline.reschedule(None)
+        yield
+        deadline.reschedule(end + loop.time() - begun)
 
 
 Info = strawberry.Info[Context, None]

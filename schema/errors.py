@@ -10,7 +10,7 @@ from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
 from models.database import DatabaseUnavailableError
-from resolvers.errors import RequestError, UnavailableError
+from resolvers.errors import RequestError, TooComplexError, UnavailableError
 
 log = structlog.get_logger("coingraph.graphql")
 
@@ -22,6 +22,7 @@ STATUS = {
     "GRAPHQL_VALIDATION_FAILED": 400,
     "BAD_USER_INPUT": 400,
     "RANGE_TOO_LARGE": 400,
+    "OPERATION_TOO_COMPLEX": 400,
     "UNAUTHENTICATED": 401,
     "FORBIDDEN": 403,
     "NOT_FOUND": 404,
@@ -58,8 +59,9 @@ class Answer:
 
 def answer_of(result: ExecutionResult, request_id: str) -> Answer:
     """Shape a result. Its status follows its data: 200 unless there is none."""
+    more = {"extensions": result.extensions} if result.extensions else {}
     if not result.errors:
-        return Answer({"data": result.data}, 200)
+        return Answer({"data": result.data, **more}, 200)
     early = isinstance(result, PreExecutionError)
     errors = [_shape(error, request_id, early=early) for error in result.errors]
     _log(result.errors, errors)
@@ -67,14 +69,14 @@ def answer_of(result: ExecutionResult, request_id: str) -> Answer:
     retry_after = _retry_after(result.errors)
     data = _worth_telling(result.data, status)
     if data is not None:
-        return Answer({"errors": errors, "data": data}, 200)
+        return Answer({"errors": errors, **more, "data": data}, 200)
     if any(error.path is not None for error in result.errors):
-        return Answer({"errors": errors, "data": None}, status, retry_after)
+        return Answer({"errors": errors, **more, "data": None}, status, retry_after)
     # the specification wants no data of what was not begun; an error without a place in the
     # document is one of the request, such as several operations and no name
     lenient = status == STATUS["BAD_USER_INPUT"] and all(e.locations for e in result.errors)
     lenience = Lenience.JSON_BY_NAME if lenient else Lenience.NOBODY
-    return Answer({"errors": errors}, status, retry_after, lenience)
+    return Answer({"errors": errors, **more}, status, retry_after, lenience)
 
 
 def failure(
@@ -126,6 +128,8 @@ def _shape(error: GraphQLError, request_id: str, *, early: bool) -> dict[str, An
         shaped["extensions"]["retryAfterSeconds"] = cause.retry_after
     if code == INTERNAL:
         shaped["extensions"]["requestId"] = request_id
+    if isinstance(cause, TooComplexError):
+        shaped["extensions"]["limit"] = cause.limit
     return shaped
 
 

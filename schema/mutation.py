@@ -47,7 +47,8 @@ class Mutation:
             key=key,
         )
         if wanted.wait:
-            await refresher.wait(run_id)
+            async with context.unhurried():
+                await refresher.wait(run_id)
         row = await run_answers.run(context.database, context.footprint, str(run_id))
         return RefreshPricesPayload(
             run=RefreshRun.from_row(row, datetime.now(UTC)), started=started

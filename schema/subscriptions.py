@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from inspect import isawaitable
 from typing import Any
 
-import strawberry
 from graphql import DocumentNode, GraphQLError
 from graphql import ExecutionResult as GraphQLResult
 from graphql.execution import Executor, create_source_event_stream, execute_subscription_event
@@ -16,8 +15,9 @@ from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 
+from resolvers.errors import RequestError
 from schema.context import Context
-from schema.executor import ColumnarExecutor
+from schema.operations import LimitedSchema
 
 
 class Subscription:
@@ -25,7 +25,7 @@ class Subscription:
 
     def __init__(
         self,
-        schema: strawberry.Schema,
+        schema: LimitedSchema,
         document: DocumentNode,
         variables: dict[str, Any] | None,
         operation_name: str | None,
@@ -47,16 +47,20 @@ class Subscription:
         return aiter(events)
 
     async def execute(self, event: object, context: Context) -> ExecutionResult:
-        """Execute the selection on one event."""
+        """Execute the selection on one event, which may take as long as an operation."""
         executor = self._executor(event, context)
         if isinstance(executor, list):  # cannot be: the stream was opened with the same
             return ExecutionResult(data=None, errors=executor)
-        executed = execute_subscription_event(executor)
-        result = await executed if isawaitable(executed) else executed
+        try:
+            async with self._schema.in_time(context):
+                executed = execute_subscription_event(executor)
+                result = await executed if isawaitable(executed) else executed
+        except RequestError as error:
+            return ExecutionResult(None, [GraphQLError(str(error), original_error=error)])
         return ExecutionResult(data=result.data, errors=result.errors)
 
     def _executor(self, root_value: object, context: Context) -> Executor[Any] | list[GraphQLError]:
-        return ColumnarExecutor.build(
+        executor: Executor[Any] | list[GraphQLError] = self._schema.executor.build(
             self._schema._schema,
             self._document,
             root_value,
@@ -64,16 +68,17 @@ class Subscription:
             self._variables,
             self._operation_name,
         )
+        return executor
 
 
 async def read_subscription(
-    schema: strawberry.Schema,
+    schema: LimitedSchema,
     text: str,
     variables: dict[str, Any] | None,
     operation_name: str | None,
     context: Context,
 ) -> Subscription | PreExecutionError:
-    """Parse and validate by the schema's own rules, its extensions included.
+    """Parse, validate and reckon by the schema's own rules, its extensions included.
 
     Raises InvalidOperationTypeError where it is no subscription, and CannotGetOperationTypeError.
     """

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import structlog
 from starlette.applications import Starlette
@@ -20,6 +21,7 @@ from models.database import Database, DatabaseUnavailableError
 from models.migrate import migrate
 from models.notifications import Listener
 from models.series_memory import SeriesMemory
+from resolvers.kept import what_is_kept
 from resolvers.run_watch import RunWatcher
 from resolvers.updates import PriceUpdates
 from schema import build_schema
@@ -99,7 +101,10 @@ class Application:
         self.settings = settings
         self._leads = leads
         self.database = Database(
-            settings.database_url.get_secret_value(), pool_size=pool_size(settings.workers)
+            settings.database_url.get_secret_value(),
+            pool_size=pool_size(settings.workers),
+            # the operation ends first, and says why
+            read_seconds=settings.operation_timeout.total_seconds() + 1,
         )
         self.upstream = make_upstream(settings, self.database)
         self.refresher = make_refresher(settings, self.database, self.upstream)
@@ -114,7 +119,7 @@ class Application:
         self.runs = RunWatcher(self.database, self.refresher.bury_dead_runs)
         self.listener.join(self.runs)
         self.endpoint = GraphQLEndpoint(
-            build_schema(),
+            build_schema(settings.limits),
             Authenticator(settings.refresh_tokens, settings.read_tokens),
             self.cache,
             CachePolicy(
@@ -176,6 +181,9 @@ class Application:
             try:
                 await prepare_database(self.settings, self.database)
                 await self.refresher.bury_dead_runs()
+                kept = await what_is_kept(
+                    self.database, self.settings.history_days, datetime.now(UTC)
+                )
                 break
             except DatabaseUnavailableError as error:
                 reason = str(error.__cause__ or error).splitlines()[0]
@@ -189,6 +197,7 @@ class Application:
             self.updates,
             self.runs,
             self.memory,
+            kept,
         )
         if self._leads:
             await self.leadership.decided.wait()

@@ -4,7 +4,6 @@ import asyncio
 import re
 from collections.abc import Callable
 
-import strawberry
 import structlog
 from asgi_correlation_id import correlation_id
 from starlette.requests import ClientDisconnect, HTTPConnection
@@ -21,6 +20,7 @@ from resolvers.errors import RequestError
 from schema.context import Caller, Context, Services
 from schema.documents import is_mutation
 from schema.errors import UNAVAILABLE, Lenience, answer_of, failure, masked
+from schema.operations import LimitedSchema
 from schema.permissions import require_read, require_refresh
 from server.auth import Authenticator
 from server.cache import HIT, AnswerCache
@@ -62,7 +62,7 @@ class GraphQLEndpoint:
 
     def __init__(
         self,
-        schema: strawberry.Schema,
+        schema: LimitedSchema,
         authenticator: Authenticator,
         cache: AnswerCache,
         policy: CachePolicy,
@@ -142,7 +142,8 @@ class GraphQLEndpoint:
         query = self.text(operation)
         if self.services is None:
             raise self._not_ready(exchange, query)
-        if exchange.private or not self._cache.usable:
+        asks_cost = (operation.extensions or {}).get("cost") is True  # no part of the key
+        if exchange.private or asks_cost or not self._cache.usable:
             return await self._compute(exchange, query)
         key = query, operation.name, operation.canonical
         reply = self._cache.get(key)

@@ -15,9 +15,11 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from models.database import database_url
+from schema.limits import Limits
+from server.limits import LimitSettings
 
 _NAME = re.compile(r"[^\s,/\\?#%\x00-\x1f\x7f]{1,200}")
 _CODE = re.compile(r"[a-z0-9]{2,10}")
@@ -137,7 +139,7 @@ DurationOrNone = Annotated[timedelta, BeforeValidator(_duration)]
 Duration = Annotated[DurationOrNone, AfterValidator(_longer_than_nothing)]
 
 
-class Settings(BaseSettings):
+class Settings(LimitSettings):
     """What can be set. An empty value counts as unset."""
 
     model_config = SettingsConfigDict(
@@ -172,6 +174,7 @@ class Settings(BaseSettings):
     cache_megabytes: int = Field(default=64, ge=0, le=1_000_000)
     cache_max_age: DurationOrNone = timedelta(seconds=5)
     cache_stale_while_revalidate: DurationOrNone = timedelta(seconds=30)
+    operation_timeout: Duration = timedelta(seconds=10)
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -188,6 +191,10 @@ class Settings(BaseSettings):
     def plan(self) -> Plan:
         """The plan; a key without a plan is taken for a demo key, which most are."""
         return self.coingecko_plan or ("demo" if self.coingecko_api_key else "keyless")
+
+    @property
+    def limits(self) -> Limits:
+        return self.limits_of(operation_seconds=self.operation_timeout.total_seconds())
 
     @property
     def secrets(self) -> set[str]:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import orjson
-import strawberry
 import structlog
 from starlette.types import Receive, Scope, Send
 
 from schema.errors import UNAVAILABLE, Answer, failure
+from schema.operations import LimitedSchema
 from server.exchange import Exchange
 from server.requests import RequestRefusedError, headers_of
 from server.streams.events import KEEP_ALIVE_SECONDS, EventStream
@@ -45,7 +45,7 @@ class StreamEndpoint:
     """Serves WebSockets and event streams, and ends them all with the server."""
 
     def __init__(
-        self, schema: strawberry.Schema, endpoint: Answering, settings: StreamSettings
+        self, schema: LimitedSchema, endpoint: Answering, settings: StreamSettings
     ) -> None:
         self._operations = Operations(schema, endpoint)
         self._endpoint = endpoint

@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Protocol, TypeVar
 
 import orjson
-import strawberry
 import structlog
 from asgi_correlation_id import correlation_id
 from graphql import GraphQLError
@@ -17,6 +16,7 @@ from strawberry.types import ExecutionResult
 
 from schema.context import Context
 from schema.errors import Answer, answer_of, masked
+from schema.operations import LimitedSchema
 from schema.subscriptions import Subscription, read_subscription
 from server.exchange import Exchange
 from server.replies import Reply
@@ -115,7 +115,7 @@ class Payloads:
 class Operations:
     """Begins the operations of all connections that stay open."""
 
-    def __init__(self, schema: strawberry.Schema, endpoint: Answering) -> None:
+    def __init__(self, schema: LimitedSchema, endpoint: Answering) -> None:
         self._schema = schema
         self._endpoint = endpoint
 

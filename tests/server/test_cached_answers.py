@@ -215,4 +215,4 @@ async def test_variables_nested_deeper_than_any_key(cached: LiveServer) -> None:
         deep = [deep]
     query = "query($x: [ID!]) { latestPrices(coins: $x) { price } }"
     status, code, _ = await cached.error(query, x=deep)
-    assert (status, code) == (400, "BAD_USER_INPUT")
+    assert (status, code) == (400, "OPERATION_TOO_COMPLEX")

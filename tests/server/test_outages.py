@@ -7,7 +7,6 @@ import httpx
 import pytest
 
 from ingestion.simulator import Fault, Simulator
-from models import database as database_module
 from models.database import Database, DatabaseUnavailableError
 from tests.server.caching import hearing, is_true, until
 from tests.server.outages import STATUS, far_server, leave_the_breaker_alone
@@ -115,7 +114,7 @@ async def test_what_waits_too_long_is_given_up_and_cancelled(
     server: LiveServer, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database answers, only not this."""
-    monkeypatch.setattr(database_module, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(server.application.database, "_read_seconds", 0.5)
     async with sql.transaction():
         await sql.execute("LOCK TABLE refresh_run, price_hourly")
         for query in (STATUS, PRICES):

@@ -12,6 +12,8 @@ from strawberry.types import ExecutionResult
 
 from resolvers.errors import BadInputError
 from schema.context import Access, Caller, Context, Services
+from schema.limits import Limits
+from schema.operations import LimitedSchema
 from schema.subscriptions import Subscription as Opened
 from schema.subscriptions import read_subscription
 from server.requests import RequestRefusedError
@@ -70,7 +72,7 @@ class Subscription:
             source.closed += 1
 
 
-SCHEMA = strawberry.Schema(query=Query, subscription=Subscription)
+SCHEMA = LimitedSchema(limits=Limits(), query=Query, subscription=Subscription)
 DOUBLED = "subscription { ticks { doubled } }"
 
 

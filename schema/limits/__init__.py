@@ -1,0 +1,7 @@
+"""How large an operation may be, told in linear time before anything else is done with it."""
+
+from schema.limits.bounds import MOST_ERRORS, Limits
+from schema.limits.checks import check_variables
+from schema.limits.validation import read_document, validate_document
+
+__all__ = ["MOST_ERRORS", "Limits", "check_variables", "read_document", "validate_document"]

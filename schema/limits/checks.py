@@ -1,0 +1,106 @@
+"""What is refused, and in which words: an operation that is larger than the limits allow."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from graphql import GraphQLError
+
+from resolvers.errors import TooComplexError
+from schema.limits.bounds import Limits
+from schema.limits.measures import Measures
+from schema.limits.values import measure_json
+
+_SHORTER = "send it as several operations"
+_FEWER_VALUES = "send fewer at a time"
+_TEXTS = {  # what was found, and what to do
+    "max_document": ("The document has {} characters", _SHORTER),
+    "max_tokens": ("The document has more than {} tokens", _SHORTER),
+    "max_depth": ("The operation nests fields {} deep", "nest less, or ask in two steps"),
+    "max_fields": ("The operation selects {} fields, its fragments spread out", _SHORTER),
+    "max_aliases": ("The operation has {} aliases, its fragments spread out", _SHORTER),
+    "max_root_fields": ("The operation has {} fields at its root", _SHORTER),
+    "max_directives": ("The operation has {} directives, its fragments spread out", _SHORTER),
+    "max_directives_each": ("There are {} directives in one place", "one `@skip` is enough"),
+    "max_operations": ("The document has {} operations", "leave out those that are not meant"),
+    "max_fragments": ("The document has {} fragments", "merge some, or " + _SHORTER),
+    "max_variables": ("An operation has {} variables", "use lists or input objects"),
+    "max_list": ("A list has {} entries", _FEWER_VALUES),
+    "max_input_depth": ("A value is nested {} deep", "no argument takes such a value"),
+    "max_input_values": ("The operation comes with {} values", _FEWER_VALUES),
+}
+
+
+def check_document(text: str, limits: Limits) -> None:
+    """Look at the length alone. Raises TooComplexError."""
+    _check("max_document", len(text), limits)
+
+
+def check_measures(found: Measures, limits: Limits) -> list[GraphQLError]:
+    """Tell of each limit that a document does not keep."""
+    extent, values = found.extent, found.values
+    return _errors(
+        {
+            "max_depth": extent.depth,
+            "max_fields": extent.fields,
+            "max_aliases": extent.aliases,
+            "max_root_fields": extent.top,
+            "max_directives": extent.directives,
+            "max_directives_each": values.directives,
+            "max_operations": found.operations,
+            "max_fragments": found.fragments,
+            "max_variables": found.variables,
+            "max_list": values.longest,
+            "max_input_depth": values.depth,
+            "max_input_values": values.count,
+        },
+        limits,
+    )
+
+
+def check_variables(variables: Mapping[str, Any], limits: Limits) -> list[GraphQLError]:
+    """Tell of each limit that the values of variables do not keep, be they declared or not."""
+    found = measure_json(variables, limits.max_input_values)
+    return _errors(
+        {
+            "max_variables": len(variables),
+            "max_list": found.longest,
+            "max_input_depth": found.depth,
+            "max_input_values": found.count,
+        },
+        limits,
+    )
+
+
+def too_many_tokens(limits: Limits) -> TooComplexError:
+    return _refusal("max_tokens", limits.max_tokens, limits)
+
+
+def too_many_overlaps(limits: Limits) -> TooComplexError:
+    return TooComplexError(
+        "Comparing the fields that share a response name takes more than "
+        f"{limits.max_overlaps:,} steps (MAX_OVERLAPS): select each field once, or give aliases.",
+        "MAX_OVERLAPS",
+    )
+
+
+def _errors(found: dict[str, int], limits: Limits) -> list[GraphQLError]:
+    errors: list[GraphQLError] = []
+    for name, count in found.items():
+        try:
+            _check(name, count, limits)
+        except TooComplexError as error:
+            errors.append(GraphQLError(str(error), original_error=error))
+    return errors
+
+
+def _check(name: str, found: int, limits: Limits) -> None:
+    if found > getattr(limits, name):
+        raise _refusal(name, found, limits)
+
+
+def _refusal(name: str, found: int, limits: Limits) -> TooComplexError:
+    what, advice = _TEXTS[name]
+    return TooComplexError(
+        f"{what.format(f'{found:,}')}; {name.upper()} allows {getattr(limits, name):,}: {advice}.",
+        name.upper(),
+    )

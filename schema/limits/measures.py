@@ -1,0 +1,169 @@
+"""How large a document is, in time linear in its length.
+
+Each definition is walked once. What its fragments add is summed up by name, from the leaves of the
+graph of fragments upwards, so that it does not matter how often a fragment is spread.
+"""
+
+from dataclasses import dataclass, field
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+)
+
+from schema.limits.values import ValueMeasures, measure_values
+
+FULL = 1_000_000_000  # counts stop here: doubled by each of 30 fragments, they would explode
+
+
+@dataclass(slots=True)
+class Extent:
+    """What there is of a selection, all fragments spread out.
+
+    A field is one deeper than the one around it; `{ a }` has a depth of 1. `top` counts the fields
+    that are not within another.
+    """
+
+    depth: int = 0
+    top: int = 0
+    fields: int = 0
+    aliases: int = 0
+    directives: int = 0
+
+    def add(self, other: "Extent", depth: int) -> None:
+        """Take in a fragment that is spread within so many fields."""
+        self.depth = max(self.depth, depth + other.depth)
+        if not depth:
+            self.top = min(FULL, self.top + other.top)
+        self.fields = min(FULL, self.fields + other.fields)
+        self.aliases = min(FULL, self.aliases + other.aliases)
+        self.directives = min(FULL, self.directives + other.directives)
+
+    def widen(self, other: "Extent") -> None:
+        """Be at least as large as another in everything."""
+        self.depth = max(self.depth, other.depth)
+        self.top = max(self.top, other.top)
+        self.fields = max(self.fields, other.fields)
+        self.aliases = max(self.aliases, other.aliases)
+        self.directives = max(self.directives, other.directives)
+
+
+@dataclass(slots=True)
+class Measures:
+    """The largest operation's extent, and what is counted as it is written.
+
+    `visited` counts the nodes that were looked at for it.
+    """
+
+    extent: Extent = field(default_factory=Extent)
+    values: ValueMeasures = field(default_factory=ValueMeasures)
+    operations: int = 0
+    fragments: int = 0
+    variables: int = 0
+    visited: int = 0
+
+
+@dataclass(slots=True)
+class _Definition:
+    """An operation or a fragment: its own extent, and which fragments it spreads how deep."""
+
+    extent: Extent = field(default_factory=Extent)
+    spreads: list[tuple[str, int]] = field(default_factory=list)
+
+
+def measure(document: DocumentNode) -> Measures:
+    """Measure a document that was parsed. Cycles of fragments are left to the validation."""
+    found = Measures()
+    fragments: dict[str, _Definition] = {}
+    operations: list[_Definition] = []
+    for node in document.definitions:
+        if isinstance(node, FragmentDefinitionNode):
+            found.fragments += 1
+            fragments[node.name.value] = _walk(node, found)
+        elif isinstance(node, OperationDefinitionNode):
+            found.operations += 1
+            found.variables = max(found.variables, len(node.variable_definitions or ()))
+            operations.append(_walk(node, found))
+    _spread_out(fragments, found)
+    for operation in operations:
+        _take_in(operation, fragments, found)
+        found.extent.widen(operation.extent)
+    return found
+
+
+def _walk(node: OperationDefinitionNode | FragmentDefinitionNode, found: Measures) -> _Definition:
+    """Walk one definition, without its fragments."""
+    definition = _Definition()
+    extent = definition.extent
+    _count_directives(node, extent, found)
+    for variable in node.variable_definitions or ():
+        found.visited += 1
+        _count_directives(variable, extent, found)
+        if variable.default_value is not None:
+            found.visited += measure_values([variable.default_value], found.values)
+    waiting: list[tuple[SelectionSetNode, int]] = [(node.selection_set, 0)]
+    while waiting:
+        selection, depth = waiting.pop()
+        for part in selection.selections:
+            found.visited += 1
+            _count_directives(part, extent, found)
+            if isinstance(part, FragmentSpreadNode):
+                definition.spreads.append((part.name.value, depth))
+                continue
+            below = depth
+            if isinstance(part, FieldNode):
+                below = depth + 1
+                extent.depth = max(extent.depth, below)
+                extent.top += not depth
+                extent.fields += 1
+                extent.aliases += part.alias is not None
+                values = [argument.value for argument in part.arguments or ()]
+                found.visited += measure_values(values, found.values)
+            inner = part.selection_set  # type: ignore[attr-defined] # both others have it
+            if inner is not None:
+                waiting.append((inner, below))
+    return definition
+
+
+def _count_directives(node: object, extent: Extent, found: Measures) -> None:
+    directives = getattr(node, "directives", None)
+    if not directives:
+        return
+    extent.directives += len(directives)
+    found.values.directives = max(found.values.directives, len(directives))
+    for directive in directives:
+        values = [argument.value for argument in directive.arguments or ()]
+        found.visited += 1 + measure_values(values, found.values)
+
+
+def _spread_out(fragments: dict[str, _Definition], found: Measures) -> None:
+    """Complete every fragment's extent, each after those that it spreads. Without recursion."""
+    done: dict[str, _Definition] = {}
+    for root, definition in fragments.items():
+        if root in done:
+            continue
+        path = [(root, iter(definition.spreads))]
+        on_path = {root}
+        while path:
+            name, spreads = path[-1]
+            for spread, _ in spreads:
+                if spread in fragments and spread not in done and spread not in on_path:
+                    path.append((spread, iter(fragments[spread].spreads)))
+                    on_path.add(spread)
+                    break
+            else:
+                path.pop()
+                on_path.discard(name)
+                _take_in(fragments[name], done, found)
+                done[name] = fragments[name]
+
+
+def _take_in(definition: _Definition, known: dict[str, _Definition], found: Measures) -> None:
+    for name, depth in definition.spreads:
+        found.visited += 1
+        if name in known:
+            definition.extent.add(known[name].extent, depth)

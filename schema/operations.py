@@ -1,0 +1,150 @@
+"""How operations are taken: read, validated, reckoned, executed, each within its limits."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import strawberry
+from graphql import GraphQLError, GraphQLSyntaxError
+from strawberry.extensions.runner import SchemaExtensionsRunner
+from strawberry.types import ExecutionContext
+from strawberry.types.execution import PreExecutionError
+
+from resolvers.errors import BadInputError, RequestError, TooComplexError, UnavailableError
+from schema.context import Context
+from schema.cost import CostPlan, check_cost
+from schema.documents import DocumentCache, ValidDocument
+from schema.executor import ColumnarExecutor
+from schema.limits import (
+    MOST_ERRORS,
+    Limits,
+    check_variables,
+    read_document,
+    validate_document,
+)
+
+
+class LimitedSchema(strawberry.Schema):
+    """A schema that keeps valid documents, and refuses what is larger than `limits`.
+
+    All transports come through it.
+    """
+
+    def __init__(self, *, limits: Limits, **parts: Any) -> None:  # noqa: ANN401 - Strawberry's own
+        self.executor = _Executor if limits.introspection else _DiscreetExecutor
+        super().__init__(execution_context_class=self.executor, **parts)
+        self.limits = limits
+        self._documents = DocumentCache()
+
+    async def _prepare_operation_async(
+        self, context: ExecutionContext, extensions_runner: SchemaExtensionsRunner
+    ) -> PreExecutionError | None:
+        """Parse and validate, or take the document from the cache. Only valid ones are in it."""
+        query = context.query or ""
+        document = self._documents.get(query)
+        known = document is not None
+        if document is not None:
+            context.graphql_document, context.pre_execution_errors = document.node, []
+        elif query:
+            try:
+                node = read_document(query, self.limits)
+            except (GraphQLSyntaxError, TooComplexError) as error:
+                return _refused(error)
+            context.graphql_document = node
+            context.pre_execution_errors = validate_document(self._schema, node, self.limits)
+            document = ValidDocument(node, CostPlan(self._schema, node))
+        # which operations are allowed is judged there, and whether there were errors
+        failed = await super()._prepare_operation_async(context, extensions_runner)
+        if failed is not None or document is None:
+            return failed
+        if not known:
+            self._documents.put(query, document)
+        # `operation_name` would tell the first operation's where none was given
+        if context._provided_operation_name is None and document.operations > 1:  # noqa: SLF001 - see above
+            return _refused(
+                BadInputError("There are several operations: name one as `operationName`.")
+            )
+        return self._within_limits(context, document)
+
+    def _within_limits(
+        self, context: ExecutionContext, document: ValidDocument
+    ) -> PreExecutionError | None:
+        """Judge what comes with the document, and what the operation will cost."""
+        if context.variables:
+            errors = check_variables(context.variables, self.limits)
+            if errors:
+                return PreExecutionError(data=None, errors=errors)
+        ours = context.context
+        if not isinstance(ours, Context) or ours.services.kept is None:
+            return None
+        name, kept = context.operation_name, ours.services.kept
+        ours.cost = cost = document.costs.cost(name, context.variables, ours.now, kept)
+        if (context.operation_extensions or {}).get("cost") is True:
+            context.extensions_results["cost"] = {
+                "requested": cost.requested,
+                "limit": self.limits.max_cost,
+                "dearest": {"field": cost.dearest, "requested": cost.dearest_requested},
+            }
+        try:
+            check_cost(cost, self.limits.max_cost)
+        except TooComplexError as error:
+            return _refused(error)
+        return None
+
+    async def _execute_operation(
+        self,
+        execution_context: ExecutionContext,
+        *more: Any,  # noqa: ANN401 - Strawberry's own
+    ) -> Any:  # noqa: ANN401 - likewise
+        async with self.in_time(execution_context.context):
+            return await super()._execute_operation(execution_context, *more)
+
+    @asynccontextmanager
+    async def in_time(self, context: Context | None) -> AsyncIterator[None]:
+        """Give the block as long as an operation may take; then stop all that it waits for.
+
+        Raises UnavailableError where that was not enough.
+        """
+        try:
+            async with asyncio.timeout(self.limits.operation_seconds) as deadline:
+                if context is not None:
+                    context.deadline = deadline
+                yield
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            if context is not None:
+                context.loaders.cancel()
+            raise UnavailableError(
+                f"The operation was stopped after {self.limits.operation_seconds:g} s "
+                "(OPERATION_TIMEOUT): try again later, or ask for less."
+            ) from None
+
+    def process_errors(
+        self, errors: list[Any], execution_context: ExecutionContext | None = None
+    ) -> None:
+        """Leave the logging to schema.errors, which knows what was meant for the caller."""
+
+
+class _Executor(ColumnarExecutor):
+    """Tells of only so many variables that do not fit their types."""
+
+    @classmethod
+    def build(cls, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - graphql-core's own
+        built = super().build(*arguments, **named)
+        return built[:MOST_ERRORS] if isinstance(built, list) else built
+
+
+class _DiscreetExecutor(_Executor):
+    """Suggests no names of the schema, where it is not to be told."""
+
+    @classmethod
+    def build(cls, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - graphql-core's own
+        return super().build(*arguments, **{**named, "hide_suggestions": True})
+
+
+def _refused(error: RequestError | GraphQLError) -> PreExecutionError:
+    if not isinstance(error, GraphQLError):
+        error = GraphQLError(str(error), original_error=error)
+    return PreExecutionError(data=None, errors=[error])

@@ -1,0 +1,74 @@
+"""The cost as callers meet it: on request, and as a refusal."""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from ingestion.simulator import Simulator
+from tests.serving import LiveServer, Reader, live_server, make_settings
+
+POINTS = '{ prices(coin: "bitcoin", first: %d) { points { timestamp price } } }'
+
+
+async def ask(client: Any, query: str, **more: Any) -> dict[str, Any]:
+    response = await client.http.post("/graphql", json={"query": query, **more})
+    body: dict[str, Any] = response.json()
+    return body
+
+
+def leaves(answer: Any) -> int:
+    if isinstance(answer, dict):
+        return sum(map(leaves, answer.values()))
+    return sum(map(leaves, answer)) if isinstance(answer, list) else 1
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        POINTS % 50,
+        '{ prices(coin: "bitcoin") { columns { prices open } coverage { gaps { from } } } }',
+        "{ coins { nodes { id latest { price coin } prices { points { price filled } } } } }",
+        '{ alignedPrices(coins: ["bitcoin", "ethereum"]) { timestamps series { prices } } }',
+        "{ latestPrices { coin price } currencies { code name } seriesStatus { stale coin } }",
+        "{ anomalies(threshold: 3) { score coin scope } }",
+        "{ refreshRuns { totalCount nodes { id items { coin currency } } } }",
+        "{ __schema { types { name fields { name args { name } } } } }",
+    ],
+)
+async def test_the_cost_is_no_less_than_what_is_answered(reader: Reader, query: str) -> None:
+    body = await ask(reader, query, extensions={"cost": True})
+    assert body["extensions"]["cost"]["limit"] == 1_500_000
+    assert leaves(body["data"]) <= body["extensions"]["cost"]["requested"]
+
+
+async def test_it_is_told_on_request_only(reader: Reader) -> None:
+    """Kept answers neither have it nor lose it."""
+    for wanted in (None, True, None, True, False):
+        body = await ask(reader, POINTS % 5, extensions={"cost": wanted})
+        assert ("extensions" in body) is (wanted is True)
+
+
+@pytest.fixture
+async def strict(database_url: str, shared_simulator: Simulator) -> AsyncIterator[LiveServer]:
+    async with live_server(make_settings(database_url, shared_simulator, max_cost=1_250)) as live:
+        yield live
+
+
+async def test_a_cost_at_the_limit_and_one_past_it(strict: LiveServer) -> None:
+    """1,000 for reading, 100 for the list, 3 for each of the points."""
+    body = await ask(strict, POINTS % 50, extensions={"cost": True})
+    assert body["extensions"]["cost"] == {
+        "requested": 1_250,
+        "limit": 1_250,
+        "dearest": {"field": "prices", "requested": 1_250},
+    }
+    response = await strict.post(POINTS % 51)
+    assert response.status_code == 400
+    (error,) = response.json()["errors"]
+    assert error["extensions"] == {"code": "OPERATION_TOO_COMPLEX", "limit": "MAX_COST"}
+    assert re.search(r"1,253, 1\.0 times .*MAX_COST.* \(1,250\).*`prices`", error["message"])
+    refused = await ask(strict, POINTS % 51, extensions={"cost": True})
+    assert refused["extensions"]["cost"]["requested"] == 1_253
+    assert "data" not in refused

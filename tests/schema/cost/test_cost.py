@@ -1,0 +1,145 @@
+"""What an operation costs: reckoned by hand, and never less than what is then answered."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from graphql import parse
+
+from resolvers.kept import Kept
+from schema import build_schema
+from schema.cost import Cost, CostPlan
+from schema.cost.weights import FIELD, READ
+
+NOW = datetime(2026, 4, 1, 12, 30, tzinfo=UTC)
+KEPT = Kept(11, 4, NOW - timedelta(days=90), NOW - timedelta(days=366))
+HOURS = 90 * 24 + 1
+SCHEMA = build_schema()._schema  # noqa: SLF001 - graphql-core's own
+ALIGNED = """
+  { alignedPrices(coins: ["a", "b"], from: "2026-03-31T12:30:00Z") {
+      timestamps series { coin prices } } }
+"""
+
+
+def cost(text: str, variables: Mapping[str, Any] | None = None, name: str | None = None) -> Cost:
+    return CostPlan(SCHEMA, parse(text)).cost(name, variables, NOW, KEPT)
+
+
+def prices(arguments: str, below: str) -> str:
+    return f'{{ prices(coin: "bitcoin"{arguments}) {{ {below} }} }}'
+
+
+def series(buckets: int, below: int) -> int:
+    return READ + buckets + below
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{ __typename }", FIELD),
+        ("{ a: __typename b: __typename }", 2 * FIELD),
+        (prices("", "next"), series(HOURS, FIELD)),
+        (prices(", first: 24", "points { timestamp price }"), series(24, FIELD + 2 * 24)),
+        (prices(", first: 24", "points { price } columns { prices timestamps }"),
+         series(24, 2 * FIELD + 3 * 24)),
+        (prices(", first: 99999", "points { price }"), series(HOURS, FIELD + HOURS)),
+        (prices(', from: "2026-03-31T12:30:00Z"', "points { price }"), series(25, FIELD + 25)),
+        (prices(', from: "2026-01-01", to: "2026-01-31", granularity: DAY', "points { price }"),
+         series(31, FIELD + 31)),
+        (prices(', from: "2025-01-01", to: "2010-01-01"', "points { price }"), series(0, FIELD)),
+        (prices(', from: "1970-01-01"', "points { price }"), series(10_000, FIELD + 10_000)),
+        (prices(", granularity: DAY", "points { price }"), series(368, FIELD + 368)),
+        (prices(", first: 100", "downsampled(maxPoints: 50) { price timestamp }"),
+         series(100, FIELD + 2 * 100 + 50 * 2)),
+        (prices(", first: 100", "movingAverage(window: 3) statistics { mean }"),
+         series(100, 2 * (FIELD + 3 * 100) + FIELD)),
+        ("{ coins(first: 5) { nodes { prices(first: 7) { points { price } } } } }",
+         READ + FIELD + 5 * series(7, FIELD + 7)),
+        ("{ coins { nodes { prices(first: 7) { points { price } } } } }",
+         READ + FIELD + 11 * series(7, FIELD + 7)),  # as many as are kept
+        ('{ coins(filter: {ids: ["a", "b"]}) { edges { node { id } } } }',
+         READ + FIELD + 2 * (FIELD + FIELD)),
+        ("{ latestPrices { price coin } }", READ + 3 * 2 * FIELD),
+        ('{ latestPrices(coins: ["a", "b"], currencies: "usd") { price } }', READ + FIELD),
+        (ALIGNED,
+         READ + 2 * 25 + (FIELD + 25) + FIELD + 2 * (FIELD + FIELD + 25)),
+        ("{ refreshRuns(first: 3) { nodes { id items { coin } } } }",
+         READ + FIELD + 3 * (FIELD + READ + 44 * FIELD)),
+        ('{ anomalies(from: "2026-03-31T12:30:00Z", coins: ["a"], currencies: ["usd"]) { score } }',
+         READ + 25 * 44 * 2 + 25 // 20 * 3),
+        ("subscription { priceUpdates { revision prices { price coin } } }",
+         READ + 2 * FIELD + 3 * 2 * FIELD),
+        ("subscription { priceUpdates(coins: []) { prices { price } } }", READ + FIELD),
+        ('subscription { refreshProgress(runId: "a") { status items { coin } } }',
+         READ + FIELD + READ + 44 * FIELD),
+        ("{ refreshPlan { calls series { coin windows { to } } } }",
+         READ + 44 * FIELD + 2 * FIELD + 44 * (FIELD + FIELD)),
+        ('{ refreshPlan(input: {coins: ["a"], days: 3}) { series { coin } } }',
+         READ + 4 * FIELD + FIELD + 4 * FIELD),
+        ("query A { __typename } query B { coins { totalCount } }", FIELD),
+    ],
+)  # fmt: skip
+def test_a_cost_by_hand(text: str, expected: int) -> None:
+    assert cost(text).requested == expected
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, series(50, FIELD + 50)),
+        ({"first": 5}, series(5, FIELD + 5)),
+        ({"first": None}, series(HOURS, FIELD + HOURS)),
+        ({"first": "many"}, series(HOURS, FIELD + HOURS)),  # and will be refused
+        ({"first": 10**30}, series(HOURS, FIELD + HOURS)),
+        ({"first": -5}, series(0, FIELD)),
+        ({"first": 5, "more": True}, series(5, 2 * FIELD + 3 * 5)),
+        ({"first": 5, "less": True}, FIELD),
+        ({"from": "2026-03-31T12:30:00Z"}, series(25, FIELD + 25)),
+        ({"from": "yesterday"}, series(0, FIELD)),
+        ({"from": ["2026-03-31"]}, series(0, FIELD)),
+    ],
+)
+def test_variables_are_taken_with_their_defaults(variables: dict[str, Any], expected: int) -> None:
+    text = """
+      query ($first: Int = 50, $from: DateTime, $more: Boolean! = false, $less: Boolean! = false) {
+        ... @skip(if: $less) { prices(coin: "a", first: $first, from: $from) { ...F } }
+        __typename @include(if: $less)
+      }
+      fragment F on PriceSeries {
+        points { price }
+        columns @include(if: $more) { prices timestamps }
+      }
+    """
+    assert cost(text, variables).requested == expected
+
+
+def test_one_plan_serves_all_variables_and_operations() -> None:
+    text = """
+      query A($n: Int!) { prices(coin: "a", first: $n) { ...F } }
+      query B($n: Int!) { coins(first: $n) { nodes { prices(first: $n) { ...F } } } }
+      fragment F on PriceSeries { points { price } }
+    """
+    plan = CostPlan(SCHEMA, parse(text))
+    for n in (3, 8, 3):
+        one = series(n, FIELD + n)
+        assert plan.cost("A", {"n": n}, NOW, KEPT).requested == one
+        assert plan.cost("B", {"n": n}, NOW, KEPT).requested == READ + FIELD + n * one
+
+
+def test_fragments_are_reckoned_once() -> None:
+    """Each of 60 fragments spreads the next one twice: written out they would never end."""
+    chain = "".join(f"fragment F{n} on Query {{ ...F{n + 1} ...F{n + 1} }}" for n in range(60))
+    last = "fragment F60 on Query " + prices(", first: $n", "next")
+    text = "query ($n: Int) { ...F0 } " + chain + last
+    found = cost(text, {"n": 7})
+    assert found.requested == 2**60 * series(7, FIELD)
+
+
+def test_the_dearest_field_is_named() -> None:
+    found = cost('{ __typename big: prices(coin: "a") { points { price } } currencies { code } }')
+    assert (found.dearest, found.dearest_requested) == ("big", series(HOURS, FIELD + HOURS))
+
+
+def test_the_schemas_own_question_is_reckoned() -> None:
+    assert cost("{ __schema { types { name } } }").requested > len(SCHEMA.type_map)

@@ -1,0 +1,58 @@
+"""With introspection off, the schema is not told, nor guessed from errors."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from schema import build_schema
+from schema.limits import Limits
+
+CLOSED = replace(Limits(), introspection=False)
+MISTAKES: list[tuple[str, dict[str, Any]]] = [
+    ("{ price }", {}),
+    ("{ coins { node { id } } }", {}),
+    ("{ prices(coins: 1) { next } }", {}),
+    ('{ prices(coin: "a", granularity: HOURS) { next } }', {}),
+    ('{ coins(filter: {id: "a"}) { totalCount } }', {}),
+    ("query ($x: Granularty) { __typename }", {}),
+    ("{ ... on Quer { __typename } }", {}),
+    ("{ __typename @skp(if: true) }", {}),
+    ("query ($x: Granularity!) { prices(coin: 1, granularity: $x) { next } }", {"x": "HOURS"}),
+    ("query ($x: CoinFilter) { coins(filter: $x) { totalCount } }", {"x": {"idss": ["a"]}}),
+]
+
+
+async def told(limits: Limits, text: str, variables: dict[str, Any]) -> str:
+    result = await build_schema(limits).execute(text, variable_values=variables)
+    assert result.errors
+    return " ".join(error.message for error in result.errors)
+
+
+@pytest.mark.parametrize(("text", "variables"), MISTAKES)
+async def test_no_names_are_suggested(text: str, variables: dict[str, Any]) -> None:
+    assert "Did you mean" not in await told(CLOSED, text, variables)
+
+
+async def test_names_are_suggested_else() -> None:
+    """So that the test before can fail."""
+    each = [await told(Limits(), text, variables) for text, variables in MISTAKES]
+    assert sum("Did you mean" in message for message in each) >= len(MISTAKES) - 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{ __schema { types { name } } }",
+        '{ __type(name: "Coin") { name } }',
+        "{ ...F } fragment F on Query { a: __schema { queryType { name } } }",
+    ],
+)
+async def test_the_schema_is_not_told(text: str) -> None:
+    assert "introspection has been disabled" in await told(CLOSED, text, {})
+    assert not (await build_schema().execute(text)).errors
+
+
+async def test_the_names_of_types_stay() -> None:
+    result = await build_schema(CLOSED).execute("{ __typename }")
+    assert result.data == {"__typename": "Query"}

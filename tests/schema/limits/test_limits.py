@@ -1,0 +1,199 @@
+"""Each limit holds at its number and refuses one more, in words that help."""
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from graphql import get_introspection_query
+from strawberry.types import ExecutionResult
+
+from resolvers.errors import TooComplexError
+from schema import build_schema
+from schema.errors import answer_of
+from schema.limits import MOST_ERRORS, Limits
+from tests.test_queries import BLOCKS
+
+DEFAULT = Limits()
+EXAMPLES = sorted((Path(__file__).resolve().parents[3] / "web" / "examples").glob("*.graphql"))
+
+
+def nested(count: int) -> str:
+    """Nest values: `count` lists around a number."""
+    return "[" * count + "1" + "]" * count
+
+
+def deep(count: int) -> str:
+    return "{" + "currencies{" * (count - 1) + "code" + "}" * count
+
+
+def fragments(count: int) -> str:
+    spreads = " ".join(f"...F{n}" for n in range(count))
+    return f"{{{spreads}}}" + "".join(f"fragment F{n} on Query{{__typename}}" for n in range(count))
+
+
+def variables(count: int) -> str:
+    names = [f"$v{n}" for n in range(count)]
+    fields_of = " ".join(f"a{n}:coins(first:{name}){{totalCount}}" for n, name in enumerate(names))
+    return f"query({' '.join(f'{name}:Int!' for name in names)}){{{fields_of}}}"
+
+
+DOCUMENTS: dict[str, Callable[[int], str]] = {  # one that measures so much, and nothing else more
+    "max_document": lambda n: "{__typename}".ljust(n, "#"),
+    "max_tokens": lambda n: "{currencies{" + "code " * (n - 5) + "}}",
+    "max_depth": deep,
+    "max_fields": lambda n: "{currencies{" + "code " * (n - 1) + "}}",
+    "max_aliases": lambda n: "{currencies{" + " ".join(f"a{k}:code" for k in range(n)) + "}}",
+    "max_root_fields": lambda n: "{" + " ".join(f"a{k}:__typename" for k in range(n)) + "}",
+    "max_directives": lambda n: "{currencies{" + "code @skip(if:false) " * n + "}}",
+    "max_directives_each": lambda n: "{__typename " + "@skip(if:false) " * n + "}",
+    "max_operations": lambda n: " ".join(f"query A{k}{{__typename}}" for k in range(n)),
+    "max_fragments": fragments,
+    "max_variables": variables,
+    "max_list": lambda n: "{latestPrices(coins:[" + '"a" ' * n + "]){price}}",
+    "max_input_depth": lambda n: f"{{latestPrices(coins:{nested(n)}){{price}}}}",
+    "max_input_values": lambda n: (
+        "{" + " ".join(f'a{k}:coin(id:"{k}"){{id}}' for k in range(n)) + "}"
+    ),
+}
+# small where the default would run into another limit first
+SMALL: dict[str, dict[str, Any]] = {
+    name: {name: 60 if name == "max_tokens" else 6}
+    for name in DOCUMENTS
+    if name not in {"max_document", "max_root_fields"}
+}
+
+
+async def run(limits: Limits, text: str, **more: Any) -> ExecutionResult:
+    result: ExecutionResult = await build_schema(limits).execute(text, **more)
+    return result
+
+
+def refusals(result: ExecutionResult) -> dict[str, str]:
+    """Give the limits that were not kept, each with what the caller is told."""
+    causes = [error.original_error for error in result.errors or ()]
+    return {cause.limit: str(cause) for cause in causes if isinstance(cause, TooComplexError)}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+async def test_a_document_at_the_limit_and_one_past_it(name: str) -> None:
+    limits = replace(DEFAULT, **SMALL.get(name, {}))
+    most = getattr(limits, name)
+    assert refusals(await run(limits, DOCUMENTS[name](most))) == {}
+    result = await run(limits, DOCUMENTS[name](most + 1))
+    told = refusals(result)
+    assert told.keys() == {name.upper()}
+    message = told[name.upper()]
+    found = "more than" if name == "max_tokens" else f"{most + 1:,}"
+    assert all(word in message for word in (found, f"{name.upper()} allows {most:,}", ": "))
+    answer = answer_of(result, "")
+    assert answer.status == 400
+    assert answer.body["errors"][0]["extensions"] == {
+        "code": "OPERATION_TOO_COMPLEX",
+        "limit": name.upper(),
+    }
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+async def test_the_default_refuses_what_is_past_it(name: str) -> None:
+    """Mostly some other limit, of tokens or of root fields, is passed, too."""
+    first = {"max_tokens", "max_document"} - {name}  # those that are looked at before others
+    wide: dict[str, Any] = dict.fromkeys(first, 10**9)
+    limits = replace(DEFAULT, **wide)
+    assert name.upper() in refusals(await run(limits, DOCUMENTS[name](getattr(limits, name) + 1)))
+
+
+def values_of(name: str, count: int) -> dict[str, Any]:
+    deepest: Any = 1
+    for _ in range(count):
+        deepest = [deepest]
+    values: dict[str, dict[str, Any]] = {
+        "max_variables": {f"v{n}": 1 for n in range(count)},
+        "max_list": {"v": [1] * count},
+        "max_input_depth": {"v": deepest},
+        "max_input_values": {f"v{n}": 1 for n in range(count)},
+    }
+    return values[name]
+
+
+@pytest.mark.parametrize(
+    "name", ["max_variables", "max_list", "max_input_depth", "max_input_values"]
+)
+async def test_values_at_the_limit_and_one_past_it(name: str) -> None:
+    bound: dict[str, Any] = {name: 5}
+    limits = replace(DEFAULT, **bound)
+    assert not (await run(limits, "{__typename}", variable_values=values_of(name, 5))).errors
+    told = refusals(await run(limits, "{__typename}", variable_values=values_of(name, 6)))
+    assert told.keys() == {name.upper()}
+    assert "allows 5" in told[name.upper()]
+
+
+async def test_fields_that_overlap_are_compared_so_often_and_no_more() -> None:
+    """graphql-core counts two for each pair: 4 fields of one name have 6 pairs."""
+    text = "{" + "__typename " * 4 + "}"
+    assert not (await run(replace(DEFAULT, max_overlaps=12), text)).errors
+    told = refusals(await run(replace(DEFAULT, max_overlaps=11), text))
+    assert told.keys() == {"MAX_OVERLAPS"}
+    assert "11 steps" in told["MAX_OVERLAPS"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{" + "refreshRuns{nodes{items{error}}}" * 99 + "}",
+        fragments(100),
+        "{" + "coins{nodes{id name latest{price}}}" * 99 + "}",
+    ],
+)
+async def test_what_takes_graphql_core_long_is_cut_short(text: str) -> None:
+    assert "MAX_OVERLAPS" in refusals(await run(DEFAULT, text))
+
+
+async def test_a_bomb_is_told_in_every_way_that_it_is_too_large() -> None:
+    chain = "".join(f"fragment F{n} on Query{{...F{n + 1} ...F{n + 1}}}" for n in range(30))
+    text = "{...F0}" + chain + "fragment F30 on Query{a:__typename @skip(if:false)}"
+    told = refusals(await run(DEFAULT, text))
+    assert told.keys() == {"MAX_FIELDS", "MAX_ALIASES", "MAX_ROOT_FIELDS", "MAX_DIRECTIVES"}
+    assert "1,000,000,000 fields" in told["MAX_FIELDS"]
+
+
+async def test_a_cycle_is_graphqls_own_error() -> None:
+    result = await run(DEFAULT, "{...F} fragment F on Query{...G} fragment G on Query{...F}")
+    assert "Cannot spread fragment" in str(result.errors)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        get_introspection_query(
+            specified_by_url=True,
+            directive_is_repeatable=True,
+            schema_description=True,
+            input_value_deprecation=True,
+        ),
+        *(query for query, _ in BLOCKS),
+        *(path.read_text() for path in EXAMPLES),
+    ],
+)
+async def test_our_own_clients_pass(text: str) -> None:
+    """They fail for want of a database, but not before."""
+    assert refusals(await run(DEFAULT, text)) == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["{" + " ".join(f"nope{n}" for n in range(30)) + "}", "{...F}" + "{b}" * 15]
+)
+async def test_errors_are_capped(text: str) -> None:
+    assert len((await run(DEFAULT, text)).errors or ()) == MOST_ERRORS
+
+
+async def test_errors_of_variables_are_capped() -> None:
+    values = {f"v{n}": "x" for n in range(50)}
+    result = await run(DEFAULT, variables(50), variable_values=values)
+    assert len(result.errors or ()) == MOST_ERRORS
+
+
+def test_every_limit_is_tested() -> None:
+    others = {"max_overlaps", "max_cost", "operation_seconds", "introspection"}
+    assert {each.name for each in fields(Limits)} == DOCUMENTS.keys() | others

@@ -1,0 +1,73 @@
+"""Limits, costs and the time of an operation hold for subscriptions too; a stream has no end."""
+
+from datetime import timedelta
+
+import asyncpg
+import pytest
+
+from ingestion.simulator import Simulator
+from models.database import Database
+from tests.server.streams.listening import events_of
+from tests.server.streams.moving import move
+from tests.server.streams.talking import FOLLOW, talking_to
+from tests.serving import TOKEN, live_server, make_settings
+
+REFRESH = "mutation { refreshPrices(input: {wait: true}) { run { id } } }"
+PROGRESS = "subscription ($id: ID!) { refreshProgress(runId: $id) { status items { coin } } }"
+
+
+@pytest.mark.parametrize(
+    ("setting", "allowed", "query"),
+    [
+        ("max_depth", 3, FOLLOW),
+        ("max_tokens", 14, FOLLOW),
+        # one statement, and three of each of the four series, which come in columns
+        ("max_cost", 1_000 + 3 * 100 + 3 * 100, FOLLOW),
+    ],
+)
+async def test_the_limit_and_one_past_it(
+    database_url: str, shared_simulator: Simulator, setting: str, allowed: int, query: str
+) -> None:
+    for most in (allowed, allowed - 1):
+        settings = make_settings(database_url, shared_simulator, **{setting: most})
+        async with (
+            live_server(settings) as server,
+            talking_to(server) as talk,
+            events_of(server, query) as events,
+        ):
+            await talk.begin(query)
+            message = await talk.hear()
+            _, payload = await events.next()
+            if most == allowed:
+                assert message["type"] == "next"
+                assert "errors" not in payload
+            else:
+                assert message["type"] == "error"
+                for error in (*message["payload"], *payload["errors"]):
+                    assert error["extensions"]["code"] == "OPERATION_TOO_COMPLEX"
+                    assert error["extensions"]["limit"] == setting.upper()
+
+
+async def test_an_event_has_as_long_as_an_operation_and_a_stream_as_it_likes(
+    database_url: str, database: Database, shared_simulator: Simulator, sql: asyncpg.Connection
+) -> None:
+    settings = make_settings(
+        database_url, shared_simulator, operation_timeout=timedelta(seconds=0.4)
+    )
+    async with live_server(settings) as server, talking_to(server) as talk:
+        data = await server.data(REFRESH, token=TOKEN)
+        await talk.begin(FOLLOW, "prices")
+        assert (await talk.hear())["type"] == "next"
+        async with sql.transaction():
+            await sql.execute("LOCK TABLE refresh_run_item IN ACCESS EXCLUSIVE MODE")
+            variables = {"id": data["refreshPrices"]["run"]["id"]}
+            await talk.begin(PROGRESS, "run", variables=variables)
+            message = await talk.hear()
+        assert (message["type"], message["id"]) == ("next", "run")
+        (error,) = message["payload"]["errors"]
+        assert error["extensions"]["code"] == "SERVICE_UNAVAILABLE"
+        assert "stopped after 0.4 s (OPERATION_TIMEOUT)" in error["message"]
+        assert (await talk.hear()) == {"id": "run", "type": "complete"}
+        await move(database, sql, coin="bitcoin", currency="usd", price=3.5)
+        message = await talk.hear()  # of a subscription that is older than that
+        assert message["payload"]["data"]["priceUpdates"]["kind"] == "CHANGE"
