@@ -2,8 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
-from uuid import UUID
+from collections.abc import AsyncIterator
 
 import structlog
 from starlette.applications import Starlette
@@ -13,8 +12,6 @@ from starlette_compress import CompressMiddleware
 
 from ingestion.coingecko import CoinGecko
 from ingestion.refresher import (
-    BudgetExceededError,
-    RefreshBusyError,
     Refresher,
 )
 from ingestion.throttle import Throttle
@@ -23,13 +20,10 @@ from models.database import Database, DatabaseUnavailableError
 from models.migrate import migrate
 from models.notifications import Listener
 from models.series_memory import SeriesMemory
-from models.tables import RefreshTrigger
-from resolvers.errors import UnavailableError
 from resolvers.run_watch import RunWatcher
 from resolvers.updates import PriceUpdates
 from schema import build_schema
 from schema.context import Services
-from schema.plan import RefreshPlan
 from server import seeds
 from server.auth import Authenticator
 from server.browsers import Origins
@@ -40,7 +34,7 @@ from server.graphql import GraphQLEndpoint
 from server.health import Readiness, live
 from server.leadership import Leadership
 from server.middleware import ERROR_HANDLERS, middleware
-from server.plans import no_credits, request_of, shown_plan
+from server.refreshes import Refreshes
 from server.replies import CachePolicy
 from server.requests import RequestRules
 from server.settings import Settings
@@ -54,52 +48,6 @@ _RETRY_SECONDS = 2.0
 _POOLED_BY_ALL = 30
 _POOL_SIZE = 10
 _MEGABYTE = 1_000_000
-
-
-class Refreshes:
-    """The refresher as the mutation knows it."""
-
-    def __init__(self, refresher: Refresher) -> None:
-        self._refresher = refresher
-
-    @property
-    def coins(self) -> Sequence[str]:
-        return self._refresher.coins
-
-    @property
-    def currencies(self) -> Sequence[str]:
-        return self._refresher.currencies
-
-    async def start(
-        self,
-        *,
-        coins: Sequence[str] | None,
-        currencies: Sequence[str] | None,
-        days: int | None,
-        rebuild: bool,
-        key: str | None,
-    ) -> tuple[UUID, bool]:
-        request = request_of(coins, currencies, days, rebuild=rebuild)
-        try:
-            return await self._refresher.start(request, RefreshTrigger.MUTATION, key=key)
-        except RefreshBusyError as error:
-            raise UnavailableError(str(error), retry_after=error.retry_after) from error
-        except BudgetExceededError as error:
-            raise no_credits(error) from error
-
-    async def plan(
-        self,
-        *,
-        coins: Sequence[str] | None,
-        currencies: Sequence[str] | None,
-        days: int | None,
-        rebuild: bool,
-    ) -> RefreshPlan:
-        request = request_of(coins, currencies, days, rebuild=rebuild)
-        return shown_plan(await self._refresher.outlook(request))
-
-    async def wait(self, run_id: UUID) -> None:
-        await self._refresher.wait(run_id)
 
 
 def make_upstream(settings: Settings, database: Database) -> CoinGecko:
