@@ -154,7 +154,10 @@ async def _work_off(
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None], seconds: float | None = None) -> None:
-    """Await `work`, at most so long, and let a cancellation of the caller wait for it a while."""
+    """Await `work`, at most so long, and let a cancellation of the caller wait for it a while.
+
+    Raises what `work` does.
+    """
     task = asyncio.create_task(work)
     try:
         await asyncio.wait([task], timeout=seconds)
@@ -165,5 +168,5 @@ async def _to_its_end(work: Coroutine[Any, Any, None], seconds: float | None = N
         if task.cancel():
             await asyncio.wait([task])
             log.error("the end of a refresh was not written; the next run marks it")
-        elif error := task.exception():
-            log.error("the end of a refresh could not be written", exc_info=error)
+        else:
+            task.result()

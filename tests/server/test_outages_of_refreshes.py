@@ -22,10 +22,11 @@ async def test_a_refresh_under_way_ends_and_says_why(
 ) -> None:
     async with far_server(database_url, simulator) as (server, proxy):
         await server.data(REFRESH, token=TOKEN)
-        simulator.add_fault(Fault("slow", path="/market_chart", times=None, seconds=0.2))
+        simulator.add_fault(Fault("slow", path="/market_chart", times=None, seconds=1.0))
         start = "mutation { refreshPrices(input: {rebuild: true}) { run { id } } }"
-        waiting = asyncio.create_task(server.post(REFRESH, token=TOKEN))
         await server.data(start, token=TOKEN)
+        waiting = asyncio.create_task(server.post(REFRESH, token=TOKEN))  # joins it
+        await server.data(STATUS)
         proxy.freeze()
         unavailable(await waiting)
         simulator.clear_faults()
