@@ -68,6 +68,7 @@ class PriceUpdates:
     def anything_changed(self) -> None:
         self._whole = False
         self._losses += 1
+        self._told = EVERYTHING  # of another database, for all that is known
         self._wanted.set()
 
     async def run(self) -> None:
@@ -179,7 +180,7 @@ class PriceUpdates:
             return  # which was told, so it is read again
         if not whole:
             self._newest.forget()
-            self._whole, self._told = True, revision
+            self._whole = True
             self._epoch += 1
         self._newest.learn(revision, changed)
         self._wake()

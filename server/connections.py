@@ -43,6 +43,16 @@ class SocketConnection(WebSocketsSansIOProtocol):
         if self.close_sent:  # also by a refusal, which uvicorn would take for an unfinished one
             self.handshake_complete = True
 
+    def handle_ping(self) -> None:
+        """Answer a ping, unless its sender does not read what it was answered before.
+
+        Reading goes on whatever is still to be written, so that answers would pile up.
+        """
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.conn.data_to_send()  # and so forgotten
+
     def keepalive_timeout(self) -> None:
         self.pong_timer = None
         self.transport.abort()

@@ -27,6 +27,8 @@ log = structlog.get_logger("coingraph.streams")
 # A subscription cannot be written without its keyword.
 _MAY_SUBSCRIBE = re.compile(r"\bsubscription\b", re.ASCII)
 
+_MOST_RENDERED = 32  # forms of one event; who asks for one more gets it, and it is not kept
+
 T = TypeVar("T")
 Key = tuple[str, str | None, bytes]
 
@@ -93,6 +95,8 @@ class Payloads:
             return await self._render(event)
         known = rendered.get(self._key)
         if known is None:
+            if len(rendered) >= _MOST_RENDERED:
+                return await self._render(event)
             known = rendered[self._key] = asyncio.create_task(self._render(event))
         if isinstance(known, str):
             return known

@@ -102,3 +102,27 @@ async def test_a_connection_that_is_lost_during_a_read(
         await quote(writers[0], ids, {MANY[1]: 2.0})
         reads.may_end.set()
         assert prices_of(await subscriber.next_of("GAP")) == {MANY[0]: 1.0, MANY[1]: 2.0}
+
+
+async def test_a_change_that_is_heard_while_everything_is_read(
+    database: Database,
+    writers: list[Database],
+    ids: dict[Pair, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is in nothing that was read, and no other change need come after it."""
+    await quote(writers[0], ids, {MANY[0]: 1.0})
+    listener = Listener(database)
+    reads = HeldBack(monkeypatch)
+    async with hub_on(database, listener) as updates:
+        subscribing = asyncio.create_task(updates.subscribe(None, None, None))
+        await reads.reading.wait()
+        await quote(writers[0], ids, {MANY[0]: 2.0})
+        await listener.catch_up()
+        reads.may_end.set()
+        stream = await subscribing
+        prices = [row.price for row in (await anext(stream)).rows]
+        while prices != [2.0]:
+            update = await asyncio.wait_for(anext(stream), SECONDS)
+            prices = [row.price for row in update.rows]
+        await stream.aclose()

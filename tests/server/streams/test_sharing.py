@@ -117,6 +117,16 @@ async def test_who_asks_something_else_is_answered_that() -> None:
     assert executed == [4, 4]
 
 
+async def test_an_event_does_not_grow_with_all_that_is_asked_of_it() -> None:
+    shared = tick(7)
+    source.events = [shared]
+    for number in range(200):
+        [payload] = await payloads(f"subscription {{ ticks {{ a{number}: number }} }}")
+        assert payload == {"data": {"ticks": {f"a{number}": 7}}}
+    assert shared.rendered is not None
+    assert len(shared.rendered) < 50
+
+
 async def test_events_of_one_subscriber_are_executed_for_it() -> None:
     source.events = [Tick(number=5)]
     await asyncio.gather(payloads(), payloads())
