@@ -16,6 +16,8 @@ from models.tables import RefreshRun, RefreshStatus, RefreshTrigger
 log = structlog.get_logger("coingraph.schedule")
 
 _LONGEST_SLEEP = 60.0  # then it looks whether somebody else has asked for a refresh meanwhile
+# A run that began later than so long from now was begun by a clock that was wrong.
+_MOST_AHEAD = timedelta(hours=1)
 _PASSING = (RefreshBusyError, BudgetExceededError, DatabaseUnavailableError)
 
 
@@ -71,11 +73,12 @@ class Schedule:
     async def _refresh_if_due(self, period: timedelta) -> float:
         """Start what is due, and wait for its end; tell for how long nothing is, in seconds."""
         async with self._database.read() as session:
-            last = await runs.last_full_run(session)
+            now = datetime.now(UTC)
+            last = await runs.last_full_run(session, now + min(period, _MOST_AHEAD))
         if last is not None and last.status == RefreshStatus.RUNNING:
             await self._refresher.wait(last.id)  # which also notes that its process was killed
             return 0.0
-        seconds = seconds_until_due(last, period, datetime.now(UTC))
+        seconds = seconds_until_due(last, period, now)
         if seconds > 0:
             self._tell(last, seconds)
             return min(seconds, _LONGEST_SLEEP)

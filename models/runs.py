@@ -135,13 +135,17 @@ async def is_alive(session: ReadSession, run_id: UUID) -> bool:
     return not await session.scalar(probe, {"key": lock_of(run_id)})
 
 
-async def last_full_run(session: ReadSession) -> RefreshRun | None:
-    """Find the newest run that asked for everything, whoever asked; not one that was cut short."""
+async def last_full_run(session: ReadSession, before: datetime) -> RefreshRun | None:
+    """Find the newest run that asked for everything, whoever asked; not one that was cut short.
+
+    Nor one that says it began at `before` or later.
+    """
     query = (
         select(RefreshRun)
         .where(
             col(RefreshRun.request) == {},
             col(RefreshRun.status) != RefreshStatus.INTERRUPTED,
+            col(RefreshRun.started_at) < before,
         )
         .order_by(col(RefreshRun.id).desc())
         .limit(1)

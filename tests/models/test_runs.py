@@ -20,9 +20,10 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 def make_run(**more: Any) -> RefreshRun:
     values: dict[str, Any] = {
-        "id": runs.new_run_id(), "started_at": NOW, "request": {"days": 3}
+        "id": runs.new_run_id(), "started_at": NOW, "request": {"days": 3},
+        "status": "RUNNING", "trigger": "COMMAND",
     }  # fmt: skip
-    return RefreshRun(**values, **{"status": "RUNNING", "trigger": "COMMAND", **more})
+    return RefreshRun(**{**values, **more})
 
 
 async def insert(database: Database, run: RefreshRun, *items: RefreshRunItem) -> UUID:
@@ -260,3 +261,15 @@ async def test_a_long_past_goes_bit_by_bit(database: Database, sql: asyncpg.Conn
             gone.append(await prune_runs(session))
     assert gone == [500, 301, 0, 0]  # of today's hour 400 days ago none is left
     assert len(await kept(sql)) == 399
+
+
+async def test_a_run_of_a_clock_that_was_ahead_is_not_the_last_one(database: Database) -> None:
+    """However much newer its id is."""
+    whole: dict[str, Any] = {"request": {}, "status": "SUCCEEDED"}
+    mine = await insert(database, make_run(**whole))
+    await insert(database, make_run(started_at=NOW + timedelta(days=400), **whole))
+    async with database.read() as session:
+        last = await runs.last_full_run(session, NOW + timedelta(hours=1))
+        assert last is not None
+        assert last.id == mine
+        assert await runs.last_full_run(session, NOW) is None
