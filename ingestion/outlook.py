@@ -70,35 +70,39 @@ class Outlook:
 def what_fits(preparation: Preparation, left: int) -> list[str]:
     """Name smaller refreshes that cost no more than what is left, with the words of the input."""
     found = []
-    if calls := _fewer_days(preparation, left):
-        found.append(f"days {_DAYS} of all {len(preparation.plans)} series ({calls:,} calls)")
+    shorter = _shorter(preparation)
+    if shorter.calls <= left and shorter.calls < preparation.calls:
+        found.append(f"days {_DAYS} of all {len(shorter.plans)} series ({shorter.calls:,} calls)")
     if fewer := _fewer_series(preparation, left):
-        coins, currencies, series, calls = fewer
-        named = ", ".join(coins[:_MOST_NAMED])
-        if len(coins) > _MOST_NAMED:
-            named += f" and the next {len(coins) - _MOST_NAMED:,}"
-        found.append(
-            f"coins {named} in currencies {', '.join(currencies)} "
-            f"({series:,} series, {calls:,} calls)"
-        )
+        found.append(_named(*fewer))
+    if not found and (fewer := _fewer_series(shorter, left)):
+        found.append(f"days {_DAYS} of {_named(*fewer)}")
     return found
 
 
 _DAYS = LONGEST_WINDOW.days - 1  # whatever the minute, one call a series
 
 
-def _fewer_days(preparation: Preparation, left: int) -> int | None:
-    """Count the calls with the most days that one call brings, where that helps."""
+def _shorter(preparation: Preparation) -> Preparation:
+    """Plan the same with the most days that one call brings."""
     plans = plan_refresh(
         [plan.state for plan in preparation.plans],
         preparation.now,
-        currencies=(),
+        currencies=(),  # they are in their order already
         start=history_start(preparation.now, _DAYS, preparation.offered),
         offered=preparation.offered,
         requested=True,
     )
-    calls = Preparation(plans, preparation.metadata, preparation.now, preparation.offered).calls
-    return calls if calls <= left and calls < preparation.calls else None
+    return Preparation(plans, preparation.metadata, preparation.now, preparation.offered)
+
+
+def _named(coins: list[str], currencies: list[str], series: int, calls: int) -> str:
+    named = ", ".join(coins[:_MOST_NAMED])
+    if len(coins) > _MOST_NAMED:
+        named += f" and the next {len(coins) - _MOST_NAMED:,}"
+    return (
+        f"coins {named} in currencies {', '.join(currencies)} ({series:,} series, {calls:,} calls)"
+    )
 
 
 def _fewer_series(

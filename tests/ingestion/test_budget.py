@@ -109,6 +109,14 @@ def test_a_first_load_may_fit_with_fewer_days() -> None:
     assert "days 88 of all 44 series (45 calls) or coins" in str(seen.refusal)
 
 
+def test_where_only_fewer_days_of_fewer_series_fit() -> None:
+    """Of one series, metadata included: one window instead of two, and no call for its days."""
+    whole = prepared(2, 2, loaded=False, metadata=2)
+    assert what_fits(whole, 2) == []
+    assert what_fits(whole, 3) == ["days 88 of coins coin-0 in currencies usd (1 series, 3 calls)"]
+    assert what_fits(whole, 5) == ["coins coin-0 in currencies usd (1 series, 5 calls)"]
+
+
 @pytest.mark.parametrize("spent", [99, 100, 5_000])
 def test_where_nothing_fits_it_says_so(spent: int) -> None:
     refusal = outlook(prepared(2, 1, loaded=True), 100, spent).refusal
@@ -143,8 +151,13 @@ def test_what_is_named_fits_and_nothing_larger_does(
         count = told[0].split(" in ")[0].count("coin-")
         spelled = told[0].split("currencies ")[1].split(" (")[0].count(",") + 1
         assert f"{by_series[count, spelled].calls} calls)" in told[0]
+    one = 2 + bool(whole.metadata)  # of one series: the newest prices, one window, its coin
+    assert bool(named) == (left >= one)
     for text in named:
-        if text.startswith("days"):
+        if text.startswith("days 88 of all"):
             calls = int(text.split("(")[1].split()[0])
             assert calls == 1 + coins * currencies + len(whole.metadata) <= left
             assert calls < whole.calls
+        elif text.startswith("days"):
+            assert len(named) == 1
+            assert one <= int(text.split("series, ")[1].split()[0]) <= left
