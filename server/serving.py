@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from server.app import Application
 
 GRACE_SECONDS = 10
-_STREAMS_SECONDS = 6.0
 _RUN_SECONDS = 2.0
 _LAST_WORD_SECONDS = 1.0
+_LOOK_SECONDS = 0.1  # as often as uvicorn itself looks whether it is to hasten
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -100,13 +100,22 @@ class Server(uvicorn.Server):
         # first, because a request with `wait: true` ends with its run
         stopping = asyncio.create_task(self._application.end_refreshes())
         await asyncio.wait([stopping], timeout=_RUN_SECONDS)
-        await self._application.end_streams(_STREAMS_SECONDS)
+        await self._end_streams(started + GRACE_SECONDS - _LAST_WORD_SECONDS)
         left = GRACE_SECONDS - (time.monotonic() - started)
         self.config.timeout_graceful_shutdown = max(1, int(left))
         await super().shutdown(sockets)
         await stopping
         if cut := self.server_state.tasks:  # they have a word to say about it
             await asyncio.wait(cut, timeout=_LAST_WORD_SECONDS)
+
+    async def _end_streams(self, deadline: float) -> None:
+        """End them well until then, or until somebody does not want to wait."""
+        ending = asyncio.create_task(self._application.end_streams(deadline - time.monotonic()))
+        while not (ending.done() or self.force_exit):
+            await asyncio.wait([ending], timeout=_LOOK_SECONDS)
+        if not ending.done():
+            ending.cancel()
+            await self._application.end_streams(0)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         hasten = self.hastened_by(sig) and self.should_exit

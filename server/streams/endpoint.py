@@ -86,7 +86,10 @@ class StreamEndpoint:
             init_seconds=self._settings.init_seconds,
         )
         with self._counted(socket):
-            await socket.serve()
+            try:
+                await socket.serve()
+            except asyncio.CancelledError:  # the server stops, and has waited long enough
+                wire.abort()
         log.info(
             "websocket closed",
             code=socket.code,

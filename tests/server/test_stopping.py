@@ -1,6 +1,8 @@
 """Stopping under load: what is under way is finished, in 10 s; nothing is left."""
 
 import asyncio
+import contextlib
+import json
 import os
 import signal
 import socket
@@ -15,9 +17,13 @@ from typing import Any, Self
 import asyncpg
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from ingestion.simulator import Fault, Simulator
 from server.serving import GRACE_SECONDS
+from server.streams.messages import SUBPROTOCOL
 from tests.conftest import new_database
 from tests.server.postgres_processes import eventually, gone, servers_of, supervisor_of
 from tests.server.served import START_SECONDS, Served, served
@@ -79,6 +85,20 @@ def asked(server: Served, threads: ThreadPoolExecutor) -> Future[httpx.Response]
             return client.post("/graphql", json=SLOW)
 
     return threads.submit(ask)
+
+
+def asked_over_a_socket(url: str) -> float:
+    """Send it over a WebSocket; when that was closed."""
+    address = url.replace("http", "ws", 1) + "/graphql"
+    with (
+        contextlib.suppress(ConnectionClosed),
+        connect(address, subprotocols=[Subprotocol(SUBPROTOCOL)], proxy=None) as socket,
+    ):
+        socket.send(json.dumps({"type": "connection_init"}))
+        socket.send(json.dumps({"type": "subscribe", "id": "1", "payload": SLOW}))
+        while True:
+            socket.recv()
+    return time.monotonic()
 
 
 def waiting(url: str) -> bool:
@@ -161,6 +181,30 @@ def test_a_query_that_does_not_end_is_cut(
             eventually(lambda: not waiting(url))  # PostgreSQL was told, too
     assert gone(pids)
     assert "Traceback" not in server.log.read_text()
+
+
+@pytest.mark.parametrize("hastened", [False, True])
+def test_a_query_over_a_socket_is_waited_for_as_long(
+    url: str,
+    shared_simulator: Simulator,
+    tmp_path: Path,
+    threads: ThreadPoolExecutor,
+    hastened: bool,
+) -> None:
+    with started(tmp_path, url, shared_simulator) as server:
+        await_start(server, ())
+        with Lock(url):
+            ended = threads.submit(asked_over_a_socket, server.url)
+            eventually(lambda: waiting(url))
+            begun = time.monotonic()
+            server.process.terminate()
+            eventually(lambda: refuses(server.url))
+            if hastened:
+                server.process.terminate()
+            assert server.process.wait(START_SECONDS) == 0
+            waited = ended.result() - begun
+            assert waited < GRACE_SECONDS / 2 if hastened else waited > GRACE_SECONDS - 2
+    assert not server.lines("Exception in ASGI application")
 
 
 @pytest.mark.parametrize("again", [signal.SIGTERM, signal.SIGINT])
