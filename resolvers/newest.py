@@ -2,12 +2,13 @@
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 
 from models.series import LatestFacts
 
 _MOST_KEPT = 256
+_PRESENT_FOR = timedelta(seconds=1)
 EVERYTHING = -1  # a revision before the first
 
 
@@ -103,10 +104,10 @@ class NewestPrices:
 
     def present(self, kind: UpdateKind, wanted: Filter) -> Update:
         """Give all prices."""
-        # ages in it are told as of when it was made, so it is not given away much later
-        key = (wanted, kind, int(datetime.now(UTC).timestamp()))
+        key = (wanted, kind)
         update = self._kept.get(key)
-        if update is None:
+        # ages in it are told as of when it was made, so it is not given away much later
+        if update is None or abs(datetime.now(UTC) - update.now) >= _PRESENT_FOR:
             rows = [row for _, row in self._prices.values() if wanted.passes(row)]
             update = self._update(kind, rows)
             self._keep(key, update)
@@ -117,6 +118,6 @@ class NewestPrices:
         return Update(kind, self.revision, rows, datetime.now(UTC))
 
     def _keep(self, key: Hashable, update: Update | None) -> None:
-        if len(self._kept) >= _MOST_KEPT:
+        if key not in self._kept and len(self._kept) >= _MOST_KEPT:
             del self._kept[next(iter(self._kept))]
         self._kept[key] = update

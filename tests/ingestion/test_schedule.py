@@ -98,6 +98,20 @@ async def test_runs_that_take_longer_than_the_period_do_not_pile_up(
     assert most <= 1
 
 
+async def test_a_run_that_began_in_a_year_to_come_does_not_stop_the_schedule(
+    deployment: Deployment, database: Database
+) -> None:
+    """A clock was ahead when it began, and has been set right since."""
+    refresher = await deployment.process()
+    run_id, _ = await refresher.start(EVERYTHING, RefreshTrigger.MUTATION)
+    await refresher.wait(run_id)
+    await deployment.sql.execute(
+        "UPDATE refresh_run SET started_at = started_at + interval '1 year'"
+    )
+    async with scheduled(database, refresher):
+        await until(becomes(deployment, "MUTATION SUCCEEDED", "SCHEDULE SUCCEEDED"))
+
+
 async def test_a_start_that_fails_is_tried_again_soon(
     deployment: Deployment, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import random
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from models.database import Database
 from models.notifications import Listener
 from models.series import LatestFacts
-from resolvers.newest import Update
+from resolvers.newest import Filter, NewestPrices, Update, UpdateKind
 from resolvers.updates import PriceUpdates
 from tests.following import SECONDS, HeldBack, Subscriber, following, hub_on, prices_of
 from tests.quoting import MANY, Pair, quote
@@ -171,3 +172,22 @@ async def test_what_is_told_before_the_first_update_is_asked_for(
         update = await asyncio.wait_for(anext(stream), SECONDS)
         assert (update.revision, [row.price for row in update.rows]) == (1, [1.0])
         await stream.aclose()
+
+
+def test_one_snapshot_is_kept_however_long_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is made anew as time goes by, for ages are told as of when it was made."""
+    now = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+    class Clock:
+        @staticmethod
+        def now(_zone: object) -> datetime:
+            return now
+
+    monkeypatch.setattr("resolvers.newest.datetime", Clock)
+    newest, everything = NewestPrices(), Filter.of(None, None)
+    first = newest.present(UpdateKind.SNAPSHOT, everything)
+    assert newest.present(UpdateKind.SNAPSHOT, everything) is first
+    for _ in range(100):
+        now += timedelta(seconds=1)
+        assert newest.present(UpdateKind.SNAPSHOT, everything).now == now
+    assert newest.kept == 1
