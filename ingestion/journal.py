@@ -25,7 +25,6 @@ from models.tables import ItemStatus, RefreshStatus
 
 log = structlog.get_logger("coingraph.refresh")
 
-_FINISH_SECONDS = 8.0  # whoever stops a server waits some 10 s
 _FINISH_PAUSE = 0.5
 
 
@@ -113,16 +112,10 @@ class Journal:
             await self._add(session, *series_ids, failed_calls=calls)
 
     async def finish(self, status: RefreshStatus, error: str | None) -> None:
-        """Write the end of the run, patiently: the database may be restarting."""
-        try:
-            async with asyncio.timeout(_FINISH_SECONDS):
-                while not await self._finished(status, error):  # noqa: ASYNC110 - PostgreSQL's return is no event
-                    await asyncio.sleep(_FINISH_PAUSE)
-        except TimeoutError:
-            log.error("the end of the run could not be written; the next run will mark it")  # noqa: TRY400 - the database's
-            return
+        """Write the end of the run, however long the database is away."""
+        while not await self._finished(status, error):  # noqa: ASYNC110 - PostgreSQL's return is no event
+            await asyncio.sleep(_FINISH_PAUSE)
         log.info("refresh ended", status=status, error=error)
-        await self._prune()
 
     async def _finished(self, status: RefreshStatus, error: str | None) -> bool:
         """Write the end of the run; whether the database took it."""
@@ -137,7 +130,7 @@ class Journal:
             return False
         return True
 
-    async def _prune(self) -> None:
+    async def prune(self) -> None:
         """Delete the oldest runs. Whether that works is nothing to this one."""
         try:
             async with self._database.write() as session:

@@ -21,6 +21,7 @@ from models.tables import RefreshStatus
 log = structlog.get_logger("coingraph.refresh")
 
 _FETCHERS = 4
+_FAREWELL_SECONDS = 3.0  # so long a stopping process waits for the database to take down the end
 _INTERNAL = "Internal error; see the server's log."
 
 
@@ -42,6 +43,7 @@ class Pipeline:
         self._extras = Extras(upstream, journal, _ENDS_THE_RUN)
         self._stored: set[int] = set()
         self._failed = 0
+        self.lost_database = False
 
     async def run(self, plans: Sequence[SeriesPlan], metadata: Sequence[str]) -> None:
         """Do all of it and write how it ended. Raises CancelledError after that."""
@@ -50,9 +52,10 @@ class Pipeline:
             status, error = await self._work(plans, metadata)
         except asyncio.CancelledError:
             stopped = self._journal.finish(RefreshStatus.INTERRUPTED, "The server was stopped.")
-            await _to_its_end(stopped)
+            await _to_its_end(stopped, _FAREWELL_SECONDS)
             raise
         await _to_its_end(self._journal.finish(status, error))
+        await self._journal.prune()
 
     async def _work(
         self, plans: Sequence[SeriesPlan], metadata: Sequence[str]
@@ -65,6 +68,7 @@ class Pipeline:
                 await self._extras.profiles(metadata, self._unknown)
                 await self._all([plan for plan in plans if plan.daily], self._try_daily)
         except _ENDS_THE_RUN as error:
+            self.lost_database = isinstance(error, DatabaseUnavailableError)
             return RefreshStatus.FAILED, str(error)
         except Exception:
             log.exception("refresh failed")
@@ -149,13 +153,17 @@ async def _work_off(
         await work(plan)
 
 
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Await `work` whole, and let a cancellation of the caller wait for that."""
+async def _to_its_end(work: Coroutine[Any, Any, None], seconds: float | None = None) -> None:
+    """Await `work`, at most so long, and let a cancellation of the caller wait for it a while."""
     task = asyncio.create_task(work)
     try:
-        await asyncio.shield(task)
+        await asyncio.wait([task], timeout=seconds)
     except asyncio.CancelledError:
-        await asyncio.wait([task])
-        if error := task.exception():
-            log.exception("the end of a refresh could not be written", exc_info=error)
+        await asyncio.wait([task], timeout=_FAREWELL_SECONDS)
         raise
+    finally:
+        if task.cancel():
+            await asyncio.wait([task])
+            log.error("the end of a refresh was not written; the next run marks it")
+        elif error := task.exception():
+            log.error("the end of a refresh could not be written", exc_info=error)

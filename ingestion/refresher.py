@@ -39,6 +39,7 @@ log = structlog.get_logger("coingraph.refresh")
 
 _JOIN_SECONDS = 3.0  # schedulers wait for an answer, some of them 5 s
 _POLL_SECONDS = 0.25
+_LOOK_SECONDS = 1.0
 
 
 class _AnsweredError(Exception):
@@ -71,8 +72,14 @@ class Refresher:
         self._task: asyncio.Task[None] | None = None
         self._run_id: UUID | None = None
         self._starting = asyncio.Lock()
+        self._pipeline: Pipeline | None = None
         self._stopping = False
         self._joinable: tuple[UUID | None, Names] = None, frozenset()  # a run and its series
+
+    @property
+    def lost_database(self) -> bool:
+        """Whether that is how the last run of this process ended."""
+        return self._pipeline is not None and self._pipeline.lost_database
 
     async def prepare(self, request: RefreshRequest) -> Preparation:
         """Plan a run without starting it."""
@@ -198,23 +205,29 @@ class Refresher:
         journal = Journal(self._database, lock, run.id, lambda: throttle.interval)
         try:
             async with lock:
-                await Pipeline(self._upstream, journal).run(preparation.plans, preparation.metadata)
+                self._pipeline = Pipeline(self._upstream, journal)
+                await self._pipeline.run(preparation.plans, preparation.metadata)
         except Exception:  # nobody awaits this task's result
             log.exception("the end of a refresh could not be written; the next run will mark it")
 
     async def wait(self, run_id: UUID) -> None:
-        """Return when the run has ended, in whichever process it runs."""
-        if run_id == self._run_id and self._task is not None:
-            await asyncio.wait([self._task])
+        """Return when the run has ended, in whichever process it runs.
+
+        Raises DatabaseUnavailableError when the database goes away meanwhile.
+        """
+        task = self._task if run_id == self._run_id else None
         while True:
+            if here := task is not None and not task.done():
+                await asyncio.wait([task], timeout=_LOOK_SECONDS)
             async with self._database.read() as session:
                 run = (await runs.runs_by_id(session, [run_id])).get(run_id)
                 if run is None or run.status != RefreshStatus.RUNNING:
                     return
-                alive = await runs.is_alive(session, run_id)
+                alive = here or await runs.is_alive(session, run_id)
             if not alive:
                 await self.bury_dead_runs()
-            await asyncio.sleep(_POLL_SECONDS)
+            if not here:
+                await asyncio.sleep(_POLL_SECONDS)
 
     async def stop(self) -> None:
         """Start no run any more, and end the one that is under way here."""

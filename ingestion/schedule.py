@@ -29,12 +29,15 @@ class Schedule:
         self._told: datetime | None = None
         self._scheduled = Faults("scheduled refresh")
 
-    async def load_new(self) -> None:
-        """Start a refresh where a series has never had one; try until one has started."""
-        started = False
-        while not started:
+    async def load_new(self, begun: asyncio.Event) -> None:
+        """Refresh where a series has never had a refresh, again where that lost the database.
+
+        `begun` is set once such a run has started, or there is nothing to load.
+        """
+        done = False
+        while not done:
             try:
-                started = await self._load_new()
+                done = await self._load_new(begun)
             except _PASSING as error:
                 await asyncio.sleep(self._first.failed(error))
             except Exception as error:  # noqa: BLE001 - whatever it was, the next try may do better
@@ -42,18 +45,22 @@ class Schedule:
             else:
                 self._first.over()
 
-    async def _load_new(self) -> bool:
-        """Start what is to be loaded; tell whether nothing more is to be started."""
+    async def _load_new(self, begun: asyncio.Event) -> bool:
+        """Start what is to be loaded, and wait for its end; tell whether that is all."""
         tracked = self._refresher.coins, self._refresher.currencies
         # all of them, those that an interrupted run left, or a new coin's
         unloaded = await count_unloaded(self._database, *tracked)
         if not unloaded:
+            begun.set()
             return True
         log.info("series without prices: starting a refresh", series=unloaded)
         run_id, started = await self._refresher.start(RefreshRequest(), RefreshTrigger.STARTUP)
-        if not started:  # that one may be of other series, or just about to fail
-            await self._refresher.wait(run_id)
-        return started
+        if started:
+            begun.set()
+        await self._refresher.wait(run_id)
+        if started and self._refresher.lost_database:
+            raise DatabaseUnavailableError("The run lost the database.")
+        return started  # one that was joined may have been of other series, or about to fail
 
     async def refresh_every(self, period: timedelta) -> None:
         """Start a refresh of everything every so often, until cancelled."""

@@ -1,9 +1,11 @@
 """The way to PostgreSQL: one engine, read and write sessions of different types, raw columns."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from typing import Any
+from weakref import WeakSet
 
 import asyncpg
 from sqlalchemy import event, exc, text
@@ -15,11 +17,32 @@ from sqlalchemy.ext.asyncio import (
     create_async_engine,
 )
 
+from models.availability import (
+    DRIVER_ERRORS,
+    PROBE_SECONDS,
+    Breaker,
+    DatabaseUnavailableError,
+    availability,
+    unavailable_because,
+)
 from models.stopwatch import database_time
+
+__all__ = [
+    "DRIVER_ERRORS",
+    "Database",
+    "DatabaseUnavailableError",
+    "ReadSession",
+    "UnsupportedServerError",
+    "WriteSession",
+    "availability",
+    "connect_args",
+]
 
 OLDEST_SERVER = 140000  # PostgreSQL 14, as server_version_num counts
 CONNECT_SECONDS = 5.0
-READ_SECONDS = 10.0  # a statement that takes longer is given up
+POOL_SECONDS = 3.0  # so long a statement waits for one of the pool's connections
+READ_SECONDS = 10.0  # what takes longer is given up
+WRITE_SECONDS = 60.0
 # A machine that loses its power says no goodbye: without these, PostgreSQL would keep the locks
 # of its connections for two hours.
 _KEEPALIVES = {"tcp_keepalives_idle": "15", "tcp_keepalives_interval": "5"}
@@ -30,10 +53,6 @@ _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full
 
 
 _Spare = tuple[AsyncConnection, asyncpg.Connection]
-
-
-class DatabaseUnavailableError(Exception):
-    """PostgreSQL cannot be reached, or dropped the connection. The message names no secret."""
 
 
 class UnsupportedServerError(Exception):
@@ -90,10 +109,13 @@ class Database:
             self.url,
             pool_size=pool_size,
             max_overflow=pool_size,
-            pool_timeout=CONNECT_SECONDS,
+            pool_timeout=POOL_SECONDS,
             connect_args=connect_args("coingraph"),
         )
         event.listen(self.engine.sync_engine, "checkout", _ping)
+        event.listen(self.engine.sync_engine, "connect", self._note)
+        self._drivers = WeakSet[asyncpg.Connection]()
+        self._breaker = Breaker(self._probe, self._drop)
         self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         # Of the engine's connections, those that `fetch` has and will need again: the way into the
         # pool and out again costs as much as a small statement. The other half is for sessions.
@@ -108,30 +130,28 @@ class Database:
         statement, which only reads, is sent once more on a connection that was asked.
         """
         with availability(), database_time.get():
-            spare = self._spare.pop() if self._spare else await self._take(ping=False)
-            try:
-                return await self._fetch(spare, statement, arguments)
-            except TimeoutError:
-                raise
-            except DRIVER_ERRORS as error:
-                if not _means_unavailable(error):
-                    raise
-            await self._give_back_spares()
-            return await self._fetch(await self._take(ping=True), statement, arguments)
+            async with self._breaker.guard(self._read_seconds):
+                spare = self._spare.pop() if self._spare else await self._take(ping=False)
+                try:
+                    return await self._fetch(spare, statement, arguments)
+                except DRIVER_ERRORS as error:
+                    if not unavailable_because(error):
+                        raise
+                await self._give_back_spares()
+                return await self._fetch(await self._take(ping=True), statement, arguments)
 
     async def statement(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
         """Write with one statement, which commits itself and is never sent twice."""
         with availability():
-            return await self._fetch(await self._take(ping=True), statement, arguments)
+            async with self._breaker.guard(READ_SECONDS):
+                return await self._fetch(await self._take(ping=True), statement, arguments)
 
     async def _fetch(
         self, spare: _Spare, statement: str, arguments: Sequence[object]
     ) -> list[asyncpg.Record]:
         connection, driver = spare
         try:
-            rows: list[asyncpg.Record] = await driver.fetch(
-                statement, *arguments, timeout=self._read_seconds
-            )
+            rows: list[asyncpg.Record] = await driver.fetch(statement, *arguments)
         except BaseException:  # also when cancelled: its state is not known
             await connection.invalidate()
             await connection.close()
@@ -161,18 +181,29 @@ class Database:
     async def read(self) -> AsyncIterator[ReadSession]:
         """Open a session for one answer; close it before waiting for anything else."""
         with availability(), database_time.get():
-            async with ReadSession(self._reader, expire_on_commit=False) as session:
+            async with (
+                self._breaker.guard(self._read_seconds),
+                ReadSession(self._reader, expire_on_commit=False) as session,
+            ):
                 yield session
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[WriteSession]:
-        """Open one transaction; it commits when the block ends without an exception."""
+    async def write(self, seconds: float | None = WRITE_SECONDS) -> AsyncIterator[WriteSession]:
+        """Open one transaction; it commits when the block ends without an exception.
+
+        It is given up after so many seconds; None: only when the database does not answer.
+        """
         with availability():
             async with (
+                self._breaker.guard(seconds),
                 WriteSession(self.engine, expire_on_commit=False) as session,
                 session.begin(),
             ):
                 yield session
+
+    def guard(self, seconds: float) -> AbstractAsyncContextManager[None]:
+        """Limit a wait for the database on a connection past the pool; see Breaker.guard."""
+        return self._breaker.guard(seconds)
 
     async def connect(self, application_name: str) -> asyncpg.Connection:
         """Open a connection past the pool; the caller closes it."""
@@ -191,19 +222,35 @@ class Database:
             )
 
     async def close(self) -> None:
-        await self._give_back_spares()
-        await self.engine.dispose()
+        await self._breaker.close()
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                await self._give_back_spares()
+                await self.engine.dispose()
+        except TimeoutError:  # to say goodbye takes a server that listens
+            self._drop()
 
+    def _note(self, connection: Any, _record: object) -> None:  # noqa: ANN401 - SQLAlchemy's adapter
+        self._drivers.add(connection.driver_connection)
 
-# The last is what asyncpg raises where a farewell of the server's lies unread.
-DRIVER_ERRORS = (
-    OSError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-)
+    async def _probe(self) -> None:
+        """Raise unless the server answers."""
+        try:
+            connection = await self.connect("coingraph probe")
+        except DatabaseUnavailableError as error:
+            if isinstance(error.__cause__, asyncpg.TooManyConnectionsError):
+                return  # it has answered, and may be answering on others of our connections
+            raise
+        try:
+            await connection.execute("SELECT 1")
+        finally:
+            connection.terminate()
 
-_LOST = (OSError, asyncpg.PostgresConnectionError, asyncpg.InternalClientError)
+    def _drop(self) -> None:
+        """End all connections without a word, so that nothing waits for one."""
+        for driver in tuple(self._drivers):
+            driver.terminate()
+
 
 _pinged: ContextVar[bool] = ContextVar("pinged", default=True)
 
@@ -213,42 +260,6 @@ def _ping(connection: Any, _record: object, _proxy: object) -> None:  # noqa: AN
     if not _pinged.get():
         return
     try:
-        connection.run_async(lambda driver: driver.execute("SELECT 1"))
+        connection.run_async(lambda driver: driver.execute("SELECT 1", timeout=PROBE_SECONDS))
     except DRIVER_ERRORS as error:
         raise exc.DisconnectionError("a pooled connection has died") from error
-
-
-@contextmanager
-def availability() -> Iterator[None]:
-    """Turn every way of losing PostgreSQL into one error."""
-    try:
-        yield
-    except exc.TimeoutError as error:
-        raise DatabaseUnavailableError("All database connections are busy.") from error
-    except exc.DBAPIError as error:
-        if error.connection_invalidated or _means_unavailable(error.orig):
-            raise DatabaseUnavailableError("The database cannot be reached.") from error
-        raise
-    except DRIVER_ERRORS as error:
-        if _means_unavailable(error):
-            raise DatabaseUnavailableError("The database cannot be reached.") from error
-        raise
-
-
-# Connection exceptions, insufficient resources, operator intervention (shutdown), bad logins and
-# a database that is not there: https://www.postgresql.org/docs/current/errcodes-appendix.html
-_UNAVAILABLE_CLASSES = ("08", "53", "57P", "28", "3D")
-
-
-def _means_unavailable(error: BaseException | None) -> bool:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, _LOST):
-            return True
-        if isinstance(cause, asyncpg.InterfaceError) and "closed" in str(cause):
-            return True
-        state = getattr(cause, "sqlstate", None)
-        if isinstance(state, str) and state.startswith(_UNAVAILABLE_CLASSES):
-            return True
-        cause = cause.__cause__
-    return False

@@ -40,7 +40,8 @@ def days_of(hours: Rows) -> Rows:
     made["open"], made["close"] = price[first], price[last]
     made["high"] = np.maximum.reduceat(price, first)
     made["low"] = np.minimum.reduceat(price, first)
-    mean = np.add.reduceat(price, first) / made["samples"]
+    # divided by more than a day's hours first, so that no sum overflows; a power of two is exact
+    mean = np.add.reduceat(price / 32, first) / (made["samples"] / 32)
     # rounding would put the mean of a constant price beside that price
     made["price"] = np.clip(mean, made["low"], made["high"])
     for name in ("market_cap", "volume"):

@@ -1,20 +1,16 @@
 """Locks of the whole deployment."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from typing import Self
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from models.database import (
-    READ_SECONDS,
-    Database,
-    DatabaseUnavailableError,
-    availability,
-    connect_args,
-)
+from models.availability import PROBE_SECONDS, DatabaseUnavailableError, availability
+from models.database import CONNECT_SECONDS, Database, connect_args
 
 # PostgreSQL ends a session that has said nothing for so long: longer than `verify` waits, so that
 # its holder knows first.
@@ -31,6 +27,7 @@ class AdvisoryLock:
     """
 
     def __init__(self, database: Database, key: int) -> None:
+        self._database = database
         self._key = key
         self._engine = create_async_engine(
             database.url,
@@ -43,17 +40,10 @@ class AdvisoryLock:
 
     async def acquire(self) -> bool:
         """Take the lock if it is free; never wait for it."""
-        with availability():
-            connection = await self._engine.connect()
-            try:
-                taken = await self._try(connection)
-            except BaseException:
-                await connection.close()
-                raise
+        async with self._connecting() as connection:
+            taken = await self._try(connection)
             if taken:
                 self._connection = connection
-            else:
-                await connection.close()
         return taken
 
     async def wait(self, pause: Callable[[], float]) -> None:
@@ -63,19 +53,33 @@ class AdvisoryLock:
         cleaning up. From now on it must be verified again and again: a holder that is stuck, or
         cut off, loses it after 15 seconds.
         """
-        with availability():
-            connection = await self._engine.connect()
-            try:
+        async with self._connecting() as connection:
+            async with self._limit():
                 await connection.execute(text(f"SET idle_session_timeout = '{_SILENCE}'"))
-                while not await self._try(connection):  # noqa: ASYNC110 - no event tells of it
-                    await asyncio.sleep(pause())
-            except BaseException:
-                await connection.close()
-                raise
+            while not await self._try(connection):  # noqa: ASYNC110 - no event tells of it
+                await asyncio.sleep(pause())
             self._connection = connection
 
+    @contextlib.asynccontextmanager
+    async def _connecting(self) -> AsyncIterator[AsyncConnection]:
+        """Open a connection; it is closed after the block unless the lock has become its own."""
+        async with self._limit():
+            connection = await self._engine.connect()
+        try:
+            yield connection
+        finally:
+            if connection is not self._connection:
+                await _close(connection)
+
+    @contextlib.asynccontextmanager
+    async def _limit(self) -> AsyncIterator[None]:
+        """Give up a statement that takes too long, and its connection with it."""
+        with availability():
+            async with self._database.guard(CONNECT_SECONDS):
+                yield
+
     async def _try(self, connection: AsyncConnection) -> bool:
-        async with asyncio.timeout(READ_SECONDS):
+        async with self._limit():
             taken = await connection.scalar(
                 text("SELECT pg_try_advisory_lock(:key)"), {"key": self._key}
             )
@@ -95,18 +99,22 @@ class AdvisoryLock:
             # once lost, SQLAlchemy would connect anew, but a new connection holds no lock
             if connection is None or connection.invalidated:
                 raise DatabaseUnavailableError("The database dropped the connection of a lock.")
-            with availability():
-                # one that takes longer is given up, and its connection with it
-                async with asyncio.timeout(READ_SECONDS):
-                    await connection.execute(text(statement), parameters)
+            async with self._limit():
+                await connection.execute(text(statement), parameters)
 
     async def release(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            await connection.close()
+            await _close(connection)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.release()
+
+
+async def _close(connection: AsyncConnection) -> None:
+    with contextlib.suppress(TimeoutError):  # to say goodbye takes a server that listens
+        async with asyncio.timeout(PROBE_SECONDS):
+            await connection.close()

@@ -54,7 +54,7 @@ async def migrate(database: Database) -> bool:
     async with database.read() as session:
         if await _is_up_to_date(session):
             return False
-    async with database.write() as session:
+    async with database.write(seconds=None) as session:  # large tables take their time
         await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
         if await _is_up_to_date(session):  # another process was first
             return False

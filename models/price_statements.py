@@ -60,12 +60,14 @@ _SOURCES = {
 }  # fmt: skip
 _LAST = "(array_agg({0} ORDER BY day DESC) FILTER (WHERE {0} IS NOT NULL))[1]"
 # A day before the hourly history is known by one price, and weighs as a whole one.
-_WEIGHT = f"CASE WHEN {_UTC.format('day::timestamp')} < s.history_from THEN 24 ELSE samples END"
+_DAY = f"CASE WHEN {_UTC.format('day::timestamp')} < s.history_from THEN 24 ELSE samples END"
+# Of the 744 hours of the longest month no sum can overflow so; no digit changes by a power of two.
+_WEIGHT = f"({_DAY})::float8 / 1024"
 _OF_DAYS = {
     # In the order of days, so that rounding does not depend on what else is selected; and rounding
     # must not lift a mean over the highest price, or below the lowest.
     "price": "least(greatest("
-    f"sum(price * {_WEIGHT} ORDER BY day) / sum({_WEIGHT}), min(low)), max(high))",
+    f"sum(price * ({_WEIGHT}) ORDER BY day) / sum({_WEIGHT}), min(low)), max(high))",
     "market_cap": _LAST.format("market_cap"),
     "volume": _LAST.format("volume"),
     "open": "(array_agg(open ORDER BY day))[1]",

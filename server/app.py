@@ -2,9 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from uuid import UUID
 
 import structlog
 from starlette.applications import Starlette
@@ -14,8 +13,6 @@ from starlette_compress import CompressMiddleware
 
 from ingestion.coingecko import CoinGecko
 from ingestion.refresher import (
-    BudgetExceededError,
-    RefreshBusyError,
     Refresher,
 )
 from ingestion.throttle import Throttle
@@ -24,14 +21,11 @@ from models.database import Database, DatabaseUnavailableError
 from models.migrate import migrate
 from models.notifications import Listener
 from models.series_memory import SeriesMemory
-from models.tables import RefreshTrigger
-from resolvers.errors import UnavailableError
 from resolvers.kept import what_is_kept
 from resolvers.run_watch import RunWatcher
 from resolvers.updates import PriceUpdates
 from schema import build_schema
 from schema.context import Services
-from schema.plan import RefreshPlan
 from server import seeds
 from server.auth import Authenticator
 from server.browsers import Origins
@@ -42,8 +36,8 @@ from server.graphql import GraphQLEndpoint
 from server.health import Readiness, live
 from server.leadership import Leadership
 from server.middleware import ERROR_HANDLERS, middleware
-from server.plans import no_credits, request_of, shown_plan
 from server.rates import RateLimits, redis_storage
+from server.refreshes import Refreshes
 from server.replies import CachePolicy
 from server.requests import RequestRules
 from server.settings import Settings
@@ -57,52 +51,6 @@ _RETRY_SECONDS = 2.0
 _POOLED_BY_ALL = 30
 _POOL_SIZE = 10
 _MEGABYTE = 1_000_000
-
-
-class Refreshes:
-    """The refresher as the mutation knows it."""
-
-    def __init__(self, refresher: Refresher) -> None:
-        self._refresher = refresher
-
-    @property
-    def coins(self) -> Sequence[str]:
-        return self._refresher.coins
-
-    @property
-    def currencies(self) -> Sequence[str]:
-        return self._refresher.currencies
-
-    async def start(
-        self,
-        *,
-        coins: Sequence[str] | None,
-        currencies: Sequence[str] | None,
-        days: int | None,
-        rebuild: bool,
-        key: str | None,
-    ) -> tuple[UUID, bool]:
-        request = request_of(coins, currencies, days, rebuild=rebuild)
-        try:
-            return await self._refresher.start(request, RefreshTrigger.MUTATION, key=key)
-        except RefreshBusyError as error:
-            raise UnavailableError(str(error), retry_after=error.retry_after) from error
-        except BudgetExceededError as error:
-            raise no_credits(error) from error
-
-    async def plan(
-        self,
-        *,
-        coins: Sequence[str] | None,
-        currencies: Sequence[str] | None,
-        days: int | None,
-        rebuild: bool,
-    ) -> RefreshPlan:
-        request = request_of(coins, currencies, days, rebuild=rebuild)
-        return shown_plan(await self._refresher.outlook(request))
-
-    async def wait(self, run_id: UUID) -> None:
-        await self._refresher.wait(run_id)
 
 
 def make_upstream(settings: Settings, database: Database) -> CoinGecko:

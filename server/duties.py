@@ -30,14 +30,13 @@ class Duties:
         )
 
     async def do(self, verify: Callable[[], Awaitable[None]], begun: asyncio.Event) -> None:
-        """Do them until cancelled; `begun` is set when the first load is no more to be started."""
+        """Do them until cancelled; `begun` is set when the first load has started, if any."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._refreshes(begun))
             if self._poller:
                 group.create_task(self._poller.run(verify))
 
     async def _refreshes(self, begun: asyncio.Event) -> None:
-        await self._schedule.load_new()
-        begun.set()
+        await self._schedule.load_new(begun)
         if self._refresh_every:
             await self._schedule.refresh_every(self._refresh_every)

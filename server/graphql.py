@@ -42,6 +42,7 @@ from server.streams.endpoint import StreamEndpoint, StreamSettings
 
 log = structlog.get_logger("coingraph.graphql")
 
+_OK = 200
 _CLIENT_CLOSED_REQUEST = 499
 # Apollo's clients then send the text beside the hash. Those that know no other media type than
 # JSON want 200, as Apollo Server answers; GraphQL's own allows no 200 without data.
@@ -244,7 +245,7 @@ class GraphQLEndpoint:
         footprint = context.footprint
         if exchange.database.seconds and not footprint.tags:
             footprint.changes_untold()  # something was read that nobody has told of
-        if footprint.untold:
+        if footprint.untold and answer.status == _OK:
             # who is told that a refresh is done is given its prices from then on
             await self._cache.settle()
         with exchange.encoding:

@@ -1,6 +1,7 @@
 """PostgreSQL's own programs, run on one cluster. Only the supervisor starts them."""
 
 import ctypes
+import errno
 import os
 import re
 import shutil
@@ -35,6 +36,7 @@ OPTIONS = {
     "logging_collector": "off",
     "log_checkpoints": "off",
 }
+ENOUGH_BYTES = 1024 * 1024  # for a log
 CLONE_NEWUSER = 0x10000000
 PR_SET_PDEATHSIG = 1
 
@@ -73,16 +75,26 @@ def postmaster(cluster: Path) -> tuple[int, str]:
 
 
 def log_reason(log: Path) -> str:
-    """The log's first error, as later ones follow from it; or else its last line."""
+    """The log's first error, as later ones follow from it; or else its last line.
+
+    A full disk takes no line, so its silence is looked into.
+    """
     try:
         lines = log.read_bytes()[-65536:].decode(errors="replace").splitlines()
     except OSError as error:
         return str(error)
     # Clients that are turned away while the server is not up yet are no reason.
     told = [line for line in lines if line.strip() and "the database system is" not in line]
+    if not told and _is_full(log.parent):
+        return os.strerror(errno.ENOSPC)
     errors = [line for line in told if re.search(r"FATAL|PANIC|ERROR|error: ", line)]
     reason = (errors or told[-1:] or ["it said nothing"])[0]
     return re.sub(r"^.*?(?=FATAL|PANIC|ERROR)", "", reason).strip()
+
+
+def _is_full(folder: Path) -> bool:
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize < ENOUGH_BYTES
 
 
 def servers_on(cluster: Path) -> list[int]:

@@ -22,8 +22,8 @@ from server.postgres import programs
 # systemd sends SIGTERM to the users and to us at once; they need the server while they answer what
 # is under way, which takes them 10 s and a little (server.serving)
 TERM_GRACE = 15.0
-STEADY = 10.0  # a server that lived this long was sound: restart it without delay
-MAX_DELAY = 4.0
+STEADY = 2.0  # a server that lived this long was sound: restart it without delay
+MAX_DELAY = 2.0
 NO_NAMESPACE = (
     "PostgreSQL refuses to run as root, and root may not create a user namespace here:"
     " run as an ordinary account"
@@ -144,7 +144,8 @@ class Supervisor:
     def _report(self, error: str | None) -> None:
         """Tells the process that started us, once, how it went."""
         if error:
-            sys.stderr.write(f"supervisor: {error}\n")
+            with contextlib.suppress(OSError):  # a full disk must not keep it from being reported
+                sys.stderr.write(f"supervisor: {error}\n")
         if self._reported:
             return
         self._reported = True

@@ -125,13 +125,48 @@ async def test_a_first_load_that_cannot_start_is_tried_again(
     with capture_logs() as logs:
         async with AdvisoryLock(database, runs.REFRESH_LOCK) as lock:
             assert await lock.acquire()
-            loading = asyncio.create_task(Schedule(database, refresher).load_new())
+            begun = asyncio.Event()
+            loading = asyncio.create_task(Schedule(database, refresher).load_new(begun))
             await until(lambda: _told(logs, "failed, trying again"))
+            assert not begun.is_set()
             await lock.release()
             await loading
-    await until(becomes(deployment, "STARTUP SUCCEEDED"))
-    await Schedule(database, refresher).load_new()
+    assert begun.is_set()
+    assert await found(deployment) == ["STARTUP SUCCEEDED"]
+    nothing = asyncio.Event()
+    await Schedule(database, refresher).load_new(nothing)
+    assert nothing.is_set()
     assert await found(deployment) == ["STARTUP SUCCEEDED"], "there is nothing to load any more"
+
+
+async def test_a_first_load_that_lost_the_database_is_begun_again(
+    deployment: Deployment, database: Database
+) -> None:
+    """Its lock is gone, which the leader, whose lock is another one, does not notice."""
+    refresher = await deployment.process()
+    deployment.simulator.add_fault(Fault("slow", path="market_chart", times=None, seconds=0.5))
+    begun = asyncio.Event()
+    loading = asyncio.create_task(Schedule(database, refresher).load_new(begun))
+    await until(becomes(deployment, "STARTUP RUNNING"))
+    assert await deployment.sql.fetch(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name = 'coingraph lock'"
+    )
+    await until(becomes(deployment, "STARTUP FAILED"))
+    deployment.simulator.clear_faults()
+    await loading
+    assert begun.is_set()
+    assert await found(deployment) == ["STARTUP FAILED", "STARTUP SUCCEEDED"]
+
+
+async def test_a_first_load_that_upstream_refused_is_not(
+    deployment: Deployment, database: Database
+) -> None:
+    """Whose calls are counted; the next refresh will ask again."""
+    refresher = await deployment.process()
+    deployment.simulator.add_fault(Fault("error500", status=401, times=None))
+    await Schedule(database, refresher).load_new(asyncio.Event())
+    assert await found(deployment) == ["STARTUP FAILED"]
 
 
 @pytest.mark.parametrize(

@@ -70,3 +70,19 @@ async def test_a_rebuild_mends_days(
     hours = {START + n * HOUR: 100.0 + n for n in range(14 * 24) if n % 5}
     await store(database, series, dict(hours), asked_from=START, replace_from=START)
     assert await sql.fetch(query) == before
+
+
+@pytest.mark.parametrize("granularity", [Granularity.DAY, Granularity.WEEK, Granularity.MONTH])
+async def test_the_mean_of_the_largest_prices_there_are(
+    database: Database, series: int, granularity: Granularity
+) -> None:
+    """Their sum is no number, their mean is one."""
+    prices = {START + n * HOUR: 1.7e308 - n % 2 * 1e307 for n in range(14 * 24)}
+    await store(database, series, prices, asked_from=START)
+    [found] = await read_windows(
+        database, granularity, [PriceWindow("bitcoin", "usd", FIRST, END, 100)]
+    )
+    assert found is not None
+    assert found.columns.prices.tolist() == pytest.approx(
+        [1.65e308] * len(found.columns), rel=1e-12
+    )

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
 
 from models.database import database_url
 
@@ -18,6 +19,9 @@ class Proxy:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self.port = 0
+        self.opened = 0  # connections so far
+        self.delay = 0.0  # seconds that each piece takes
+        self.bytes_left: int | None = None  # answers are cut within the piece that has this byte
 
     @property
     def url(self) -> str:
@@ -37,6 +41,17 @@ class Proxy:
             writer.transport.abort()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def cut_soon(self) -> None:
+        """Do the same, asked from another thread; so with `mend_soon`."""
+        self._in_loop(self.cut())
+
+    def mend_soon(self) -> None:
+        self._in_loop(self.mend())
+
+    def _in_loop(self, work: Coroutine[Any, Any, None]) -> None:
+        assert self._server is not None
+        asyncio.run_coroutine_threadsafe(work, self._server.get_loop()).result()
+
     def freeze(self) -> None:
         """Take everything and pass nothing on, as a network does that loses packets."""
         self._flowing.clear()
@@ -45,6 +60,7 @@ class Proxy:
         self._flowing.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.opened += 1
         host, port = self._real.query.get("host", self._real.host), self._real.port or 5432
         if isinstance(host, str) and host.startswith("/"):
             path = f"{host}/.s.PGSQL.{self._real.query.get('port', port)}"
@@ -53,16 +69,25 @@ class Proxy:
             there, back = await asyncio.open_connection(str(host), port)
         self._writers |= {writer, back}
         for source, target in ((reader, back), (there, writer)):
-            task = asyncio.create_task(self._pass_on(source, target))
+            task = asyncio.create_task(self._pass_on(source, target, answers=target is writer))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _pass_on(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    async def _pass_on(
+        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, answers: bool
+    ) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await source.read(65_536):
                 await self._flowing.wait()
+                await asyncio.sleep(self.delay)
+                if answers and self.bytes_left is not None:
+                    data = data[: self.bytes_left]
+                    self.bytes_left -= len(data)
                 target.write(data)
                 await target.drain()
+                if answers and self.bytes_left == 0:
+                    for writer in self._writers:
+                        writer.transport.abort()
         target.close()
         self._writers.discard(target)
 

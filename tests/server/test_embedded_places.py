@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from server import embedded as embedded_module
 from server.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from tests.server.postgres_processes import (
     ROOT,
@@ -150,3 +151,51 @@ def test_root_becomes_nobody_or_the_owner(open_dir: Path, owner: str) -> None:
         embedded.start()
     assert (open_dir / "data/postgres/cluster").stat().st_uid == uid
     assert stat.S_IMODE(open_dir.stat().st_mode) == 0o755
+
+
+@as_root
+@pytest.mark.parametrize("whose", ["postgres", "postgres/cluster", "a closed folder"])
+def test_what_is_another_account_s_is_refused(made: Path, open_dir: Path, whose: str) -> None:
+    """Nothing is changed by trying."""
+    data_dir, daemon = Path(shutil.copytree(made, open_dir / "data")), pwd.getpwnam("daemon").pw_uid
+    if whose == "a closed folder":
+        shutil.rmtree(data_dir / "postgres")
+    else:
+        (data_dir / "postgres").chmod(0o755)
+    if whose == "postgres/cluster":
+        os.chown(data_dir / "postgres", daemon, daemon)
+    data_dir.chmod(0o755)
+    before = shapes(data_dir)
+    embedded = EmbeddedPostgres(data_dir)
+    os.seteuid(daemon)
+    try:
+        with pytest.raises(EmbeddedPostgresError, match="DATABASE_URL") as caught:
+            embedded.start()
+    finally:
+        os.seteuid(0)
+    told = str(caught.value)
+    assert "\n" not in told
+    assert ("Permission denied" if whose == "a closed folder" else "run as that") in told
+    assert shapes(data_dir) == before
+
+
+def shapes(folder: Path) -> dict[Path, tuple[int, ...]]:
+    """Whose everything below is, who may use it, and when it was written."""
+    found = {each: each.lstat() for each in folder.rglob("*")}
+    return {each: (it.st_uid, it.st_mode, it.st_mtime_ns) for each, it in found.items()}
+
+
+@pytest.mark.parametrize("program", ["postgres", "initdb"])
+def test_a_missing_program_is_named(
+    tmp_path: Path, program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a half-installed package leaves it."""
+    binaries = tmp_path / "bin"
+    found = embedded_module._binaries()  # noqa: SLF001 - where it would look
+    shutil.copytree(found, binaries, symlinks=True)
+    (binaries / program).unlink()
+    monkeypatch.setattr(embedded_module, "_binaries", lambda: binaries)
+    with pytest.raises(EmbeddedPostgresError, match=f"No such file.*{program}") as caught:
+        EmbeddedPostgres(tmp_path / "data").start()
+    assert "\n" not in str(caught.value)
+    eventually(lambda: gone_from(tmp_path / "data"))

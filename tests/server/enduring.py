@@ -1,0 +1,59 @@
+"""A server with an embedded database and an upstream that changes, for tests that mistreat it."""
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.server.ledger import Ledger
+from tests.server.postgres_processes import eventually, gone
+from tests.server.served import START_SECONDS, Served, served
+from tests.server.worlds import Worlds
+from tests.serving import TOKEN
+
+DAYS = 5
+_REBUILD = """mutation {
+  refreshPrices(input: {rebuild: true, wait: true}) { run { status items { error } } }
+}"""
+
+
+def settings_of(folder: Path, worlds: Worlds) -> dict[str, str]:
+    return {
+        "CURRENCIES": "usd,eur",
+        "HISTORY_DAYS": str(DAYS),
+        "DATA_DIR": str(folder / "data"),
+        "COINGECKO_BASE_URL": f"{worlds.url}/api/v3",
+    }
+
+
+@contextlib.contextmanager
+def serving(folder: Path, worlds: Worlds) -> Iterator[Served]:
+    with served(folder, **settings_of(folder, worlds)) as server:
+        yield server
+
+
+def ledger_of(folder: Path) -> Ledger:
+    return Ledger(folder / "data/postgres/socket", DAYS)
+
+
+def await_ready(server: Served) -> None:
+    with server.client() as http:
+        eventually(lambda: http.get("/health/ready").status_code == 200, START_SECONDS)
+
+
+def rebuild(server: Served) -> str:
+    """Take everything anew from upstream; how that ended."""
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    with server.client() as http:
+        answer = http.post("/graphql", json={"query": _REBUILD}, headers=headers)
+    run = (answer.json()["data"] or {}).get("refreshPrices")
+    return run["run"]["status"] if run else "UNAVAILABLE"
+
+
+def stop(server: Served) -> None:
+    server.process.send_signal(signal.SIGTERM)
+    server.process.wait(START_SECONDS)
+
+
+def await_end(pids: set[int]) -> None:
+    eventually(lambda: gone(pids), START_SECONDS)

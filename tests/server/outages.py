@@ -1,0 +1,35 @@
+"""What the tests of a database that goes away have in common."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from ingestion.simulator import Simulator
+from models import availability, database
+from server import app, health
+from tests.server.proxy import Proxy, proxy_to
+from tests.serving import LiveServer, live_server, make_settings
+
+STATUS = "{ refreshRuns(first: 1) { nodes { status error } } }"
+_NEVER = 3_600.0
+
+
+def leave_the_breaker_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing else may end a wait, so an answer shows that it did."""
+    monkeypatch.setattr(availability, "DOUBT_SECONDS", 0.1)
+    monkeypatch.setattr(availability, "PROBE_SECONDS", 0.5)
+    for name in ("CONNECT_SECONDS", "POOL_SECONDS", "READ_SECONDS", "WRITE_SECONDS"):
+        monkeypatch.setattr(database, name, _NEVER)
+    monkeypatch.setattr(health, "_PATIENCE_SECONDS", _NEVER)
+    monkeypatch.setattr(app, "_RETRY_SECONDS", 0.2)
+
+
+@contextlib.asynccontextmanager
+async def far_server(url: str, simulator: Simulator) -> AsyncIterator[tuple[LiveServer, Proxy]]:
+    """A server without a cache, whose way to its database can be spoilt."""
+    async with (
+        proxy_to(url) as proxy,
+        live_server(make_settings(proxy.url, simulator, cache_megabytes=0)) as server,
+    ):
+        yield server, proxy

@@ -1,0 +1,191 @@
+"""The database away in every way but a plain refusal: silent, slow, cut short, crowded, closed."""
+
+import asyncio
+
+import asyncpg
+import httpx
+import pytest
+
+from ingestion.simulator import Fault, Simulator
+from models import database as database_module
+from models.database import Database, DatabaseUnavailableError
+from tests.server.caching import hearing, is_true, until
+from tests.server.outages import STATUS, far_server, leave_the_breaker_alone
+from tests.server.test_unavailable import PRICES, REFRESH, unavailable, works
+from tests.serving import TOKEN, LiveServer
+
+
+@pytest.fixture(autouse=True)
+def _breaker_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_the_breaker_alone(monkeypatch)
+
+
+async def readiness(server: LiveServer) -> int:
+    return (await server.http.get("/health/ready")).status_code
+
+
+@pytest.mark.parametrize("how", ["silent", "slow"])
+async def test_nobody_waits_for_a_database_that_does_not_answer(
+    database_url: str, shared_simulator: Simulator, how: str
+) -> None:
+    async with far_server(database_url, shared_simulator) as (server, proxy):
+        await server.data(REFRESH, token=TOKEN)
+        before = await server.data(PRICES)
+        for _ in range(2):
+            if how == "silent":
+                proxy.freeze()
+            else:
+                proxy.delay = 5.0
+            many = [server.post(PRICES if n % 2 else STATUS) for n in range(40)]
+            for answer in await asyncio.gather(*many):  # more than the pool has connections
+                unavailable(answer)
+            assert await readiness(server) == 503
+            unavailable(await server.post(REFRESH, token=TOKEN))
+            assert (await server.http.get("/health/live")).status_code == 200
+            proxy.thaw()
+            proxy.delay = 0.0
+            await until(lambda: works(server), 5)
+            assert await readiness(server) == 200
+            assert await server.data(PRICES) == before
+        ended = await server.data(REFRESH, token=TOKEN)
+        assert ended["refreshPrices"]["run"]["status"] == "SUCCEEDED"
+        await hearing(server)
+
+
+async def test_while_it_is_away_it_is_asked_by_one_connection_at_a_time(
+    database_url: str, shared_simulator: Simulator
+) -> None:
+    async with far_server(database_url, shared_simulator) as (server, proxy):
+        proxy.freeze()
+        unavailable(await server.post(STATUS))
+        await until(is_true(lambda: not server.application.listener.listening))
+        opened = proxy.opened
+        for answer in await asyncio.gather(*(server.post(PRICES) for _ in range(100))):
+            unavailable(answer)
+        assert proxy.opened - opened < 10, "the probe and the listener, not the hundred"
+
+
+@pytest.mark.parametrize("passed", [1, 40, 400, 4_000, 12_000])
+async def test_answers_that_are_cut_in_the_middle(
+    database_url: str, shared_simulator: Simulator, passed: int
+) -> None:
+    """A read is sent once more, so that a cut is seen only where the way stays cut."""
+    async with far_server(database_url, shared_simulator) as (server, proxy):
+        await server.data(REFRESH, token=TOKEN)
+        before = await server.data(PRICES)
+        proxy.bytes_left = passed
+        answers = await asyncio.gather(*(server.post(PRICES) for _ in range(4)))
+        while proxy.bytes_left:
+            answers.append(await server.post(PRICES))
+        for answer in answers:
+            if answer.status_code == 200:
+                assert answer.json()["data"] == before
+            else:
+                unavailable(answer)
+        unavailable(await server.post(PRICES))  # nothing is let through from here on
+        proxy.bytes_left = None
+        await until(lambda: works(server), 5)
+        assert await server.data(PRICES) == before
+
+
+async def test_a_crowded_pool(
+    server: LiveServer, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Statements that wait for a lock hold every connection."""
+    pool = server.application.database.engine.pool
+    monkeypatch.setattr(pool, "_timeout", 0.2)
+    async with sql.transaction():
+        await sql.execute("LOCK TABLE refresh_run")
+        # each in its own words, or one would be computed for all
+        texts = [STATUS.replace("{ refresh", f"{{ n{n}: refresh", 1) for n in range(40)]
+        stuck = [asyncio.create_task(server.post(text)) for text in texts]
+        done, pending = await asyncio.wait(stuck, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            unavailable(task.result())
+            assert "busy" in task.result().text
+        assert await readiness(server) == 503
+        assert pending
+    for answer in await asyncio.gather(*stuck):
+        assert answer.status_code in {200, 503}
+    assert await works(server)
+    assert await readiness(server) == 200
+
+
+async def test_what_waits_too_long_is_given_up_and_cancelled(
+    server: LiveServer, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database answers, only not this."""
+    monkeypatch.setattr(database_module, "READ_SECONDS", 0.5)
+    async with sql.transaction():
+        await sql.execute("LOCK TABLE refresh_run, price_hourly")
+        for query in (STATUS, PRICES):
+            answer = await server.post(query)
+            unavailable(answer)
+            assert "too long" in answer.text
+        assert await works(server)
+        await until(lambda: nobody_waits(sql))
+    assert (await server.post(STATUS)).status_code == 200
+
+
+async def nobody_waits(sql: asyncpg.Connection) -> bool:
+    return not await sql.fetchval(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+
+
+async def test_it_stops_while_the_database_does_not_answer(
+    database_url: str, simulator: Simulator
+) -> None:
+    async with far_server(database_url, simulator) as (server, proxy):
+        await server.data(REFRESH, token=TOKEN)
+        simulator.add_fault(Fault("slow", path="/market_chart", times=None, seconds=0.2))
+        await server.data("mutation { refreshPrices { started } }", token=TOKEN)
+        proxy.freeze()
+
+
+async def test_a_connection_of_a_client_outlives_the_outage(
+    database_url: str, shared_simulator: Simulator
+) -> None:
+    async with far_server(database_url, shared_simulator) as (server, proxy):
+        one = httpx.Limits(max_connections=1)
+        async with httpx.AsyncClient(base_url=server.url, limits=one, timeout=30) as http:
+            seen, clients = [], set()
+
+            async def ask(query: str) -> None:
+                answer = await http.post("/graphql", json={"query": query})
+                stream = answer.extensions["network_stream"]
+                clients.add(stream.get_extra_info("client_addr"))
+                seen.append(answer.status_code)
+
+            for step in (proxy.cut, proxy.mend):
+                await ask(STATUS)
+                await step()
+                await ask(STATUS)
+            await until(lambda: works(server), 5)
+            await ask(STATUS)
+        assert (seen[:3], seen[-1]) == ([200, 503, 503], 200)
+        assert len(clients) == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("default_transaction_read_only = on", "takes no writes"),  # as a standby
+        ("statement_timeout = 1", "too long"),
+    ],
+)
+async def test_what_an_administrator_may_set(
+    database: Database, database_url: str, sql: asyncpg.Connection, setting: str, told: str
+) -> None:
+    name = database.url.database
+    await sql.execute(f"ALTER DATABASE {name} SET {setting}")
+    with pytest.raises(DatabaseUnavailableError, match=told):
+        await write_slowly(database)
+
+
+async def write_slowly(database: Database) -> None:
+    async with database.write() as session:
+        driver = await session.driver()
+        await driver.fetch("SELECT pg_sleep(0.01)")
+        await driver.execute("INSERT INTO currency VALUES ('x', 'X', 'x')")
