@@ -7,6 +7,7 @@
   - TooComplexError       OPERATION_TOO_COMPLEX
   - UnauthenticatedError  UNAUTHENTICATED
   - ForbiddenError        FORBIDDEN
+  - RateLimitedError      RATE_LIMITED
   - UnavailableError      SERVICE_UNAVAILABLE
 
 Every message says what to do next.
@@ -49,6 +50,16 @@ class UnauthenticatedError(RequestError):
 
 class ForbiddenError(RequestError):
     code = "FORBIDDEN"
+
+
+class RateLimitedError(RequestError):
+    """`retry_after`: in how many seconds the caller may ask for more."""
+
+    code = "RATE_LIMITED"
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class UnavailableError(RequestError):

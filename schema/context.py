@@ -1,7 +1,7 @@
 """What a field can reach: the database, this operation's loaders, who is calling, refreshes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -101,6 +101,8 @@ class Context:
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     footprint: Footprint = field(default_factory=Footprint)
     loaders: Loaders = field(init=False)
+    # takes an operation's cost from the caller's account; raises RateLimitedError
+    charge: Callable[[int], Awaitable[None]] | None = None
     cost: Cost | None = None  # known once the operation is valid
     deadline: asyncio.Timeout | None = None  # of the operation, while it is executed
 

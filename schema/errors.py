@@ -10,7 +10,7 @@ from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
 from models.database import DatabaseUnavailableError
-from resolvers.errors import RequestError, TooComplexError, UnavailableError
+from resolvers.errors import RateLimitedError, RequestError, TooComplexError, UnavailableError
 
 log = structlog.get_logger("coingraph.graphql")
 
@@ -26,11 +26,13 @@ STATUS = {
     "UNAUTHENTICATED": 401,
     "FORBIDDEN": 403,
     "NOT_FOUND": 404,
+    "RATE_LIMITED": 429,
     INTERNAL: 500,
     UNAVAILABLE: 503,
 }
 _LOWEST_OF_SERVER = 500
 _OF_THE_CALLER = {STATUS["UNAUTHENTICATED"], STATUS["FORBIDDEN"]}
+_PASSING = (UnavailableError, RateLimitedError)
 _TOO_MANY_DIGITS = "A number in the document has too many digits."
 _MASK = "Internal error. The server's log has it under request id {}."
 
@@ -91,6 +93,11 @@ def failure(
     return Answer(body, status or STATUS[code], lenience=lenience)
 
 
+def refused(error: RequestError) -> Answer:
+    """Shape the answer to a request whose caller may not go on."""
+    return answer_of(ExecutionResult(None, [GraphQLError(str(error), original_error=error)]), "")
+
+
 def masked(request_id: str) -> Answer:
     """Shape the answer to a request that failed by a fault of ours."""
     return failure(INTERNAL, _MASK.format(request_id), requestId=request_id)
@@ -109,7 +116,7 @@ def _worth_telling(data: dict[str, Any] | None, status: int) -> dict[str, Any] |
 
 def _retry_after(errors: list[GraphQLError]) -> int | None:
     causes = [_root_cause(error) for error in errors]
-    known = [each.retry_after for each in causes if isinstance(each, UnavailableError)]
+    known = [each.retry_after for each in causes if isinstance(each, _PASSING)]
     return max((seconds for seconds in known if seconds is not None), default=None)
 
 
@@ -124,7 +131,7 @@ def _shape(error: GraphQLError, request_id: str, *, early: bool) -> dict[str, An
         shaped["path"] = list(error.path)
     shaped["extensions"] = {"code": code}
     cause = _root_cause(error)
-    if isinstance(cause, UnavailableError) and cause.retry_after is not None:
+    if isinstance(cause, _PASSING) and cause.retry_after is not None:
         shaped["extensions"]["retryAfterSeconds"] = cause.retry_after
     if code == INTERNAL:
         shaped["extensions"]["requestId"] = request_id

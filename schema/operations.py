@@ -65,9 +65,9 @@ class LimitedSchema(strawberry.Schema):
             return _refused(
                 BadInputError("There are several operations: name one as `operationName`.")
             )
-        return self._within_limits(context, document)
+        return await self._within_limits(context, document)
 
-    def _within_limits(
+    async def _within_limits(
         self, context: ExecutionContext, document: ValidDocument
     ) -> PreExecutionError | None:
         """Judge what comes with the document, and what the operation will cost."""
@@ -88,7 +88,9 @@ class LimitedSchema(strawberry.Schema):
             }
         try:
             check_cost(cost, self.limits.max_cost)
-        except TooComplexError as error:
+            if ours.charge is not None:
+                await ours.charge(cost.requested)
+        except RequestError as error:
             return _refused(error)
         return None
 

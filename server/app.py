@@ -36,6 +36,7 @@ from server.graphql import GraphQLEndpoint
 from server.health import Readiness, live
 from server.leadership import Leadership
 from server.middleware import ERROR_HANDLERS, middleware
+from server.rates import RateLimits, redis_storage
 from server.refreshes import Refreshes
 from server.replies import CachePolicy
 from server.requests import RequestRules
@@ -84,6 +85,15 @@ async def prepare_database(settings: Settings, database: Database) -> None:
         )
 
 
+def rates_of(settings: Settings) -> RateLimits | None:
+    """Make the callers' accounts; None where nobody is limited."""
+    if not settings.rate_limit_points:
+        return None
+    url = settings.rate_limit_storage
+    storage = redis_storage(url.get_secret_value()) if url else None
+    return RateLimits(settings.rate_limit_points, storage)
+
+
 def pool_size(workers: int) -> int:
     """Count the connections that each of so many workers keeps."""
     return max(1, min(_POOL_SIZE, _POOLED_BY_ALL // workers))
@@ -130,6 +140,7 @@ class Application:
             RequestRules(
                 largest_body=settings.max_body_bytes, origins=Origins(settings.cors_origins)
             ),
+            rates_of(settings),
         )
         self._prepared = asyncio.Event()
         self._leading: asyncio.Task[None] | None = None

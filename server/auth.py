@@ -4,6 +4,7 @@ import hmac
 import os
 import secrets
 from collections.abc import Iterable
+from hashlib import sha256
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -20,6 +21,7 @@ class Authenticator:
     def __init__(self, refresh: Iterable[SecretStr], read: Iterable[SecretStr]) -> None:
         self._refresh = [_bytes(token) for token in refresh]
         self._read = [_bytes(token) for token in read]
+        self._digests = {sha256(token).hexdigest() for token in (*self._refresh, *self._read)}
 
     @property
     def reads_are_open(self) -> bool:
@@ -29,6 +31,12 @@ class Authenticator:
         token = _bearer(connection)
         address = connection.client.host if connection.client else "unknown"
         return Caller(address=address, read=self._reading(token), refresh=self._refreshing(token))
+
+    def known_token(self, connection: HTTPConnection) -> str | None:
+        """Name a valid token without telling it; None for any other, and without one."""
+        token = _bearer(connection)
+        digest = token and sha256(token).hexdigest()
+        return digest if digest in self._digests else None
 
     def _reading(self, token: bytes | None) -> Access:
         """Reads are open unless READ_TOKENS is set; a refresh token may read too."""

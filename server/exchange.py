@@ -1,6 +1,8 @@
 """One request, and what is noted of it on the way to its answer."""
 
+from collections.abc import Sequence
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from starlette.types import Scope
 
@@ -8,11 +10,18 @@ from models.stopwatch import Stopwatch
 from server.cache import BYPASS
 from server.requests import Operation, headers_of
 
+if TYPE_CHECKING:
+    from server.rates import Account
+
 
 class Exchange:
-    """`private`: its answer is for this caller alone. `cached`: what X-Cache will say."""
+    """`private`: its answer is for this caller alone. `cached`: what X-Cache will say.
+
+    `account` is charged for it, where there are rate limits.
+    """
 
     __slots__ = (
+        "account",
         "cached",
         "database",
         "encoding",
@@ -32,6 +41,11 @@ class Exchange:
         self.encoding = Stopwatch()
         self.cached = BYPASS
         self.private = True
+        self.account: Account | None = None
+
+    def rate_limit(self) -> Sequence[tuple[bytes, bytes]]:
+        """Tell what is left of the caller's account, where there are rate limits."""
+        return () if self.account is None else self.account.headers()
 
     def server_timing(self) -> bytes:
         """Tell what took how long. https://www.w3.org/TR/server-timing/"""

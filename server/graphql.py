@@ -16,10 +16,10 @@ from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 
 from models.stopwatch import database_time
-from resolvers.errors import RequestError
+from resolvers.errors import RateLimitedError, RequestError
 from schema.context import Caller, Context, Services
 from schema.documents import is_mutation
-from schema.errors import UNAVAILABLE, Lenience, answer_of, failure, masked
+from schema.errors import STATUS, UNAVAILABLE, Lenience, answer_of, failure, masked, refused
 from schema.operations import LimitedSchema
 from schema.permissions import require_read, require_refresh
 from server.auth import Authenticator
@@ -27,6 +27,7 @@ from server.cache import HIT, AnswerCache
 from server.exchange import Exchange
 from server.graphiql import GRAPHIQL_PATH, graphiql_page
 from server.persisted import BadHashError, PersistedQueries, check_hash
+from server.rates import RateLimits
 from server.replies import CachePolicy, Reply, encode
 from server.requests import (
     Operation,
@@ -68,12 +69,14 @@ class GraphQLEndpoint:
         policy: CachePolicy,
         streams: StreamSettings,
         rules: RequestRules,
+        rates: RateLimits | None = None,
     ) -> None:
         self._schema = schema
         self._authenticator = authenticator
         self._cache = cache
         self._policy = policy
         self._rules = rules
+        self.rates = rates
         self._persisted = PersistedQueries()
         self._page = CompressMiddleware(_page)
         self.streams = StreamEndpoint(schema, self, streams)
@@ -110,6 +113,7 @@ class GraphQLEndpoint:
             (b"cache-control", self._policy.cache_control(reply, private=exchange.private)),
             (b"x-cache", exchange.cached),
             (b"server-timing", exchange.server_timing()),
+            *exchange.rate_limit(),
         )
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
@@ -124,6 +128,7 @@ class GraphQLEndpoint:
     async def _reply(self, exchange: Exchange, receive: Receive, send: Send) -> Reply | None:
         """Give the answer, or None once it was sent as a stream."""
         try:
+            await self.enter(exchange)
             exchange.operation = await read_operation(
                 exchange.scope, exchange.headers, receive, self._rules
             )
@@ -131,8 +136,23 @@ class GraphQLEndpoint:
                 await self.streams.serve_events(exchange, receive, send)
                 return None
             return await self.answer(exchange)
-        except RequestRefusedError as refused:
-            return encode(refused.answer, headers=refused.headers)
+        except RequestRefusedError as error:
+            return encode(error.answer, headers=error.headers)
+
+    async def enter(self, exchange: Exchange) -> None:
+        """Charge the point that every request costs. Raises RequestRefusedError if none is left."""
+        if self.rates is None or exchange.account is not None:
+            return
+        connection = HTTPConnection(exchange.scope)
+        token = None
+        if b"authorization" in exchange.headers:
+            token = self._authenticator.known_token(connection)
+        address = connection.client.host if connection.client else None
+        exchange.account = self.rates.account(token, address)
+        try:
+            await exchange.account.charge(1)
+        except RateLimitedError as error:
+            raise RequestRefusedError(refused(error)) from None
 
     async def answer(self, exchange: Exchange) -> Reply:
         """Take the answer from the cache, or compute it. Raises RequestRefusedError."""
@@ -188,7 +208,9 @@ class GraphQLEndpoint:
     def context(self, exchange: Exchange) -> Context:
         """Make the context of an operation that was admitted."""
         assert self.services is not None  # noqa: S101 - `admit` looked
-        return Context(self.services, self._caller(exchange), encoded=True)
+        account = exchange.account
+        charge = None if account is None else account.charge_cost
+        return Context(self.services, self._caller(exchange), encoded=True, charge=charge)
 
     def text(self, operation: Operation) -> str:
         """Give the operation's text, which may be known by its hash alone."""
@@ -211,13 +233,16 @@ class GraphQLEndpoint:
         token = database_time.set(exchange.database)
         try:
             result = await self._execute(exchange, query, context)
-        except RequestRefusedError as refused:
-            return encode(refused.answer, context.footprint, headers=refused.headers)
+        except RequestRefusedError as error:
+            return encode(error.answer, context.footprint, headers=error.headers)
         finally:
             database_time.reset(token)
+        answer = answer_of(result, correlation_id.get() or "")
+        if answer.status == STATUS["RATE_LIMITED"]:  # not told to others who ask the same
+            raise RequestRefusedError(answer)
         if exchange.operation.sha256 and not isinstance(result, PreExecutionError):
             self._persisted.put(exchange.operation.sha256, query)
-        answer, footprint = answer_of(result, correlation_id.get() or ""), context.footprint
+        footprint = context.footprint
         if exchange.database.seconds and not footprint.tags:
             footprint.changes_untold()  # something was read that nobody has told of
         if footprint.untold and answer.status == _OK:

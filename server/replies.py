@@ -94,7 +94,7 @@ def encode(
 ) -> Reply:
     """Make an answer ready, with the headers that its status wants."""
     more = list(headers)
-    if answer.status == STATUS[UNAVAILABLE]:
+    if answer.status in {STATUS[UNAVAILABLE], STATUS["RATE_LIMITED"]}:
         more.append((b"retry-after", b"%d" % (answer.retry_after or RETRY_AFTER_SECONDS)))
     if answer.status == STATUS["UNAUTHENTICATED"]:
         more.append((b"www-authenticate", b'Bearer realm="coingraph"'))

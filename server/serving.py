@@ -56,11 +56,14 @@ class Signals:
 
 def server_config(app: Starlette) -> uvicorn.Config:
     """Say how uvicorn is to serve. docs/decisions/0013-streams.md has what was measured."""
+    settings = app.state.application.settings
     return uvicorn.Config(
         app,
         http=HttpConnection,
         ws=SocketConnection,
-        ws_max_size=app.state.application.settings.max_body_bytes,
+        ws_max_size=settings.max_body_bytes,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
         ws_per_message_deflate=False,  # its windows would be most of what a subscriber costs
         log_config=None,
         access_log=False,

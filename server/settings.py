@@ -20,6 +20,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from models.database import database_url
 from schema.limits import Limits
 from server.limits import LimitSettings
+from server.rates.settings import networks, password_of, storage_url
 
 _NAME = re.compile(r"[^\s,/\\?#%\x00-\x1f\x7f]{1,200}")
 _CODE = re.compile(r"[a-z0-9]{2,10}")
@@ -135,6 +136,7 @@ Names = Annotated[
 ]
 Tokens = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_tokens)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
+Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(networks)]
 DurationOrNone = Annotated[timedelta, BeforeValidator(_duration)]
 Duration = Annotated[DurationOrNone, AfterValidator(_longer_than_nothing)]
 
@@ -169,6 +171,9 @@ class Settings(LimitSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     workers: int = Field(default=1, ge=1, le=32)
     cors_origins: Origins = ()
+    trusted_proxies: Networks = ()
+    rate_limit_points: int = Field(default=0, ge=0, le=10**12)
+    rate_limit_storage: Annotated[SecretStr, AfterValidator(storage_url)] | None = None
     operations_per_connection: int = Field(default=20, ge=1, le=1000)
     max_body_bytes: int = Field(default=100_000, ge=1_000, le=10_000_000)
     cache_megabytes: int = Field(default=64, ge=0, le=1_000_000)
@@ -184,6 +189,15 @@ class Settings(LimitSettings):
             raise ValueError(
                 "COINGECKO_PLAN: keyless sends no key, but COINGECKO_API_KEY is set; "
                 "set the plan to demo or pro, or remove the key"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _every_operation_can_be_paid(self) -> Self:
+        if 0 < self.rate_limit_points < self.max_cost:
+            raise ValueError(
+                f"RATE_LIMIT_POINTS: must be 0, or at least MAX_COST ({self.max_cost:,}), or an "
+                "operation that is allowed could never be answered"
             )
         return self
 
@@ -204,6 +218,7 @@ class Settings(LimitSettings):
         given += [key.get_secret_value()] if key else []
         given += [str(database_url(url.get_secret_value()).password or "")] if url else []
         given += [unquote(base.password or "")] if base else []
+        given += [password_of(self.rate_limit_storage)] if self.rate_limit_storage else []
         return {secret for secret in given if secret}
 
     @property

@@ -65,6 +65,8 @@ class StreamEndpoint:
                 await _refuse(wire, failure("FORBIDDEN", _FOREIGN))
             elif self._closing:
                 await _refuse(wire, _STOPPING)
+            elif refused := await self._spent(scope):
+                await _refuse(wire, refused)
             elif SUBPROTOCOL not in scope["subprotocols"]:
                 await wire.send({"type": "websocket.accept"})
                 reason = f"Use the subprotocol {SUBPROTOCOL}"
@@ -74,6 +76,14 @@ class StreamEndpoint:
             else:
                 await wire.send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
                 await self._converse(scope, receive, wire)
+
+    async def _spent(self, scope: Scope) -> Answer | None:
+        """Charge a connection as a request; the answer where nothing is left to pay it with."""
+        try:
+            await self._endpoint.enter(self._exchanges(scope)(None))
+        except RequestRefusedError as refused:
+            return refused.answer
+        return None
 
     async def _converse(self, scope: Scope, receive: Receive, wire: Wire) -> None:
         started = time.perf_counter()
@@ -163,6 +173,8 @@ _STOPPING = failure(UNAVAILABLE, "The server is stopping. Connect again in a few
 async def _refuse(wire: Wire, answer: Answer) -> None:
     """Answer a handshake like a request."""
     headers = [(b"content-type", b"application/json; charset=utf-8")]
+    if answer.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % answer.retry_after))
     await wire.send(
         {"type": "websocket.http.response.start", "status": answer.status, "headers": headers}
     )

@@ -52,7 +52,8 @@ class EventStream:
 
     async def serve(self, receive: Receive) -> None:
         """Send until the operation ends, the client leaves, or `end` is called."""
-        start = {"type": "http.response.start", "status": 200, "headers": list(_HEADERS)}
+        headers = [*_HEADERS, *self._exchange.rate_limit()]
+        start = {"type": "http.response.start", "status": 200, "headers": headers}
         with contextlib.suppress(GoneError):
             await self._wire.send(start)
             await self._send(_COMMENT)  # the client hears that it is connected

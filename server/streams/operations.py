@@ -40,6 +40,8 @@ class Answering(Protocol):
 
     def admit(self, exchange: Exchange) -> None: ...
 
+    async def enter(self, exchange: Exchange) -> None: ...
+
     def context(self, exchange: Exchange) -> Context: ...
 
     def text(self, operation: Operation) -> str: ...
@@ -132,6 +134,7 @@ class Operations:
 
         Raises RequestRefusedError with what keeps an operation from being executed at all.
         """
+        await self._endpoint.enter(exchange)
         text = self._endpoint.text(exchange.operation)
         if _MAY_SUBSCRIBE.search(text):
             try:

@@ -176,7 +176,8 @@ async def hostile(url: str) -> list[str]:
         async with raw(url) as connection:
             connection.send(data.encode())
             async with asyncio.timeout(30):
-                answers.append((await connection.reader.read(10_000)).decode())
+                sent_back = await connection.reader.read(10_000)  # frames of a WebSocket too
+                answers.append(sent_back.decode("latin-1"))
     return answers
 
 

@@ -18,6 +18,12 @@ ROOT = Path(__file__).resolve().parents[2]
     ("name", "value", "words"),
     [
         ("DATABASE_URL", "hunter2", "expected postgresql://"),
+        ("RATE_LIMIT_POINTS", "1499999", "at least MAX_COST (1,500,000)"),
+        ("RATE_LIMIT_STORAGE", "memcached://hunter2@h", "write such as redis://"),
+        ("RATE_LIMIT_STORAGE", "redis://:hunter2@h:port", "write such as redis://"),
+        ("TRUSTED_PROXIES", "10.0.0.1,proxy.example", "no address or network"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8", "no address or network"),
+        ("TRUSTED_PROXIES", "*", "no address or network"),
         ("DATABASE_URL", "mysql://u:hunter2@h/db", "expected a postgresql:// address"),
         ("DATABASE_URL", "postgresql://u:hunter2@h:port/db", "port is not a number"),
         ("DATABASE_URL", "postgresql://u:pass@word:hunter2@h/db", "write @ as %40"),
@@ -196,6 +202,6 @@ def test_the_example_is_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = re.findall(r"^#([A-Z][A-Z0-9_]*)=(.*)$", text, re.MULTILINE)
     default = load_settings()
     for name, value in lines:
-        if name not in {"DATABASE_URL", "CORS_ORIGINS", "COINGECKO_PLAN"}:
+        if name not in {"DATABASE_URL", "CORS_ORIGINS", "COINGECKO_PLAN", "TRUSTED_PROXIES"}:
             monkeypatch.setenv(name, value)
     assert load_settings() == default

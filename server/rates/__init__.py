@@ -1,0 +1,141 @@
+"""Rate limits: how many points of cost a caller may spend in a minute."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from ipaddress import IPv6Address, IPv6Network, ip_address
+
+import structlog
+from limits.aio.storage import RedisStorage, Storage
+from limits.errors import StorageError
+
+from resolvers.errors import RateLimitedError
+from server.rates.memory import BoundedMemory
+
+log = structlog.get_logger("coingraph.rates")
+
+WINDOW_SECONDS = 60
+_AWAY_SECONDS = 5.0  # a storage that failed is left alone so long
+_STORAGE_SECONDS = 0.5  # what an answer may wait for it
+_SITE = 64  # bits: what one customer of a provider is given at least
+_UNKNOWN = "unknown"
+
+
+class RateLimits:
+    """The accounts of all callers, each with `points` a window, which begins when it is first used.
+
+    Where `storage` fails, this process counts for itself for a while.
+    """
+
+    def __init__(
+        self,
+        points: int,
+        storage: Storage | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.points = points
+        self.clock = clock
+        self._own = BoundedMemory(clock)
+        self._storage = self._own if storage is None else storage
+        self._away_until = -math.inf
+        self._policy = b'"points";q=%d;w=%d' % (points, WINDOW_SECONDS)
+
+    def account(self, token: str | None, address: str | None) -> "Account":
+        """Give the account of a valid token, else of an address."""
+        return Account(self, f"token:{token}" if token else account_of(address))
+
+    async def spend(self, key: str, points: int) -> tuple[int, float]:
+        """Count; what is spent in this window, and when it ends."""
+        if time.monotonic() < self._away_until:
+            return await self._spend(self._own, key, points)
+        try:
+            return await self._spend(self._storage, key, points)
+        except StorageError as error:
+            log.warning("rate limits are counted here alone for now", error=str(error.__cause__))
+            self._away_until = time.monotonic() + _AWAY_SECONDS
+            return await self._spend(self._own, key, points)
+
+    async def _spend(self, storage: Storage, key: str, points: int) -> tuple[int, float]:
+        spent = await storage.incr(key, WINDOW_SECONDS, points)
+        return spent, await storage.get_expiry(key)
+
+    def headers(self, left: int, seconds: int) -> Sequence[tuple[bytes, bytes]]:
+        """Write draft-ietf-httpapi-ratelimit-headers: the policy, and what is left of it."""
+        return (
+            (b"ratelimit-policy", self._policy),
+            (b"ratelimit", b'"points";r=%d;t=%d' % (left, seconds)),
+        )
+
+
+class Account:
+    """What a caller has, as one request of theirs sees it."""
+
+    __slots__ = ("_ends_at", "_key", "_limits", "_spent")
+
+    def __init__(self, limits: RateLimits, key: str) -> None:
+        self._limits = limits
+        self._key = key
+        self._spent = 0
+        self._ends_at = 0.0
+
+    async def charge(self, points: int) -> None:
+        """Take points. Raises RateLimitedError, and takes none, where fewer are left."""
+        most = self._limits.points
+        spent, self._ends_at = await self._limits.spend(self._key, points)
+        if spent > most and points > 1:
+            self._spent, _ = await self._limits.spend(self._key, -points)
+            message = f"The operation costs {points:,} points, and {self._left:,} are left"
+        elif spent > most:  # nothing is left that could be given back
+            self._spent = most
+            message = "No points are left"
+        else:
+            self._spent = spent
+            return
+        raise RateLimitedError(
+            f"{message} of {most:,} a minute (RATE_LIMIT_POINTS): try again in {self._seconds} s.",
+            retry_after=self._seconds,
+        )
+
+    async def charge_cost(self, cost: int) -> None:
+        """Take what an operation costs; its first point came with its request."""
+        if cost > 1:
+            await self.charge(cost - 1)
+
+    def headers(self) -> Sequence[tuple[bytes, bytes]]:
+        return self._limits.headers(self._left, self._seconds)
+
+    @property
+    def _left(self) -> int:
+        return max(0, self._limits.points - self._spent)
+
+    @property
+    def _seconds(self) -> int:
+        return max(1, math.ceil(self._ends_at - self._limits.clock()))
+
+
+@lru_cache(maxsize=4096)
+def account_of(address: str | None) -> str:
+    """Name the account of an address; all of an IPv6 network of 64 bits have one."""
+    try:
+        parsed = ip_address((address or "").partition("%")[0])
+    except ValueError:  # a proxy's made-up name, or a Unix socket
+        return _UNKNOWN
+    if isinstance(parsed, IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return f"address:{parsed.ipv4_mapped}"
+        return f"address:{IPv6Network((parsed, _SITE), strict=False)}"
+    return f"address:{parsed}"
+
+
+def redis_storage(url: str) -> Storage:
+    """Count in a Redis that several processes share. It is connected to when it is first used."""
+    return RedisStorage(
+        f"async+{url}",
+        wrap_exceptions=True,
+        implementation="redispy",
+        key_prefix="coingraph:rates",
+        socket_timeout=_STORAGE_SECONDS,
+        socket_connect_timeout=_STORAGE_SECONDS,
+    )
