@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check bench format lock clean
+.PHONY: help setup run demo test fuzz check bench format lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,11 @@ demo: .venv/.run ## the same on the built-in simulator: no network needed
 
 test: .venv/.dev .venv/.clients .venv/.audits ## set up and run the tests
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(ARGS)
+
+# A finding repeats with the seed that is printed: make fuzz FUZZ_SEED=...
+fuzz: .venv/.dev ## throw garbage at the server for FUZZ_SECONDS (600)
+	@FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) FUZZ_SEED=$(FUZZ_SEED) \
+		$(BIN)/python -m pytest -s tests/fuzz $(ARGS)
 
 check: .venv/.dev ## linters, types and architecture
 	$(BIN)/ruff check .

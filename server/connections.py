@@ -6,6 +6,7 @@ from typing import Any
 
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.protocol import State
 
 from server.protocol import BoundedProtocol
 from server.streams.wire import ABORT
@@ -63,6 +64,9 @@ class SocketConnection(WebSocketsSansIOProtocol):
 
     def send_receive_event_to_app(self) -> None:
         """Hand a message on; one that is not UTF-8 is answered by a close, without a traceback."""
+        if self.conn.state is not State.OPEN:
+            self.frames = []  # it comes too late to be taken, or answered
+            return
         if self.curr_msg_data_type == "text":
             try:
                 b"".join(self.frames).decode()

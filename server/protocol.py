@@ -8,7 +8,12 @@ import asyncio
 from collections.abc import Callable
 
 import orjson
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from schema.errors import failure
 from server.browsers import SECURITY_HEADERS
@@ -35,6 +40,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _head_too_large = False
     _received = 0  # bytes of this message
     _deadline: asyncio.TimerHandle | None = None  # of what is being sent to us
+    _answering: RequestResponseCycle | None = None  # others may wait behind it: pipelined ones
     _reading: asyncio.TimerHandle | None = None  # when the client's reading is looked at again
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
@@ -45,6 +51,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unset_deadline()
         self._unset_reading()
         super().connection_lost(exc)
+        if self._answering is not None and not self._answering.response_complete:
+            # uvicorn tells only the request that came last
+            self._answering.disconnected = True
+            self._answering.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         self._received += len(data)
@@ -83,6 +93,16 @@ class BoundedProtocol(HttpToolsProtocol):
         self._received = 0
         self._in_head = True
         self._unset_deadline()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def handle_websocket_upgrade(self) -> None:
+        if self._answering is None or self._answering.response_complete:
+            super().handle_websocket_upgrade()
+        else:
+            self.transport.close()  # frames would go in between what is being answered
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

@@ -1,0 +1,28 @@
+"""How much is tried, and from which seeds: the same each time in the suite, else for a while."""
+
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from random import Random
+
+# `make fuzz` sets the first and prints the second, which repeats what it did.
+SECONDS = float(os.environ.get("FUZZ_SECONDS") or 0)
+SEED = os.environ.get("FUZZ_SEED") or (str(secrets.randbelow(10**9)) if SECONDS else "0")
+
+
+class Case:
+    """One try. Its randomness hangs on its name alone."""
+
+    def __init__(self, subject: str, number: int) -> None:
+        self.name = f"{subject}/{number} of seed {SEED}"
+        self.random = Random(self.name)  # noqa: S311 - it must repeat
+
+
+def cases(subject: str, count: int, share: float) -> Iterator[Case]:
+    """Give `count` cases, or under `make fuzz` as many as a `share` of its time allows."""
+    until = time.monotonic() + SECONDS * share
+    number = 0
+    while number < count or time.monotonic() < until:
+        yield Case(subject, number)
+        number += 1

@@ -1,0 +1,62 @@
+"""Clients that go, or go on, in the middle of what they had begun."""
+
+import asyncio
+import json
+import logging
+
+import pytest
+from websockets.frames import Close, Frame, Opcode
+
+from tests.server.raw import WHOLE, raw
+from tests.serving import LiveServer
+
+_BODY = json.dumps({"query": "subscription { priceUpdates { kind } }"}).encode()
+STREAM = (
+    b"POST /graphql HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"
+    b"Accept: text/event-stream\r\nContent-Length: %d\r\n\r\n" % len(_BODY)
+) + _BODY
+HANDSHAKE = (
+    b"GET /graphql HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Protocol: graphql-transport-ws\r\n\r\n"
+)
+
+
+async def none_open(server: LiveServer) -> None:
+    async with asyncio.timeout(10):  # before its next sign of life
+        while len(server.application.endpoint.streams):  # noqa: ASYNC110 - it tells nobody of its end
+            await asyncio.sleep(0.01)
+
+
+async def test_a_stream_ends_with_its_client_though_more_was_asked(server: LiveServer) -> None:
+    async with raw(server.url) as client:
+        client.send(STREAM + WHOLE)
+        await client.reader.readuntil(b"SNAPSHOT")
+        assert len(server.application.endpoint.streams) == 1
+    await none_open(server)
+
+
+async def test_no_websocket_begins_within_an_answer(server: LiveServer) -> None:
+    async with raw(server.url) as client:
+        client.send(STREAM)
+        await client.reader.readuntil(b"SNAPSHOT")
+        client.send(HANDSHAKE)
+        assert b"HTTP/1.1" not in await client.reader.read()
+        await none_open(server)
+
+
+async def test_what_comes_after_the_close_is_passed_over(
+    server: LiveServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.ERROR)
+    async with raw(server.url) as client:
+        client.send(HANDSHAKE)
+        await client.reader.readuntil(b"\r\n\r\n")
+        client.send(Frame(Opcode.TEXT, b"no JSON").serialize(mask=True))
+        opcode, length = await client.reader.readexactly(2)
+        assert opcode == 0x80 | Opcode.CLOSE
+        assert Close.parse(await client.reader.readexactly(length)).code == 4400
+        client.send(Frame(Opcode.TEXT, b"\xff").serialize(mask=True))
+        client.send(Frame(Opcode.CLOSE, Close(1000, "").serialize()).serialize(mask=True))
+        assert await client.closed()
+    assert not caplog.records
