@@ -183,20 +183,6 @@ async def test_a_first_load_that_upstream_refused_is_not(
     assert await found(deployment) == ["STARTUP FAILED"]
 
 
-async def test_a_run_that_began_in_a_year_to_come_does_not_stop_the_schedule(
-    deployment: Deployment, database: Database
-) -> None:
-    """A clock was ahead when it began, and has been set right since."""
-    refresher = await deployment.process()
-    run_id, _ = await refresher.start(EVERYTHING, RefreshTrigger.MUTATION)
-    await refresher.wait(run_id)
-    await deployment.sql.execute(
-        "UPDATE refresh_run SET started_at = started_at + interval '1 year'"
-    )
-    async with scheduled(database, refresher):
-        await until(becomes(deployment, "MUTATION SUCCEEDED", "SCHEDULE SUCCEEDED"))
-
-
 @pytest.mark.parametrize(
     ("began", "seconds"),
     [
