@@ -6,13 +6,15 @@ from typing import Any
 
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
 from websockets.protocol import State
 
 from server.protocol import BoundedProtocol
 from server.streams.wire import ABORT
 
 _log = logging.getLogger("uvicorn.websockets")
-_INVALID_DATA = 1007
+_INVALID_DATA, _TOO_BIG = 1007, 1009
+_MOST_FRAGMENTS = 1000  # of one message: the size limit does not count empty ones
 _LINGER_SECONDS = 12.0  # uvicorn waits 10 for the other side's close
 
 
@@ -71,11 +73,20 @@ class SocketConnection(WebSocketsSansIOProtocol):
             try:
                 b"".join(self.frames).decode()
             except UnicodeDecodeError:
-                self.frames = []
-                self.conn.send_close(_INVALID_DATA)
-                self.handle_parser_exception()
+                self._refuse(_INVALID_DATA)
                 return
         super().send_receive_event_to_app()
+
+    def handle_cont(self, event: Frame) -> None:
+        if len(self.frames) < _MOST_FRAGMENTS:
+            super().handle_cont(event)
+        elif not self.disconnected:
+            self._refuse(_TOO_BIG)
+
+    def _refuse(self, code: int) -> None:
+        self.conn.send_close(code)
+        self.handle_parser_exception()
+        self.frames = []
 
     async def run_asgi(self) -> None:
         await super().run_asgi()

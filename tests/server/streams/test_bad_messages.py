@@ -118,6 +118,14 @@ async def test_more_operations_than_a_connection_may_have_close_with_4429(reader
         assert await talk.closed() == (4429, "Too many operations: at most 20 at once")
 
 
+async def test_a_message_in_fragments_without_end_closes_with_1009(reader: Reader) -> None:
+    async with talking_to(reader) as talk:
+        await talk.connection.send(['{"type":', *[""] * 900, '"ping"}'])
+        assert await talk.hear() == {"type": "pong"}
+        await talk.connection.send([""] * 1000)  # and one that ends them, the first too many
+        assert (await talk.closed())[0] == 1009
+
+
 async def test_a_frame_that_is_too_large_closes_with_1009(reader: Reader) -> None:
     async with talking_to(reader) as talk:
         message = json.dumps({"type": "ping", "payload": {"x": ""}})
