@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from ipaddress import ip_network
 
 import structlog
 from starlette.applications import Starlette
@@ -30,6 +31,7 @@ from server import seeds
 from server.auth import Authenticator
 from server.browsers import Origins
 from server.cache import AnswerCache
+from server.crowds import Crowds
 from server.duties import Duties
 from server.graphiql import GRAPHIQL_PATH, graphiql_files
 from server.graphql import GraphQLEndpoint
@@ -128,6 +130,8 @@ class Application:
         self.listener.join(self.updates)
         self.runs = RunWatcher(self.database, self.refresher.bury_dead_runs)
         self.listener.join(self.runs)
+        proxies = [ip_network(each) for each in settings.trusted_proxies]
+        self.crowds = Crowds(settings.max_connections_per_address, proxies)
         self.endpoint = GraphQLEndpoint(
             build_schema(settings.limits),
             Authenticator(settings.refresh_tokens, settings.read_tokens),

@@ -15,6 +15,7 @@ from server.streams.wire import ABORT
 _log = logging.getLogger("uvicorn.websockets")
 _INVALID_DATA, _TOO_BIG = 1007, 1009
 _MOST_FRAGMENTS = 1000  # of one message: the size limit does not count empty ones
+_LEAVE = "coingraph.leave"
 _LINGER_SECONDS = 12.0  # uvicorn waits 10 for the other side's close
 
 
@@ -25,8 +26,19 @@ class HttpConnection(BoundedProtocol):
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
-        self.app_state = {**self.app_state, ABORT: transport.abort}
+        peer = transport.get_extra_info("peername")
+        address = peer[0] if isinstance(peer, tuple) else None
+        app: Any = self.config.app  # Starlette's
+        leave = app.state.application.crowds.enter(address)
+        self.app_state = {**self.app_state, ABORT: transport.abort, _LEAVE: leave}
         super().connection_made(transport)
+        if leave is None:
+            self.refuse(429, "Too many connections of this address are open.", "RATE_LIMITED")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if (leave := self.app_state[_LEAVE]) is not None:
+            leave()
 
 
 class SocketConnection(WebSocketsSansIOProtocol):
@@ -55,6 +67,10 @@ class SocketConnection(WebSocketsSansIOProtocol):
             super().handle_ping()
         else:
             self.conn.data_to_send()  # and so forgotten
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.app_state[_LEAVE]()
 
     def keepalive_timeout(self) -> None:
         self.pong_timer = None

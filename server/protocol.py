@@ -68,7 +68,7 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._deadline is None:  # else it lingers
                 self._expire(BODY_SECONDS, self._body_is_late)
         elif self._received > LARGEST_HEAD:
-            self._refuse(431, _HEAD_TOO_LARGE)
+            self.refuse(431, _HEAD_TOO_LARGE)
         elif self._received and self._deadline is None:
             self._expire(HEAD_SECONDS, self._head_is_late)
 
@@ -127,9 +127,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         if self._head_too_large:
-            self._refuse(431, _HEAD_TOO_LARGE)
+            self.refuse(431, _HEAD_TOO_LARGE)
         else:
-            self._refuse(400, msg)
+            self.refuse(400, msg)
 
     def _head_size(self) -> int:
         return len(self.url) + sum(len(n) + len(value) + 4 for n, value in self.headers)
@@ -163,15 +163,15 @@ class BoundedProtocol(HttpToolsProtocol):
     def _head_is_late(self) -> None:
         self._deadline = None
         if self._received:
-            self._refuse(408, f"The headers did not arrive within {HEAD_SECONDS:g} seconds.")
+            self.refuse(408, f"The headers did not arrive within {HEAD_SECONDS:g} seconds.")
         else:
             self.transport.close()
 
-    def _refuse(self, status: int, message: str) -> None:
+    def refuse(self, status: int, message: str, code: str = "BAD_USER_INPUT") -> None:
         """Answer what never became a request, and close."""
         if self.transport.is_closing():
             return
-        content = orjson.dumps(failure("BAD_USER_INPUT", message, status).body)
+        content = orjson.dumps(failure(code, message, status).body)
         headers = (
             *SECURITY_HEADERS,
             (b"content-type", b"application/json; charset=utf-8"),

@@ -174,6 +174,7 @@ class Settings(LimitSettings):
     trusted_proxies: Networks = ()
     rate_limit_points: int = Field(default=0, ge=0, le=10**12)
     rate_limit_storage: Annotated[SecretStr, AfterValidator(storage_url)] | None = None
+    max_connections_per_address: int = Field(default=2000, ge=0, le=1_000_000)
     operations_per_connection: int = Field(default=20, ge=1, le=1000)
     max_body_bytes: int = Field(default=100_000, ge=1_000, le=10_000_000)
     cache_megabytes: int = Field(default=64, ge=0, le=1_000_000)
