@@ -15,7 +15,7 @@ from server.streams.wire import ABORT
 _log = logging.getLogger("uvicorn.websockets")
 _INVALID_DATA, _TOO_BIG = 1007, 1009
 _MOST_FRAGMENTS = 1000  # of one message: the size limit does not count empty ones
-_LEAVE = "coingraph.leave"
+LEAVE = "coingraph.leave"  # in the state of a connection: what to call when it has ended
 _LINGER_SECONDS = 12.0  # uvicorn waits 10 for the other side's close
 
 
@@ -30,14 +30,14 @@ class HttpConnection(BoundedProtocol):
         address = peer[0] if isinstance(peer, tuple) else None
         app: Any = self.config.app  # Starlette's
         leave = app.state.application.crowds.enter(address)
-        self.app_state = {**self.app_state, ABORT: transport.abort, _LEAVE: leave}
+        self.app_state = {**self.app_state, ABORT: transport.abort, LEAVE: leave}
         super().connection_made(transport)
         if leave is None:
             self.refuse(429, "Too many connections of this address are open.", "RATE_LIMITED")
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        if (leave := self.app_state[_LEAVE]) is not None:
+        if (leave := self.app_state[LEAVE]) is not None:
             leave()
 
 
@@ -70,7 +70,7 @@ class SocketConnection(WebSocketsSansIOProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self.app_state[_LEAVE]()
+        self.app_state[LEAVE]()
 
     def keepalive_timeout(self) -> None:
         self.pong_timer = None

@@ -1,13 +1,15 @@
 """The answers to pings of a peer that does not read, on a transport that is full."""
 
 import asyncio
+from types import SimpleNamespace
 
 from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from server.connections import SocketConnection
+from server.connections import LEAVE, SocketConnection
 from server.serving import server_config
+from server.settings import Settings
 
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -51,10 +53,12 @@ async def test_they_do_not_pile_up() -> None:
         accepted.set()
         await over.wait()
 
-    config = server_config(Starlette())
+    server = Starlette()
+    server.state.application = SimpleNamespace(settings=Settings())
+    config = server_config(server)
     config.load()
     config.loaded_app = app
-    connection, pipe = SocketConnection(config, ServerState(), {}), Pipe()
+    connection, pipe = SocketConnection(config, ServerState(), {LEAVE: over.set}), Pipe()
     connection.connection_made(pipe)
     connection.data_received(HANDSHAKE)
     await asyncio.wait_for(accepted.wait(), 20)
@@ -71,4 +75,4 @@ async def test_they_do_not_pile_up() -> None:
     assert pipe.written == 2 * PONG
 
     connection.connection_lost(None)
-    over.set()
+    assert over.is_set()
