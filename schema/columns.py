@@ -63,9 +63,12 @@ def encoded_rows(columns: Mapping[str, Column], length: int) -> orjson.Fragment:
         return orjson.Fragment(orjson.dumps(rows(columns, length)))
     pieces, width = [b""] * (2 * len(columns) * length), 2 * len(columns)
     before = b"},{"
+    encoded: dict[int, list[bytes]] = {}  # a column asked for under many names is written once
     for place, (key, column) in enumerate(columns.items()):
+        if id(column) not in encoded:
+            encoded[id(column)] = _encoded(column)
         pieces[2 * place :: width] = [before + orjson.dumps(key) + b":"] * length
-        pieces[2 * place + 1 :: width] = _encoded(column)
+        pieces[2 * place + 1 :: width] = encoded[id(column)]
         before = b","
     pieces[0] = pieces[0].replace(b"},{", b"[{", 1)
     return orjson.Fragment(b"".join(pieces) + b"}]")
@@ -82,7 +85,9 @@ def _encoded(column: Column) -> list[bytes]:
             return found
         if column.dtype.kind in "fib":  # none of these holds a comma of its own
             return orjson.dumps(column, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
-    return [orjson.dumps(value) for value in column]
+    # texts recur, and each that orjson writes takes a kilobyte
+    texts = {text: orjson.dumps(text) for text in {each for each in column if type(each) is str}}
+    return [texts[each] if type(each) is str else orjson.dumps(each) for each in column]
 
 
 def _known(times: npt.NDArray[Any], missing: npt.NDArray[np.intp]) -> npt.NDArray[Any]:

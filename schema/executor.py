@@ -33,6 +33,7 @@ from schema.turns import turn_has_room
 
 T = TypeVar("T")
 
+_COMMON = 12  # fields of an object; so many more of them, by aliases, take a turn as more objects
 _LONG = 512  # from here on, lists count for the loop's turn, and are encoded at once
 
 
@@ -122,7 +123,8 @@ class ColumnarExecutor(StrawberryGraphQLCoreExecutionContext):
             return ordinary()
         if any(isinstance(part, _Children) for part in plan.values()):
             return self._with_children(plan, result, ordinary)
-        return self._in_turn(partial(self._objects_of, plan, len(result)), len(result))
+        size = len(result) * -(-len(plan) // _COMMON)
+        return self._in_turn(partial(self._objects_of, plan, len(result)), size)
 
     def _in_turn(self, complete: Callable[[], T], length: int) -> AwaitableOrValue[T]:
         if length < _LONG or turn_has_room(length):
@@ -157,15 +159,16 @@ class ColumnarExecutor(StrawberryGraphQLCoreExecutionContext):
         if fields.new_defer_usages or fields.forbidden_directive_instances:
             return None
         plan: _Plan = {}
+        columns: dict[str, Column] = {"__typename": [object_type.name] * len(result)}
         for key, details in fields.grouped_field_set.items():
             name = details[0].node.name.value
-            part: Column | _Children | None = (
-                [object_type.name] * len(result)
-                if name == "__typename"
-                else self._part(object_type, name, details, result)
-            )
+            part: Column | _Children | None = columns.get(name)
+            if part is None:
+                part = self._part(object_type, name, details, result)
             if part is None:
                 return None
+            if not isinstance(part, _Children):
+                columns[name] = part  # the same one for each alias
             plan[key] = part
         return plan
 

@@ -1,6 +1,8 @@
 """Long lists leave turns of the event loop to others."""
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 from models.granularity import Granularity
 from schema.executor import ColumnarExecutor
@@ -34,3 +36,18 @@ async def test_a_turn_has_room_for_one_list_of_any_length() -> None:
     await asyncio.sleep(0)
     assert turn_has_room(20_000)
     assert not turn_has_room(1)
+
+
+async def test_aliases_take_a_turn_as_more_objects_do() -> None:
+    asked: list[int] = []
+
+    class Counting(ColumnarExecutor):
+        def _in_turn(self, complete: Callable[[], Any], length: int) -> Any:
+            asked.append(length)
+            return super()._in_turn(complete, length)
+
+    schema = schema_of([points([1.5] * 2_160, Granularity.HOUR)], Counting)
+    aliases = " ".join(f"a{number}: price" for number in range(120))
+    await schema.execute(f"{{ points {{ {aliases} }} }}")
+    await schema.execute("{ points { price timestamp } }")
+    assert asked == [10 * 2_160, 2_160]
