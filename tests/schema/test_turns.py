@@ -2,7 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
+
+import orjson
 
 from models.granularity import Granularity
 from schema.executor import ColumnarExecutor
@@ -51,3 +54,24 @@ async def test_aliases_take_a_turn_as_more_objects_do() -> None:
     await schema.execute(f"{{ points {{ {aliases} }} }}")
     await schema.execute("{ points { price timestamp } }")
     assert asked == [10 * 2_160, 2_160]
+
+
+async def test_one_list_of_very_many_values_takes_several_turns() -> None:
+    lists = [points([1.5, float("nan")] * 5_000, Granularity.DAY)]
+    schema = schema_of(lists, ColumnarExecutor)
+    text = f"{{ points {{ {' '.join(f'a{n}: price b{n}: timestamp' for n in range(50))} }} }}"
+    turns, done = 0, False
+
+    async def others() -> None:
+        nonlocal turns
+        while not done:
+            await asyncio.sleep(0)
+            turns += 1
+
+    beside = asyncio.create_task(others())
+    parted = await schema.execute(text, context_value=SimpleNamespace(encoded=True))
+    done = True
+    await beside
+    assert turns >= 10, "a million values, of which a turn takes 100,000"
+    whole = await schema.execute(text, context_value=SimpleNamespace(encoded=False))
+    assert orjson.loads(orjson.dumps(parted.data)) == whole.data
