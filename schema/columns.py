@@ -5,7 +5,7 @@ null; whole numbers; booleans; datetime64, which become RFC 3339 and null where 
 else the values as they are.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,14 +61,33 @@ def encoded_rows(columns: Mapping[str, Column], length: int) -> orjson.Fragment:
     """Write the JSON list of the same objects, without making them."""
     if not length or not columns:
         return orjson.Fragment(orjson.dumps(rows(columns, length)))
+    return orjson.Fragment(b"[" + written_rows(columns, length) + b"]")
+
+
+def written_rows(columns: Mapping[str, Column], length: int) -> bytes:
+    """Write the JSON objects of at least one row and column, with commas between them."""
     pieces, width = [b""] * (2 * len(columns) * length), 2 * len(columns)
     before = b"},{"
+    encoded: dict[int, list[bytes]] = {}  # a column asked for under many names is written once
     for place, (key, column) in enumerate(columns.items()):
+        if id(column) not in encoded:
+            encoded[id(column)] = _encoded(column)
         pieces[2 * place :: width] = [before + orjson.dumps(key) + b":"] * length
-        pieces[2 * place + 1 :: width] = _encoded(column)
+        pieces[2 * place + 1 :: width] = encoded[id(column)]
         before = b","
-    pieces[0] = pieces[0].replace(b"},{", b"[{", 1)
-    return orjson.Fragment(b"".join(pieces) + b"}]")
+    pieces[0] = pieces[0].removeprefix(b"},")
+    return b"".join(pieces) + b"}"
+
+
+def parts_of(
+    columns: Mapping[str, Column], length: int, most: int
+) -> Iterator[tuple[dict[str, Column], int]]:
+    """Cut the rows into parts of so many values, each with its length."""
+    step = max(1, most // len(columns))
+    for start in range(0, length, step):
+        cut = {id(each): each[start : start + step] for each in columns.values()}
+        part: dict[str, Column] = {key: cut[id(each)] for key, each in columns.items()}
+        yield part, min(step, length - start)
 
 
 def _encoded(column: Column) -> list[bytes]:
@@ -82,7 +101,9 @@ def _encoded(column: Column) -> list[bytes]:
             return found
         if column.dtype.kind in "fib":  # none of these holds a comma of its own
             return orjson.dumps(column, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
-    return [orjson.dumps(value) for value in column]
+    # texts recur, and each that orjson writes takes a kilobyte
+    texts = {text: orjson.dumps(text) for text in {each for each in column if type(each) is str}}
+    return [texts[each] if type(each) is str else orjson.dumps(each) for each in column]
 
 
 def _known(times: npt.NDArray[Any], missing: npt.NDArray[np.intp]) -> npt.NDArray[Any]:

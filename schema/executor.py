@@ -8,11 +8,12 @@ which walks the same list object by object and gives the same answer.
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+import orjson
 from graphql import (
     GraphQLError,
     GraphQLList,
@@ -28,11 +29,22 @@ from graphql.execution.collect_fields import FieldDetails
 from graphql.pyutils import AwaitableOrValue, Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from schema.columns import Column, encoded_list, encoded_rows, finite, rows, values
+from schema.columns import (
+    Column,
+    encoded_list,
+    encoded_rows,
+    finite,
+    parts_of,
+    rows,
+    values,
+    written_rows,
+)
 from schema.turns import turn_has_room
 
 T = TypeVar("T")
 
+_COMMON = 12  # fields of an object; with aliases it counts as several
+_AT_ONCE = 100_000  # values that are written in a turn: some 20 ms
 _LONG = 512  # from here on, lists count for the loop's turn, and are encoded at once
 
 
@@ -122,7 +134,9 @@ class ColumnarExecutor(StrawberryGraphQLCoreExecutionContext):
             return ordinary()
         if any(isinstance(part, _Children) for part in plan.values()):
             return self._with_children(plan, result, ordinary)
-        return self._in_turn(partial(self._objects_of, plan, len(result)), len(result))
+        if len(result) * len(plan) > _AT_ONCE and self._encodes(len(result)):
+            return _in_parts(cast("dict[str, Column]", plan), len(result))
+        return self._in_turn(partial(self._objects_of, plan, len(result)), _size(plan, len(result)))
 
     def _in_turn(self, complete: Callable[[], T], length: int) -> AwaitableOrValue[T]:
         if length < _LONG or turn_has_room(length):
@@ -157,15 +171,16 @@ class ColumnarExecutor(StrawberryGraphQLCoreExecutionContext):
         if fields.new_defer_usages or fields.forbidden_directive_instances:
             return None
         plan: _Plan = {}
+        columns: dict[str, Column] = {"__typename": [object_type.name] * len(result)}
         for key, details in fields.grouped_field_set.items():
             name = details[0].node.name.value
-            part: Column | _Children | None = (
-                [object_type.name] * len(result)
-                if name == "__typename"
-                else self._part(object_type, name, details, result)
-            )
+            part: Column | _Children | None = columns.get(name)
+            if part is None:
+                part = self._part(object_type, name, details, result)
             if part is None:
                 return None
+            if not isinstance(part, _Children):
+                columns[name] = part  # the same one for each alias
             plan[key] = part
         return plan
 
@@ -220,6 +235,20 @@ class ColumnarExecutor(StrawberryGraphQLCoreExecutionContext):
         for index in children.missing:
             completed[index] = None
         return completed
+
+
+def _size(plan: Sized, length: int) -> int:
+    """Tell for how many objects a list counts, which may have many aliases."""
+    return length * -(-len(plan) // _COMMON)
+
+
+async def _in_parts(columns: dict[str, Column], length: int) -> Any:  # noqa: ANN401 - JSON of a list
+    """Write a list that would hold the loop for long, some rows in a turn."""
+    written = [
+        await _later(partial(written_rows, part, count), _size(part, count))
+        for part, count in parts_of(columns, length, _AT_ONCE)
+    ]
+    return orjson.Fragment(b"[" + b",".join(written) + b"]")
 
 
 async def _later(complete: Callable[[], T], length: int) -> T:

@@ -25,7 +25,10 @@ def introspection_field(name: str) -> GraphQLField | None:
 def introspection_widths(
     schema: GraphQLSchema,
 ) -> dict[tuple[str, str], Callable[[Amount], Amount]]:
-    """Multiply what is below lists by their mean length: mostly all types are asked about."""
+    """Multiply what is below lists by their mean length: mostly all types are asked about.
+
+    Who names one may name the widest.
+    """
     types = list(schema.type_map.values())
     objects = [each for each in types if isinstance(each, GraphQLObjectType)]
     fields = [each for kind in objects for each in kind.fields.values()]
@@ -40,12 +43,18 @@ def introspection_widths(
         ("__Field", "args"): _mean([len(each.args) for each in fields], len(fields)),
         ("__Directive", "args"): 2,
     }
+    counts["Query", "__type"] = _times_the_mean(objects, counts["__Type", "fields"])
     widths = {place: partial(_times, count) for place, count in counts.items()}
     return {**widths, ("__Type", "ofType"): _half}
 
 
 def _times(count: int, amount: Amount) -> Amount:
     return amount.times(count)
+
+
+def _times_the_mean(objects: list[GraphQLObjectType], mean: int) -> int:
+    """Tell how much wider than the mean the type is that a hostile caller names."""
+    return -(-max(len(each.fields) for each in objects) // mean)
 
 
 def _half(amount: Amount) -> Amount:

@@ -32,7 +32,7 @@ from resolvers.kept import Kept
 from schema.cost.amounts import NOTHING, Amount
 from schema.cost.arguments import Arguments, read_arguments, read_value
 from schema.cost.introspection import introspection_field, introspection_widths
-from schema.cost.weights import FIELD, LEAVES, OWN, SIZES, WIDTHS, Asked, Size
+from schema.cost.weights import FIELD, LEAVES, LETTERS, OWN, SIZES, WIDTHS, Asked, Size
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +172,15 @@ class Planner:
         name, owner = node.name.value, parent.name if parent else ""
         definition = self._definition(parent, name)
         below, own = Plan(), OWN.get((owner, name), LEAVES.get(owner, Amount(FIELD)))
+        label = Amount(max(0, len(_label(node)) - LETTERS))
         if node.selection_set is not None and definition is not None:
             below = self._selection(node.selection_set, get_named_type(definition.type))
         size = SIZES.get((owner, name))
         if size is not None and definition is not None:
             arguments = read_arguments(definition, node)
-            return _Part(below, conditions, size, arguments)
-        widened = Plan(own)
+            part = _Part(below, size=size, arguments=arguments)
+            return _Part(Plan(label, [part]), conditions)
+        widened = Plan(own.plus(label))
         widened.add(_Part(below, width=self._widths.get((owner, name), _as_it_is)))
         return _Part(widened, conditions)
 

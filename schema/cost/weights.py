@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from resolvers.aligned import MOST_PRICES, MOST_SERIES
-from resolvers.anomalies import MOST_ANOMALIES, MOST_CELLS
+from resolvers.anomalies import LONGEST_WINDOW, MOST_ANOMALIES, MOST_CELLS
 from resolvers.errors import BadInputError
 from resolvers.kept import Kept
 from resolvers.pages import LARGEST_PAGE
@@ -20,6 +20,7 @@ from schema.scalars import parse_datetime
 
 FIELD = 100  # of an object that graphql-core walks
 READ = 1_000  # a statement, or its share in a batch
+LETTERS = 32  # of a response name, which is written with each value: each further one costs 1
 _COLUMNAR = 20  # ordinary objects that come in columns cost so much less
 _SHORTEST = {
     name: timedelta(hours=hours)
@@ -138,7 +139,8 @@ def _anomalies(asked: Asked) -> Size:
     hours = asked.buckets("HOUR")
     cells = min(MOST_CELLS, hours * max(asked.kept.series, asked.series()))
     found = min(MOST_ANOMALIES, asked.series() * hours // 20)  # an estimate: far fewer, mostly
-    return Size(Amount(READ + 2 * cells), times=found)
+    window = asked.number("window", LONGEST_WINDOW) or 0  # each hour's median is of so many
+    return Size(Amount(READ + (2 + window // 32) * cells), times=found)
 
 
 def _latest(asked: Asked) -> Size:

@@ -1,5 +1,6 @@
 """Reading and validating a document within limits: ours first, in linear time, then GraphQL's."""
 
+import re
 from typing import Any
 
 from graphql import (
@@ -30,6 +31,7 @@ from schema.limits.checks import (
 from schema.limits.measures import measure
 from schema.limits.source import IndexedSource
 
+_SUGGESTION = re.compile(r" Did you mean '\w+ \{ \.\.\. \}'\?$")
 _TOO_MANY = "Document contains more than"  # graphql-core's only sign of it
 
 
@@ -64,6 +66,9 @@ def validate_document(
             max_errors=MOST_ERRORS - 1,  # which is followed by one that says so
             hide_suggestions=not limits.introspection,
         )
+        if not limits.introspection:
+            for error in errors:  # one of the rules suggests all the same
+                error.message = _SUGGESTION.sub("", error.message)
     return errors[:MOST_ERRORS]
 
 

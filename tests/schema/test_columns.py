@@ -3,12 +3,14 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+import orjson
 import pytest
 from graphql import GraphQLList, GraphQLNonNull, GraphQLObjectType
 from graphql import build_schema as schema_from_sdl
 
 from models.database import Database
 from schema import build_schema
+from schema.columns import encoded_rows, rows
 from schema.context import Access, Caller, Context, Services
 from schema.executor import ColumnarLeaves
 from tests.schema.asking import SERIES, series
@@ -119,3 +121,22 @@ def test_the_whole_is_all_there_is() -> None:
         kind = schema.type_map[name]
         assert isinstance(kind, GraphQLObjectType)
         assert set(kind.fields) <= set(SERIES.replace("{", " ").replace("}", " ").split()), name
+
+
+def test_a_column_under_many_names_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each text that orjson writes by itself takes a kilobyte."""
+    names = [f"a{number}" for number in range(50)]
+    columns: dict[str, Any] = dict.fromkeys(names, ["PricePoint"] * 1_000)
+    columns["coin"] = ["bitcoin", None] * 500
+    written: list[object] = []
+    dumps = orjson.dumps
+
+    def counting(value: Any, option: int | None = None) -> bytes:
+        written.append(value)
+        return dumps(value, option=option)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(orjson, "dumps", counting)
+        fragment = encoded_rows(columns, 1_000)
+    assert orjson.loads(orjson.dumps(fragment)) == rows(columns, 1_000)
+    assert len(written) < 1_000

@@ -43,6 +43,12 @@ def series(buckets: int, below: int) -> int:
         (prices(", first: 24", "points { timestamp price }"), series(24, FIELD + 2 * 24)),
         (prices(", first: 24", "points { price } columns { prices timestamps }"),
          series(24, 2 * FIELD + 3 * 24)),
+        (prices(", first: 24", f"points {{ {'a' * 32}: price }}"), series(24, FIELD + 24)),
+        (prices(", first: 24", f"points {{ {'a' * 33}: price }}"), series(24, FIELD + 2 * 24)),
+        (f"{{ coins(first: 5) {{ nodes {{ {'a' * 3200}: latest {{ price }} }} }} }}",
+         READ + FIELD + 5 * (READ // 2 + FIELD + 3168)),
+        (f"{{ coins(first: 5) {{ nodes {{ {'a' * 3200}: prices(first: 7) {{ next }} }} }} }}",
+         READ + FIELD + 5 * (series(7, FIELD) + 3168)),
         (prices(", first: 99999", "points { price }"), series(HOURS, FIELD + HOURS)),
         (prices(', from: "2026-03-31T12:30:00Z"', "points { price }"), series(25, FIELD + 25)),
         (prices(', from: "2026-01-01", to: "2026-01-31", granularity: DAY', "points { price }"),
@@ -68,6 +74,8 @@ def series(buckets: int, below: int) -> int:
          READ + FIELD + 3 * (FIELD + READ + 44 * FIELD)),
         ('{ anomalies(from: "2026-03-31T12:30:00Z", coins: ["a"], currencies: ["usd"]) { score } }',
          READ + 25 * 44 * 2 + 25 // 20 * 3),
+        ('{ anomalies(from: "2026-03-31T12:30:00Z", coins: [], window: 168) { score } }',
+         READ + 25 * 44 * 7),
         ("subscription { priceUpdates { revision prices { price coin } } }",
          READ + 2 * FIELD + 3 * 2 * FIELD),
         ("subscription { priceUpdates(coins: []) { prices { price } } }", READ + FIELD),
@@ -112,6 +120,12 @@ def test_variables_are_taken_with_their_defaults(variables: dict[str, Any], expe
       }
     """
     assert cost(text, variables).requested == expected
+
+
+def test_a_type_that_is_named_may_be_the_widest() -> None:
+    widest = max(len(getattr(each, "fields", ())) for each in SCHEMA.type_map.values())
+    text = '{ __type(name: "RefreshRun") { fields { name } } }'
+    assert cost(text).requested >= widest * FIELD
 
 
 def test_one_plan_serves_all_variables_and_operations() -> None:

@@ -11,6 +11,7 @@ from schema.limits import Limits
 CLOSED = replace(Limits(), introspection=False)
 MISTAKES: list[tuple[str, dict[str, Any]]] = [
     ("{ price }", {}),
+    ("{ coins }", {}),
     ("{ coins { node { id } } }", {}),
     ("{ prices(coins: 1) { next } }", {}),
     ('{ prices(coin: "a", granularity: HOURS) { next } }', {}),
