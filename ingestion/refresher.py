@@ -38,6 +38,7 @@ __all__ = [
 log = structlog.get_logger("coingraph.refresh")
 
 _JOIN_SECONDS = 3.0  # schedulers wait for an answer, some of them 5 s
+_BURIAL_PAUSES = (1.0, 3.0, 10.0, 30.0, 60.0)
 _POLL_SECONDS = 0.25
 _LOOK_SECONDS = 1.0
 
@@ -74,6 +75,7 @@ class Refresher:
         self._starting = asyncio.Lock()
         self._pipeline: Pipeline | None = None
         self._stopping = False
+        self._burial: asyncio.Task[None] | None = None
         self._joinable: tuple[UUID | None, Names] = None, frozenset()  # a run and its series
 
     @property
@@ -153,8 +155,11 @@ class Refresher:
         except _AnsweredError as answered:
             await lock.release()
             return answered.run_id, False
-        except BaseException:
+        except BaseException as error:
             await lock.release()
+            if isinstance(error, DatabaseUnavailableError) and self._burial is None:
+                # its run may have been committed, though nobody could tell us
+                self._burial = asyncio.create_task(self._bury_in_a_while())
             raise
         self._run_id = run.id
         self._task = asyncio.create_task(self._work(run, preparation, lock))
@@ -232,6 +237,8 @@ class Refresher:
     async def stop(self) -> None:
         """Start no run any more, and end the one that is under way here."""
         self._stopping = True
+        if self._burial is not None:
+            self._burial.cancel()
         async with self._starting:  # one may be about to begin
             await self.interrupt()
 
@@ -241,6 +248,13 @@ class Refresher:
             await asyncio.sleep(0)  # it must have begun, or it ends without releasing its lock
             self._task.cancel()
             await asyncio.wait([self._task])
+
+    async def _bury_in_a_while(self) -> None:
+        """Look for dead runs again and again while the database is likely to come back."""
+        for pause in _BURIAL_PAUSES:
+            await asyncio.sleep(pause)
+            await self.bury_dead_runs()
+        self._burial = None
 
     async def bury_dead_runs(self) -> None:
         """Mark runs of killed processes INTERRUPTED, unless a run is under way somewhere."""

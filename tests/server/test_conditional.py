@@ -190,7 +190,7 @@ async def test_graphiql_is_compressed(reader: Reader) -> None:
 
 
 async def test_server_timing(reader: Reader) -> None:
-    query = '{ prices(coin: "ethereum", to: "2100-01-01", first: 77) { points { price } } }'
+    query = "{ timed: coins(first: 3) { nodes { name } } }"  # prices may be in memory
     times = []
     for _ in range(2):
         told = (await ask(reader, "POST", query)).headers["server-timing"]
