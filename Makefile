@@ -31,7 +31,7 @@ check: .venv/.dev ## linters, types and architecture
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/.bench ## set up and run the benchmarks (some 20 minutes)
+bench: .venv/.bench ## set up and run the benchmarks (some 25 minutes)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 format: .venv/.dev ## mend what the linters can mend

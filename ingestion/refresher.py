@@ -251,10 +251,12 @@ class Refresher:
 
     async def _bury_in_a_while(self) -> None:
         """Look for dead runs again and again while the database is likely to come back."""
-        for pause in _BURIAL_PAUSES:
-            await asyncio.sleep(pause)
-            await self.bury_dead_runs()
-        self._burial = None
+        try:
+            for pause in _BURIAL_PAUSES:
+                await asyncio.sleep(pause)
+                await self.bury_dead_runs()
+        finally:
+            self._burial = None
 
     async def bury_dead_runs(self) -> None:
         """Mark runs of killed processes INTERRUPTED, unless a run is under way somewhere."""
