@@ -20,7 +20,7 @@ from models.series import series_with_latest
 from models.tables import Series
 
 METADATA_AGE = timedelta(days=30)
-_AT_A_TIME = 50  # series: a year of hours of so many is measured in some 30 ms
+_AT_A_TIME = 10  # series: a year of hours of so many is measured in a few ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,10 @@ async def answered_hours(
     found = {}
     for series_id, buckets, gaps in rows:
         stored = BUCKETS.decode(buckets)["bucket"]
-        hours = np.union1d(stored, hours_in(GAPS.decode(gaps)))
-        found[series_id] = hours.astype("datetime64[us]")
+        hours = np.concatenate((stored, hours_in(GAPS.decode(gaps))))
+        hours.sort(kind="stable")  # which takes hardly any time where they come in order
+        again = hours[1:] == hours[:-1]
+        found[series_id] = np.delete(hours, np.flatnonzero(again)).astype("datetime64[us]")
     return found
 
 

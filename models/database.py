@@ -25,6 +25,7 @@ from models.availability import (
     availability,
     unavailable_because,
 )
+from models.shares import shared
 from models.stopwatch import database_time
 
 __all__ = [
@@ -130,7 +131,7 @@ class Database:
         statement, which only reads, is sent once more on a connection that was asked.
         """
         with availability(), database_time.get():
-            async with self._breaker.guard(self._read_seconds):
+            async with shared(), self._breaker.guard(self._read_seconds):
                 spare = self._spare.pop() if self._spare else await self._take(ping=False)
                 try:
                     return await self._fetch(spare, statement, arguments)
@@ -182,6 +183,7 @@ class Database:
         """Open a session for one answer; close it before waiting for anything else."""
         with availability(), database_time.get():
             async with (
+                shared(),
                 self._breaker.guard(self._read_seconds),
                 ReadSession(self._reader, expire_on_commit=False) as session,
             ):

@@ -1,13 +1,8 @@
 """Anomalies in stored hours: checking what is asked, reading it, and searching in a thread."""
 
-import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from typing import ParamSpec, TypeVar
 
 import numpy as np
 
@@ -16,11 +11,12 @@ from models.granularity import Granularity, Times
 from models.prices import Numbers, PriceColumns, PriceWindow, read_windows
 from models.series import SeriesFacts, list_series
 from resolvers.bounds import check_between
-from resolvers.errors import BadInputError, RangeTooLargeError, UnavailableError
+from resolvers.errors import BadInputError, RangeTooLargeError
 from resolvers.footprint import Footprint
 from resolvers.names import known_names
 from resolvers.outliers import Findings, Ints, Matrix, find
 from resolvers.ranges import MOST_POINTS, check_range
+from resolvers.side_thread import SideThread
 
 MOST_CELLS = 500_000  # series × hours: the 44 default series over more than a year
 MOST_ANOMALIES = 10_000
@@ -29,38 +25,10 @@ LEAST_THRESHOLD, MOST_THRESHOLD = 1, 1_000_000
 _HOUR = timedelta(hours=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-class Searches:
-    """One search at a time, beside the event loop: numpy lets go of the interpreter meanwhile.
-
-    At most `most` are under way or wait, each with its prices.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._free = most
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="anomalies")
-
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """Take a place. Raises UnavailableError where all are taken."""
-        if not self._free:
-            raise UnavailableError("Too many searches are waiting: try again in a few seconds.")
-        self._free -= 1
-        try:
-            yield
-        finally:
-            self._free += 1
-
-    async def run(self, search: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-        """Search when it is our turn; given up before, it does not begin."""
-        run = asyncio.get_running_loop().run_in_executor
-        return await run(self._thread, partial(search, *arguments, **named))
-
-
-_searches = Searches(32)  # a search takes up to 0.5 s
+# a search takes up to 0.5 s; numpy lets go of the interpreter meanwhile
+_searches = SideThread(
+    "anomalies", 32, "Too many searches are waiting: try again in a few seconds."
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """How much of a series is there."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,9 +12,9 @@ from models.price_statements import BEGINS
 from models.prices import PriceWindow, read_windows
 from models.series import SeriesKey
 from resolvers.names import explain_missing
+from resolvers.turns import breathe
 
 _ALL = 2**31 - 1  # rows of one series
-_AT_ONCE = 50  # series, of some 0.1 ms each
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +40,8 @@ async def coverages(
         group = [question for question in questions if question.granularity is granularity]
         windows = [PriceWindow(*each.series, each.start, each.end, _ALL) for each in group]
         parts = await read_windows(database, granularity, windows, columns=frozenset({BEGINS}))
-        for place, (question, part) in enumerate(zip(group, parts, strict=True)):
-            if place % _AT_ONCE == _AT_ONCE - 1:
-                await asyncio.sleep(0)  # a page of coins takes a while: let others in between
+        for question, part in zip(group, parts, strict=True):
+            await breathe()  # a page of coins takes a while
             measured = part and measure(
                 granularity,
                 part.columns.timestamps,

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from strawberry.dataloader import DataLoader
@@ -23,6 +23,7 @@ from resolvers.errors import NotFoundError
 from resolvers.footprint import Footprint
 from resolvers.names import explain_missing
 from resolvers.prices import PriceAnswer, PriceQuestion, price_series
+from resolvers.turns import PatientLoop
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -46,28 +47,32 @@ class Loaders:
 
     @cached_property
     def metadata(self) -> DataLoader[str, CoinProfile | None]:
-        return DataLoader(self._batched(self._metadata))
+        return self._loader(self._metadata)
 
     @cached_property
     def latest(self) -> DataLoader[SeriesKey, LatestFacts]:
-        return DataLoader(self._batched(self._latest))
+        return self._loader(self._latest)
 
     @cached_property
     def prices(self) -> DataLoader[PriceQuestion, PriceAnswer]:
-        return DataLoader(self._batched(self._prices))
+        return self._loader(self._prices)
 
     @cached_property
     def coverage(self) -> DataLoader[CoverageQuestion, Coverage]:
-        return DataLoader(self._batched(self._coverage))
+        return self._loader(self._coverage)
 
     @cached_property
     def run_items(self) -> DataLoader[UUID, list[tuple[RefreshRunItem, Series]]]:
-        return DataLoader(self._batched(self._run_items))
+        return self._loader(self._run_items)
 
     def cancel(self) -> None:
         """Stop what is being loaded, down to the statement: nobody waits for it any more."""
         for batch in self._batches:
             batch.cancel()
+
+    def _loader(self, load: Callable[[list[K]], Awaitable[list[Any]]]) -> DataLoader[K, Any]:
+        loop = cast("asyncio.AbstractEventLoop", PatientLoop())
+        return DataLoader(self._batched(load), loop=loop)
 
     def _batched(
         self, load: Callable[[list[K]], Awaitable[list[T]]]

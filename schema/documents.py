@@ -16,7 +16,7 @@ from schema.cost import CostPlan
 
 MOST_DOCUMENTS = 500
 LONGEST_DOCUMENT = 10_000  # characters; a longer one is parsed anew each time
-MOST_CHARACTERS = 100_000  # of all together: a parsed document takes some 200 bytes for each
+MOST_CHARACTERS = 50_000  # of all together: each is some 0.5 objects to the garbage collector
 
 _MOST_TOKENS = 2_000  # of one that is only looked at
 

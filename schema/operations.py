@@ -6,12 +6,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import strawberry
-from graphql import GraphQLError, GraphQLSyntaxError
+from graphql import DocumentNode, GraphQLError, GraphQLSyntaxError
 from strawberry.extensions.runner import SchemaExtensionsRunner
 from strawberry.types import ExecutionContext
 from strawberry.types.execution import PreExecutionError
 
-from resolvers.errors import BadInputError, RequestError, TooComplexError, UnavailableError
+from models.shares import begin_share
+from resolvers.errors import BadInputError, RequestError, UnavailableError
+from resolvers.side_thread import SideThread
+from resolvers.turns import begin_operation
 from schema.context import Context
 from schema.cost import CostPlan, check_cost
 from schema.documents import DocumentCache, ValidDocument
@@ -23,6 +26,8 @@ from schema.limits import (
     read_document,
     validate_document,
 )
+
+_SHORT = 500  # characters, which take a few ms; longer documents are read beside the event loop
 
 
 class LimitedSchema(strawberry.Schema):
@@ -36,6 +41,9 @@ class LimitedSchema(strawberry.Schema):
         super().__init__(execution_context_class=self.executor, **parts)
         self.limits = limits
         self._documents = DocumentCache()
+        self._readers = SideThread(
+            "documents", 64, "Too many documents wait to be read: try again in a few seconds."
+        )
 
     async def _prepare_operation_async(
         self, context: ExecutionContext, extensions_runner: SchemaExtensionsRunner
@@ -48,11 +56,10 @@ class LimitedSchema(strawberry.Schema):
             context.graphql_document, context.pre_execution_errors = document.node, []
         elif query:
             try:
-                node = read_document(query, self.limits)
-            except (GraphQLSyntaxError, TooComplexError) as error:
+                node, context.pre_execution_errors = await self._read_apart(query)
+            except (GraphQLSyntaxError, RequestError) as error:
                 return _refused(error)
             context.graphql_document = node
-            context.pre_execution_errors = validate_document(self._schema, node, self.limits)
             document = ValidDocument(node, CostPlan(self._schema, node))
         # which operations are allowed is judged there, and whether there were errors
         failed = await super()._prepare_operation_async(context, extensions_runner)
@@ -66,6 +73,18 @@ class LimitedSchema(strawberry.Schema):
                 BadInputError("There are several operations: name one as `operationName`.")
             )
         return await self._within_limits(context, document)
+
+    async def _read_apart(self, text: str) -> tuple[DocumentNode, list[GraphQLError]]:
+        """Read and validate in this thread, or in another what takes long."""
+        if len(text) <= _SHORT:
+            return self.read(text)
+        with self._readers.place():
+            return await self._readers.run(self.read, text)
+
+    def read(self, text: str) -> tuple[DocumentNode, list[GraphQLError]]:
+        """Read and validate a document. Raises GraphQLSyntaxError, TooComplexError."""
+        node = read_document(text, self.limits)
+        return node, validate_document(self._schema, node, self.limits)
 
     async def _within_limits(
         self, context: ExecutionContext, document: ValidDocument
@@ -108,6 +127,8 @@ class LimitedSchema(strawberry.Schema):
 
         Raises UnavailableError where that was not enough.
         """
+        begin_operation()
+        begin_share()
         try:
             async with asyncio.timeout(self.limits.operation_seconds) as deadline:
                 if context is not None:

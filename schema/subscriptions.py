@@ -48,11 +48,11 @@ class Subscription:
 
     async def execute(self, event: object, context: Context) -> ExecutionResult:
         """Execute the selection on one event, which may take as long as an operation."""
-        executor = self._executor(event, context)
-        if isinstance(executor, list):  # cannot be: the stream was opened with the same
-            return ExecutionResult(data=None, errors=executor)
         try:
             async with self._schema.in_time(context):
+                executor = self._executor(event, context)
+                if isinstance(executor, list):  # cannot be: the stream was opened with the same
+                    return ExecutionResult(data=None, errors=executor)
                 executed = execute_subscription_event(executor)
                 result = await executed if isawaitable(executed) else executed
         except RequestError as error:

@@ -17,6 +17,7 @@ from strawberry.types.graphql import OperationType
 
 from models.stopwatch import database_time
 from resolvers.errors import RateLimitedError, RequestError
+from resolvers.turns import breathe
 from schema.context import Caller, Context, Services
 from schema.documents import is_mutation
 from schema.errors import STATUS, UNAVAILABLE, Lenience, answer_of, failure, masked, refused
@@ -43,6 +44,7 @@ from server.streams.endpoint import StreamEndpoint, StreamSettings
 log = structlog.get_logger("coingraph.graphql")
 
 _OK = 200
+_PIECE = 1 << 18  # bytes that are sent before waiting until the client has read
 _CLIENT_CLOSED_REQUEST = 499
 # Apollo's clients then send the text beside the hash. Those that know no other media type than
 # JSON want 200, as Apollo Server answers; GraphQL's own allows no 200 without data.
@@ -116,7 +118,9 @@ class GraphQLEndpoint:
             *exchange.rate_limit(),
         )
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
+        for start in range(0, len(content) or 1, _PIECE):
+            piece, more = content[start : start + _PIECE], start + _PIECE < len(content)
+            await send({"type": "http.response.body", "body": piece, "more_body": more})
 
     def exchange(self, scope: Scope) -> Exchange:
         exchange = Exchange(scope)
@@ -248,6 +252,7 @@ class GraphQLEndpoint:
         if footprint.untold and answer.status == _OK:
             # who is told that a refresh is done is given its prices from then on
             await self._cache.settle()
+        await breathe()  # all of a long answer is put together in one go
         with exchange.encoding:
             return encode(
                 answer,

@@ -18,6 +18,7 @@ from benchmarks.works import (
     refreshing,
     serving,
     storing,
+    worst,
 )
 
 WORKS: dict[str, Callable[[Laboratory], Section]] = {
@@ -34,4 +35,5 @@ WORKS: dict[str, Callable[[Laboratory], Section]] = {
     "latency": following.latency,
     "restart": following.restart,
     "hostile": hostile.run,
+    "worst": worst.run,
 }

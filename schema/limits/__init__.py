@@ -2,6 +2,7 @@
 
 from schema.limits.bounds import MOST_ERRORS, Limits
 from schema.limits.checks import check_variables
-from schema.limits.validation import read_document, validate_document
+from schema.limits.reading import read_document
+from schema.limits.validation import validate_document
 
 __all__ = ["MOST_ERRORS", "Limits", "check_variables", "read_document", "validate_document"]

@@ -1,4 +1,4 @@
-"""Reading and validating a document within limits: ours first, in linear time, then GraphQL's."""
+"""Validating a document within limits: ours first, in linear time, then GraphQL's."""
 
 import re
 from typing import Any
@@ -8,12 +8,10 @@ from graphql import (
     DocumentNode,
     GraphQLError,
     GraphQLSchema,
-    GraphQLSyntaxError,
     NoSchemaIntrospectionCustomRule,
     OverlappingFieldsCanBeMergedRule,
     SelectionSetNode,
     ValidationContext,
-    parse,
     specified_rules,
     validate,
 )
@@ -22,34 +20,14 @@ from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRul
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
 from schema.limits.bounds import MOST_ERRORS, Limits
-from schema.limits.checks import (
-    check_document,
-    check_measures,
-    too_many_overlaps,
-    too_many_tokens,
-)
+from schema.limits.checks import check_measures, too_many_overlaps
 from schema.limits.measures import measure
-from schema.limits.source import IndexedSource
 
 _SUGGESTION = re.compile(r" Did you mean '\w+ \{ \.\.\. \}'\?$")
-_TOO_MANY = "Document contains more than"  # graphql-core's only sign of it
 
 
 class _TooManyOverlapsError(ValidationAbortedError):
     """Ends the validation, which reports it as its last error."""
-
-
-def read_document(text: str, limits: Limits) -> DocumentNode:
-    """Parse. Raises TooComplexError and GraphQLSyntaxError."""
-    check_document(text, limits)
-    try:
-        return parse(
-            IndexedSource(text), max_tokens=limits.max_tokens, max_comments=limits.max_tokens
-        )
-    except GraphQLSyntaxError as error:
-        if _TOO_MANY in error.message:
-            raise too_many_tokens(limits) from None
-        raise
 
 
 def validate_document(

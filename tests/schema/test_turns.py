@@ -1,4 +1,4 @@
-"""Long lists leave turns of the event loop to others."""
+"""Long answers leave turns of the event loop to others, and are the same as in one go."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,72 +6,100 @@ from types import SimpleNamespace
 from typing import Any
 
 import orjson
+import pytest
 
 from models.granularity import Granularity
+from resolvers import turns
 from schema.executor import ColumnarExecutor
-from schema.turns import turn_has_room
 from tests.schema.test_executor import points, schema_of
 
+Execute = Callable[..., Any]
 
-async def test_many_long_lists_take_many_turns() -> None:
-    schema = schema_of([points([1.5] * 2_160, Granularity.HOUR)], ColumnarExecutor)
-    aliases = " ".join(f"a{number}: points {{ timestamp price }}" for number in range(90))
-    turns, done = 0, False
+
+@pytest.fixture
+def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every piece of work but a turn's first has to wait."""
+    monkeypatch.setattr(turns, "_SLICE", 0.0)
+    monkeypatch.setattr(turns, "_FREE", 0.0)
+
+
+async def turns_beside(work: Any) -> tuple[Any, int]:
+    """Give the result, and how many turns others had meanwhile."""
+    seen, done = 0, False
 
     async def others() -> None:
-        nonlocal turns
+        nonlocal seen
         while not done:
             await asyncio.sleep(0)
-            turns += 1
+            seen += 1
 
     beside = asyncio.create_task(others())
-    result = await schema.execute(f"{{ {aliases} }}")
+    result = await work
     done = True
     await beside
+    return result, seen
+
+
+@pytest.mark.usefixtures("short_turns")
+async def test_each_long_list_takes_a_turn() -> None:
+    schema = schema_of([points([1.5] * 2_160, Granularity.HOUR)], ColumnarExecutor)
+    aliases = " ".join(f"a{number}: points {{ timestamp price }}" for number in range(90))
+    result, seen = await turns_beside(schema.execute(f"{{ {aliases} }}"))
     assert result.data is not None
+    assert list(result.data) == [f"a{number}" for number in range(90)]
     assert [len(each) for each in result.data.values()] == [2_160] * 90
-    assert turns >= 90 // 9, "nine lists have room in one turn"
+    assert seen >= 90
 
 
-async def test_a_turn_has_room_for_one_list_of_any_length() -> None:
-    assert turn_has_room(10**9)
-    assert not turn_has_room(1)
-    await asyncio.sleep(0)
-    assert turn_has_room(20_000)
-    assert not turn_has_room(1)
-
-
-async def test_aliases_take_a_turn_as_more_objects_do() -> None:
-    asked: list[int] = []
-
-    class Counting(ColumnarExecutor):
-        def _in_turn(self, complete: Callable[[], Any], length: int) -> Any:
-            asked.append(length)
-            return super()._in_turn(complete, length)
-
-    schema = schema_of([points([1.5] * 2_160, Granularity.HOUR)], Counting)
-    aliases = " ".join(f"a{number}: price" for number in range(120))
-    await schema.execute(f"{{ points {{ {aliases} }} }}")
-    await schema.execute("{ points { price timestamp } }")
-    assert asked == [10 * 2_160, 2_160]
-
-
-async def test_one_list_of_very_many_values_takes_several_turns() -> None:
+@pytest.mark.parametrize("encoded", [True, False])
+async def test_one_list_of_very_many_values_takes_several_turns(
+    encoded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lists = [points([1.5, float("nan")] * 5_000, Granularity.DAY)]
     schema = schema_of(lists, ColumnarExecutor)
     text = f"{{ points {{ {' '.join(f'a{n}: price b{n}: timestamp' for n in range(50))} }} }}"
-    turns, done = 0, False
-
-    async def others() -> None:
-        nonlocal turns
-        while not done:
-            await asyncio.sleep(0)
-            turns += 1
-
-    beside = asyncio.create_task(others())
-    parted = await schema.execute(text, context_value=SimpleNamespace(encoded=True))
-    done = True
-    await beside
-    assert turns >= 10, "a million values, of which a turn takes 100,000"
     whole = await schema.execute(text, context_value=SimpleNamespace(encoded=False))
+    monkeypatch.setattr(turns, "_SLICE", 0.0)
+    monkeypatch.setattr(turns, "_FREE", 0.0)
+    parted, seen = await turns_beside(
+        schema.execute(text, context_value=SimpleNamespace(encoded=encoded))
+    )
+    assert seen >= (40 if encoded else 1), "a million values, of which 25,000 are written at once"
     assert orjson.loads(orjson.dumps(parted.data)) == whole.data
+
+
+async def test_a_turn_is_over_when_it_is_used_up() -> None:
+    busy, other = turns.Turn(), turns.Turn()
+    assert busy.has_room()
+    while busy.has_room():  # it works
+        pass
+    assert other.has_room(), "what is short never waits"
+    other.overtime = busy.overtime
+    assert not other.has_room()
+    await asyncio.sleep(0)
+    assert other.has_room()
+
+
+@pytest.mark.usefixtures("short_turns")
+async def test_operations_wait_one_after_the_other() -> None:
+    order: list[str] = []
+
+    async def work(turn: turns.Turn, name: str) -> None:
+        await turn.wait()
+        order.append(name)
+
+    large, small = turns.Turn(), turns.Turn()
+    tasks = [asyncio.create_task(work(large, f"large {number}")) for number in range(40)]
+    tasks.append(asyncio.create_task(work(small, "small")))
+    tasks.append(asyncio.create_task(work(turns.Turn(), "given up")))
+    await asyncio.sleep(0)
+    tasks[-1].cancel()
+    await asyncio.gather(*tasks[:-1])
+    assert order.index("small") < 2, "not behind all that the other has to do"
+    assert sorted(order) == sorted([f"large {number}" for number in range(40)] + ["small"])
+
+
+@pytest.mark.usefixtures("short_turns")
+async def test_work_that_is_part_of_no_operation_breathes_too() -> None:
+    _, seen = await turns_beside(asyncio.gather(*(turns.breathe() for _ in range(3))))
+    assert seen >= 1

@@ -1,0 +1,176 @@
+"""The dearest operations that the limits admit: before execution, and beside other clients."""
+
+import asyncio
+import contextlib
+import statistics
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from multiprocessing import get_context
+from time import thread_time
+
+from graphql import GraphQLSyntaxError
+
+from benchmarks import wire
+from benchmarks.databases import HISTORY_DAYS, HOURS, last_hour
+from benchmarks.dear import UNKNOWN, dear
+from benchmarks.figures import Figure, Section
+from benchmarks.laboratory import Laboratory
+from benchmarks.load import quantile
+from benchmarks.peers.catalog import COINGRAPH
+from benchmarks.processes import send
+from benchmarks.questions import STRAWBERRY, Ask, graphql
+from models.database import Database
+from resolvers.errors import RequestError
+from resolvers.kept import Kept, what_is_kept
+from schema import build_schema
+from schema.cost import CostPlan
+
+_CLIENTS = (1, 4)
+_EVERY = 0.02  # seconds from one small request to the next
+_TITLE = "Others beside the dearest operations that the limits admit"
+_HEADER = ("", "times", "before, ms", "clients", "answers", "others' median ms", "p99 ms", "max ms")
+_MOST = 199
+_TRIES = 5
+_SCHEMA = build_schema()
+
+
+class AnswerError(Exception):
+    """Somebody well-behaved was refused."""
+
+
+def run(laboratory: Laboratory) -> Section:
+    """Ask one operation after the other, again and again, each time as a text that is new."""
+    seconds = 2.0 if laboratory.options.quick else 6.0
+    since = last_hour(laboratory.url) - timedelta(hours=HOURS)
+    rows, before, beside = [], [], []
+    kept = asyncio.run(_kept(laboratory.url))
+    # the hostile are another process, so that they slow nobody down but the server
+    with (
+        COINGRAPH.start(laboratory.place()) as server,
+        ProcessPoolExecutor(1, get_context("spawn")) as pool,
+    ):
+        for name, text, times in admitted(server.url, since.isoformat()):
+            took = reading(text, kept)
+            before.append(took)
+            for clients in _CLIENTS:
+                hostile = pool.submit(attack, server.url, text, clients, seconds + 1)
+                others = asyncio.run(steady(server.url, seconds))
+                said = hostile.result()
+                beside.append((clients, quantile(others, 0.99), name))
+                rows.append(_row(name, times, took, clients, said, others))
+    figures = [
+        Figure(_TITLE, "before execution < 100 ms", max(before), 100, unit="ms", at_most=True)
+    ]
+    for clients in _CLIENTS:
+        p99, name = max(found[1:] for found in beside if found[0] == clients)
+        target = f"p99 < 250 ms beside {clients} of them"
+        figures.append(Figure(_TITLE, target, p99, 250, unit="ms", at_most=True, note=name))
+    remark = (
+        "Each is repeated in its operation as often as the limits admit. Others ask for something "
+        f"small each {_EVERY * 1e3:.0f} ms, whether the last one was answered or not. `before` is "
+        "the CPU that reading, validating and reckoning take, the median of five times."
+    )
+    return Section(_TITLE, _HEADER, rows, figures, [remark])
+
+
+async def _kept(url: str) -> Kept:
+    database = Database(url)
+    try:
+        return await what_is_kept(database, HISTORY_DAYS, datetime.now(UTC))
+    finally:
+        await database.close()
+
+
+def admitted(url: str, since: str) -> Iterator[tuple[str, str, int]]:
+    """Give each operation, repeated in itself as often as the limits admit, and how often."""
+    for name, text in dear(since).items():
+        many = 0
+        least, most = 1, _MOST
+        while least <= most:
+            middle = (least + most) // 2
+            if _refused(url, text(middle)):
+                most = middle - 1
+            else:
+                least, many = middle + 1, middle
+        yield name, text(many), many
+    for name, whole in UNKNOWN.items():
+        yield name, whole, 1
+
+
+def _refused(url: str, text: str) -> bool:
+    return b"OPERATION_TOO_COMPLEX" in send(url, graphql(text)).content[:2_000]
+
+
+def reading(text: str, kept: Kept) -> float:
+    """Milliseconds of CPU until a new text may be executed, or is refused."""
+    taken = []
+    for _ in range(_TRIES):
+        begun = thread_time()
+        with contextlib.suppress(GraphQLSyntaxError, RequestError):
+            node, errors = _SCHEMA.read(text)
+            if not errors:
+                CostPlan(_SCHEMA._schema, node).cost(None, {}, datetime.now(UTC), kept)  # noqa: SLF001 - graphql-core's own
+        taken.append((thread_time() - begun) * 1e3)
+    return statistics.median(taken)
+
+
+def attack(url: str, text: str, clients: int, seconds: float) -> Counter[str]:
+    """Send it again and again; counts what came of it."""
+    return asyncio.run(_attack(url, text, clients, seconds))
+
+
+async def _attack(url: str, text: str, clients: int, seconds: float) -> Counter[str]:
+    said: Counter[str] = Counter()
+    numbers = count()
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+
+    async def client() -> None:
+        connection = await wire.connect(url)
+        while loop.time() < until:
+            answer = await connection.send(graphql(f"{text} #{next(numbers)}"))
+            said[str(answer.status)] += 1
+        connection.close()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(clients):
+            group.create_task(client())
+    return said
+
+
+async def steady(url: str, seconds: float) -> list[float]:
+    """Ask small things at a steady pace; rising milliseconds from when each was due."""
+    loop = asyncio.get_running_loop()
+    idle: list[wire.Connection] = []
+    latencies: list[float] = []
+
+    async def one(due: float, ask: Ask) -> None:
+        connection = idle.pop() if idle else await wire.connect(url)
+        answer = await connection.send(ask)
+        if b'"errors"' in answer.body[:100]:
+            raise AnswerError(answer.body.decode())
+        latencies.append((loop.time() - due) * 1e3)
+        idle.append(connection)
+
+    async with asyncio.TaskGroup() as group:
+        start = loop.time()
+        for number in range(round(seconds / _EVERY)):
+            due = start + number * _EVERY
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            text = f'{{ a{number}: coin(id: "bitcoin") {{ id name }} }}'  # a new one each time
+            group.create_task(one(due, STRAWBERRY.currencies if number % 2 else graphql(text)))
+    for connection in idle:
+        connection.close()
+    return sorted(latencies)
+
+
+def _row(
+    name: str, times: int, took: float, clients: int, said: Counter[str], others: list[float]
+) -> list[str]:
+    answers = ", ".join(f"{status} × {number}" for status, number in said.items())
+    shown = (quantile(others, 0.5), quantile(others, 0.99), others[-1])
+    counts = [str(times), f"{took:.0f}", str(clients), answers]
+    return [name, *counts, *(f"{each:.0f}" for each in shown)]
