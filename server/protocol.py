@@ -140,7 +140,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self.refuse(400, msg)
 
     def _head_size(self) -> int:
-        return len(self.url) + sum(len(n) + len(value) + 4 for n, value in self.headers)
+        """Count as if each line had been written without a needless space."""
+        line = len(self.parser.get_method()) + len(self.url) + len("  HTTP/1.1\r\n\r\n")
+        return line + sum(len(n) + len(value) + 4 for n, value in self.headers)
 
     def _watch_reader(self, *, closing: bool = False) -> None:
         """Let go of a client that takes nothing of its answer for a while."""
