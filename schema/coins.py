@@ -152,11 +152,12 @@ class Currency:
 @strawberry.input(description="Which coins to list. What is given must all hold.")
 class CoinFilter:
     ids: list[strawberry.ID] | None = strawberry.field(
-        default=strawberry.UNSET, description="Any of these ids."
+        default=strawberry.UNSET, description="Any of these ids, at most 500."
     )
     symbols: list[str] | None = strawberry.field(
         default=strawberry.UNSET,
-        description="Any of these tickers, in any case. Coins that share one are all listed.",
+        description="Any of these tickers, at most 500, in any case. Coins that share one are all "
+        "listed.",
     )
     search: str | None = strawberry.field(
         default=strawberry.UNSET,

@@ -45,10 +45,12 @@ CoinArgument = Annotated[
     strawberry.ID, strawberry.argument(description="The coin's id, such as `bitcoin`.")
 ]
 CoinsArgument = Annotated[
-    list[strawberry.ID] | None, strawberry.argument(description="Only these coins.")
+    list[strawberry.ID] | None,
+    strawberry.argument(description="Only these coins, at most 500 names; without it, all."),
 ]
 CurrenciesArgument = Annotated[
-    list[strawberry.ID] | None, strawberry.argument(description="Only these currencies.")
+    list[strawberry.ID] | None,
+    strawberry.argument(description="Only these currencies, at most 500; without it, all."),
 ]
 PageSize = Annotated[int, strawberry.argument(description="How many at most, up to 500.")]
 After = Annotated[
@@ -134,7 +136,8 @@ class Query:
         "and then by falling score: their log return lies more than `threshold` robust deviations "
         "from the median of the `window` hours before. Each says with `scope` whether the market, "
         "a currency, a coin or the source moved. Up to 10,000 hours and 500,000 prices (series × "
-        "hours) are searched at a time, and up to 10,000 anomalies given; more are refused."
+        "hours), with a wide `window` fewer, are searched at a time, and up to 10,000 anomalies "
+        "given; more are refused."
     )
     async def anomalies(
         self,

@@ -179,10 +179,11 @@ class RefreshRunConnection(Connection[RefreshRun]):
 @strawberry.input(description="What to refresh. All of it may be left out.")
 class RefreshPricesInput:
     coins: list[strawberry.ID] | None = strawberry.field(
-        default=strawberry.UNSET, description="Only these coins; without it, all."
+        default=strawberry.UNSET, description="Only these coins, at most 500; without it, all."
     )
     currencies: list[strawberry.ID] | None = strawberry.field(
-        default=strawberry.UNSET, description="Only these currencies; without it, all."
+        default=strawberry.UNSET,
+        description="Only these currencies, at most 500; without it, all.",
     )
     days: int | None = strawberry.field(
         default=strawberry.UNSET, description="So many days back; without it, what is missing."

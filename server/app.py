@@ -13,9 +13,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette_compress import CompressMiddleware
 
 from ingestion.coingecko import CoinGecko
-from ingestion.refresher import (
-    Refresher,
-)
+from ingestion.refresher import Refresher
 from ingestion.throttle import Throttle
 from models import coins as coin_rows
 from models.database import Database, DatabaseUnavailableError
@@ -176,6 +174,8 @@ class Application:
                     task.cancel()
                 await asyncio.wait([start, *background])
                 await self.end_refreshes()
+                if self.endpoint.rates is not None:
+                    await self.endpoint.rates.close()
                 await self.database.close()
 
     async def end_streams(self, seconds: float) -> None:

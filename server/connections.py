@@ -10,10 +10,12 @@ from websockets.frames import Frame
 from websockets.protocol import State
 
 from server.protocol import BoundedProtocol
+from server.streams.handshakes import Handshakes
 from server.streams.wire import ABORT
 
 _log = logging.getLogger("uvicorn.websockets")
 _INVALID_DATA, _TOO_BIG = 1007, 1009
+_NO_HANDSHAKE = "The handshake of the WebSocket cannot be read."
 _MOST_FRAGMENTS = 1000  # of one message: the size limit does not count empty ones
 LEAVE = "coingraph.leave"  # in the state of a connection: what to call when it has ended
 _LINGER_SECONDS = 12.0  # uvicorn waits 10 for the other side's close
@@ -51,7 +53,18 @@ class SocketConnection(WebSocketsSansIOProtocol):
     def __init__(self, *given: Any, **named: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(*given, **named)
         # not the one that tells of the server's start: three lines a connection are too many
-        self.logger = self.conn.logger = _log
+        self.logger = _log
+        self.conn = Handshakes(self.config.ws_max_size, lambda: self.client, _log)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer also a handshake that websockets cannot read; uvicorn would never end it."""
+        super().data_received(data)
+        if self.conn.handshake_exc is None or self.handshake_complete:
+            return
+        self.handshake_complete = True
+        unsent = b"".join(self.conn.data_to_send())
+        self.transport.write(unsent or self.conn.reject(400, _NO_HANDSHAKE).serialize())
+        self.transport.close()
 
     async def send(self, message: ASGISendEvent) -> None:
         await super().send(message)

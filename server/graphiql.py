@@ -10,6 +10,7 @@ from pathlib import Path
 from string import Template
 from urllib.parse import parse_qs
 
+from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
@@ -19,6 +20,8 @@ from server.browsers import CONTENT_SECURITY_POLICY
 GRAPHIQL_DIR = Path(__file__).resolve().parent.parent / "web"
 GRAPHIQL_PATH = "/graphiql"
 
+ICON = "favicon.svg"
+LICENSES = tuple(f"graphiql/LICENSE-{name}" for name in ("graphiql", "graphiql-explorer", "react"))
 STYLES = ("graphiql/graphiql.min.css", "graphiql/plugin-explorer.css", "graphiql.css")
 SCRIPTS = (  # in this order: each needs the ones before it
     "graphiql/react.production.min.js",
@@ -55,8 +58,8 @@ def _version(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
-def _examples() -> Iterator[dict[str, str]]:
-    for path in sorted((GRAPHIQL_DIR / "examples").glob("*.graphql")):
+def _tabs(folder: str) -> Iterator[dict[str, str]]:
+    for path in sorted((GRAPHIQL_DIR / folder).glob("*.graphql")):
         tab = {"query": path.read_text(encoding="utf-8")}
         headers = path.with_suffix(".headers.json")
         if headers.exists():
@@ -65,23 +68,28 @@ def _examples() -> Iterator[dict[str, str]]:
 
 
 @cache
-def _html(endpoint: str, mount: str) -> str:
+def _html(endpoint: str, mount: str, folder: str) -> str:
     def url(name: str) -> str:
         return escape(f"{mount}/{name}?v={_version(GRAPHIQL_DIR / name)}")
 
-    config = json.dumps({"endpoint": endpoint, "tabs": list(_examples())})
+    config = json.dumps({"endpoint": endpoint, "tabs": list(_tabs(folder))})
     return PAGE.substitute(
-        icon=url("favicon.svg"),
+        icon=url(ICON),
         styles="\n".join(f'<link rel="stylesheet" href="{url(name)}">' for name in STYLES),
         scripts="\n".join(f'<script src="{url(name)}"></script>' for name in SCRIPTS),
         config=config.replace("<", r"\u003c"),  # so that no query can end the element
     )
 
 
-def graphiql_page(*, endpoint: str = "/graphql", mount: str = GRAPHIQL_PATH) -> HTMLResponse:
-    """The page. `mount` is where `graphiql_files()` are served; both may carry a proxy's prefix."""
+def graphiql_page(
+    *, endpoint: str = "/graphql", mount: str = GRAPHIQL_PATH, examples: bool = True
+) -> HTMLResponse:
+    """The page. `mount` is where `graphiql_files()` are served; both may carry a proxy's prefix.
+
+    Without `examples`, which tell what there is in the schema, it names nothing of it.
+    """
     return HTMLResponse(
-        _html(endpoint, mount),
+        _html(endpoint, mount, "examples" if examples else "closed"),
         headers={
             "Cache-Control": "no-cache",  # it names its files by version
             "Content-Security-Policy": CONTENT_SECURITY_POLICY,
@@ -91,7 +99,15 @@ def graphiql_page(*, endpoint: str = "/graphql", mount: str = GRAPHIQL_PATH) -> 
 
 
 class _VersionedFiles(StaticFiles):
-    """Files that may be kept for good, where they are asked for by the version they are in."""
+    """Files that may be kept for good, where they are asked for by the version they are in.
+
+    No others of the same folder: the examples tell of the schema.
+    """
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        if Path(path).as_posix() not in {ICON, *STYLES, *SCRIPTS, *LICENSES}:
+            raise HTTPException(404)
+        return await super().get_response(path, scope)
 
     def file_response(
         self,

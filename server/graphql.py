@@ -80,7 +80,9 @@ class GraphQLEndpoint:
         self._rules = rules
         self.rates = rates
         self._persisted = PersistedQueries()
-        self._page = CompressMiddleware(_page)
+        # the page is loaded without a token: what nobody is told without one is not in it
+        self._shows_examples = schema.limits.introspection and authenticator.reads_are_open
+        self._page = CompressMiddleware(self._serve_page)
         self.streams = StreamEndpoint(schema, self, streams)
         self.services: Services | None = None
 
@@ -290,8 +292,11 @@ class GraphQLEndpoint:
                 failure("BAD_USER_INPUT", message, 405), Allow="POST"
             ) from None
 
-
-async def _page(scope: Scope, receive: Receive, send: Send) -> None:
-    prefix = str(scope.get("root_path", ""))  # a proxy's
-    page = graphiql_page(endpoint=f"{prefix}/graphql", mount=prefix + GRAPHIQL_PATH)
-    await page(scope, receive, send)
+    async def _serve_page(self, scope: Scope, receive: Receive, send: Send) -> None:
+        prefix = str(scope.get("root_path", ""))  # a proxy's
+        page = graphiql_page(
+            endpoint=f"{prefix}/graphql",
+            mount=prefix + GRAPHIQL_PATH,
+            examples=self._shows_examples,
+        )
+        await page(scope, receive, send)

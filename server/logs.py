@@ -27,6 +27,7 @@ _QUIET = {
     "stamina": "ERROR",
     "asyncio": "WARNING",
     "uvicorn.error": "INFO",  # below, it tells the headers of WebSockets, with their tokens
+    "uvicorn.http": "ERROR",  # it warns of each malformed request, which has its line from us
     "uvicorn.websockets": "WARNING",
     "websockets": "INFO",  # same
 }
@@ -206,3 +207,8 @@ class RequestLog:
                 ms=round((time.perf_counter() - started) * 1000, 1),
                 client=scope["client"][0] if scope.get("client") else None,
             )
+
+
+def log_refusal(status: int, client: str | None) -> None:
+    """Write the line of what never became a request, be it no HTTP or no handshake."""
+    log.info("request", method=None, path=None, status=status, client=client)

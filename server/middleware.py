@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 from asgi_correlation_id import CorrelationIdMiddleware, correlation_id
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -55,7 +56,7 @@ def _cors(origins: Sequence[str]) -> list[Middleware]:
     named = ["Content-Type", "If-None-Match", "X-Request-ID", "Last-Event-ID"]
     return [
         Middleware(
-            CORSMiddleware,
+            _Cors,
             allow_origins=list(origins),
             allow_methods=["GET", "HEAD", "POST"],
             allow_headers=[*named, *(name.decode() for name in PREFLIGHTED)],
@@ -66,6 +67,21 @@ def _cors(origins: Sequence[str]) -> list[Middleware]:
             max_age=86400,
         )
     ]
+
+
+class _Cors(CORSMiddleware):
+    """Says in JSON what a preflight is refused for."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        response = super().preflight_response(request_headers)
+        if response.status_code == 200:  # noqa: PLR2004 - OK
+            return response
+        told = bytes(response.body).decode()
+        message = f"{told}: origins are named in CORS_ORIGINS on the server."
+        return _response(
+            failure("FORBIDDEN", message, response.status_code),
+            {name: response.headers[name] for name in ("vary",) if name in response.headers},
+        )
 
 
 async def _no_such_page(_request: Request, error: Exception) -> Response:

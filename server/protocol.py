@@ -5,7 +5,9 @@ answer, and for who does not read answers. docs/security.md lists them.
 """
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import orjson
 from uvicorn._types import ASGI3Application
@@ -17,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import (
 
 from schema.errors import failure
 from server.browsers import SECURITY_HEADERS
+from server.logs import log_refusal
 from server.requests import LATE
 
 HEAD_SECONDS = 10.0
@@ -27,6 +30,7 @@ LARGEST_HEAD = 32_000  # bytes of the request line and all headers
 MOST_BYTES = 16_000_000
 LINGER_SECONDS = 5.0
 STALLED_SECONDS = 15.0
+_log = logging.getLogger("uvicorn.http")
 _HEAD_TOO_LARGE = f"The address and the headers are larger than {LARGEST_HEAD:,} bytes."
 
 
@@ -42,6 +46,10 @@ class BoundedProtocol(HttpToolsProtocol):
     _deadline: asyncio.TimerHandle | None = None  # of what is being sent to us
     _answering: RequestResponseCycle | None = None  # others may wait behind it: pipelined ones
     _reading: asyncio.TimerHandle | None = None  # when the client's reading is looked at again
+
+    def __init__(self, *given: Any, **named: Any) -> None:  # noqa: ANN401 - uvicorn's own
+        super().__init__(*given, **named)
+        self.logger = _log  # not the one that tells of the server's start
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         super().connection_made(transport)
@@ -132,7 +140,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self.refuse(400, msg)
 
     def _head_size(self) -> int:
-        return len(self.url) + sum(len(n) + len(value) + 4 for n, value in self.headers)
+        """Count as if each line had been written without a needless space."""
+        line = len(self.parser.get_method()) + len(self.url) + len("  HTTP/1.1\r\n\r\n")
+        return line + sum(len(n) + len(value) + 4 for n, value in self.headers)
 
     def _watch_reader(self, *, closing: bool = False) -> None:
         """Let go of a client that takes nothing of its answer for a while."""
@@ -172,16 +182,10 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         content = orjson.dumps(failure(code, message, status).body)
-        headers = (
-            *SECURITY_HEADERS,
-            (b"content-type", b"application/json; charset=utf-8"),
-            (b"content-length", b"%d" % len(content)),
-            (b"cache-control", b"no-store"),
-            (b"connection", b"close"),
-        )
-        lines = (b"%b: %b\r\n" % header for header in headers)
+        lines = (b"%b: %b\r\n" % header for header in early_headers(content))
         self.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", content)))
         self.transport.close()
+        log_refusal(status, self.client[0] if self.client else None)
 
     def _expire(self, seconds: float, then: Callable[[], None]) -> None:
         self._unset_deadline()
@@ -191,3 +195,14 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+def early_headers(content: bytes) -> Sequence[tuple[bytes, bytes]]:
+    """Give the headers of an answer to what never became a request."""
+    return (
+        *SECURITY_HEADERS,
+        (b"content-type", b"application/json; charset=utf-8"),
+        (b"content-length", b"%d" % len(content)),
+        (b"cache-control", b"no-store"),
+        (b"connection", b"close"),
+    )

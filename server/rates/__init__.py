@@ -39,6 +39,7 @@ class RateLimits:
         self.clock = clock
         self._own = BoundedMemory(clock)
         self._storage = self._own if storage is None else storage
+        self._away = False
         self._away_until = -math.inf
         self._policy = b'"points";q=%d;w=%d' % (points, WINDOW_SECONDS)
 
@@ -50,16 +51,31 @@ class RateLimits:
         """Count; what is spent in this window, and when it ends."""
         if time.monotonic() < self._away_until:
             return await self._spend(self._own, key, points)
+        trying = self._away
+        if trying:  # one is enough: nobody else waits for what may not answer
+            self._away_until = time.monotonic() + _AWAY_SECONDS
         try:
-            return await self._spend(self._storage, key, points)
+            spent = await self._spend(self._storage, key, points)
         except StorageError as error:
-            log.warning("rate limits are counted here alone for now", error=str(error.__cause__))
+            if not self._away:
+                reason = str(error.__cause__)
+                log.warning("rate limits are counted here alone for now", error=reason)
+            self._away = True
             self._away_until = time.monotonic() + _AWAY_SECONDS
             return await self._spend(self._own, key, points)
+        if trying:
+            log.info("rate limits are counted together again")
+            self._away, self._away_until = False, -math.inf
+        return spent
 
     async def _spend(self, storage: Storage, key: str, points: int) -> tuple[int, float]:
         spent = await storage.incr(key, WINDOW_SECONDS, points)
         return spent, await storage.get_expiry(key)
+
+    async def close(self) -> None:
+        """Let go of the connections to a Redis, for which `limits` has no method."""
+        if isinstance(self._storage, RedisStorage):
+            await self._storage.bridge.storage.aclose()  # type: ignore[attr-defined] # the client
 
     def headers(self, left: int, seconds: int) -> Sequence[tuple[bytes, bytes]]:
         """Write draft-ietf-httpapi-ratelimit-headers: the policy, and what is left of it."""
@@ -86,6 +102,8 @@ class Account:
         spent, self._ends_at = await self._limits.spend(self._key, points)
         if spent > most and points > 1:
             self._spent, _ = await self._limits.spend(self._key, -points)
+            if self._spent < 0:  # it was counted elsewhere, or in a window that has ended
+                self._spent, _ = await self._limits.spend(self._key, -self._spent)
             message = f"The operation costs {points:,} points, and {self._left:,} are left"
         elif spent > most:  # nothing is left that could be given back
             self._spent = most

@@ -17,15 +17,17 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from graphql import GraphQLObjectType, graphql_sync, parse, validate
 from graphql import build_schema as schema_from_sdl
-from graphql import graphql_sync, parse, validate
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
+from ingestion.simulator import Simulator
 from schema import build_schema
 from server.graphiql import GRAPHIQL_DIR, GRAPHIQL_PATH, graphiql_files, graphiql_page
+from tests.serving import live_server, make_settings
 
 EXAMPLES = sorted((GRAPHIQL_DIR / "examples").glob("*.graphql"))
 STUB = schema_from_sdl("type Query { latestPrices(coins: [ID!]): [ID!]! }")
@@ -104,7 +106,14 @@ async def test_only_the_version_asked_for_is_kept(client: httpx.AsyncClient, que
     assert response.headers["cache-control"] == "no-cache"
 
 
-@pytest.mark.parametrize("path", ["nothing.js", "..%2fpyproject.toml", "graphiql"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("nothing.js", "..%2fpyproject.toml", "graphiql", "README.md", ""),
+        *("examples/1-latest-prices.graphql", "./examples/7-refresh.headers.json"),
+        *("graphiql/../examples/2-coins.graphql", "EXAMPLES/2-coins.graphql"),
+    ],
+)
 async def test_nothing_else_is_served(client: httpx.AsyncClient, path: str) -> None:
     assert (await client.get(f"{GRAPHIQL_PATH}/{path}")).status_code == 404
 
@@ -130,6 +139,36 @@ async def test_the_examples_are_the_tabs(client: httpx.AsyncClient) -> None:
     assert [list(each) for each in headers] == [["Authorization"]]
     assert "mutation" in tabs[-1]["query"]
     assert "headers" in tabs[-1]
+
+
+async def test_a_license_comes_with_what_it_is_for(client: httpx.AsyncClient) -> None:
+    for path in (GRAPHIQL_DIR / "graphiql").glob("LICENSE-*"):
+        assert (await client.get(f"{GRAPHIQL_PATH}/graphiql/{path.name}")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("setting", "shown"),
+    [({}, True), ({"introspection": False}, False), ({"read_tokens": "reader"}, False)],
+)
+async def test_the_page_tells_of_the_schema_only_what_anyone_may_know(
+    database_url: str, shared_simulator: Simulator, setting: dict[str, Any], shown: bool
+) -> None:
+    settings = make_settings(database_url, shared_simulator, **setting)
+    async with live_server(settings) as server:
+        headers = {"Accept": "text/html"}
+        page = (await server.http.get("/graphql", headers=headers)).text
+    tabs = config(page)["tabs"]
+    schema = schema_from_sdl(build_schema().as_str())
+    fields = {
+        name
+        for kind in schema.type_map.values()
+        if isinstance(kind, GraphQLObjectType) and not kind.name.startswith("__")
+        for name in (kind.name, *kind.fields)
+    }
+    named = fields & set(re.findall(r"\w+", re.sub("#.*", "", tabs[0]["query"])))
+    assert ("latestPrices" in page, bool(named)) == (shown, shown)
+    assert len(tabs) == (len(EXAMPLES) if shown else 1)
+    assert all(validate(schema, parse(tab["query"])) == [] for tab in tabs)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

@@ -15,8 +15,10 @@ from ingestion.simulator import Simulator
 from models import coins as coin_rows
 from resolvers import coins as coin_answers
 from server.logs import set_up_logs
+from tests.server.raw import WHOLE, raw
 from tests.serving import TOKEN, LiveServer, live_server, make_settings
 
+UPGRADE = b"GET /graphql HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket"
 Lines = Callable[[], list[dict[str, Any]]]
 
 
@@ -57,6 +59,27 @@ async def test_each_line_is_json_and_of_a_request(logged: LiveServer, lines: Lin
     assert (request["event"], request["status"]) == ("request", 401)
     assert (request["method"], request["path"]) == ("POST", "/graphql")
     assert request["ms"] > 0
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"no http", 400),
+        (b"GET /health/live HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 40_000, 431),
+        (WHOLE.partition(b"\r\n\r\n")[0].replace(b"json", b"xml"), 415),
+        (UPGRADE.replace(b"websocket", b"h2c"), 400),
+        (UPGRADE, 400),
+        (UPGRADE + b"\r\nX: x" * 200, 431),
+    ],
+)
+async def test_what_is_no_request_has_one_line_too(
+    logged: LiveServer, lines: Lines, sent: bytes, status: int
+) -> None:
+    async with raw(logged.url) as client:
+        client.send(sent + b"\r\n\r\n")
+        assert (await client.answer()).status == status
+    (line,) = lines()
+    assert (line["event"], line["status"], line["client"]) == ("request", status, "127.0.0.1")
 
 
 async def test_a_run_is_found_by_the_request_that_started_it(

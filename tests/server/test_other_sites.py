@@ -78,7 +78,11 @@ async def test_origins_by_setting(database_url: str, shared_simulator: Simulator
         assert asked.headers["access-control-max-age"] == "86400"
         assert asked.headers["access-control-allow-origin"] == FRIEND
         assert (await preflight(server, FRIEND, "x-unheard-of")).status_code == 400
-        assert (await preflight(server, EVIL, sent)).status_code == 400
+        foreign = await preflight(server, EVIL, sent)
+        assert foreign.status_code == 400
+        assert not any(name.startswith("access-control-allow") for name in foreign.headers)
+        assert "Origin" in foreign.headers["vary"]
+        assert foreign.json()["errors"][0]["extensions"] == {"code": "FORBIDDEN"}
         for origin, status in ((FRIEND, 200), (EVIL, 403), (None, 200)):
             headers = {"Origin": origin, "Sec-Fetch-Site": "cross-site"} if origin else {}
             answer = await server.http.get("/graphql", params=QUERY, headers=headers)

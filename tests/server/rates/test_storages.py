@@ -1,16 +1,11 @@
 """Where accounts are kept: in bounded memory, in a Redis, and what happens without that."""
 
 import asyncio
-import shutil
 import socket
-from collections.abc import AsyncIterator
 from functools import partial
 
-import pytest
-
 from ingestion.simulator import Simulator
-from resolvers.errors import RateLimitedError
-from server.rates import RateLimits, redis_storage
+from server.rates import RateLimits
 from server.rates.memory import BoundedMemory
 from tests.server.caching import hearing, is_true, until
 from tests.server.rates.spending import COST, POINTS, Clock, ask, left
@@ -84,37 +79,6 @@ async def test_who_is_refused_is_refused_alone(
         assert [each.status_code for each in answers] == [429, 200, 200, 200]
         spent = [(await rates.spend(f"address:203.0.113.{last}", 0))[0] for last in range(2, 5)]
         assert sorted(spent) == [1, 1, 1_100]  # one of them led, in the spender's place
-
-
-@pytest.fixture
-async def redis_url() -> AsyncIterator[str]:
-    program = shutil.which("redis-server") or shutil.which("valkey-server")
-    if program is None:
-        pytest.skip("there is no redis-server or valkey-server on this machine")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    process = await asyncio.create_subprocess_exec(
-        program, "--port", str(port), "--save", "", stdout=asyncio.subprocess.DEVNULL
-    )
-    try:
-        await until(redis_storage(f"redis://127.0.0.1:{port}").check)
-        yield f"redis://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-async def test_processes_with_one_redis_count_together(redis_url: str) -> None:
-    one, other = (RateLimits(POINTS, redis_storage(redis_url)) for _ in range(2))
-    await one.account(None, "203.0.113.1").charge(POINTS - 1)
-    account = other.account(None, "203.0.113.1")
-    with pytest.raises(RateLimitedError):
-        await account.charge(2)
-    await account.charge(1)
-    (_, (_, told)) = account.headers()
-    name, remaining, seconds = told.split(b";")
-    assert (name, remaining) == (b'"points"', b"r=0")
-    assert 50 < int(seconds.removeprefix(b"t=")) <= 60
 
 
 async def test_without_its_redis_each_process_counts_for_itself(

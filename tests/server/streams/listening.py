@@ -37,11 +37,14 @@ class Events:
 
 
 @contextlib.asynccontextmanager
-async def events_of(client: Client, query: str, *, get: bool = False) -> AsyncIterator[Events]:
+async def events_of(
+    client: Client, query: str, *, get: bool = False, **variables: Any
+) -> AsyncIterator[Events]:
+    body = {"query": query, "variables": variables}
     asked = (
         client.http.stream("GET", "/graphql", params={"query": query}, headers=EVENTS)
         if get
-        else client.http.stream("POST", "/graphql", json={"query": query}, headers=EVENTS)
+        else client.http.stream("POST", "/graphql", json=body, headers=EVENTS)
     )
     async with asked as response:
         yield Events(response)
