@@ -23,6 +23,9 @@ from schema.limits import (
     read_document,
     validate_document,
 )
+from schema.suggestions import mend
+
+mend()
 
 
 class LimitedSchema(strawberry.Schema):
