@@ -10,16 +10,22 @@ import signal
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
 import pytest
 
-from tests.server.enduring import await_end, await_ready, ledger_of, rebuild, serving, stop
+from tests.server.enduring import (
+    await_end,
+    await_ready,
+    ledger_of,
+    rebuild,
+    refreshing,
+    serving,
+    stop,
+)
 from tests.server.ledger import Ledger
 from tests.server.postgres_processes import (
     eventually,
@@ -60,22 +66,6 @@ def measure(server: Served, worlds: Worlds, *, times: int) -> float:
         assert rebuild(server) == "SUCCEEDED"
         seconds.append(time.monotonic() - began)
     return statistics.median(seconds)
-
-
-@contextlib.contextmanager
-def refreshing(server: Served, worlds: Worlds, pause: float) -> Iterator[None]:
-    """Enter some time after a rebuild from another upstream was asked for."""
-
-    def ask() -> None:
-        with contextlib.suppress(httpx.TransportError):  # the server may be what is killed
-            rebuild(server)
-
-    worlds.turn()
-    asking = threading.Thread(target=ask)
-    asking.start()
-    time.sleep(pause)
-    yield
-    asking.join()
 
 
 @dataclass
