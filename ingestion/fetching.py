@@ -57,9 +57,18 @@ class Fetched:
         return asked
 
     @property
+    def known_from(self) -> datetime:
+        """Since when hours are known: not in empty windows that are older than all others.
+
+        There, the days are better than nothing.
+        """
+        full = [window.start for window, chart in self.answered if _has_prices(chart)]
+        return min(full) if full else self.start
+
+    @property
     def full_from(self) -> datetime | None:
         """Since when every window brought prices, None where the newest has none."""
-        full = list(takewhile(lambda each: np.isfinite(each[1].prices.values).any(), self.answered))
+        full = list(takewhile(lambda each: _has_prices(each[1]), self.answered))
         return full[-1][0].start if full else None
 
 
@@ -111,7 +120,7 @@ class Fetcher:
         except HistoryTooLong as error:
             log.warning("daily history refused", **_name(plan), error=str(error))
             return daily_points([], asked.start, asked.end)
-        if not np.isfinite(chart.prices.values).any():
+        if not _has_prices(chart):
             raise UpstreamError("CoinGecko sent no days.")
         return daily_points([chart], asked.start, asked.end)
 
@@ -134,6 +143,10 @@ class Fetcher:
             raise
         self._unanswered = 0
         return chart
+
+
+def _has_prices(chart: Chart) -> bool:
+    return bool(np.isfinite(chart.prices.values).any())
 
 
 def _name(plan: SeriesPlan) -> dict[str, str]:

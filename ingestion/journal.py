@@ -59,7 +59,7 @@ class Journal:
                 series_id,
                 bucketed.hours,
                 _newest(series_id, bucketed),
-                asked_from=fetched.start,
+                asked_from=fetched.known_from,
                 replace_from=fetched.full_from if plan.reason is Reason.REBUILD else None,
                 asked=fetched.asked,
             )

@@ -79,11 +79,12 @@ class LivePoller:
 
         Raises BudgetSpentError, UpstreamError and DatabaseUnavailableError.
         """
-        budget = await self._credits.budget()
+        budget = await self._credits.budget_beside_runs()
         if not budget.allows(len(quote_chunks(self._coins))):
             raise BudgetSpentError(
-                f"The {budget.monthly} credits of this month are spent; "
-                f"live polls go on after {budget.resets_at:%Y-%m-%d}."
+                f"The {budget.monthly} credits of this month are spent"
+                + (" or kept for the refresh under way" if budget.promised else "")
+                + f"; live polls go on after {budget.resets_at:%Y-%m-%d}."
             )
         if not self._series:
             facts = await list_series(self._database, self._coins, self._currencies)

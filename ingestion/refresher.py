@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from itertools import product
+from itertools import chain, product, repeat
 from uuid import UUID
 
 import structlog
@@ -157,8 +157,9 @@ class Refresher:
             return answered.run_id, False
         except BaseException as error:
             await lock.release()
-            if isinstance(error, DatabaseUnavailableError) and self._burial is None:
-                # its run may have been committed, though nobody could tell us
+            unheard = isinstance(error, DatabaseUnavailableError | asyncio.CancelledError)
+            if unheard and self._burial is None:
+                # its run may have been committed, though nobody told us, or we did not listen
                 self._burial = asyncio.create_task(self._bury_in_a_while())
             raise
         self._run_id = run.id
@@ -237,10 +238,10 @@ class Refresher:
     async def stop(self) -> None:
         """Start no run any more, and end the one that is under way here."""
         self._stopping = True
-        if self._burial is not None:
-            self._burial.cancel()
         async with self._starting:  # one may be about to begin
             await self.interrupt()
+        if self._burial is not None:
+            self._burial.cancel()
 
     async def interrupt(self) -> None:
         """End this process's run, if there is one, and wait until that is written."""
@@ -250,16 +251,20 @@ class Refresher:
             await asyncio.wait([self._task])
 
     async def _bury_in_a_while(self) -> None:
-        """Look for dead runs again and again while the database is likely to come back."""
+        """Look for dead runs again and again, for a while and until the database lets us."""
         try:
-            for pause in _BURIAL_PAUSES:
+            for pause in chain(_BURIAL_PAUSES, repeat(_BURIAL_PAUSES[-1])):
                 await asyncio.sleep(pause)
-                await self.bury_dead_runs()
+                if await self.bury_dead_runs() and pause == _BURIAL_PAUSES[-1]:
+                    return
         finally:
             self._burial = None
 
-    async def bury_dead_runs(self) -> None:
-        """Mark runs of killed processes INTERRUPTED, unless a run is under way somewhere."""
+    async def bury_dead_runs(self) -> bool:
+        """Mark runs of killed processes INTERRUPTED, unless a run is under way somewhere.
+
+        False where that could not be done, as the database is away.
+        """
         try:
             async with AdvisoryLock(self._database, runs.REFRESH_LOCK) as lock:
                 if await lock.acquire():
@@ -267,3 +272,5 @@ class Refresher:
                         await runs.interrupt_dead_runs(session)
         except DatabaseUnavailableError as error:
             log.warning("dead runs could not be looked for", error=str(error))
+            return False
+        return True

@@ -64,7 +64,14 @@ _REFUSED = f"""
     WHERE (stretch, slowdowns, refusals_in_a_row) = ($5, $6, $7)
     RETURNING {_COLUMNS}
 """  # noqa: S608 - constants
-_SPENT = "SELECT coalesce(sum(spent), 0)::bigint AS spent FROM upstream_credits WHERE month = $1"
+_CREDITS = """
+    SELECT
+        (SELECT coalesce(sum(spent), 0) FROM upstream_credits WHERE month = $1)::bigint AS spent,
+        (
+            SELECT coalesce(sum(planned_calls - completed_calls - failed_calls), 0)
+            FROM refresh_run WHERE status = 'RUNNING'
+        )::bigint AS promised
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +124,10 @@ async def slow_down(database: Database, before: StoredPace, after: StoredPace) -
     return _pace(rows) if rows else None
 
 
-async def credits_spent(database: Database, month: date) -> int:
-    """Count what was spent in the month that begins on this day."""
-    [row] = await database.fetch(_SPENT, month)
-    return int(row["spent"])
+async def credits_taken(database: Database, month: date) -> tuple[int, int]:
+    """Count what was spent in the month that begins on this day, and what a run still needs."""
+    [row] = await database.fetch(_CREDITS, month)
+    return row["spent"], row["promised"]
 
 
 def _told(answers: Answers) -> tuple[object, ...]:

@@ -87,7 +87,7 @@ class RunWatcher:
     `bury_dead_runs` marks runs INTERRUPTED whose process is gone.
     """
 
-    def __init__(self, database: Database, bury_dead_runs: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, database: Database, bury_dead_runs: Callable[[], Awaitable[object]]) -> None:
         self._database = database
         self._bury_dead_runs = bury_dead_runs
         self._watches: dict[UUID, _Watch] = {}

@@ -26,6 +26,9 @@ from schema.limits import (
     read_document,
     validate_document,
 )
+from schema.suggestions import mend
+
+mend()
 
 _SHORT = 500  # characters, which take a few ms; longer documents are read beside the event loop
 

@@ -107,8 +107,13 @@ class Server(uvicorn.Server):
         self.config.timeout_graceful_shutdown = max(1, int(left))
         await super().shutdown(sockets)
         await stopping
+        if self.force_exit:
+            for task in self.server_state.tasks:
+                task.cancel()
         if cut := self.server_state.tasks:  # they have a word to say about it
             await asyncio.wait(cut, timeout=_LAST_WORD_SECONDS)
+        if not self.lifespan.shutdown_event.is_set():  # in haste uvicorn leaves it to be cut off
+            await self.lifespan.shutdown()
 
     async def _end_streams(self, deadline: float) -> None:
         """End them well until then, or until somebody does not want to wait."""

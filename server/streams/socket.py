@@ -17,6 +17,7 @@ from server.streams.running import Running
 from server.streams.wire import ENDING_SECONDS, GoneError, Wire
 
 INIT_SECONDS = 10.0
+ROOM_SECONDS = 5.0
 _NORMAL = 1000
 # Makes the exchange of an operation, with the `authorization` that the client sent, if any.
 Exchanges = Callable[[str | None], Exchange]
@@ -106,7 +107,7 @@ class Socket:
             case messages.Pong():
                 pass
             case messages.Subscribe(operation_id, payload):
-                self._subscribe(operation_id, payload)
+                await self._subscribe(operation_id, payload)
             case messages.Complete(operation_id):
                 if running := self._running.pop(operation_id, None):
                     running.give_up()
@@ -126,15 +127,13 @@ class Socket:
         self._acknowledged = True
         await self._send(messages.ACK)
 
-    def _subscribe(self, operation_id: str, payload: dict[str, Any]) -> None:
+    async def _subscribe(self, operation_id: str, payload: dict[str, Any]) -> None:
         if not self._acknowledged:
             raise CloseError(messages.UNAUTHORIZED, "Unauthorized")
         if operation_id in self._running:
             reason = f"Subscriber for {operation_id} already exists"
             raise CloseError(messages.ALREADY_EXISTS, reason)
-        if len(self._tasks) >= self._most_operations:
-            reason = f"Too many operations: at most {self._most_operations} at once"
-            raise CloseError(messages.TOO_MANY, reason)
+        await self._room()
         try:
             operation = operation_of(payload)
         except RequestRefusedError as refused:
@@ -148,6 +147,16 @@ class Socket:
         self._tasks.add(running.start(self._operations, exchange))
         running.task.add_done_callback(self._tasks.discard)
         self.begun += 1
+
+    async def _room(self) -> None:
+        """Wait for those that the client has given up, or has had the answer of, to end."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ROOM_SECONDS):
+                while len(self._running) < self._most_operations <= len(self._tasks):
+                    await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        if len(self._tasks) >= self._most_operations:
+            reason = f"Too many operations: at most {self._most_operations} at once"
+            raise CloseError(messages.TOO_MANY, reason)
 
     def _forget(self, running: Running) -> None:
         if self._running.get(running.id) is running:

@@ -70,18 +70,18 @@ def _sampled(known: list[Any], strange: list[Any], node: Callable[[Any], Any]) -
     return st.one_of(st.sampled_from(known), st.sampled_from(strange)).map(node)
 
 
-_SCALARS = {
+SCALARS = {
     "ID": _sampled(KNOWN, TEXTS, nodes.String),
     "Int": _sampled([1, 2, 3, 24], _SMALL, nodes.Int),
     "Float": _sampled([4.0], FLOATS, nodes.Float),
     "DateTime": _sampled(TIMES[:4], TIMES, nodes.String),
     "BigInt": _sampled([0, 1, 2], _SMALL, nodes.Int),
 }
-_QUERIES = queries(SDL, custom_scalars=_SCALARS)
+_QUERIES = queries(SDL, custom_scalars=SCALARS)
 DOCUMENTS = st.one_of(
     _QUERIES,
-    *(queries(SDL, custom_scalars=_SCALARS, fields=[name]) for name in _SCHEMA.query_type.fields),
-    mutations(SDL, custom_scalars=_SCALARS),
+    *(queries(SDL, custom_scalars=SCALARS, fields=[name]) for name in _SCHEMA.query_type.fields),
+    mutations(SDL, custom_scalars=SCALARS),
 )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
+from tests.fuzz.documents import variation
+from tests.fuzz.open_documents import open_documents
 from tests.fuzz.values import KNOWN, TEXTS, cut, value
 from tests.serving import TOKEN
 
@@ -141,6 +143,8 @@ def event_streams(random: Random) -> bytes:
 
 
 def _payload(random: Random) -> dict[str, Any]:
+    if random.random() < 0.5:
+        return variation(random.choice(open_documents()), random)
     fields: dict[str, Any] = {"query": random.choice(_OPERATIONS)}
     if "$s" in fields["query"] or random.random() < 0.1:
         fields["variables"] = {"s": random.choice([0, 1, -1, 2**63 - 1, _RUN, value(random)])}

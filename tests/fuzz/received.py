@@ -1,8 +1,10 @@
-"""What the server sends over a WebSocket."""
+"""What is sent over a WebSocket, as whoever receives it reads it."""
 
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from websockets.frames import Opcode
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,17 +15,34 @@ class Frame:
 
 def frames_in(received: bytes) -> Iterator[Frame]:
     """Take apart what the server sent. It must neither mask nor fragment."""
-    while len(received) >= 2:
-        first, length = received[0], received[1]
-        assert first & 0x80, "a fragment"
-        assert not first & 0x70, "a bit that means nothing"
-        assert not length & 0x80, "a mask"
-        at = 2
-        if length == 126:
-            length, at = struct.unpack_from("!H", received, 2)[0], 4
-        elif length == 127:
-            length, at = struct.unpack_from("!Q", received, 2)[0], 10
-        if len(received) < at + length:
+    for head, mask, data in _parts(received):
+        assert head & 0x80, "a fragment"
+        assert not head & 0x70, "a bit that means nothing"
+        assert not mask, "a mask"
+        yield Frame(head & 0x0F, data)
+
+
+def closes_in(sent: bytes) -> set[bytes]:
+    """Find what a client said when it closed, with a code and a reason of its choice."""
+    return {
+        bytes(byte ^ mask[at % 4] for at, byte in enumerate(data))
+        for head, mask, data in _parts(sent)
+        if head & 0x0F == Opcode.CLOSE and mask
+    }
+
+
+def _parts(stream: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """Give the first byte, the mask, if any, and the data of each whole frame."""
+    while len(stream) >= 2:
+        length, at = stream[1] & 0x7F, 2
+        wide = {126: "!H", 127: "!Q"}.get(length)
+        if wide:
+            at += struct.calcsize(wide)
+            if len(stream) < at:
+                return
+            (length,) = struct.unpack_from(wide, stream, 2)
+        end = at + (4 if stream[1] & 0x80 else 0)
+        if len(stream) < end + length:
             return
-        yield Frame(first & 0x0F, received[at : at + length])
-        received = received[at + length :]
+        yield stream[0], stream[at:end], stream[end : end + length]
+        stream = stream[end + length :]

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from hashlib import sha256
 from random import Random
 from typing import Any
 from urllib.parse import urlencode
@@ -40,6 +41,8 @@ def _send(http: httpx.Client, request: dict[str, Any], random: Random) -> httpx.
     }
     if random.random() < 0.5:
         headers["Authorization"] = f"Bearer {random.choice([TOKEN, TOKEN, 'wrong'])}"
+    if random.random() < 0.2 and isinstance(request.get("query"), str):
+        _extend(request, random)
     if random.random() < 0.2:
         fields = {
             name: each if isinstance(each, str) else json.dumps(each)
@@ -50,6 +53,15 @@ def _send(http: httpx.Client, request: dict[str, Any], random: Random) -> httpx.
             return http.get(f"/graphql?{address}", headers=headers)
     headers["Content-Type"] = "application/json"
     return http.post("/graphql", content=json.dumps(request), headers=headers)
+
+
+def _extend(request: dict[str, Any], random: Random) -> None:
+    """Ask for the cost, or send the document by its hash: with it, and at times without."""
+    digest = sha256(request["query"].encode(errors="surrogatepass")).hexdigest()
+    persisted = {"version": 1, "sha256Hash": digest}
+    request["extensions"] = random.choice([{"cost": True}, {"persistedQuery": persisted}])
+    if random.random() < 0.3:
+        del request["query"]
 
 
 def _try_all(target: Target, http: httpx.Client, examples: int, start: int | None) -> int:

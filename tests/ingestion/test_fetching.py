@@ -99,3 +99,14 @@ def test_nulls_are_no_prices() -> None:
     nulls.prices.values[:] = np.nan
     assert Fetched([(window(0, 50), nulls)]).asked == [Asked(NOON, NOON + 50 * HOUR)]
     assert Fetched([(window(0, 50), nulls)]).full_from is None
+
+
+@pytest.mark.parametrize(
+    ("full", "known_from"),
+    [("###", 0), ("## ", 50), ("# #", 0), ("#  ", 100), (" # ", 50), ("   ", 0)],
+)
+def test_hours_are_known_from_the_oldest_window_that_has_any(full: str, known_from: int) -> None:
+    windows = window(100, 150), window(50, 100), window(0, 50)
+    charts = [chart(1) if each == "#" else chart() for each in full]
+    told = Fetched(list(zip(windows, charts, strict=True)))
+    assert told.known_from == NOON + known_from * HOUR

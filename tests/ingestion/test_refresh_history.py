@@ -161,3 +161,17 @@ async def test_half_an_answer_is_not_believed_at_once(deployment: Deployment) ->
     assert len(await deployment.hours(NAME)) > 1_430
     ended = await deployment.refresh(refresher)
     assert ended.items[NAME]["reason"] == "ROUTINE"
+
+
+async def test_days_stand_in_for_hours_that_did_not_come(deployment: Deployment) -> None:
+    """The older of two windows is answered with nothing, which may be a passing fault."""
+    refresher = await deployment.process(coins=["bitcoin"], currencies=["usd"], history_days=120)
+    deployment.simulator.add_fault(Fault("slow", path=CHART, seconds=0))  # the newer one passes
+    deployment.simulator.add_fault(Fault("empty", path=CHART, times=1))
+    await deployment.refresh(refresher)
+    days = await deployment.days(NAME)
+    assert len(await deployment.hours(NAME)) < 90 * 24
+    assert max(days) - min(days) == timedelta(days=len(days) - 1) > timedelta(days=360)
+    await deployment.refresh(refresher)
+    assert len(await deployment.hours(NAME)) > 115 * 24
+    assert (await deployment.days(NAME)).keys() >= days.keys()

@@ -2,8 +2,12 @@
 
 import contextlib
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+
+import httpx
 
 from tests.server.ledger import Ledger
 from tests.server.postgres_processes import eventually, gone
@@ -27,8 +31,8 @@ def settings_of(folder: Path, worlds: Worlds) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, worlds: Worlds) -> Iterator[Served]:
-    with served(folder, **settings_of(folder, worlds)) as server:
+def serving(folder: Path, worlds: Worlds, **more: str) -> Iterator[Served]:
+    with served(folder, **(settings_of(folder, worlds) | more)) as server:
         yield server
 
 
@@ -48,6 +52,22 @@ def rebuild(server: Served) -> str:
         answer = http.post("/graphql", json={"query": _REBUILD}, headers=headers)
     run = (answer.json()["data"] or {}).get("refreshPrices")
     return run["run"]["status"] if run else "UNAVAILABLE"
+
+
+@contextlib.contextmanager
+def refreshing(server: Served, worlds: Worlds, pause: float) -> Iterator[None]:
+    """Enter some time after a rebuild from another upstream was asked for."""
+
+    def ask() -> None:
+        with contextlib.suppress(httpx.TransportError):  # the server may be what is killed
+            rebuild(server)
+
+    worlds.turn()
+    asking = threading.Thread(target=ask)
+    asking.start()
+    time.sleep(pause)
+    yield
+    asking.join()
 
 
 def stop(server: Served) -> None:

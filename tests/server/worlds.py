@@ -22,23 +22,21 @@ _CHART = "/api/v3/coins/{}/market_chart/range?vs_currency={}&from={}&to={}&preci
 
 
 class Worlds:
-    """Two markets, of which one is upstream at a time. Their clocks stand still."""
+    """Markets, of which one is upstream at a time, each unlike all before. Time stands still."""
 
     def __init__(self) -> None:
         self._now = time()
-        self._apps = [
-            create_simulator(SimulatorOptions(seed=seed, clock=lambda: self._now))
-            for seed in (11, 12)
-        ]
-        self._shown = 0
+        self._seed = 10
+        self.turn()
         self._known: dict[tuple[str, int], tuple[Hours, dict[date, Any]]] = {}
         self.url = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._apps[self._shown](scope, receive, send)
+        await self._app(scope, receive, send)
 
     def turn(self) -> None:
-        self._shown = 1 - self._shown
+        self._seed += 1
+        self._app = create_simulator(SimulatorOptions(seed=self._seed, clock=lambda: self._now))
 
     def hours(self, name: str, *, days: int) -> Hours:
         """All hours that upstream has for `bitcoin/usd` since so many days before."""
@@ -49,7 +47,7 @@ class Worlds:
         return self._hours_and_points(name, days)[1]
 
     def _hours_and_points(self, name: str, days: int) -> tuple[Hours, dict[date, Any]]:
-        key = name, self._shown
+        key = name, self._seed
         if key not in self._known:
             hourly = self._chart(name, timedelta(days=days))
             daily = self._chart(name, timedelta(days=364))

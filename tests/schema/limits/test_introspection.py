@@ -85,3 +85,18 @@ async def test_the_schema_is_not_told(text: str) -> None:
 async def test_the_names_of_types_stay() -> None:
     result = await build_schema(CLOSED).execute("{ __typename }")
     assert result.data == {"__typename": "Query"}
+
+
+@pytest.mark.parametrize("limits", [Limits(), CLOSED])
+@pytest.mark.parametrize(
+    ("text", "variables"),
+    [
+        ('{ prices(coin: "a", granularity: "İ") { next } }', {}),
+        ("query ($x: Granularity!) { prices(coin: 1, granularity: $x) { next } }", {"x": "İ"}),
+        ("query ($x: CoinFilter) { coins(filter: $x) { totalCount } }", {"x": {"İds": ["a"]}}),
+    ],
+)
+async def test_a_letter_that_is_two_in_lower_case_is_a_mistake_as_any(
+    limits: Limits, text: str, variables: dict[str, Any]
+) -> None:
+    assert "index" not in await told(limits, text, variables)

@@ -1,0 +1,57 @@
+"""Live polls and refreshes share a month's credits."""
+
+import asyncio
+
+import pytest
+
+from ingestion.budget import Budget, Credits
+from ingestion.coingecko import CoinGecko
+from ingestion.live import BudgetSpentError
+from ingestion.simulator import Fault
+from ingestion.throttle import Throttle
+from models.database import Database
+from models.tables import RefreshTrigger
+from tests.ingestion.running import EVERYTHING, Deployment
+from tests.ingestion.test_live import COINS, CURRENCIES, NAMES, leads, poller_of
+
+
+async def spent(deployment: Deployment) -> int:
+    return int(
+        await deployment.sql.fetchval("SELECT coalesce(sum(spent), 0) FROM upstream_credits")
+    )
+
+
+async def test_a_poll_leaves_the_run_under_way_what_it_needs(
+    deployment: Deployment, database: Database
+) -> None:
+    refresher = await deployment.process(COINS, CURRENCIES)
+    planned = (await refresher.prepare(EVERYTHING)).calls
+    deployment.simulator.add_fault(Fault("slow", path="/market_chart", times=None, seconds=60))
+    throttle = Throttle(600_000, database=database)
+    async with CoinGecko(throttle=throttle, base_url=deployment.simulator.base_url) as upstream:
+        poller = poller_of(database, upstream, monthly=planned + 1)
+        await refresher.start(EVERYTHING, RefreshTrigger.COMMAND)
+        async with asyncio.timeout(20):
+            while len(deployment.charts()) < len(NAMES):  # noqa: ASYNC110 - upstream's log
+                await asyncio.sleep(0.01)
+        await poller.poll(leads)
+        with pytest.raises(BudgetSpentError, match="kept for the refresh under way"):
+            await poller.poll(leads)
+        assert await spent(deployment) < planned
+        await refresher.interrupt()
+        await poller.poll(leads)
+
+
+async def test_a_run_that_died_keeps_nothing_from_the_next(
+    deployment: Deployment, database: Database
+) -> None:
+    refresher = await deployment.process(COINS, CURRENCIES)
+    ended = await deployment.refresh(refresher)
+    await deployment.sql.execute(
+        "UPDATE refresh_run SET status = 'RUNNING', completed_calls = 1, failed_calls = 2"
+    )
+    account, used = Credits(database, 1_000), await spent(deployment)
+    alone, beside = await account.budget(), await account.budget_beside_runs()
+    assert alone == Budget(1_000, used, alone.resets_at)
+    assert beside == Budget(1_000, used, alone.resets_at, ended.run["planned_calls"] - 3)
+    assert beside.left == 1_000 - used - ended.run["planned_calls"] + 3

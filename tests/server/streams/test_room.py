@@ -1,0 +1,51 @@
+"""How many operations a connection may have at once, when they come and go fast."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from ingestion.simulator import Simulator
+from server.streams import socket
+from tests.server.streams.talking import FOLLOW, talking_to
+from tests.serving import LiveServer, live_server, make_settings
+
+
+@pytest.fixture
+async def narrow(database_url: str, shared_simulator: Simulator) -> AsyncIterator[LiveServer]:
+    """A server that lets a connection have one."""
+    settings = make_settings(database_url, shared_simulator, operations_per_connection=1)
+    async with live_server(settings) as live:
+        yield live
+
+
+async def test_operations_that_were_completed_make_room(narrow: LiveServer) -> None:
+    """Though they come faster than they end; whoever sends them so fast is heard more slowly."""
+    async with talking_to(narrow) as talk:
+        for number in range(100):
+            await talk.begin(FOLLOW, f"given up {number}")
+            await talk.say("complete", id=f"given up {number}")
+        await talk.begin("{ __typename }", "last")
+        while (message := await talk.hear())["id"] != "last":
+            assert message["type"] in {"next", "complete"}
+        assert message["payload"] == {"data": {"__typename": "Query"}}
+
+
+@pytest.mark.parametrize("patient", [True, False])
+async def test_a_query_that_was_completed_takes_its_place_until_it_ends(
+    narrow: LiveServer, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, patient: bool
+) -> None:
+    """Or else nothing would limit how many of them go on."""
+    if not patient:
+        monkeypatch.setattr(socket, "ROOM_SECONDS", 0.05)
+    async with talking_to(narrow) as talk:
+        async with sql.transaction():
+            await sql.execute("LOCK TABLE refresh_run IN ACCESS EXCLUSIVE MODE")
+            await talk.begin("{ refreshRuns { nodes { id } } }", "slow")
+            await talk.say("complete", id="slow")
+            await talk.begin("{ __typename }", "next")
+            if not patient:
+                reason = "Too many operations: at most 1 at once"
+                assert await talk.closed() == (4429, reason)
+        if patient:
+            assert (await talk.hear())["id"] == "next"
