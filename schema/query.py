@@ -17,7 +17,6 @@ from schema.anomalies import Anomaly, AnomalyList, AnomalyWindow, Threshold
 from schema.coins import USD, Coin, CoinConnection, CoinFilter, Currency
 from schema.context import Info
 from schema.latest import LatestList, LatestPrice
-from schema.mutation import checked, tracked
 from schema.plan import RefreshPlan
 from schema.prices import (
     CurrencyArgument,
@@ -33,12 +32,8 @@ from schema.prices import (
     SortDirection,
     To,
 )
-from schema.refresh import (
-    RefreshPricesInput,
-    RefreshRun,
-    RefreshRunConnection,
-    SeriesStatus,
-)
+from schema.refresh import RefreshRun, RefreshRunConnection, SeriesStatus
+from schema.refresh_input import RefreshPricesInput
 from schema.scalars import given
 
 CoinArgument = Annotated[
@@ -216,13 +211,9 @@ class Query:
     ) -> RefreshPlan:
         context = info.context
         context.footprint.changes_untold()
-        wanted = input or RefreshPricesInput()
         refresher = context.services.refresher
-        coins, currencies = tracked(wanted, refresher)
-        days, _ = checked(wanted)
-        return await refresher.plan(
-            coins=coins, currencies=currencies, days=days, rebuild=wanted.rebuild
-        )
+        scope, _ = (input or RefreshPricesInput()).checked(refresher)
+        return await refresher.plan(scope)
 
     @strawberry.field(description="One refresh run by its id.")
     async def refresh_run(

@@ -176,34 +176,6 @@ class RefreshRunConnection(Connection[RefreshRun]):
         return await answers.count(info.context.database, info.context.footprint)
 
 
-@strawberry.input(description="What to refresh. All of it may be left out.")
-class RefreshPricesInput:
-    coins: list[strawberry.ID] | None = strawberry.field(
-        default=strawberry.UNSET, description="Only these coins; without it, all."
-    )
-    currencies: list[strawberry.ID] | None = strawberry.field(
-        default=strawberry.UNSET, description="Only these currencies; without it, all."
-    )
-    days: int | None = strawberry.field(
-        default=strawberry.UNSET, description="So many days back; without it, what is missing."
-    )
-    rebuild: bool = strawberry.field(
-        default=False,
-        description="Fetch the history anew and replace what is kept, each series at one stroke: "
-        "where fetching fails, what is there stays.",
-    )
-    wait: bool = strawberry.field(
-        default=False,
-        description="Answer only when the run has ended. For people and tests; a scheduler "
-        "asks `refreshRun` later.",
-    )
-    idempotency_key: str | None = strawberry.field(
-        default=strawberry.UNSET,
-        description="Up to 200 characters of yours; the same key always gets the same run, also "
-        "after it has ended, and whatever else is asked for with it.",
-    )
-
-
 @strawberry.type(description="The run that a request started or joined.")
 class RefreshPricesPayload:
     run: RefreshRun = strawberry.field(description="The run.")
