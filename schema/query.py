@@ -16,6 +16,7 @@ from schema.aligned import AlignedPrices
 from schema.anomalies import Anomaly, AnomalyList, AnomalyWindow, Threshold
 from schema.coins import USD, Coin, CoinConnection, CoinFilter, Currency
 from schema.context import Info
+from schema.freshness import SeriesStatus
 from schema.latest import LatestList, LatestPrice
 from schema.plan import RefreshPlan
 from schema.prices import (
@@ -32,7 +33,7 @@ from schema.prices import (
     SortDirection,
     To,
 )
-from schema.refresh import RefreshRun, RefreshRunConnection, SeriesStatus
+from schema.refresh import RefreshRun, RefreshRunConnection
 from schema.refresh_input import RefreshPricesInput
 from schema.scalars import given
 

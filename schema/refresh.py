@@ -1,4 +1,4 @@
-"""Refresh runs and the freshness of series, as clients see them."""
+"""Refresh runs, as clients see them."""
 
 from collections.abc import Hashable
 from dataclasses import field
@@ -15,10 +15,9 @@ from models.tables import RefreshRunItem as RefreshRunItemRow
 from models.tables import Series as SeriesRow
 from resolvers import runs as answers
 from resolvers.run_watch import RunState
-from resolvers.series import SeriesFreshness
 from schema.context import Info
 from schema.pagination import Connection
-from schema.scalars import BigInt, DateTime
+from schema.scalars import DateTime
 
 
 @strawberry.enum(description="How a run stands.")
@@ -183,48 +182,3 @@ class RefreshPricesPayload:
         description="False where a run that does this was under way already, or the key has had "
         "its run."
     )
-
-
-@strawberry.type(description="How fresh a series is, and why when it is stale.")
-class SeriesStatus:
-    coin: strawberry.ID = strawberry.field(description="The coin's id.")
-    currency: strawberry.ID = strawberry.field(description="The currency's code.")
-    revision: BigInt = strawberry.field(description="Grows with every change to its prices.")
-    first_bucket: DateTime | None = strawberry.field(description="The oldest hour kept.")
-    last_bucket: DateTime | None = strawberry.field(description="The newest hour kept.")
-    observed_at: DateTime | None = strawberry.field(description="When its newest price was seen.")
-    age_seconds: float | None = strawberry.field(description="How long ago that was.")
-    stale: bool = strawberry.field(description="Whether that is longer ago than it should be.")
-    reason: str | None = strawberry.field(description="Why it is stale; null when it is fresh.")
-    last_success_at: DateTime | None = strawberry.field(
-        description="When a refresh last brought this series."
-    )
-    last_error: str | None = strawberry.field(
-        description="Why the last refresh failed; null when it did not."
-    )
-    consecutive_failures: int = strawberry.field(
-        description="How many refreshes in a row have failed."
-    )
-
-    @classmethod
-    def from_row(cls, freshness: SeriesFreshness, now: datetime) -> Self:
-        series, latest = freshness.row.series, freshness.row.latest
-        seen = None if latest is None else latest.observed_at
-
-        def moment(value: datetime | None) -> DateTime | None:
-            return None if value is None else DateTime(value)
-
-        return cls(
-            coin=strawberry.ID(series.coin_id),
-            currency=strawberry.ID(series.currency_code),
-            revision=BigInt(series.revision),
-            first_bucket=moment(series.first_bucket),
-            last_bucket=moment(series.last_bucket),
-            observed_at=moment(seen),
-            age_seconds=None if seen is None else (now - seen).total_seconds(),
-            stale=freshness.reason is not None,
-            reason=freshness.reason,
-            last_success_at=moment(series.last_success_at),
-            last_error=series.last_error,
-            consecutive_failures=series.consecutive_failures,
-        )
