@@ -14,12 +14,12 @@ from resolvers.fill import FillPolicy as StoredPolicy
 from resolvers.names import clean
 from schema.aligned import AlignedPrices
 from schema.anomalies import Anomaly, AnomalyList, AnomalyWindow, Threshold
-from schema.coins import USD, Coin, CoinConnection, CoinFilter, Currency
-from schema.context import Info
-from schema.freshness import SeriesStatus
-from schema.latest import LatestList, LatestPrice
-from schema.plan import RefreshPlan
-from schema.prices import (
+from schema.arguments import (
+    USD,
+    After,
+    CoinArgument,
+    CoinsArgument,
+    CurrenciesArgument,
     CurrencyArgument,
     FillArgument,
     FillPolicy,
@@ -28,29 +28,19 @@ from schema.prices import (
     Granularity,
     GranularityArgument,
     OrderArgument,
-    PriceSeries,
-    SeriesArguments,
+    PageSize,
     SortDirection,
     To,
 )
+from schema.coins import Coin, CoinConnection, CoinFilter, Currency
+from schema.context import Info
+from schema.freshness import SeriesStatus
+from schema.latest import LatestList, LatestPrice
+from schema.plan import RefreshPlan
+from schema.prices import PriceSeries, SeriesArguments
 from schema.refresh import RefreshRun, RefreshRunConnection
 from schema.refresh_input import RefreshPricesInput
 from schema.scalars import given
-
-CoinArgument = Annotated[
-    strawberry.ID, strawberry.argument(description="The coin's id, such as `bitcoin`.")
-]
-CoinsArgument = Annotated[
-    list[strawberry.ID] | None, strawberry.argument(description="Only these coins.")
-]
-CurrenciesArgument = Annotated[
-    list[strawberry.ID] | None, strawberry.argument(description="Only these currencies.")
-]
-PageSize = Annotated[int, strawberry.argument(description="How many at most, up to 500.")]
-After = Annotated[
-    str | None,
-    strawberry.argument(description="Go on behind this cursor: the last `pageInfo.endCursor`."),
-]
 
 DOLLARS = [USD]
 
@@ -103,11 +93,8 @@ class Query:
         first: First = strawberry.UNSET,
         fill: FillArgument = FillPolicy.NONE,
     ) -> PriceSeries:
-        context = info.context
         asked = SeriesArguments(from_, to, granularity, order, first, fill)
-        question = asked.question((clean(coin), clean(currency)), info)
-        answer = await context.loaders.prices.load(question)
-        return PriceSeries.from_answer(answer, context.now)
+        return await asked.answer((clean(coin), clean(currency)), info)
 
     @strawberry.field(
         description="The newest known prices, by coin and currency. A series that has none is "
