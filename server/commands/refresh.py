@@ -21,9 +21,9 @@ from models import runs
 from models.database import Database, DatabaseUnavailableError, UnsupportedServerError
 from models.migrate import NewerDatabaseError
 from models.tables import ItemStatus, RefreshRun, RefreshStatus, RefreshTrigger
-from server.app import make_refresher, make_upstream, prepare_database
 from server.commands.dry_run import show_plan
 from server.commands.opening import CommandError, one_line_errors, opened, read_settings
+from server.parts import make_refresher, make_upstream, prepare_database
 from server.settings import Settings
 
 _EXIT = {RefreshStatus.SUCCEEDED: 0, RefreshStatus.PARTIAL: 1}

@@ -14,9 +14,10 @@ from ingestion.errors import AccessRefused
 from ingestion.simulator import run_simulator
 from models.database import Database, DatabaseUnavailableError, UnsupportedServerError
 from models.migrate import NewerDatabaseError
-from server.app import create_app, make_upstream, prepare_database
+from server.app import create_app
 from server.commands.opening import CommandError, one_line_errors, opened, read_settings, with_token
 from server.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from server.parts import make_upstream, prepare_database
 from server.serving import Server, Signals, loop_factory
 from server.settings import Settings
 from server.workers.supervisor import Supervisor, WorkersFailedError
