@@ -19,6 +19,7 @@ from tests.ingestion.upstream import Clock, charts_of, days_of, hours_of
 
 HOUR = timedelta(hours=1)
 COINS, CURRENCIES = ("bitcoin", "ethereum"), ("usd", "eur")
+VERSIONS = "SELECT xmin, * FROM series ORDER BY id"
 NAMES = [f"{coin}/{currency}" for coin in COINS for currency in CURRENCIES]
 
 
@@ -84,6 +85,36 @@ async def forget_charts_since(deployment: Deployment, hour: datetime) -> None:
     await deployment.sql.execute("DELETE FROM price_daily WHERE day >= $1", hour.date())
 
 
+async def poll_in(
+    now: datetime, deployment: Deployment, clock: Clock, database: Database
+) -> tuple[Any, Any]:
+    """Poll until the newest price has moved; what upstream said at first and at last."""
+    async with upstream_of(deployment.simulator) as upstream:
+        poller = poller_of(database, upstream, now=lambda: now)
+        assert await poller.poll(leads) == len(NAMES)
+        answer = await quotes(deployment)
+        versions = await deployment.sql.fetch(VERSIONS)
+        assert await poller.poll(leads) == 0
+        assert await deployment.sql.fetch(VERSIONS) == versions
+        clock.now += 60
+        assert await poller.poll(leads) == len(NAMES), "the newest price moves, the hour stays"
+        return answer, await quotes(deployment)
+
+
+async def assert_charted(deployment: Deployment, name: str, before: dict[datetime, Any]) -> None:
+    """Hours that the chart has are as it says, others as before; days are made of them."""
+    coin, currency = name.split("/")
+    charts = await charts_of(deployment.http, deployment.charts(coin), currency)
+    given, _ = hours_of(charts)
+    stored = await deployment.hours(name)
+    assert stored == {**before, **given}
+    known = await deployment.series(name)
+    assert known["charted_to"] == max(given)
+    days = await deployment.days(name)
+    for day, values in days_of(stored, known["history_from"]).items():
+        assert days[day] == values
+
+
 async def test_live_hours_last_until_a_chart_has_them(
     deployment: Deployment, clock: Clock, database: Database
 ) -> None:
@@ -98,23 +129,14 @@ async def test_live_hours_last_until_a_chart_has_them(
     before = {name: await deployment.hours(name) for name in NAMES}
     runs = await deployment.sql.fetchval("SELECT count(*) FROM refresh_run")
 
-    async with upstream_of(deployment.simulator) as upstream:
-        poller = poller_of(database, upstream, now=lambda: now)
-        assert await poller.poll(leads) == len(NAMES)
-        answer = await quotes(deployment)
-        versions = await deployment.sql.fetch("SELECT xmin, * FROM series ORDER BY id")
-        assert await poller.poll(leads) == 0
-        assert versions == await deployment.sql.fetch("SELECT xmin, * FROM series ORDER BY id")
-        clock.now += 60
-        assert await poller.poll(leads) == len(NAMES), "the newest price moves, the hour stays"
-        newer = await quotes(deployment)
-
-    today = datetime.combine(running, datetime.min.time(), UTC)
+    answer, newer = await poll_in(now, deployment, clock, database)
+    polled = {name: {**before[name], running: seen(answer, name)[:4]} for name in NAMES}
+    today = running.replace(hour=0)
     for name in NAMES:
-        hours = await deployment.hours(name)
-        assert hours == {**before[name], running: seen(answer, name)[:4]}
+        assert await deployment.hours(name) == polled[name]
         assert (await latest(deployment))[name] == seen(newer, name)
-        assert (await deployment.days(name))[today.date()] == days_of(hours, today)[today.date()]
+        days = days_of(polled[name], today)
+        assert (await deployment.days(name))[today.date()] == days[today.date()]
         known = await deployment.series(name)
         assert (known["charted_to"], known["last_bucket"]) == (charted - HOUR, running)
     assert await deployment.sql.fetchval("SELECT count(*) FROM refresh_run") == runs
@@ -124,17 +146,7 @@ async def test_live_hours_last_until_a_chart_has_them(
     reasons = {item["reason"] for item in ended.items.values()}
     assert reasons == {"ROUTINE"}, "30 hours without a chart are within the two days"
     for name in NAMES:
-        coin, currency = name.split("/")
-        charts = await charts_of(deployment.http, deployment.charts(coin), currency)
-        given, _ = hours_of(charts)
-        live = {running: seen(answer, name)[:4]}
-        stored = await deployment.hours(name)
-        assert stored == {**before[name], **live, **given}
-        known = await deployment.series(name)
-        assert known["charted_to"] == max(given)
-        days = await deployment.days(name)
-        for day, values in days_of(stored, known["history_from"]).items():
-            assert days[day] == values
+        await assert_charted(deployment, name, polled[name])
     assert ended.run["rows_corrected"] == 0, "a live price is nothing of upstream's to correct"
 
 
