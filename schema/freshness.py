@@ -6,7 +6,7 @@ from typing import Self
 import strawberry
 
 from resolvers.series import SeriesFreshness
-from schema.scalars import BigInt, DateTime
+from schema.scalars import BigInt, DateTime, moment
 
 
 @strawberry.type(description="How fresh a series is, and why when it is stale.")
@@ -34,10 +34,6 @@ class SeriesStatus:
     def from_row(cls, freshness: SeriesFreshness, now: datetime) -> Self:
         series, latest = freshness.row.series, freshness.row.latest
         seen = None if latest is None else latest.observed_at
-
-        def moment(value: datetime | None) -> DateTime | None:
-            return None if value is None else DateTime(value)
-
         return cls(
             coin=strawberry.ID(series.coin_id),
             currency=strawberry.ID(series.currency_code),

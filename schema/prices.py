@@ -30,7 +30,7 @@ from schema.arrays import POINT_FIELD, PriceColumns
 from schema.context import Context, Info
 from schema.coverage import Coverage
 from schema.points import COLUMN_OF, PointList, PricePoint
-from schema.scalars import BigInt, DateTime, given
+from schema.scalars import BigInt, DateTime, given, moment
 from schema.selection import selected_fields
 
 
@@ -59,7 +59,7 @@ class PriceSeries:
             from_=DateTime(answer.start),
             to=DateTime(answer.request.end),
             revision=BigInt(answer.revision),
-            next=DateTime(answer.next) if answer.next else None,
+            next=moment(answer.next),
             answer=answer,
             now=now,
         )

@@ -17,7 +17,7 @@ from resolvers import runs as answers
 from resolvers.run_watch import RunState
 from schema.context import Info
 from schema.pagination import Connection
-from schema.scalars import DateTime
+from schema.scalars import DateTime, moment
 
 
 @strawberry.enum(description="How a run stands.")
@@ -86,7 +86,7 @@ class RefreshRunItem:
             rows_corrected=row.rows_corrected,
             duplicates_dropped=row.duplicates_dropped,
             error=row.error,
-            finished_at=DateTime(row.finished_at) if row.finished_at else None,
+            finished_at=moment(row.finished_at),
         )
 
 
@@ -135,7 +135,7 @@ class RefreshRun:
             status=RefreshStatus[row.status],
             trigger=RefreshTrigger[row.trigger],
             started_at=DateTime(row.started_at),
-            finished_at=DateTime(row.finished_at) if row.finished_at else None,
+            finished_at=moment(row.finished_at),
             planned_calls=row.planned_calls,
             completed_calls=row.completed_calls,
             failed_calls=row.failed_calls,
