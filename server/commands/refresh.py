@@ -10,7 +10,6 @@ from uuid import UUID
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ingestion.errors import AccessRefused
 from ingestion.refresher import (
     BudgetExceededError,
     RefreshBusyError,
@@ -71,7 +70,6 @@ async def opened_refresher(settings: Settings) -> AsyncIterator[tuple[Refresher,
         NewerDatabaseError,
         RefreshBusyError,
         BudgetExceededError,
-        AccessRefused,
     ) as error:
         raise CommandError(str(error)) from None
     finally:
