@@ -17,8 +17,9 @@ from models import runs
 from models.coins import save_profile
 from models.database import Database, DatabaseUnavailableError, WriteSession
 from models.hours import Hours
+from models.latest_writes import Newest, store_quotes
 from models.locks import AdvisoryLock
-from models.price_writes import Newest, store_daily, store_quotes, store_series
+from models.price_writes import store_daily, store_series
 from models.run_history import prune_runs
 from models.series import record_failure
 from models.tables import ItemStatus, RefreshStatus

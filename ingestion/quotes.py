@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ingestion.coingecko import CoinGecko
 from ingestion.samples import CallStats
-from models.price_writes import Newest
+from models.latest_writes import Newest
 from models.series import SeriesKey
 
 

@@ -8,9 +8,10 @@ from uuid import UUID
 
 import structlog
 
+from ingestion.beginning import first_rows
 from ingestion.budget import Credits
 from ingestion.coingecko import CoinGecko
-from ingestion.joining import Names, RefreshBusyError, Work, note, other_work
+from ingestion.joining import Names, RefreshBusyError, Work, other_work
 from ingestion.journal import Journal
 from ingestion.outlook import BudgetExceededError, Outlook
 from ingestion.pipeline import Pipeline
@@ -18,13 +19,7 @@ from ingestion.preparing import Preparation, RefreshRequest, Tracked, prepare
 from models import runs
 from models.database import Database, DatabaseUnavailableError
 from models.locks import AdvisoryLock
-from models.tables import (
-    ItemStatus,
-    RefreshRun,
-    RefreshRunItem,
-    RefreshStatus,
-    RefreshTrigger,
-)
+from models.tables import RefreshRun, RefreshStatus, RefreshTrigger
 
 __all__ = [
     "BudgetExceededError",
@@ -175,26 +170,7 @@ class Refresher:
     ) -> tuple[RefreshRun, Preparation]:
         outlook = await self.outlook(request)
         outlook.check()
-        preparation = outlook.preparation
-        run = RefreshRun(
-            id=runs.new_run_id(),
-            status=RefreshStatus.RUNNING,
-            trigger=trigger,
-            request=note(request),
-            started_at=datetime.now(UTC),
-            planned_calls=preparation.calls,
-            seconds_per_call=outlook.seconds_per_call,
-        )
-        items = [
-            RefreshRunItem(
-                run_id=run.id,
-                series_id=plan.state.series_id,
-                position=position,
-                status=ItemStatus.PENDING,
-                reason=plan.reason,
-            )
-            for position, plan in enumerate(preparation.plans)
-        ]
+        run, items = first_rows(request, trigger, outlook)
         await lock.add(runs.lock_of(run.id))
         async with self._database.write() as session:
             for dead in await runs.interrupt_dead_runs(session):
@@ -203,7 +179,7 @@ class Refresher:
             bound = run.id if key is None else await runs.bind_key(session, key, run.id)
             if bound != run.id:
                 raise _AnsweredError(bound)
-        return run, preparation
+        return run, outlook.preparation
 
     async def _work(self, run: RefreshRun, preparation: Preparation, lock: AdvisoryLock) -> None:
         structlog.contextvars.bind_contextvars(run=str(run.id))

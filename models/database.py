@@ -9,7 +9,6 @@ from weakref import WeakSet
 
 import asyncpg
 from sqlalchemy import event, exc, text
-from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
@@ -25,6 +24,7 @@ from models.availability import (
     availability,
     unavailable_because,
 )
+from models.connecting import connect_args, database_url
 from models.shares import shared
 from models.stopwatch import database_time
 
@@ -36,22 +36,12 @@ __all__ = [
     "UnsupportedServerError",
     "WriteSession",
     "availability",
-    "connect_args",
 ]
 
 OLDEST_SERVER = 140000  # PostgreSQL 14, as server_version_num counts
-CONNECT_SECONDS = 5.0
 POOL_SECONDS = 3.0  # so long a statement waits for one of the pool's connections
 READ_SECONDS = 10.0  # what takes longer is given up
 WRITE_SECONDS = 60.0
-# A machine that loses its power says no goodbye: without these, PostgreSQL would keep the locks
-# of its connections for two hours.
-_KEEPALIVES = {"tcp_keepalives_idle": "15", "tcp_keepalives_interval": "5"}
-
-
-_PARAMETERS = {"host", "port", "ssl", "passfile", "target_session_attrs"}
-_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-
 
 _Spare = tuple[AsyncConnection, asyncpg.Connection]
 
@@ -73,30 +63,6 @@ class ReadSession(AsyncSession):
 
 class WriteSession(ReadSession):
     """One transaction: committed when its block ends well, rolled back when it does not."""
-
-
-def database_url(text_url: str) -> URL:
-    """Read `postgresql://…` in the spellings people use. Raises ValueError with one sentence."""
-    try:
-        url = make_url(text_url)
-    except exc.ArgumentError:
-        raise ValueError("expected postgresql://user:password@host:port/database") from None
-    if url.drivername not in {"postgresql", "postgres", "postgresql+asyncpg"}:
-        raise ValueError(f"expected a postgresql:// address, not {url.drivername}://")
-    query = dict(url.query)
-    if "sslmode" in query:  # libpq's spelling of what asyncpg calls ssl
-        query["ssl"] = query.pop("sslmode")
-    for name in query.keys() - _PARAMETERS:
-        raise ValueError(f"the parameter {name!r} is not supported; leave it out")
-    if query.get("ssl", "prefer") not in _SSL_MODES:
-        raise ValueError(f"sslmode must be one of {', '.join(_SSL_MODES)}")
-    return url.set(drivername="postgresql+asyncpg", query=query)
-
-
-def connect_args(application_name: str) -> dict[str, Any]:
-    """What asyncpg is told of every connection, besides where it leads."""
-    settings = {"application_name": application_name, "timezone": "UTC", **_KEEPALIVES}
-    return {"timeout": CONNECT_SECONDS, "server_settings": settings}
 
 
 class Database:

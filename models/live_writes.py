@@ -13,9 +13,10 @@ import numpy as np
 from models.database import WriteSession
 from models.days import DAY_MICROS, days_of
 from models.hours import instant, micros
+from models.latest_writes import UPSERT_LATEST, Newest, columns
 from models.notifications import TELL_SERIES
 from models.price_tables import DAILY, HOURLY
-from models.price_writes import COUNT_CHANGE, LOCK_SERIES, UPSERT_LATEST, Newest, columns
+from models.writers import COUNT_CHANGE, LOCK_SERIES
 
 
 async def store_live(session: WriteSession, quotes: Sequence[Newest], hour: datetime) -> int:

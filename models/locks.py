@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from models.availability import PROBE_SECONDS, DatabaseUnavailableError, availability
-from models.database import CONNECT_SECONDS, Database, connect_args
+from models.connecting import CONNECT_SECONDS, connect_args
+from models.database import Database
 
 # PostgreSQL ends a session that has said nothing for so long: longer than `verify` waits, so that
 # its holder knows first.

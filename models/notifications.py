@@ -11,7 +11,8 @@ import orjson
 import structlog
 from sqlalchemy import text
 
-from models.database import CONNECT_SECONDS, DRIVER_ERRORS, Database, WriteSession
+from models.connecting import CONNECT_SECONDS
+from models.database import DRIVER_ERRORS, Database, WriteSession
 
 log = structlog.get_logger("coingraph.notifications")
 

@@ -8,27 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import asyncpg
-from sqlalchemy import text
 
 from models.database import WriteSession
 from models.days import days_at
 from models.gaps import Asked
 from models.hours import Hours, instant, micros
 from models.incoming import Changes, Incoming, compare_points
+from models.latest_writes import UPSERT_LATEST, Newest, columns
 from models.notifications import TELL_SERIES
 from models.price_tables import DAILY, GAPS, HOURLY
-
-
-@dataclass(frozen=True, slots=True)
-class Newest:
-    """The newest observation of a series. `change_24h` in percent; None: work it out."""
-
-    series_id: int
-    observed_at: datetime
-    price: float
-    market_cap: float | None
-    volume: float | None
-    change_24h: float | None = None
+from models.writers import COUNT_CHANGE, LOCK_SERIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +57,7 @@ async def store_series(
         asked=asked,
     )
     hourly, daily, gaps = await _store_buckets(driver, series_id, incoming)
-    if len(hourly.gone):
-        [(first, last)] = await driver.fetch(_EDGES, series_id)
-    elif len(hourly.new):
-        added = [instant(bucket) for bucket in hourly.new["bucket"][[0, -1]]]
-        first, last = min(added[0], first or added[0]), max(added[1], last or added[1])
+    first, last = await _edges(driver, series_id, hourly, first, last)
     changed = int(bool(hourly or daily))
     # answers show since when history is kept, and which gaps are upstream's
     told = history_from != before or bool(gaps)
@@ -83,6 +68,23 @@ async def store_series(
     known = (series_id, changed, history_from, first, last, told, charted)
     revision = await driver.fetchval(_FINISH, *columns([newest] if newest else []), *known)
     return Stored(inserted, corrected, len(hourly.gone), revision)
+
+
+async def _edges(
+    driver: asyncpg.Connection,
+    series_id: int,
+    hourly: Changes,
+    first: datetime | None,
+    last: datetime | None,
+) -> tuple[datetime | None, datetime | None]:
+    """Give the first and the last hour of a series, whose hours have changed so."""
+    if len(hourly.gone):
+        [edges] = await driver.fetch(_EDGES, series_id)
+        return tuple(edges)
+    if not len(hourly.new):
+        return first, last
+    added = [instant(bucket) for bucket in hourly.new["bucket"][[0, -1]]]
+    return min(added[0], first or added[0]), max(added[1], last or added[1])
 
 
 def _counted(hourly: Changes, given: Hours, charted: datetime | None) -> tuple[int, int]:
@@ -115,13 +117,6 @@ async def store_daily(
     return len(changes.new)
 
 
-async def store_quotes(session: WriteSession, quotes: list[Newest]) -> int:
-    """Write the newest prices of many series at once; tell how many series changed."""
-    await session.execute(LOCK_SERIES, {"series": [quote.series_id for quote in quotes]})
-    driver = await session.driver()
-    return len(await driver.fetch(_STORE_QUOTES, *columns(quotes)))
-
-
 async def _store_buckets(
     driver: asyncpg.Connection, series_id: int, incoming: Incoming
 ) -> tuple[Changes, Changes, Changes]:
@@ -135,26 +130,6 @@ async def _store_buckets(
         await table.write(driver, series_id, each)
     return changes
 
-
-def columns(newest: Sequence[Newest]) -> list[list[object]]:
-    """Give them as the arguments of UPSERT_LATEST."""
-    return [
-        [n.series_id for n in newest],
-        [n.observed_at for n in newest],
-        [n.price for n in newest],
-        [n.market_cap for n in newest],
-        [n.volume for n in newest],
-        [n.change_24h for n in newest],
-    ]
-
-
-# Every writer begins with this, and in this order: so two of them never write one series at once,
-# nor wait for each other. Runs may still refer to the series meanwhile. It goes through the
-# session, which begins the transaction with it; what follows goes straight to the driver.
-LOCK_SERIES = text("""
-    SELECT history_from, first_bucket, last_bucket, charted_to FROM series
-    WHERE id = ANY(:series) ORDER BY id FOR NO KEY UPDATE
-""")
 
 _LONG_AGO = instant(0)
 
@@ -174,54 +149,6 @@ _READ_DAILY = f"""
 """
 
 _EDGES = "SELECT min(bucket), max(bucket) FROM price_hourly WHERE series_id = $1"
-
-# A market cap or volume that upstream once gave for the same observation is not lost to a null.
-UPSERT_LATEST = """
-    INSERT INTO price_latest AS kept
-        (series_id, observed_at, price, market_cap, volume, change_24h)
-    SELECT offered.series_id, offered.observed_at, offered.price, offered.market_cap,
-           offered.volume, coalesce(offered.change_24h,
-               (SELECT (offered.price / nullif(past.price, 0) - 1) * 100 FROM price_hourly AS past
-                WHERE past.series_id = offered.series_id
-                  AND past.bucket = date_trunc('hour', offered.observed_at - interval '24 hours')))
-    FROM unnest($1::int[], $2::timestamptz[], $3::float8[], $4::float8[], $5::float8[],
-                $6::float8[])
-        AS offered (series_id, observed_at, price, market_cap, volume, change_24h)
-    ON CONFLICT (series_id) DO UPDATE SET
-        observed_at = excluded.observed_at, price = excluded.price,
-        market_cap = CASE WHEN kept.observed_at = excluded.observed_at
-            THEN coalesce(excluded.market_cap, kept.market_cap) ELSE excluded.market_cap END,
-        volume = CASE WHEN kept.observed_at = excluded.observed_at
-            THEN coalesce(excluded.volume, kept.volume) ELSE excluded.volume END,
-        change_24h = excluded.change_24h
-    WHERE kept.observed_at < excluded.observed_at
-       OR (kept.observed_at = excluded.observed_at AND (
-               kept.price <> excluded.price
-            OR (kept.market_cap IS NULL AND excluded.market_cap IS NOT NULL)
-            OR (kept.volume IS NULL AND excluded.volume IS NOT NULL)))
-    RETURNING series_id
-"""
-
-# The deployment's revision grows with each transaction that changes a series. Its one row is locked
-# from then on to the commit, so these revisions are committed in their order: who has read one of
-# them has seen all before it. It comes after the series' rows, of which a transaction therefore
-# locks all that it will write at its beginning; else two of them could wait for each other.
-COUNT_CHANGE = """
-    UPDATE deployment SET revision = deployment.revision + 1 WHERE {changed}
-    RETURNING deployment.revision AS counted
-"""
-
-_STORE_QUOTES = f"""
-    WITH latest AS ({UPSERT_LATEST}), deployed AS (
-        {COUNT_CHANGE.format(changed="EXISTS (SELECT FROM latest)")}
-    ), written AS (
-        UPDATE series SET revision = revision + 1, deployment_revision = counted
-        FROM latest, deployed
-        WHERE id = latest.series_id
-        RETURNING id, revision, deployment_revision
-    )
-    SELECT {TELL_SERIES} FROM written
-"""  # noqa: S608 - constants of this module alone
 
 # One revision more where hours, days or the latest price of the series changed.
 _FINISH = f"""

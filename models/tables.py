@@ -11,16 +11,16 @@ from sqlalchemy import (
     Column,
     Date,
     DateTime,
-    Float,
     ForeignKey,
     Identity,
     Integer,
     Text,
     UniqueConstraint,
-    func,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
+
+from models import fields
 
 SQLModel.metadata.naming_convention = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -58,57 +58,28 @@ class RefreshTrigger(StrEnum):
     SCHEDULE = "SCHEDULE"
 
 
-def _time(*, null: bool = False, now: bool = False) -> Any:  # noqa: ANN401 - SQLModel's Field is Any
-    default = func.now() if now else None
-    return Field(
-        default=None,
-        sa_column=Column(DateTime(timezone=True), nullable=null, server_default=default),
-    )
-
-
-def _number(*, null: bool = True) -> Any:  # noqa: ANN401 - SQLModel's Field is Any
-    return Field(default=None, sa_column=Column(Float(53), nullable=null))
-
-
-def _text(*, null: bool = False) -> Any:  # noqa: ANN401 - SQLModel's Field is Any
-    return Field(default=None, sa_column=Column(Text, nullable=null))
-
-
-def _key(kind: Any, refers_to: str | None = None) -> Any:  # noqa: ANN401 - SQLModel's Field is Any
-    refers = (ForeignKey(refers_to, ondelete="CASCADE"),) if refers_to else ()
-    return Field(sa_column=Column(kind, *refers, primary_key=True, autoincrement=False))
-
-
-def _count() -> Any:  # noqa: ANN401 - SQLModel's Field is Any
-    return Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
-
-
-def _seconds() -> Any:  # noqa: ANN401 - SQLModel's Field is Any
-    return Field(default=0.0, sa_column=Column(Float(53), nullable=False, server_default="0"))
-
-
 class Coin(SQLModel, table=True):
-    id: str = _key(Text)
-    symbol: str = _text()
-    name: str = _text()
-    created_at: datetime = _time(now=True)
-    updated_at: datetime = _time(now=True)
+    id: str = fields.key(Text)
+    symbol: str = fields.text()
+    name: str = fields.text()
+    created_at: datetime = fields.time(now=True)
+    updated_at: datetime = fields.time(now=True)
 
 
 class CoinMetadata(SQLModel, table=True):
     __tablename__ = "coin_metadata"
 
-    coin_id: str = _key(Text, "coin.id")
-    description: str | None = _text(null=True)
-    image_url: str | None = _text(null=True)
-    website_url: str | None = _text(null=True)
-    updated_at: datetime = _time(now=True)
+    coin_id: str = fields.key(Text, "coin.id")
+    description: str | None = fields.text(null=True)
+    image_url: str | None = fields.text(null=True)
+    website_url: str | None = fields.text(null=True)
+    updated_at: datetime = fields.time(now=True)
 
 
 class Currency(SQLModel, table=True):
-    code: str = _key(Text)
-    name: str = _text()
-    symbol: str = _text()
+    code: str = fields.key(Text)
+    name: str = fields.text()
+    symbol: str = fields.text()
 
 
 class Series(SQLModel, table=True):
@@ -126,21 +97,17 @@ class Series(SQLModel, table=True):
     id: int = Field(default=None, sa_column=Column(Integer, Identity(), primary_key=True))
     coin_id: str = Field(sa_column=Column(Text, ForeignKey("coin.id"), nullable=False))
     currency_code: str = Field(sa_column=Column(Text, ForeignKey("currency.code"), nullable=False))
-    revision: int = Field(
-        default=0, sa_column=Column(BigInteger, nullable=False, server_default="0")
-    )
-    deployment_revision: int = Field(
-        default=0, sa_column=Column(BigInteger, nullable=False, server_default="0", index=True)
-    )
-    history_from: datetime | None = _time(null=True)
-    daily_from: datetime | None = _time(null=True)
-    first_bucket: datetime | None = _time(null=True)
-    last_bucket: datetime | None = _time(null=True)
-    charted_to: datetime | None = _time(null=True)
-    last_success_at: datetime | None = _time(null=True)
-    last_error: str | None = _text(null=True)
-    last_error_at: datetime | None = _time(null=True)
-    consecutive_failures: int = _count()
+    revision: int = fields.count(BigInteger)
+    deployment_revision: int = fields.count(BigInteger, index=True)
+    history_from: datetime | None = fields.time(null=True)
+    daily_from: datetime | None = fields.time(null=True)
+    first_bucket: datetime | None = fields.time(null=True)
+    last_bucket: datetime | None = fields.time(null=True)
+    charted_to: datetime | None = fields.time(null=True)
+    last_success_at: datetime | None = fields.time(null=True)
+    last_error: str | None = fields.text(null=True)
+    last_error_at: datetime | None = fields.time(null=True)
+    consecutive_failures: int = fields.count()
 
 
 class Deployment(SQLModel, table=True):
@@ -148,21 +115,19 @@ class Deployment(SQLModel, table=True):
 
     __table_args__ = (CheckConstraint("id = 1", name="ck_deployment_one_row"),)
 
-    id: int = _key(Integer)
-    revision: int = Field(
-        default=0, sa_column=Column(BigInteger, nullable=False, server_default="0")
-    )
+    id: int = fields.key(Integer)
+    revision: int = fields.count(BigInteger)
 
 
 class PriceHourly(SQLModel, table=True):
     __tablename__ = "price_hourly"
 
-    series_id: int = _key(Integer)
-    bucket: datetime = _key(DateTime(timezone=True))
-    observed_at: datetime = _time()
-    price: float = _number(null=False)
-    market_cap: float | None = _number()
-    volume: float | None = _number()
+    series_id: int = fields.key(Integer)
+    bucket: datetime = fields.key(DateTime(timezone=True))
+    observed_at: datetime = fields.time()
+    price: float = fields.number(null=False)
+    market_cap: float | None = fields.number()
+    volume: float | None = fields.number()
 
 
 class PriceDaily(SQLModel, table=True):
@@ -173,16 +138,16 @@ class PriceDaily(SQLModel, table=True):
 
     __tablename__ = "price_daily"
 
-    series_id: int = _key(Integer)
-    day: date = _key(Date)
-    price: float = _number(null=False)
-    open: float = _number(null=False)
-    high: float = _number(null=False)
-    low: float = _number(null=False)
-    close: float = _number(null=False)
-    market_cap: float | None = _number()
-    volume: float | None = _number()
-    samples: int = _count()
+    series_id: int = fields.key(Integer)
+    day: date = fields.key(Date)
+    price: float = fields.number(null=False)
+    open: float = fields.number(null=False)
+    high: float = fields.number(null=False)
+    low: float = fields.number(null=False)
+    close: float = fields.number(null=False)
+    market_cap: float | None = fields.number()
+    volume: float | None = fields.number()
+    samples: int = fields.count()
 
 
 class PriceGap(SQLModel, table=True):
@@ -190,21 +155,21 @@ class PriceGap(SQLModel, table=True):
 
     __tablename__ = "price_gap"
 
-    series_id: int = _key(Integer)
-    starts: datetime = _key(DateTime(timezone=True))
-    ends: datetime = _time()
-    asked: int = _count()
+    series_id: int = fields.key(Integer)
+    starts: datetime = fields.key(DateTime(timezone=True))
+    ends: datetime = fields.time()
+    asked: int = fields.count()
 
 
 class PriceLatest(SQLModel, table=True):
     __tablename__ = "price_latest"
 
-    series_id: int = _key(Integer, "series.id")
-    observed_at: datetime = _time()
-    price: float = _number(null=False)
-    market_cap: float | None = _number()
-    volume: float | None = _number()
-    change_24h: float | None = _number()
+    series_id: int = fields.key(Integer, "series.id")
+    observed_at: datetime = fields.time()
+    price: float = fields.number(null=False)
+    market_cap: float | None = fields.number()
+    volume: float | None = fields.number()
+    change_24h: float | None = fields.number()
 
 
 class UpstreamPace(SQLModel, table=True):
@@ -212,12 +177,12 @@ class UpstreamPace(SQLModel, table=True):
 
     __tablename__ = "upstream_pace"
 
-    id: int = _key(Integer)
-    last_departure: datetime = _time()
-    paused_until: datetime = _time()
-    stretch: float = _number(null=False)
-    slowdowns: int = _count()
-    refusals_in_a_row: int = _count()
+    id: int = fields.key(Integer)
+    last_departure: datetime = fields.time()
+    paused_until: datetime = fields.time()
+    stretch: float = fields.number(null=False)
+    slowdowns: int = fields.count()
+    refusals_in_a_row: int = fields.count()
 
 
 class UpstreamCredits(SQLModel, table=True):
@@ -225,8 +190,8 @@ class UpstreamCredits(SQLModel, table=True):
 
     __tablename__ = "upstream_credits"
 
-    month: date = _key(Date)
-    spent: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
+    month: date = fields.key(Date)
+    spent: int = fields.count(BigInteger)
 
 
 class RefreshRun(SQLModel, table=True):
@@ -239,20 +204,20 @@ class RefreshRun(SQLModel, table=True):
 
     id: UUID = Field(primary_key=True)
     status: str = Field(sa_column=Column(Text, nullable=False, index=True))
-    trigger: str = _text()
+    trigger: str = fields.text()
     request: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False, server_default="{}"))
-    started_at: datetime = _time(now=True)
-    finished_at: datetime | None = _time(null=True)
-    planned_calls: int = _count()
-    completed_calls: int = _count()
-    failed_calls: int = _count()
-    rows_inserted: int = _count()
-    rows_corrected: int = _count()
-    duplicates_dropped: int = _count()
-    retries: int = _count()
-    seconds_waited: float = _seconds()
-    seconds_per_call: float = _seconds()
-    error: str | None = _text(null=True)
+    started_at: datetime = fields.time(now=True)
+    finished_at: datetime | None = fields.time(null=True)
+    planned_calls: int = fields.count()
+    completed_calls: int = fields.count()
+    failed_calls: int = fields.count()
+    rows_inserted: int = fields.count()
+    rows_corrected: int = fields.count()
+    duplicates_dropped: int = fields.count()
+    retries: int = fields.count()
+    seconds_waited: float = fields.seconds()
+    seconds_per_call: float = fields.seconds()
+    error: str | None = fields.text(null=True)
 
 
 class RefreshRunItem(SQLModel, table=True):
@@ -261,18 +226,18 @@ class RefreshRunItem(SQLModel, table=True):
     __tablename__ = "refresh_run_item"
 
     run_id: UUID = Field(foreign_key="refresh_run.id", primary_key=True, ondelete="CASCADE")
-    series_id: int = _key(Integer, "series.id")
-    position: int = _count()
-    status: str = _text()
-    reason: str = _text()
-    calls: int = _count()
-    retries: int = _count()
-    seconds_waited: float = _seconds()
-    rows_inserted: int = _count()
-    rows_corrected: int = _count()
-    duplicates_dropped: int = _count()
-    error: str | None = _text(null=True)
-    finished_at: datetime | None = _time(null=True)
+    series_id: int = fields.key(Integer, "series.id")
+    position: int = fields.count()
+    status: str = fields.text()
+    reason: str = fields.text()
+    calls: int = fields.count()
+    retries: int = fields.count()
+    seconds_waited: float = fields.seconds()
+    rows_inserted: int = fields.count()
+    rows_corrected: int = fields.count()
+    duplicates_dropped: int = fields.count()
+    error: str | None = fields.text(null=True)
+    finished_at: datetime | None = fields.time(null=True)
 
 
 class RefreshRunKey(SQLModel, table=True):
@@ -280,7 +245,7 @@ class RefreshRunKey(SQLModel, table=True):
 
     __tablename__ = "refresh_run_key"
 
-    key: str = _key(Text)
+    key: str = fields.key(Text)
     run_id: UUID = Field(
         foreign_key="refresh_run.id", ondelete="CASCADE", nullable=False, index=True
     )

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from models.database import CONNECT_SECONDS, Database
+from models.connecting import CONNECT_SECONDS
+from models.database import Database
 from models.notifications import Listener
 from models.series import changed_prices, deployment_revision
 from resolvers.errors import BadInputError, UnavailableError

@@ -7,8 +7,8 @@ import strawberry
 from models.prices import Numbers
 from models.series import SeriesFacts
 from resolvers.aligned import Aligned, AlignedRequest
+from schema.arguments import Granularity
 from schema.arrays import numbers, times
-from schema.prices import Granularity
 from schema.scalars import BigInt, DateTime
 
 

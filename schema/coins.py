@@ -10,12 +10,8 @@ from models.coins import CoinFacts, CoinMatch, CoinProfile, CurrencyFacts
 from resolvers import coins as answers
 from resolvers.names import clean
 from resolvers.pages import Page
-from schema.columns import Column
-from schema.context import Context, Info
-from schema.executor import ColumnarList
-from schema.latest import LatestList, LatestPrice
-from schema.pagination import Connection
-from schema.prices import (
+from schema.arguments import (
+    USD,
     CurrencyArgument,
     FillArgument,
     FillPolicy,
@@ -24,14 +20,16 @@ from schema.prices import (
     Granularity,
     GranularityArgument,
     OrderArgument,
-    PriceSeries,
-    SeriesArguments,
     SortDirection,
     To,
 )
+from schema.columns import Column
+from schema.context import Context, Info
+from schema.executor import ColumnarList
+from schema.latest import LatestList, LatestPrice
+from schema.pagination import Connection
+from schema.prices import PriceSeries, SeriesArguments
 from schema.scalars import DateTime, given, serialize_datetime
-
-USD = strawberry.ID("usd")
 
 
 @strawberry.type(description="What is told about a coin besides its prices.")
@@ -92,11 +90,8 @@ class Coin:
         first: First = strawberry.UNSET,
         fill: FillArgument = FillPolicy.NONE,
     ) -> PriceSeries:
-        context = info.context
         asked = SeriesArguments(from_, to, granularity, order, first, fill)
-        question = asked.question((self.id, clean(currency)), info)
-        answer = await context.loaders.prices.load(question)
-        return PriceSeries.from_answer(answer, context.now)
+        return await asked.answer((self.id, clean(currency)), info)
 
 
 class CoinList(ColumnarList[Coin]):

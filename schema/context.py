@@ -1,13 +1,11 @@
 """What a field can reach: the database, this operation's loaders, who is calling, refreshes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Protocol
-from uuid import UUID
 
 import strawberry
 
@@ -19,7 +17,7 @@ from resolvers.loaders import Loaders
 from resolvers.run_watch import RunWatcher
 from resolvers.updates import PriceUpdates
 from schema.cost import Cost
-from schema.plan import RefreshPlan
+from schema.refreshing import RefreshService
 
 
 class Access(Enum):
@@ -39,43 +37,6 @@ class Caller:
     address: str
     read: Access
     refresh: Access
-
-
-class RefreshService(Protocol):
-    """What the mutation needs of ingestion; `server` brings the two together."""
-
-    @property
-    def coins(self) -> Sequence[str]: ...
-
-    @property
-    def currencies(self) -> Sequence[str]: ...
-
-    async def start(
-        self,
-        *,
-        coins: Sequence[str] | None,
-        currencies: Sequence[str] | None,
-        days: int | None,
-        rebuild: bool,
-        key: str | None,
-    ) -> tuple[UUID, bool]:
-        """Start a run or join one; its id, and whether it was started."""
-        ...
-
-    async def plan(
-        self,
-        *,
-        coins: Sequence[str] | None,
-        currencies: Sequence[str] | None,
-        days: int | None,
-        rebuild: bool,
-    ) -> RefreshPlan:
-        """Tell what such a run would do now."""
-        ...
-
-    async def wait(self, run_id: UUID) -> None:
-        """Return when the run has ended."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

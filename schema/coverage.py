@@ -9,7 +9,7 @@ from models import coverage as measured
 from models.granularity import to_datetime
 from schema.columns import Column
 from schema.executor import ColumnarList
-from schema.scalars import DateTime
+from schema.scalars import DateTime, moment
 
 
 @strawberry.type(description="A run of buckets that are missing, as a half-open range.")
@@ -87,8 +87,8 @@ class Coverage:
         return cls(
             expected=row.expected,
             present=row.present,
-            first_available=DateTime(row.first) if row.first else None,
-            last_available=DateTime(row.last) if row.last else None,
+            first_available=moment(row.first),
+            last_available=moment(row.last),
             # a sequence like any other, which the columnar executor need not walk
             gaps=cast("list[Gap]", GapList(row)),
         )

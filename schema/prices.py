@@ -1,10 +1,9 @@
-"""Price series and newest prices, as clients see them."""
+"""Price series, as clients see them."""
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
 from functools import lru_cache
-from typing import Annotated, Self, cast
+from typing import Self, cast
 
 import strawberry
 
@@ -26,92 +25,13 @@ from schema.analysis import (
     Window,
     nullable_numbers,
 )
+from schema.arguments import FillPolicy, Granularity, SortDirection
 from schema.arrays import POINT_FIELD, PriceColumns
 from schema.context import Context, Info
 from schema.coverage import Coverage
 from schema.points import COLUMN_OF, PointList, PricePoint
-from schema.scalars import BigInt, DateTime, given
+from schema.scalars import BigInt, DateTime, given, moment
 from schema.selection import selected_fields
-
-
-@strawberry.enum(description="How long a bucket is.")
-class Granularity(Enum):
-    HOUR = strawberry.enum_value(
-        "HOUR", description="An hour. Its price is the earliest observation in it."
-    )
-    DAY = strawberry.enum_value(
-        "DAY",
-        description="A UTC day. Its price is the mean of its hours; before the hourly history it "
-        "is CoinGecko's one price at midnight, and `samples` is 1.",
-    )
-    WEEK = strawberry.enum_value(
-        "WEEK",
-        description="An ISO week: seven UTC days from Monday on. It is made of the days there are, "
-        "and its price is the mean of all their hours.",
-    )
-    MONTH = strawberry.enum_value(
-        "MONTH",
-        description="A calendar month in UTC. It is made of the days there are, and its price is "
-        "the mean of all their hours.",
-    )
-
-
-@strawberry.enum(description="What stands in for a bucket that is missing.")
-class FillPolicy(Enum):
-    NONE = strawberry.enum_value("NONE", description="Nothing: there is no such bucket.")
-    NULL = strawberry.enum_value(
-        "NULL",
-        description="A bucket of nulls. So there is every bucket that begins in the range and not "
-        "in the future.",
-    )
-    PREVIOUS = strawberry.enum_value(
-        "PREVIOUS",
-        description="The same buckets, with the last known price as `price`, be it from before "
-        "`from`, so that it does not matter where a page begins. Null before the series' first "
-        "price, and everything but `price` is null.",
-    )
-
-
-@strawberry.enum(description="The order of time.")
-class SortDirection(Enum):
-    ASC = strawberry.enum_value("ASC", description="The oldest first.")
-    DESC = strawberry.enum_value("DESC", description="The newest first.")
-
-
-From = Annotated[
-    DateTime | None,
-    strawberry.argument(
-        name="from",
-        description="The first moment of the range: a bucket that begins before it is not part "
-        "of it. Without it, the start of the kept history (of a week or month, that of the one it "
-        "begins in).",
-    ),
-]
-To = Annotated[
-    DateTime | None,
-    strawberry.argument(
-        description="The end of the range: a bucket that begins then or later is not part of it. "
-        "Without it, now."
-    ),
-]
-First = Annotated[
-    int | None,
-    strawberry.argument(
-        description="How many buckets at most, up to 10,000; `next` tells where to go on. "
-        "Without it the whole range, which may then have no more than 10,000 buckets. With `fill`, "
-        "filled buckets count too."
-    ),
-]
-FillArgument = Annotated[
-    FillPolicy, strawberry.argument(description="What stands in for a bucket that is missing.")
-]
-GranularityArgument = Annotated[
-    Granularity, strawberry.argument(description="How long a bucket is.")
-]
-OrderArgument = Annotated[SortDirection, strawberry.argument(description="The order of time.")]
-CurrencyArgument = Annotated[
-    strawberry.ID, strawberry.argument(description="The currency's code, such as `usd`.")
-]
 
 
 @strawberry.type(description="Prices of one coin in one currency over a range of time.")
@@ -139,7 +59,7 @@ class PriceSeries:
             from_=DateTime(answer.start),
             to=DateTime(answer.request.end),
             revision=BigInt(answer.revision),
-            next=DateTime(answer.next) if answer.next else None,
+            next=moment(answer.next),
             answer=answer,
             now=now,
         )
@@ -203,9 +123,11 @@ class SeriesArguments:
     first: int | None
     fill: FillPolicy
 
-    def question(self, key: SeriesKey, info: Info) -> PriceQuestion:
-        """Ask for what the operation selects. Raises what `price_request` raises."""
-        return PriceQuestion(key, self._request(info.context), _columns(selected_fields(info)))
+    async def answer(self, key: SeriesKey, info: Info) -> PriceSeries:
+        """Read what the operation selects. Raises what `price_request` raises."""
+        context = info.context
+        question = PriceQuestion(key, self._request(context), _columns(selected_fields(info)))
+        return PriceSeries.from_answer(await context.loaders.prices.load(question), context.now)
 
     def _request(self, context: Context) -> PriceRequest:
         return price_request(

@@ -14,12 +14,12 @@ from resolvers.fill import FillPolicy as StoredPolicy
 from resolvers.names import clean
 from schema.aligned import AlignedPrices
 from schema.anomalies import Anomaly, AnomalyList, AnomalyWindow, Threshold
-from schema.coins import USD, Coin, CoinConnection, CoinFilter, Currency
-from schema.context import Info
-from schema.latest import LatestList, LatestPrice
-from schema.mutation import checked, tracked
-from schema.plan import RefreshPlan
-from schema.prices import (
+from schema.arguments import (
+    USD,
+    After,
+    CoinArgument,
+    CoinsArgument,
+    CurrenciesArgument,
     CurrencyArgument,
     FillArgument,
     FillPolicy,
@@ -28,35 +28,19 @@ from schema.prices import (
     Granularity,
     GranularityArgument,
     OrderArgument,
-    PriceSeries,
-    SeriesArguments,
+    PageSize,
     SortDirection,
     To,
 )
-from schema.refresh import (
-    RefreshPricesInput,
-    RefreshRun,
-    RefreshRunConnection,
-    SeriesStatus,
-)
+from schema.coins import Coin, CoinConnection, CoinFilter, Currency
+from schema.context import Info
+from schema.freshness import SeriesStatus
+from schema.latest import LatestList, LatestPrice
+from schema.plan import RefreshPlan
+from schema.prices import PriceSeries, SeriesArguments
+from schema.refresh import RefreshRun, RefreshRunConnection
+from schema.refresh_input import RefreshPricesInput
 from schema.scalars import given
-
-CoinArgument = Annotated[
-    strawberry.ID, strawberry.argument(description="The coin's id, such as `bitcoin`.")
-]
-CoinsArgument = Annotated[
-    list[strawberry.ID] | None,
-    strawberry.argument(description="Only these coins, at most 500 names; without it, all."),
-]
-CurrenciesArgument = Annotated[
-    list[strawberry.ID] | None,
-    strawberry.argument(description="Only these currencies, at most 500; without it, all."),
-]
-PageSize = Annotated[int, strawberry.argument(description="How many at most, up to 500.")]
-After = Annotated[
-    str | None,
-    strawberry.argument(description="Go on behind this cursor: the last `pageInfo.endCursor`."),
-]
 
 DOLLARS = [USD]
 
@@ -109,11 +93,8 @@ class Query:
         first: First = strawberry.UNSET,
         fill: FillArgument = FillPolicy.NONE,
     ) -> PriceSeries:
-        context = info.context
         asked = SeriesArguments(from_, to, granularity, order, first, fill)
-        question = asked.question((clean(coin), clean(currency)), info)
-        answer = await context.loaders.prices.load(question)
-        return PriceSeries.from_answer(answer, context.now)
+        return await asked.answer((clean(coin), clean(currency)), info)
 
     @strawberry.field(
         description="The newest known prices, by coin and currency. A series that has none is "
@@ -219,13 +200,9 @@ class Query:
     ) -> RefreshPlan:
         context = info.context
         context.footprint.changes_untold()
-        wanted = input or RefreshPricesInput()
         refresher = context.services.refresher
-        coins, currencies = tracked(wanted, refresher)
-        days, _ = checked(wanted)
-        return await refresher.plan(
-            coins=coins, currencies=currencies, days=days, rebuild=wanted.rebuild
-        )
+        scope, _ = (input or RefreshPricesInput()).checked(refresher)
+        return await refresher.plan(scope)
 
     @strawberry.field(description="One refresh run by its id.")
     async def refresh_run(

@@ -1,4 +1,4 @@
-"""Refresh runs and the freshness of series, as clients see them."""
+"""Refresh runs, as clients see them."""
 
 from collections.abc import Hashable
 from dataclasses import field
@@ -15,10 +15,9 @@ from models.tables import RefreshRunItem as RefreshRunItemRow
 from models.tables import Series as SeriesRow
 from resolvers import runs as answers
 from resolvers.run_watch import RunState
-from resolvers.series import SeriesFreshness
 from schema.context import Info
 from schema.pagination import Connection
-from schema.scalars import BigInt, DateTime
+from schema.scalars import DateTime, moment
 
 
 @strawberry.enum(description="How a run stands.")
@@ -87,7 +86,7 @@ class RefreshRunItem:
             rows_corrected=row.rows_corrected,
             duplicates_dropped=row.duplicates_dropped,
             error=row.error,
-            finished_at=DateTime(row.finished_at) if row.finished_at else None,
+            finished_at=moment(row.finished_at),
         )
 
 
@@ -136,7 +135,7 @@ class RefreshRun:
             status=RefreshStatus[row.status],
             trigger=RefreshTrigger[row.trigger],
             started_at=DateTime(row.started_at),
-            finished_at=DateTime(row.finished_at) if row.finished_at else None,
+            finished_at=moment(row.finished_at),
             planned_calls=row.planned_calls,
             completed_calls=row.completed_calls,
             failed_calls=row.failed_calls,
@@ -176,35 +175,6 @@ class RefreshRunConnection(Connection[RefreshRun]):
         return await answers.count(info.context.database, info.context.footprint)
 
 
-@strawberry.input(description="What to refresh. All of it may be left out.")
-class RefreshPricesInput:
-    coins: list[strawberry.ID] | None = strawberry.field(
-        default=strawberry.UNSET, description="Only these coins, at most 500; without it, all."
-    )
-    currencies: list[strawberry.ID] | None = strawberry.field(
-        default=strawberry.UNSET,
-        description="Only these currencies, at most 500; without it, all.",
-    )
-    days: int | None = strawberry.field(
-        default=strawberry.UNSET, description="So many days back; without it, what is missing."
-    )
-    rebuild: bool = strawberry.field(
-        default=False,
-        description="Fetch the history anew and replace what is kept, each series at one stroke: "
-        "where fetching fails, what is there stays.",
-    )
-    wait: bool = strawberry.field(
-        default=False,
-        description="Answer only when the run has ended. For people and tests; a scheduler "
-        "asks `refreshRun` later.",
-    )
-    idempotency_key: str | None = strawberry.field(
-        default=strawberry.UNSET,
-        description="Up to 200 characters of yours; the same key always gets the same run, also "
-        "after it has ended, and whatever else is asked for with it.",
-    )
-
-
 @strawberry.type(description="The run that a request started or joined.")
 class RefreshPricesPayload:
     run: RefreshRun = strawberry.field(description="The run.")
@@ -212,48 +182,3 @@ class RefreshPricesPayload:
         description="False where a run that does this was under way already, or the key has had "
         "its run."
     )
-
-
-@strawberry.type(description="How fresh a series is, and why when it is stale.")
-class SeriesStatus:
-    coin: strawberry.ID = strawberry.field(description="The coin's id.")
-    currency: strawberry.ID = strawberry.field(description="The currency's code.")
-    revision: BigInt = strawberry.field(description="Grows with every change to its prices.")
-    first_bucket: DateTime | None = strawberry.field(description="The oldest hour kept.")
-    last_bucket: DateTime | None = strawberry.field(description="The newest hour kept.")
-    observed_at: DateTime | None = strawberry.field(description="When its newest price was seen.")
-    age_seconds: float | None = strawberry.field(description="How long ago that was.")
-    stale: bool = strawberry.field(description="Whether that is longer ago than it should be.")
-    reason: str | None = strawberry.field(description="Why it is stale; null when it is fresh.")
-    last_success_at: DateTime | None = strawberry.field(
-        description="When a refresh last brought this series."
-    )
-    last_error: str | None = strawberry.field(
-        description="Why the last refresh failed; null when it did not."
-    )
-    consecutive_failures: int = strawberry.field(
-        description="How many refreshes in a row have failed."
-    )
-
-    @classmethod
-    def from_row(cls, freshness: SeriesFreshness, now: datetime) -> Self:
-        series, latest = freshness.row.series, freshness.row.latest
-        seen = None if latest is None else latest.observed_at
-
-        def moment(value: datetime | None) -> DateTime | None:
-            return None if value is None else DateTime(value)
-
-        return cls(
-            coin=strawberry.ID(series.coin_id),
-            currency=strawberry.ID(series.currency_code),
-            revision=BigInt(series.revision),
-            first_bucket=moment(series.first_bucket),
-            last_bucket=moment(series.last_bucket),
-            observed_at=moment(seen),
-            age_seconds=None if seen is None else (now - seen).total_seconds(),
-            stale=freshness.reason is not None,
-            reason=freshness.reason,
-            last_success_at=moment(series.last_success_at),
-            last_error=series.last_error,
-            consecutive_failures=series.consecutive_failures,
-        )

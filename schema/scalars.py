@@ -113,6 +113,10 @@ def given(value: T | None) -> T | None:
     return None if value is strawberry.UNSET else value
 
 
+def moment(value: datetime | None) -> DateTime | None:
+    return None if value is None else DateTime(value)
+
+
 def parse_bigint(value: Any) -> int:  # noqa: ANN401 - whatever the caller sent
     if isinstance(value, bool) or not isinstance(value, int) or not -(2**63) <= value < 2**63:
         raise BadInputError(f"{_show(value)} is not a whole number of 64 bits.")

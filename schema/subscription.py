@@ -7,10 +7,10 @@ from typing import Annotated
 import strawberry
 
 from resolvers.newest import Update
+from schema.arguments import CoinsArgument, CurrenciesArgument
 from schema.context import Info
 from schema.permissions import require_read
 from schema.progress import RefreshProgress
-from schema.query import CoinsArgument, CurrenciesArgument
 from schema.scalars import BigInt, given
 from schema.updates import PriceUpdate
 

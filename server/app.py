@@ -12,12 +12,7 @@ from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette_compress import CompressMiddleware
 
-from ingestion.coingecko import CoinGecko
-from ingestion.refresher import Refresher
-from ingestion.throttle import Throttle
-from models import coins as coin_rows
 from models.database import Database, DatabaseUnavailableError
-from models.migrate import migrate
 from models.notifications import Listener
 from models.series_memory import SeriesMemory
 from resolvers.kept import what_is_kept
@@ -25,7 +20,6 @@ from resolvers.run_watch import RunWatcher
 from resolvers.updates import PriceUpdates
 from schema import build_schema
 from schema.context import Services
-from server import seeds
 from server.auth import Authenticator
 from server.browsers import Origins
 from server.cache import AnswerCache
@@ -36,7 +30,13 @@ from server.graphql import GraphQLEndpoint
 from server.health import Readiness, live
 from server.leadership import Leadership
 from server.middleware import ERROR_HANDLERS, middleware
-from server.rates import RateLimits, redis_storage
+from server.parts import (
+    make_rates,
+    make_refresher,
+    make_upstream,
+    pool_size,
+    prepare_database,
+)
 from server.refreshes import Refreshes
 from server.replies import CachePolicy
 from server.requests import RequestRules
@@ -46,57 +46,7 @@ from server.streams.endpoint import StreamSettings
 log = structlog.get_logger("coingraph.server")
 
 _RETRY_SECONDS = 2.0
-# Twice that, as a pool may double; so that all workers leave PostgreSQL's usual 100 connections
-# enough for their refresh, for `coingraph refresh` beside them, and for psql.
-_POOLED_BY_ALL = 30
-_POOL_SIZE = 10
 _MEGABYTE = 1_000_000
-
-
-def make_upstream(settings: Settings, database: Database) -> CoinGecko:
-    key = settings.coingecko_api_key
-    return CoinGecko(
-        throttle=Throttle(settings.requests_per_minute, database=database),
-        base_url=str(settings.coingecko_base_url) if settings.coingecko_base_url else None,
-        plan=settings.plan,
-        api_key=key.get_secret_value() if key else None,
-    )
-
-
-def make_refresher(settings: Settings, database: Database, upstream: CoinGecko) -> Refresher:
-    return Refresher(
-        database,
-        upstream,
-        coins=settings.coins,
-        currencies=settings.currencies,
-        history_days=settings.history_days,
-        monthly_credits=settings.coingecko_monthly_credits,
-    )
-
-
-async def prepare_database(settings: Settings, database: Database) -> None:
-    """Check, migrate and seed. Safe to do in several processes at once."""
-    await database.check()
-    if await migrate(database):
-        log.info("database migrated")
-    async with database.write() as session:
-        await coin_rows.seed(
-            session, seeds.coins(settings.coins), seeds.currencies(settings.currencies)
-        )
-
-
-def rates_of(settings: Settings) -> RateLimits | None:
-    """Make the callers' accounts; None where nobody is limited."""
-    if not settings.rate_limit_points:
-        return None
-    url = settings.rate_limit_storage
-    storage = redis_storage(url.get_secret_value()) if url else None
-    return RateLimits(settings.rate_limit_points, storage)
-
-
-def pool_size(workers: int) -> int:
-    """Count the connections that each of so many workers keeps."""
-    return max(1, min(_POOL_SIZE, _POOLED_BY_ALL // workers))
 
 
 class Application:
@@ -130,7 +80,16 @@ class Application:
         self.listener.join(self.runs)
         proxies = [ip_network(each) for each in settings.trusted_proxies]
         self.crowds = Crowds(settings.max_connections_per_address, proxies)
-        self.endpoint = GraphQLEndpoint(
+        self.endpoint = self._make_endpoint()
+        self._prepared = asyncio.Event()
+        self._leading: asyncio.Task[None] | None = None
+        duties = Duties(settings, self.database, self.upstream, self.refresher)
+        self.leadership = Leadership(self.database, duties.do)
+        self.readiness = Readiness(self.database, lambda: self.endpoint.services is not None)
+
+    def _make_endpoint(self) -> GraphQLEndpoint:
+        settings = self.settings
+        return GraphQLEndpoint(
             build_schema(settings.limits),
             Authenticator(settings.refresh_tokens, settings.read_tokens),
             self.cache,
@@ -142,13 +101,8 @@ class Application:
             RequestRules(
                 largest_body=settings.max_body_bytes, origins=Origins(settings.cors_origins)
             ),
-            rates_of(settings),
+            make_rates(settings),
         )
-        self._prepared = asyncio.Event()
-        self._leading: asyncio.Task[None] | None = None
-        duties = Duties(settings, self.database, self.upstream, self.refresher)
-        self.leadership = Leadership(self.database, duties.do)
-        self.readiness = Readiness(self.database, lambda: self.endpoint.services is not None)
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:

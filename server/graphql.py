@@ -10,10 +10,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from starlette_compress import CompressMiddleware
-from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
-from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
-from strawberry.types.graphql import OperationType
 
 from models.stopwatch import database_time
 from resolvers.errors import RateLimitedError, RequestError
@@ -26,6 +23,7 @@ from schema.permissions import require_read, require_refresh
 from server.auth import Authenticator
 from server.cache import HIT, AnswerCache
 from server.exchange import Exchange
+from server.executing import execute
 from server.graphiql import GRAPHIQL_PATH, graphiql_page
 from server.persisted import BadHashError, PersistedQueries, check_hash
 from server.rates import RateLimits
@@ -238,7 +236,7 @@ class GraphQLEndpoint:
         context = self.context(exchange)
         token = database_time.set(exchange.database)
         try:
-            result = await self._execute(exchange, query, context)
+            result = await execute(self._schema, exchange, query, context)
         except RequestRefusedError as error:
             return encode(error.answer, context.footprint, headers=error.headers)
         finally:
@@ -262,35 +260,6 @@ class GraphQLEndpoint:
                 moment=context.now.timestamp(),
                 ok=not (result.errors or exchange.private or _MAY_BE_NO_QUERY.search(query)),
             )
-
-    async def _execute(self, exchange: Exchange, query: str, context: Context) -> ExecutionResult:
-        operation, method = exchange.operation, exchange.scope["method"]
-        allowed = {OperationType.QUERY}
-        if method == "POST":
-            allowed.add(OperationType.MUTATION)
-        try:
-            return await self._schema.execute(
-                query,
-                variable_values=operation.variables,
-                operation_name=operation.name,
-                operation_extensions=operation.extensions,
-                context_value=context,
-                allowed_operation_types=allowed,
-            )
-        except CannotGetOperationTypeError as error:
-            raise refusal(error.as_http_error_reason()) from None
-        except InvalidOperationTypeError as error:
-            message = error.as_http_error_reason(method)
-            if error.operation_type is OperationType.SUBSCRIPTION:
-                message = (
-                    "A subscription is answered by a stream: send `Accept: text/event-stream`, "
-                    "or use a WebSocket with the subprotocol graphql-transport-ws."
-                )
-            if method == "POST":
-                raise refusal(message) from None
-            raise RequestRefusedError(
-                failure("BAD_USER_INPUT", message, 405), Allow="POST"
-            ) from None
 
     async def _serve_page(self, scope: Scope, receive: Receive, send: Send) -> None:
         prefix = str(scope.get("root_path", ""))  # a proxy's

@@ -1,32 +1,15 @@
-"""Between ingestion and what clients say and see of a refresh that has not begun."""
+"""Between ingestion and what clients see of a refresh that has not begun."""
 
 import math
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import strawberry
 
 from ingestion.outlook import BudgetExceededError, Outlook
 from ingestion.planner import SeriesPlan, Window
-from ingestion.preparing import RefreshRequest
 from resolvers.errors import UnavailableError
 from schema.plan import CreditBudget, PlannedSeries, PlannedWindow, RefreshPlan, RefreshReason
 from schema.scalars import DateTime
-
-
-def request_of(
-    coins: Sequence[str] | None,
-    currencies: Sequence[str] | None,
-    days: int | None,
-    *,
-    rebuild: bool,
-) -> RefreshRequest:
-    return RefreshRequest(
-        None if coins is None else tuple(coins),
-        None if currencies is None else tuple(currencies),
-        days,
-        rebuild,
-    )
 
 
 def no_credits(error: BudgetExceededError) -> UnavailableError:

@@ -4,15 +4,17 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from ingestion.outlook import BudgetExceededError
+from ingestion.preparing import RefreshRequest
 from ingestion.refresher import RefreshBusyError, Refresher
 from models.tables import RefreshTrigger
 from resolvers.errors import UnavailableError
 from schema.plan import RefreshPlan
-from server.plans import no_credits, request_of, shown_plan
+from schema.refreshing import RefreshScope
+from server.plans import no_credits, shown_plan
 
 
 class Refreshes:
-    """The refresher as the mutation knows it."""
+    """A RefreshService: what goes wrong in it is told as clients are told."""
 
     def __init__(self, refresher: Refresher) -> None:
         self._refresher = refresher
@@ -25,16 +27,8 @@ class Refreshes:
     def currencies(self) -> Sequence[str]:
         return self._refresher.currencies
 
-    async def start(
-        self,
-        *,
-        coins: Sequence[str] | None,
-        currencies: Sequence[str] | None,
-        days: int | None,
-        rebuild: bool,
-        key: str | None,
-    ) -> tuple[UUID, bool]:
-        request = request_of(coins, currencies, days, rebuild=rebuild)
+    async def start(self, scope: RefreshScope, *, key: str | None) -> tuple[UUID, bool]:
+        request = _request(scope)
         try:
             return await self._refresher.start(request, RefreshTrigger.MUTATION, key=key)
         except RefreshBusyError as error:
@@ -42,16 +36,12 @@ class Refreshes:
         except BudgetExceededError as error:
             raise no_credits(error) from error
 
-    async def plan(
-        self,
-        *,
-        coins: Sequence[str] | None,
-        currencies: Sequence[str] | None,
-        days: int | None,
-        rebuild: bool,
-    ) -> RefreshPlan:
-        request = request_of(coins, currencies, days, rebuild=rebuild)
-        return shown_plan(await self._refresher.outlook(request))
+    async def plan(self, scope: RefreshScope) -> RefreshPlan:
+        return shown_plan(await self._refresher.outlook(_request(scope)))
 
     async def wait(self, run_id: UUID) -> None:
         await self._refresher.wait(run_id)
+
+
+def _request(scope: RefreshScope) -> RefreshRequest:
+    return RefreshRequest(scope.coins, scope.currencies, scope.days, scope.rebuild)

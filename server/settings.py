@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from models.database import database_url
+from models.connecting import database_url
 from schema.limits import Limits
 from server.limits import LimitSettings
 from server.rates.settings import networks, password_of, storage_url

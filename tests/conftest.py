@@ -24,6 +24,7 @@ from tests.serving import (
     in_thread,
     live_server,
     make_settings,
+    reading,
 )
 
 _numbers = itertools.count(1)
@@ -65,10 +66,10 @@ def template(postgres_url: str) -> str:
 
 
 @contextlib.contextmanager
-def new_database(postgres_url: str) -> Iterator[str]:
-    """Make a database with nothing in it for the block; its address. For longer than a test."""
+def new_database(postgres_url: str, template: str = "template1") -> Iterator[str]:
+    """Make a database for the block, without `template` an empty one. For longer than a test."""
     name = f"coingraph_test_{os.getpid()}_{next(_numbers)}"
-    asyncio.run(administer(postgres_url, f"CREATE DATABASE {name}"))
+    asyncio.run(administer(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template}"))
     yield url_of(postgres_url, name)
     asyncio.run(administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
 
@@ -143,30 +144,32 @@ def shared_url(
     postgres_url: str, template: str, shared_simulator: Simulator
 ) -> Iterator[tuple[str, str]]:
     """Addresses of one such server and of its database, for all tests that only read."""
-    name = f"coingraph_shared_{os.getpid()}"
-    asyncio.run(administer(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template}"))
-    database_url = url_of(postgres_url, name)
+    with (
+        new_database(postgres_url, template) as database_url,
+        served_for_long(database_url, shared_simulator) as url,
+    ):
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        query = "mutation { refreshPrices(input: {wait: true}) { run { status } } }"
+        httpx.post(f"{url}/graphql", json={"query": query}, headers=headers, timeout=30)
+        yield url, database_url
+
+
+@contextlib.contextmanager
+def served_for_long(database_url: str, simulator: Simulator) -> Iterator[str]:
+    """Serve a database from a thread, for longer than a test; the server's address."""
     with pytest.MonkeyPatch.context() as patch:
         for setting in Settings.model_fields:
             patch.delenv(setting.upper(), raising=False)
-        settings = make_settings(database_url, shared_simulator)
+        settings = make_settings(database_url, simulator)
     with in_thread(live_server(settings)) as live:
-        headers = {"Authorization": f"Bearer {TOKEN}"}
-        query = "mutation { refreshPrices(input: {wait: true}) { run { status } } }"
-        httpx.post(f"{live.url}/graphql", json={"query": query}, headers=headers, timeout=30)
-        yield live.url, database_url
-    asyncio.run(administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
+        yield live.url
 
 
 @pytest.fixture
 async def reader(shared_url: tuple[str, str]) -> AsyncIterator[Reader]:
     """A client of the shared server, and a connection of its own to that server's database."""
-    url, database_url = shared_url
-    async with (
-        httpx.AsyncClient(base_url=url, timeout=30) as http,
-        connected(database_url) as sql,
-    ):
-        yield Reader(url, http, sql)
+    async with reading(*shared_url) as reader:
+        yield reader
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from datetime import timedelta
 import asyncpg
 
 from models.database import Database
-from models.price_writes import Newest, store_quotes
+from models.latest_writes import Newest, store_quotes
 from tests.models.storing import NOON
 
 Pair = tuple[str, str]

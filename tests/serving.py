@@ -77,6 +77,16 @@ async def connected(database_url: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
+@contextlib.asynccontextmanager
+async def reading(url: str, database_url: str) -> AsyncIterator[Reader]:
+    """Read from a server and, past all of our code, from its database."""
+    async with (
+        httpx.AsyncClient(base_url=url, timeout=30) as http,
+        connected(database_url) as sql,
+    ):
+        yield Reader(url, http, sql)
+
+
 @contextlib.contextmanager
 def in_thread(manager: contextlib.AbstractAsyncContextManager[T]) -> Iterator[T]:
     """Enter and leave in an event loop of its own, which runs in a thread meanwhile."""

@@ -13,7 +13,7 @@ from benchmarks.load import quantile
 from benchmarks.peers.catalog import COINGRAPH
 from ingestion.simulator import run_simulator
 from models.database import Database
-from models.price_writes import Newest, store_quotes
+from models.latest_writes import Newest, store_quotes
 from server.embedded import EmbeddedPostgres
 
 _COMMITS = 200

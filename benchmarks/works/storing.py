@@ -19,7 +19,8 @@ from ingestion.buckets import bucket_hours
 from ingestion.simulator import run_simulator
 from models.database import Database
 from models.gaps import SETTLED, Asked
-from models.price_writes import Newest, store_series
+from models.latest_writes import Newest
+from models.price_writes import store_series
 
 _AT_A_TIME = 4  # as a refresh has series in flight
 _TITLE = "storing 44 series of 90 days: upstream's JSON in memory to committed"

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from ingestion.errors import AccessRefused
 from server.auth import generated_token
 from server.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from server.logs import set_up_logs
@@ -24,7 +25,7 @@ def one_line_errors() -> Iterator[None]:
     """End the command with a clear line instead of a traceback."""
     try:
         yield
-    except (CommandError, SettingsError, EmbeddedPostgresError) as error:
+    except (CommandError, SettingsError, EmbeddedPostgresError, AccessRefused) as error:
         for line in str(error).splitlines():
             _say(f"coingraph: {line}")
         raise SystemExit(FAILED) from None

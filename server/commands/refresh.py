@@ -10,7 +10,6 @@ from uuid import UUID
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ingestion.errors import AccessRefused
 from ingestion.refresher import (
     BudgetExceededError,
     RefreshBusyError,
@@ -21,9 +20,9 @@ from models import runs
 from models.database import Database, DatabaseUnavailableError, UnsupportedServerError
 from models.migrate import NewerDatabaseError
 from models.tables import ItemStatus, RefreshRun, RefreshStatus, RefreshTrigger
-from server.app import make_refresher, make_upstream, prepare_database
 from server.commands.dry_run import show_plan
 from server.commands.opening import CommandError, one_line_errors, opened, read_settings
+from server.parts import make_refresher, make_upstream, prepare_database
 from server.settings import Settings
 
 _EXIT = {RefreshStatus.SUCCEEDED: 0, RefreshStatus.PARTIAL: 1}
@@ -71,7 +70,6 @@ async def opened_refresher(settings: Settings) -> AsyncIterator[tuple[Refresher,
         NewerDatabaseError,
         RefreshBusyError,
         BudgetExceededError,
-        AccessRefused,
     ) as error:
         raise CommandError(str(error)) from None
     finally:

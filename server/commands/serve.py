@@ -10,13 +10,13 @@ from typing import Any
 import structlog
 from pydantic import HttpUrl
 
-from ingestion.errors import AccessRefused
 from ingestion.simulator import run_simulator
 from models.database import Database, DatabaseUnavailableError, UnsupportedServerError
 from models.migrate import NewerDatabaseError
-from server.app import create_app, make_upstream, prepare_database
+from server.app import create_app
 from server.commands.opening import CommandError, one_line_errors, opened, read_settings, with_token
 from server.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from server.parts import make_upstream, prepare_database
 from server.serving import Server, Signals, loop_factory
 from server.settings import Settings
 from server.workers.supervisor import Supervisor, WorkersFailedError
@@ -93,10 +93,7 @@ async def _serve(
     signals: Signals,
 ) -> None:
     await _check_database(settings)
-    try:
-        app = create_app(settings)
-    except AccessRefused as error:
-        raise CommandError(str(error)) from None
+    app = create_app(settings)
     _announce(listener)
     async with _watched(embedded):
         await Server(app, signals).serve(sockets=[listener])
@@ -109,10 +106,7 @@ async def _serve_by_workers(
     signals: Signals,
 ) -> None:
     await _check_database(settings)
-    try:
-        make_upstream(settings, _database(settings))  # which each of the workers would fail to do
-    except AccessRefused as error:
-        raise CommandError(str(error)) from None
+    make_upstream(settings, _database(settings))  # which each of the workers would fail to do
     _announce(listener, workers=settings.workers)
     async with _watched(embedded):
         try:

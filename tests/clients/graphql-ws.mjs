@@ -1,6 +1,8 @@
 import { createClient } from "graphql-ws";
 import WebSocket from "ws";
 
+import { subscribing } from "./subscribing.mjs";
+
 globalThis.WebSocket ??= WebSocket; // Node has it by itself from 22 on, browsers always
 
 export function wsClient(url, token) {
@@ -19,15 +21,5 @@ export function wsClient(url, token) {
 }
 
 export function connect(url, token) {
-  const client = wsClient(url, token);
-  return {
-    ask: (query) =>
-      new Promise((resolve, reject) => {
-        let answer;
-        const next = (result) => (answer = result);
-        client.subscribe({ query }, { next, error: reject, complete: () => resolve(answer) });
-      }),
-    follow: (query, next, done) =>
-      client.subscribe({ query }, { next, error: done, complete: done }),
-  };
+  return subscribing(wsClient(url, token));
 }

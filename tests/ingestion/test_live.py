@@ -1,54 +1,15 @@
-"""Live polls: what they store beside refreshes, and that nothing ends them."""
+"""Live polls: what they store beside refreshes."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
-from structlog.testing import capture_logs
-
-from ingestion.budget import Credits
-from ingestion.coingecko import CoinGecko
-from ingestion.live import BudgetSpentError, LivePoller, next_due
-from ingestion.simulator import Fault, Simulator
-from ingestion.throttle import Throttle
-from models.database import Database, DatabaseUnavailableError
+from models.database import Database
+from tests.ingestion.polling import COINS, CURRENCIES, NAMES, latest, leads, poller_of, upstream_of
 from tests.ingestion.running import Deployment
 from tests.ingestion.upstream import Clock, charts_of, days_of, hours_of
 
 HOUR = timedelta(hours=1)
-COINS, CURRENCIES = ("bitcoin", "ethereum"), ("usd", "eur")
-NAMES = [f"{coin}/{currency}" for coin in COINS for currency in CURRENCIES]
-
-
-async def leads() -> None:
-    """Verify nothing: this process leads."""
-
-
-def poller_of(
-    database: Database,
-    upstream: CoinGecko,
-    *,
-    every: float = 3600,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    coins: tuple[str, ...] = COINS,
-    monthly: int | None = None,
-) -> LivePoller:
-    return LivePoller(
-        database,
-        upstream,
-        coins=coins,
-        currencies=CURRENCIES,
-        every=timedelta(seconds=every),
-        left=Credits(database, monthly),
-        now=now,
-    )
-
-
-def upstream_of(simulator: Simulator) -> CoinGecko:
-    throttle = Throttle(600_000, first_pause=0.01, max_pause=0.02)
-    return CoinGecko(throttle=throttle, base_url=simulator.base_url, attempts=1)
+VERSIONS = "SELECT xmin, * FROM series ORDER BY id"
 
 
 async def quotes(deployment: Deployment) -> Any:
@@ -59,14 +20,6 @@ async def quotes(deployment: Deployment) -> Any:
         "&include_last_updated_at=true&precision=full"
     )
     return answer.json()
-
-
-async def latest(deployment: Deployment) -> dict[str, tuple[Any, ...]]:
-    rows = await deployment.sql.fetch(
-        "SELECT coin_id || '/' || currency_code, observed_at, price, market_cap, volume, "
-        "change_24h FROM price_latest JOIN series ON id = series_id"
-    )
-    return {row[0]: tuple(row)[1:] for row in rows}
 
 
 def seen(answer: Any, name: str) -> tuple[Any, ...]:
@@ -84,6 +37,36 @@ async def forget_charts_since(deployment: Deployment, hour: datetime) -> None:
     await deployment.sql.execute("DELETE FROM price_daily WHERE day >= $1", hour.date())
 
 
+async def poll_in(
+    now: datetime, deployment: Deployment, clock: Clock, database: Database
+) -> tuple[Any, Any]:
+    """Poll until the newest price has moved; what upstream said at first and at last."""
+    async with upstream_of(deployment.simulator) as upstream:
+        poller = poller_of(database, upstream, now=lambda: now)
+        assert await poller.poll(leads) == len(NAMES)
+        answer = await quotes(deployment)
+        versions = await deployment.sql.fetch(VERSIONS)
+        assert await poller.poll(leads) == 0
+        assert await deployment.sql.fetch(VERSIONS) == versions
+        clock.now += 60
+        assert await poller.poll(leads) == len(NAMES), "the newest price moves, the hour stays"
+        return answer, await quotes(deployment)
+
+
+async def assert_charted(deployment: Deployment, name: str, before: dict[datetime, Any]) -> None:
+    """Hours that the chart has are as it says, others as before; days are made of them."""
+    coin, currency = name.split("/")
+    charts = await charts_of(deployment.http, deployment.charts(coin), currency)
+    given, _ = hours_of(charts)
+    stored = await deployment.hours(name)
+    assert stored == {**before, **given}
+    known = await deployment.series(name)
+    assert known["charted_to"] == max(given)
+    days = await deployment.days(name)
+    for day, values in days_of(stored, known["history_from"]).items():
+        assert days[day] == values
+
+
 async def test_live_hours_last_until_a_chart_has_them(
     deployment: Deployment, clock: Clock, database: Database
 ) -> None:
@@ -98,23 +81,14 @@ async def test_live_hours_last_until_a_chart_has_them(
     before = {name: await deployment.hours(name) for name in NAMES}
     runs = await deployment.sql.fetchval("SELECT count(*) FROM refresh_run")
 
-    async with upstream_of(deployment.simulator) as upstream:
-        poller = poller_of(database, upstream, now=lambda: now)
-        assert await poller.poll(leads) == len(NAMES)
-        answer = await quotes(deployment)
-        versions = await deployment.sql.fetch("SELECT xmin, * FROM series ORDER BY id")
-        assert await poller.poll(leads) == 0
-        assert versions == await deployment.sql.fetch("SELECT xmin, * FROM series ORDER BY id")
-        clock.now += 60
-        assert await poller.poll(leads) == len(NAMES), "the newest price moves, the hour stays"
-        newer = await quotes(deployment)
-
-    today = datetime.combine(running, datetime.min.time(), UTC)
+    answer, newer = await poll_in(now, deployment, clock, database)
+    polled = {name: {**before[name], running: seen(answer, name)[:4]} for name in NAMES}
+    today = running.replace(hour=0)
     for name in NAMES:
-        hours = await deployment.hours(name)
-        assert hours == {**before[name], running: seen(answer, name)[:4]}
+        assert await deployment.hours(name) == polled[name]
         assert (await latest(deployment))[name] == seen(newer, name)
-        assert (await deployment.days(name))[today.date()] == days_of(hours, today)[today.date()]
+        days = days_of(polled[name], today)
+        assert (await deployment.days(name))[today.date()] == days[today.date()]
         known = await deployment.series(name)
         assert (known["charted_to"], known["last_bucket"]) == (charted - HOUR, running)
     assert await deployment.sql.fetchval("SELECT count(*) FROM refresh_run") == runs
@@ -124,17 +98,7 @@ async def test_live_hours_last_until_a_chart_has_them(
     reasons = {item["reason"] for item in ended.items.values()}
     assert reasons == {"ROUTINE"}, "30 hours without a chart are within the two days"
     for name in NAMES:
-        coin, currency = name.split("/")
-        charts = await charts_of(deployment.http, deployment.charts(coin), currency)
-        given, _ = hours_of(charts)
-        live = {running: seen(answer, name)[:4]}
-        stored = await deployment.hours(name)
-        assert stored == {**before[name], **live, **given}
-        known = await deployment.series(name)
-        assert known["charted_to"] == max(given)
-        days = await deployment.days(name)
-        for day, values in days_of(stored, known["history_from"]).items():
-            assert days[day] == values
+        await assert_charted(deployment, name, polled[name])
     assert ended.run["rows_corrected"] == 0, "a live price is nothing of upstream's to correct"
 
 
@@ -171,88 +135,3 @@ async def test_a_first_load_comes_all_the_same(deployment: Deployment, database:
     ended = await deployment.refresh(refresher)
     assert {item["reason"] for item in ended.items.values()} == {"FIRST_LOAD"}
     await deployment.assert_stored(*NAMES)
-
-
-async def test_nothing_is_written_by_who_leads_no_more(
-    deployment: Deployment, database: Database
-) -> None:
-    await deployment.process(COINS, CURRENCIES)
-
-    async def lost() -> None:
-        raise DatabaseUnavailableError("The database dropped the connection of a lock.")
-
-    async with upstream_of(deployment.simulator) as upstream:
-        with pytest.raises(DatabaseUnavailableError):
-            await poller_of(database, upstream).poll(lost)
-    assert await latest(deployment) == {}
-
-
-async def test_what_upstream_leaves_out_is_told_once(
-    deployment: Deployment, database: Database
-) -> None:
-    coins = (*COINS, "no-such-coin")
-    await deployment.process(coins, CURRENCIES)
-    async with upstream_of(deployment.simulator) as upstream:
-        poller = poller_of(database, upstream, coins=coins)
-        with capture_logs() as logs:
-            await poller.poll(leads)
-            await poller.poll(leads)
-            deployment.simulator.add_fault(Fault("nulls", path="simple/price"))
-            await poller.poll(leads)
-            await poller.poll(leads)
-    told = [(log["count"], len(log["missing"])) for log in logs if "left out" in log["event"]]
-    assert told == [(2, 2), (6, 6), (2, 2)]
-    assert set(await latest(deployment)) == set(NAMES)
-
-
-async def until(condition: Callable[[], Awaitable[object]]) -> None:
-    async with asyncio.timeout(30):
-        while not await condition():  # noqa: ASYNC110 - what it awaits is in the database
-            await asyncio.sleep(0.01)
-
-
-@pytest.mark.parametrize("kind", ["error500", "html", "truncated", "reset", "rate_limited"])
-async def test_faults_are_told_once_and_end_nothing(
-    deployment: Deployment, database: Database, kind: Any
-) -> None:
-    await deployment.process(COINS, CURRENCIES)
-    deployment.simulator.add_fault(Fault(kind, times=2, retry_after="none"))
-
-    async with upstream_of(deployment.simulator) as upstream:
-        with capture_logs() as logs:
-
-            async def again() -> bool:
-                return any(log["event"] == "succeeded again" for log in logs)
-
-            polling = asyncio.create_task(poller_of(database, upstream, every=0.01).run(leads))
-            try:
-                await until(again)
-                assert not polling.done()
-            finally:
-                polling.cancel()
-                await asyncio.gather(polling, return_exceptions=True)
-    told = [log for log in logs if log.get("work") == "live poll"]
-    assert [log["event"] for log in told] == ["failed, trying again", "succeeded again"]
-    assert set(await latest(deployment)) == set(NAMES)
-
-
-@pytest.mark.parametrize(
-    ("now", "expected"),
-    [(0.0, 10.0), (3.0, 10.0), (10.0, 10.0), (10.5, 20.0), (99.0, 100.0), (1e9 + 1, 1e9 + 10)],
-)
-def test_late_polls_fall_out(now: float, expected: float) -> None:
-    assert next_due(0.0, 10.0, now) == expected
-
-
-async def test_a_spent_budget_is_not_overdrawn(
-    deployment: Deployment, clock: Clock, database: Database
-) -> None:
-    refresher = await deployment.process(COINS, CURRENCIES)
-    await deployment.refresh(refresher)
-    asked = len(deployment.simulator.requests)
-    async with upstream_of(deployment.simulator) as upstream:
-        with pytest.raises(BudgetSpentError, match="credits of this month are spent"):
-            await poller_of(database, upstream, monthly=0).poll(leads)
-        assert len(deployment.simulator.requests) == asked
-        clock.now += 60
-        assert await poller_of(database, upstream, monthly=1_000_000).poll(leads) > 0

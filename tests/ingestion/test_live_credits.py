@@ -11,8 +11,8 @@ from ingestion.simulator import Fault
 from ingestion.throttle import Throttle
 from models.database import Database
 from models.tables import RefreshTrigger
+from tests.ingestion.polling import COINS, CURRENCIES, NAMES, leads, poller_of
 from tests.ingestion.running import EVERYTHING, Deployment
-from tests.ingestion.test_live import COINS, CURRENCIES, NAMES, leads, poller_of
 
 
 async def spent(deployment: Deployment) -> int:

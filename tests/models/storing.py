@@ -11,7 +11,8 @@ import numpy as np
 
 from models.database import Database
 from models.hours import Hours
-from models.price_writes import Newest, Stored, store_series
+from models.latest_writes import Newest
+from models.price_writes import Stored, store_series
 from tests.recomputed import day_of
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

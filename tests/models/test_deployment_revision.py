@@ -2,13 +2,17 @@
 
 import asyncio
 import random
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import count
 
 import asyncpg
 import pytest
 
 from models.database import Database
-from models.price_writes import Newest, store_daily, store_quotes, store_series
+from models.latest_writes import Newest, store_quotes
+from models.price_writes import store_daily, store_series
 from models.series import changed_prices, deployment_revision
 from tests.models.storing import DAY, LONG_AGO, NOON, Sample, hours_of, run_of_hours, store
 from tests.quoting import PAIRS, add_series, quote
@@ -73,52 +77,58 @@ async def test_a_later_revision_is_never_committed_first(
     assert await changed_prices(database, 2) == (2, [])
 
 
+@dataclass(frozen=True)
+class Writer:
+    """Writes prices of every kind, at random."""
+
+    ids: Sequence[int]
+    draw: random.Random
+    moments: Iterator[int] = field(default_factory=count)
+
+    def newest(self, series_id: int) -> Newest:
+        moment = NOON + timedelta(seconds=next(self.moments))
+        return Newest(series_id, moment, self.draw.random(), None, None)
+
+    async def hours(self, on: Database) -> None:
+        start = NOON - self.draw.randint(0, 90) * DAY
+        prices = [float(self.draw.randint(1, 3)) for _ in range(self.draw.randint(1, 30))]
+        id_ = self.draw.choice(self.ids)
+        async with on.write() as session:
+            samples = hours_of(run_of_hours(start, prices))
+            newest = self.newest(id_)
+            await store_series(session, id_, samples, newest, asked_from=NOON - 90 * DAY)
+
+    async def days(self, on: Database) -> None:
+        day = (NOON - self.draw.randint(200, 300) * DAY).replace(hour=0)
+        points = hours_of({day: Sample(self.draw.random(), late=0)})
+        replace = self.draw.random() < 0.5
+        async with on.write() as session:
+            id_ = self.draw.choice(self.ids)
+            await store_daily(session, id_, points, asked_from=day, replace=replace)
+
+    async def quotes(self, on: Database) -> None:
+        some = self.draw.sample(self.ids, self.draw.randint(1, len(self.ids)))  # in any order
+        async with on.write() as session:
+            await store_quotes(session, [self.newest(id_) for id_ in some])
+
+    async def write(self, on: Database) -> None:
+        for _ in range(40):
+            await self.draw.choice((self.hours, self.days, self.quotes))(on)
+
+
 async def test_writers_of_all_kinds_on_the_same_series(
     database_url: str, database: Database, sql: asyncpg.Connection
 ) -> None:
     ids = list((await add_series(sql, PAIRS)).values())
     other = Database(database_url)
-    draw = random.Random(5)  # noqa: S311 - a test
-    moments = iter(range(10_000))
-
-    def now() -> datetime:
-        return NOON + timedelta(seconds=next(moments))
-
-    async def hours(on: Database) -> None:
-        start = NOON - draw.randint(0, 90) * DAY
-        prices = [float(draw.randint(1, 3)) for _ in range(draw.randint(1, 30))]
-        id_ = draw.choice(ids)
-        async with on.write() as session:
-            newest = Newest(id_, now(), draw.random(), None, None)
-            samples = hours_of(run_of_hours(start, prices))
-            await store_series(session, id_, samples, newest, asked_from=NOON - 90 * DAY)
-
-    async def days(on: Database) -> None:
-        day = (NOON - draw.randint(200, 300) * DAY).replace(hour=0)
-        points = hours_of({day: Sample(draw.random(), late=0)})
-        async with on.write() as session:
-            await store_daily(
-                session, draw.choice(ids), points, asked_from=day, replace=draw.random() < 0.5
-            )
-
-    async def quotes(on: Database) -> None:
-        some = draw.sample(ids, draw.randint(1, len(ids)))  # in any order
-        async with on.write() as session:
-            await store_quotes(
-                session, [Newest(id_, now(), draw.random(), None, None) for id_ in some]
-            )
-
-    async def write(on: Database) -> None:
-        for _ in range(40):
-            await draw.choice((hours, days, quotes))(on)
-
-    writers = [asyncio.create_task(write(on)) for on in (database, other) * 4]
+    writer = Writer(ids, random.Random(5))  # noqa: S311 - a test
+    writing = [asyncio.create_task(writer.write(on)) for on in (database, other) * 4]
     seen = []
-    while not all(writer.done() for writer in writers):
+    while not all(each.done() for each in writing):
         revision, changed = await changed_prices(database, -1)
         assert revision == max((number for number, _ in changed), default=0), "of one moment"
         seen.append(revision)
-    await asyncio.gather(*writers)  # PostgreSQL ends a deadlock by failing one of them
+    await asyncio.gather(*writing)  # PostgreSQL ends a deadlock by failing one of them
     assert seen == sorted(seen)
     assert await deployment_revision(database) > 100
     await other.close()

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.database import Database
+from models.latest_writes import Newest
 from models.live_writes import store_live
-from models.price_writes import Newest
 from tests.models.series_model import SeriesModel, hours_after
 from tests.models.storing import HOUR, NOON, Sample, days_in, store
 

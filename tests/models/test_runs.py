@@ -1,4 +1,4 @@
-"""Runs, their keys, and the locks by which they are told alive from dead."""
+"""Runs and their keys, and how they are told alive from dead."""
 
 import asyncio
 import time
@@ -10,9 +10,8 @@ import asyncpg
 import pytest
 
 from models import runs
-from models.database import Database, DatabaseUnavailableError
+from models.database import Database
 from models.locks import AdvisoryLock
-from models.run_history import prune_runs
 from models.tables import ItemStatus, RefreshRun, RefreshRunItem, RefreshStatus
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -147,120 +146,6 @@ async def test_those_who_look_do_not_take_each_other_for_the_run(database: Datab
     async with database.write() as session:  # looks on until its transaction ends
         assert not await runs.is_alive(session, run_id)
         assert not await alive(database, run_id)
-
-
-async def test_a_lock_has_one_holder_and_is_free_after_it(database: Database) -> None:
-    one, other = (AdvisoryLock(database, 42) for _ in range(2))
-    assert await one.acquire()
-    assert not await other.acquire()
-    await one.verify()
-    await one.release()
-    assert await other.acquire()
-    await other.release()
-    await other.release()
-    with pytest.raises(DatabaseUnavailableError):
-        await other.verify()
-
-
-async def test_a_lock_that_was_lost_stays_lost(database: Database, sql: asyncpg.Connection) -> None:
-    lock, other = (AdvisoryLock(database, 42) for _ in range(2))
-    async with lock, other:
-        assert await lock.acquire()
-        await sql.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
-        )
-        for _ in range(3):
-            with pytest.raises(DatabaseUnavailableError):
-                await lock.verify()
-        assert await other.acquire()
-        with pytest.raises(DatabaseUnavailableError):
-            await lock.add(43)
-
-
-async def test_a_cancelled_release_releases(database: Database) -> None:
-    lock, other = (AdvisoryLock(database, 42) for _ in range(2))
-    assert await lock.acquire()
-    releasing = asyncio.create_task(lock.release())
-    await asyncio.sleep(0)
-    releasing.cancel()
-    await asyncio.wait([releasing])
-    async with other:
-        for _ in range(100):
-            if await other.acquire():
-                return
-            await asyncio.sleep(0.02)
-    pytest.fail("the lock is held for ever")
-
-
-async def test_nobody_there_is_one_sentence() -> None:
-    nowhere = Database("postgresql://someone:secret@127.0.0.1:1/x")
-    for use in (AdvisoryLock(nowhere, 1).acquire(), nowhere.check()):
-        with pytest.raises(DatabaseUnavailableError) as caught:
-            await use
-        assert "secret" not in str(caught.value)
-    await nowhere.close()
-
-
-async def age_of(sql: asyncpg.Connection, days: int) -> list[str]:
-    """Make runs, one a day, the newest yesterday's; their ids, the newest first."""
-    rows = await sql.fetch(
-        "INSERT INTO refresh_run (id, status, trigger, started_at)"
-        " SELECT format('%s-0000-7000-8000-000000000000', lpad(to_hex(100000 - n), 8, '0'))::uuid,"
-        "   'SUCCEEDED', 'COMMAND', now() - make_interval(days => n)"
-        " FROM generate_series(1, $1::integer) AS n RETURNING id::text",
-        days,
-    )
-    return [row["id"] for row in rows]
-
-
-async def kept(sql: asyncpg.Connection) -> list[str]:
-    rows = await sql.fetch("SELECT id::text FROM refresh_run ORDER BY id DESC")
-    return [row["id"] for row in rows]
-
-
-@pytest.mark.parametrize(
-    ("most", "days", "left"), [(5, 400, 5), (100, 8, 7), (3, 5, 3), (20, 400, 20), (21, 400, 20)]
-)
-async def test_old_runs_go(
-    database: Database, sql: asyncpg.Connection, most: int, days: int, left: int
-) -> None:
-    ids = await age_of(sql, 20)
-    async with database.write() as session:
-        assert await prune_runs(session, runs=most, days=days) == 20 - left
-        assert await prune_runs(session, runs=most, days=days) == 0
-    assert await kept(sql) == ids[:left]
-
-
-async def test_what_hangs_on_a_run_goes_with_it_and_a_running_one_stays(
-    database: Database, sql: asyncpg.Connection, series: int
-) -> None:
-    ids = await age_of(sql, 4)
-    for run_id in ids:
-        await sql.execute(
-            "INSERT INTO refresh_run_item (run_id, series_id, status, reason)"
-            " VALUES ($1::text::uuid, $2, 'SUCCEEDED', 'ROUTINE')", run_id, series
-        )  # fmt: skip
-        await sql.execute("INSERT INTO refresh_run_key VALUES ($1, $1::text::uuid)", run_id)
-    await sql.execute("UPDATE refresh_run SET status = 'RUNNING' WHERE id = $1::text::uuid", ids[3])
-    async with database.write() as session:
-        assert await prune_runs(session, runs=2) == 1
-    left = [ids[0], ids[1], ids[3]]
-    assert await kept(sql) == left
-    for query in (
-        "SELECT run_id::text FROM refresh_run_item ORDER BY run_id DESC",
-        "SELECT key FROM refresh_run_key ORDER BY key DESC",
-    ):
-        assert [row[0] for row in await sql.fetch(query)] == left
-
-
-async def test_a_long_past_goes_bit_by_bit(database: Database, sql: asyncpg.Connection) -> None:
-    await age_of(sql, 1200)
-    gone = []
-    for _ in range(4):
-        async with database.write() as session:
-            gone.append(await prune_runs(session))
-    assert gone == [500, 301, 0, 0]  # of today's hour 400 days ago none is left
-    assert len(await kept(sql)) == 399
 
 
 async def test_a_run_of_a_clock_that_was_ahead_is_not_the_last_one(database: Database) -> None:

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from models.database import Database
-from models.price_writes import Newest, Stored
+from models.latest_writes import Newest
+from models.price_writes import Stored
 from tests.models.series_model import SeriesModel, hours_after
 from tests.models.storing import DAY, HOUR, NOON, Sample, days_in, hours_in, store
 

@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 
 from models.database import Database
+from models.latest_writes import Newest
 from models.live_writes import store_live
-from models.price_writes import Newest
 from tests.models.storing import (
     DAY,
     HOUR,

@@ -8,8 +8,9 @@ import asyncpg
 import pytest
 
 from models.database import Database, DatabaseUnavailableError
+from models.latest_writes import Newest, store_quotes
 from models.notifications import CHANNEL
-from models.price_writes import Newest, store_quotes, store_series
+from models.price_writes import store_series
 from tests.models.storing import (
     HOUR,
     LONG_AGO,

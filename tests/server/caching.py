@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import httpx
 
 from models.database import Database
-from models.price_writes import Newest, store_quotes
+from models.latest_writes import Newest, store_quotes
 from tests.serving import LiveServer
 
 LATEST = '{ latestPrices(coins: ["bitcoin"], currencies: ["usd"]) { price revision } }'

@@ -1,8 +1,10 @@
-"""A response cache by itself, and something to log to."""
+"""A response cache by itself, something to log to, and a folder of an embedded PostgreSQL."""
 
 import io
 import logging
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -11,6 +13,7 @@ from models.database import Database
 from models.notifications import Listener
 from server.cache import AnswerCache
 from tests.server.keeping import ROOM
+from tests.server.postgres_processes import make_data_dir
 
 
 @pytest.fixture
@@ -44,3 +47,14 @@ def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory made once, for copies: most tests are not about initdb."""
+    return make_data_dir(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture
+def data_dir(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "data"))

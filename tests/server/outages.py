@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from ingestion.simulator import Simulator
-from models import availability, database
+from models import availability, connecting, database
 from server import app, health
 from tests.server.proxy import Proxy, proxy_to
 from tests.serving import LiveServer, live_server, make_settings
@@ -19,7 +19,8 @@ def leave_the_breaker_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing else may end a wait, so an answer shows that it did."""
     monkeypatch.setattr(availability, "DOUBT_SECONDS", 0.1)
     monkeypatch.setattr(availability, "PROBE_SECONDS", 0.5)
-    for name in ("CONNECT_SECONDS", "POOL_SECONDS", "READ_SECONDS", "WRITE_SECONDS"):
+    monkeypatch.setattr(connecting, "CONNECT_SECONDS", _NEVER)
+    for name in ("POOL_SECONDS", "READ_SECONDS", "WRITE_SECONDS"):
         monkeypatch.setattr(database, name, _NEVER)
     monkeypatch.setattr(health, "_PATIENCE_SECONDS", _NEVER)
     monkeypatch.setattr(app, "_RETRY_SECONDS", 0.2)

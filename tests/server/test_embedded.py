@@ -1,7 +1,6 @@
 """The embedded PostgreSQL, for real: its processes are started, shared and killed."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +18,6 @@ from tests.server.postgres_processes import (
     eventually,
     gone,
     is_private,
-    make_data_dir,
     postmaster_of,
     query,
     servers_of,
@@ -28,17 +26,6 @@ from tests.server.postgres_processes import (
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no embedded PostgreSQL there")
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="about Linux")
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory made once, for copies: most tests are not about initdb."""
-    return make_data_dir(tmp_path_factory.mktemp("made"))
-
-
-@pytest.fixture
-def data_dir(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "data"))
 
 
 @pytest.fixture

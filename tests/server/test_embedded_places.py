@@ -22,7 +22,6 @@ from tests.server.postgres_processes import (
     eventually,
     gone,
     is_private,
-    make_data_dir,
     query,
     servers_of,
     supervisor_of,
@@ -30,17 +29,6 @@ from tests.server.postgres_processes import (
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no embedded PostgreSQL there")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="about root")
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory made once, for copies: most tests are not about initdb."""
-    return make_data_dir(tmp_path_factory.mktemp("made"))
-
-
-@pytest.fixture
-def data_dir(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "data"))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from ingestion.simulator import Fault, Simulator, SimulatorOptions, run_simulator
-from server.app import pool_size
+from server.parts import pool_size
 from tests.conftest import new_database
 from tests.server.postgres_processes import eventually, gone, processes, servers_of
 from tests.server.served import COMMAND, SMALL, START_SECONDS, Served, environment, served

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 
 from models.database import Database
-from models.price_writes import Newest, store_quotes
+from models.latest_writes import Newest, store_quotes
 
 _seconds = itertools.count(1)
 

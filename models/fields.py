@@ -1,0 +1,35 @@
+# ruff: noqa: ANN401 - SQLModel's Field is Any
+"""The kinds of columns that tables are made of. Numbers are double precision, times have a zone."""
+
+from typing import Any
+
+from sqlalchemy import Column, DateTime, Float, ForeignKey, Integer, Text, func
+from sqlmodel import Field
+
+
+def time(*, null: bool = False, now: bool = False) -> Any:
+    default = func.now() if now else None
+    column = Column(DateTime(timezone=True), nullable=null, server_default=default)
+    return Field(default=None, sa_column=column)
+
+
+def number(*, null: bool = True) -> Any:
+    return Field(default=None, sa_column=Column(Float(53), nullable=null))
+
+
+def text(*, null: bool = False) -> Any:
+    return Field(default=None, sa_column=Column(Text, nullable=null))
+
+
+def key(kind: Any, refers_to: str | None = None) -> Any:
+    refers = (ForeignKey(refers_to, ondelete="CASCADE"),) if refers_to else ()
+    return Field(sa_column=Column(kind, *refers, primary_key=True, autoincrement=False))
+
+
+def count(kind: Any = Integer, *, index: bool = False) -> Any:
+    column = Column(kind, nullable=False, server_default="0", index=index)
+    return Field(default=0, sa_column=column)
+
+
+def seconds() -> Any:
+    return Field(default=0.0, sa_column=Column(Float(53), nullable=False, server_default="0"))

@@ -1,0 +1,80 @@
+"""Writing newest prices, of which each series has one that moves forward only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from models.database import WriteSession
+from models.notifications import TELL_SERIES
+from models.writers import COUNT_CHANGE, LOCK_SERIES
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest observation of a series. `change_24h` in percent; None: work it out."""
+
+    series_id: int
+    observed_at: datetime
+    price: float
+    market_cap: float | None
+    volume: float | None
+    change_24h: float | None = None
+
+
+async def store_quotes(session: WriteSession, quotes: list[Newest]) -> int:
+    """Write the newest prices of many series at once; tell how many series changed."""
+    await session.execute(LOCK_SERIES, {"series": [quote.series_id for quote in quotes]})
+    driver = await session.driver()
+    return len(await driver.fetch(_STORE_QUOTES, *columns(quotes)))
+
+
+def columns(newest: Sequence[Newest]) -> list[list[object]]:
+    """Give them as the arguments of UPSERT_LATEST."""
+    return [
+        [n.series_id for n in newest],
+        [n.observed_at for n in newest],
+        [n.price for n in newest],
+        [n.market_cap for n in newest],
+        [n.volume for n in newest],
+        [n.change_24h for n in newest],
+    ]
+
+
+# A market cap or volume that upstream once gave for the same observation is not lost to a null.
+UPSERT_LATEST = """
+    INSERT INTO price_latest AS kept
+        (series_id, observed_at, price, market_cap, volume, change_24h)
+    SELECT offered.series_id, offered.observed_at, offered.price, offered.market_cap,
+           offered.volume, coalesce(offered.change_24h,
+               (SELECT (offered.price / nullif(past.price, 0) - 1) * 100 FROM price_hourly AS past
+                WHERE past.series_id = offered.series_id
+                  AND past.bucket = date_trunc('hour', offered.observed_at - interval '24 hours')))
+    FROM unnest($1::int[], $2::timestamptz[], $3::float8[], $4::float8[], $5::float8[],
+                $6::float8[])
+        AS offered (series_id, observed_at, price, market_cap, volume, change_24h)
+    ON CONFLICT (series_id) DO UPDATE SET
+        observed_at = excluded.observed_at, price = excluded.price,
+        market_cap = CASE WHEN kept.observed_at = excluded.observed_at
+            THEN coalesce(excluded.market_cap, kept.market_cap) ELSE excluded.market_cap END,
+        volume = CASE WHEN kept.observed_at = excluded.observed_at
+            THEN coalesce(excluded.volume, kept.volume) ELSE excluded.volume END,
+        change_24h = excluded.change_24h
+    WHERE kept.observed_at < excluded.observed_at
+       OR (kept.observed_at = excluded.observed_at AND (
+               kept.price <> excluded.price
+            OR (kept.market_cap IS NULL AND excluded.market_cap IS NOT NULL)
+            OR (kept.volume IS NULL AND excluded.volume IS NOT NULL)))
+    RETURNING series_id
+"""
+
+_STORE_QUOTES = f"""
+    WITH latest AS ({UPSERT_LATEST}), deployed AS (
+        {COUNT_CHANGE.format(changed="EXISTS (SELECT FROM latest)")}
+    ), written AS (
+        UPDATE series SET revision = revision + 1, deployment_revision = counted
+        FROM latest, deployed
+        WHERE id = latest.series_id
+        RETURNING id, revision, deployment_revision
+    )
+    SELECT {TELL_SERIES} FROM written
+"""  # noqa: S608 - constants of this module alone

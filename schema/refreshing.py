@@ -1,0 +1,40 @@
+"""What GraphQL needs of ingestion, of which it knows nothing; `server` brings the two together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+from schema.plan import RefreshPlan
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshScope:
+    """What to refresh. None stands for everything tracked, or what is missing."""
+
+    coins: tuple[str, ...] | None
+    currencies: tuple[str, ...] | None
+    days: int | None
+    rebuild: bool
+
+
+class RefreshService(Protocol):
+    """Starts refreshes, and plans them."""
+
+    @property
+    def coins(self) -> Sequence[str]: ...
+
+    @property
+    def currencies(self) -> Sequence[str]: ...
+
+    async def start(self, scope: RefreshScope, *, key: str | None) -> tuple[UUID, bool]:
+        """Start a run or join one; its id, and whether it was started."""
+        ...
+
+    async def plan(self, scope: RefreshScope) -> RefreshPlan:
+        """Tell what such a run would do now."""
+        ...
+
+    async def wait(self, run_id: UUID) -> None:
+        """Return when the run has ended."""
+        ...

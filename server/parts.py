@@ -1,0 +1,66 @@
+"""What the settings make of ingestion and models: for the application, and for commands."""
+
+import structlog
+
+from ingestion.coingecko import CoinGecko
+from ingestion.refresher import Refresher
+from ingestion.throttle import Throttle
+from models import coins as coin_rows
+from models.database import Database
+from models.migrate import migrate
+from server import seeds
+from server.rates import RateLimits, redis_storage
+from server.settings import Settings
+
+log = structlog.get_logger("coingraph.server")
+
+# Twice that, as a pool may double; so that all workers leave PostgreSQL's usual 100 connections
+# enough for their refresh, for `coingraph refresh` beside them, and for psql.
+_POOLED_BY_ALL = 30
+_POOL_SIZE = 10
+
+
+def make_upstream(settings: Settings, database: Database) -> CoinGecko:
+    key = settings.coingecko_api_key
+    return CoinGecko(
+        throttle=Throttle(settings.requests_per_minute, database=database),
+        base_url=str(settings.coingecko_base_url) if settings.coingecko_base_url else None,
+        plan=settings.plan,
+        api_key=key.get_secret_value() if key else None,
+    )
+
+
+def make_refresher(settings: Settings, database: Database, upstream: CoinGecko) -> Refresher:
+    return Refresher(
+        database,
+        upstream,
+        coins=settings.coins,
+        currencies=settings.currencies,
+        history_days=settings.history_days,
+        monthly_credits=settings.coingecko_monthly_credits,
+    )
+
+
+async def prepare_database(settings: Settings, database: Database) -> None:
+    """Check, migrate and seed. Safe to do in several processes at once."""
+    await database.check()
+    if await migrate(database):
+        log.info("database migrated")
+    async with database.write() as session:
+        await coin_rows.seed(
+            session, seeds.coins(settings.coins), seeds.currencies(settings.currencies)
+        )
+
+
+def make_rates(settings: Settings) -> RateLimits | None:
+    """Make the callers' accounts; None where nobody is limited."""
+    if not settings.rate_limit_points:
+        return None
+    url = settings.rate_limit_storage
+    storage = redis_storage(url.get_secret_value()) if url else None
+    return RateLimits(settings.rate_limit_points, storage)
+
+
+def pool_size(workers: int) -> int:
+    """Count the connections that each of so many workers keeps."""
+    return max(1, min(_POOL_SIZE, _POOLED_BY_ALL // workers))

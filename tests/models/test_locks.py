@@ -1,0 +1,61 @@
+"""Advisory locks: one holder, and no doubt about who it is."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from models.database import Database, DatabaseUnavailableError
+from models.locks import AdvisoryLock
+
+
+async def test_a_lock_has_one_holder_and_is_free_after_it(database: Database) -> None:
+    one, other = (AdvisoryLock(database, 42) for _ in range(2))
+    assert await one.acquire()
+    assert not await other.acquire()
+    await one.verify()
+    await one.release()
+    assert await other.acquire()
+    await other.release()
+    await other.release()
+    with pytest.raises(DatabaseUnavailableError):
+        await other.verify()
+
+
+async def test_a_lock_that_was_lost_stays_lost(database: Database, sql: asyncpg.Connection) -> None:
+    lock, other = (AdvisoryLock(database, 42) for _ in range(2))
+    async with lock, other:
+        assert await lock.acquire()
+        await sql.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+        )
+        for _ in range(3):
+            with pytest.raises(DatabaseUnavailableError):
+                await lock.verify()
+        assert await other.acquire()
+        with pytest.raises(DatabaseUnavailableError):
+            await lock.add(43)
+
+
+async def test_a_cancelled_release_releases(database: Database) -> None:
+    lock, other = (AdvisoryLock(database, 42) for _ in range(2))
+    assert await lock.acquire()
+    releasing = asyncio.create_task(lock.release())
+    await asyncio.sleep(0)
+    releasing.cancel()
+    await asyncio.wait([releasing])
+    async with other:
+        for _ in range(100):
+            if await other.acquire():
+                return
+            await asyncio.sleep(0.02)
+    pytest.fail("the lock is held for ever")
+
+
+async def test_nobody_there_is_one_sentence() -> None:
+    nowhere = Database("postgresql://someone:secret@127.0.0.1:1/x")
+    for use in (AdvisoryLock(nowhere, 1).acquire(), nowhere.check()):
+        with pytest.raises(DatabaseUnavailableError) as caught:
+            await use
+        assert "secret" not in str(caught.value)
+    await nowhere.close()
