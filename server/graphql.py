@@ -1,6 +1,7 @@
 """GraphQL over HTTP: from a request to an answer, kept or computed."""
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Callable
 
@@ -118,9 +119,8 @@ class GraphQLEndpoint:
             *exchange.rate_limit(),
         )
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        for start in range(0, len(content) or 1, _PIECE):
-            piece, more = content[start : start + _PIECE], start + _PIECE < len(content)
-            await send({"type": "http.response.body", "body": piece, "more_body": more})
+        with contextlib.suppress(asyncio.CancelledError):  # the server stops, and cuts it
+            await _send_body(content, send)
 
     def exchange(self, scope: Scope) -> Exchange:
         exchange = Exchange(scope)
@@ -269,3 +269,10 @@ class GraphQLEndpoint:
             examples=self._shows_examples,
         )
         await page(scope, receive, send)
+
+
+async def _send_body(content: bytes, send: Send) -> None:
+    """Send an answer piece by piece, each when most of the ones before has been read."""
+    for start in range(0, len(content) or 1, _PIECE):
+        piece, more = content[start : start + _PIECE], start + _PIECE < len(content)
+        await send({"type": "http.response.body", "body": piece, "more_body": more})
