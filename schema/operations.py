@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import strawberry
-from graphql import DocumentNode, GraphQLError, GraphQLSyntaxError
+from graphql import GraphQLError, GraphQLSyntaxError
 from strawberry.extensions.runner import SchemaExtensionsRunner
 from strawberry.types import ExecutionContext
 from strawberry.types.execution import PreExecutionError
@@ -59,11 +59,10 @@ class LimitedSchema(strawberry.Schema):
             context.graphql_document, context.pre_execution_errors = document.node, []
         elif query:
             try:
-                node, context.pre_execution_errors = await self._read_apart(query)
+                document, context.pre_execution_errors = await self._read_apart(query)
             except (GraphQLSyntaxError, RequestError) as error:
                 return _refused(error)
-            context.graphql_document = node
-            document = ValidDocument(node, CostPlan(self._schema, node))
+            context.graphql_document = document.node
         # which operations are allowed is judged there, and whether there were errors
         failed = await super()._prepare_operation_async(context, extensions_runner)
         if failed is not None or document is None:
@@ -77,17 +76,24 @@ class LimitedSchema(strawberry.Schema):
             )
         return await self._within_limits(context, document)
 
-    async def _read_apart(self, text: str) -> tuple[DocumentNode, list[GraphQLError]]:
+    async def _read_apart(self, text: str) -> tuple[ValidDocument, list[GraphQLError]]:
         """Read and validate in this thread, or in another what takes long."""
         if len(text) <= _SHORT:
             return self.read(text)
         with self._readers.place():
             return await self._readers.run(self.read, text)
 
-    def read(self, text: str) -> tuple[DocumentNode, list[GraphQLError]]:
-        """Read and validate a document. Raises GraphQLSyntaxError, TooComplexError."""
+    def read(self, text: str) -> tuple[ValidDocument, list[GraphQLError]]:
+        """Read a document, which is valid where there are no errors.
+
+        Raises GraphQLSyntaxError, TooComplexError.
+        """
         node = read_document(text, self.limits)
-        return node, validate_document(self._schema, node, self.limits)
+        errors = validate_document(self._schema, node, self.limits)
+        costs = CostPlan(self._schema, node)
+        if not errors:
+            costs.plan()
+        return ValidDocument(node, costs), errors
 
     async def _within_limits(
         self, context: ExecutionContext, document: ValidDocument

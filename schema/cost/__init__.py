@@ -39,6 +39,12 @@ class CostPlan:
         self._planner: Planner | None = None
         self._operations: dict[str | None, _Operation] = {}
 
+    def plan(self) -> None:
+        """Plan all operations, of which there are few, so that each need only be reckoned."""
+        for node in self._document.definitions:
+            if isinstance(node, OperationDefinitionNode):
+                self._operation(node.name.value if node.name else None)
+
     def cost(
         self,
         operation_name: str | None,
