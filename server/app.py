@@ -20,6 +20,7 @@ from resolvers.run_watch import RunWatcher
 from resolvers.updates import PriceUpdates
 from schema import build_schema
 from schema.context import Services
+from server.admission import Admission
 from server.auth import Authenticator
 from server.browsers import Origins
 from server.cache import AnswerCache
@@ -80,18 +81,21 @@ class Application:
         self.listener.join(self.runs)
         proxies = [ip_network(each) for each in settings.trusted_proxies]
         self.crowds = Crowds(settings.max_connections_per_address, proxies)
+        self.admission = Admission(
+            Authenticator(settings.refresh_tokens, settings.read_tokens), make_rates(settings)
+        )
         self.endpoint = self._make_endpoint()
         self._prepared = asyncio.Event()
         self._leading: asyncio.Task[None] | None = None
         duties = Duties(settings, self.database, self.upstream, self.refresher)
         self.leadership = Leadership(self.database, duties.do)
-        self.readiness = Readiness(self.database, lambda: self.endpoint.services is not None)
+        self.readiness = Readiness(self.database, lambda: self.admission.services is not None)
 
     def _make_endpoint(self) -> GraphQLEndpoint:
         settings = self.settings
         return GraphQLEndpoint(
             build_schema(settings.limits),
-            Authenticator(settings.refresh_tokens, settings.read_tokens),
+            self.admission,
             self.cache,
             CachePolicy(
                 int(settings.cache_max_age.total_seconds()),
@@ -101,7 +105,6 @@ class Application:
             RequestRules(
                 largest_body=settings.max_body_bytes, origins=Origins(settings.cors_origins)
             ),
-            make_rates(settings),
         )
 
     @contextlib.asynccontextmanager
@@ -128,8 +131,8 @@ class Application:
                     task.cancel()
                 await asyncio.wait([start, *background])
                 await self.end_refreshes()
-                if self.endpoint.rates is not None:
-                    await self.endpoint.rates.close()
+                if self.admission.rates is not None:
+                    await self.admission.rates.close()
                 await self.database.close()
 
     async def end_streams(self, seconds: float) -> None:
@@ -159,7 +162,7 @@ class Application:
                 log.error("waiting for the database", error=str(error), reason=reason)  # noqa: TRY400 - no traceback: it is retried
                 await asyncio.sleep(_RETRY_SECONDS)
         self._prepared.set()
-        self.endpoint.services = Services(
+        self.admission.services = Services(
             self.database,
             Refreshes(self.refresher),
             self.settings.stale_after,

@@ -115,8 +115,8 @@ async def live_server(settings: Settings, *, ready: bool = True) -> AsyncIterato
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     server = uvicorn.Server(server_config(app))
     task = asyncio.create_task(server.serve(sockets=[listener]))
-    endpoint = app.state.application.endpoint
-    while not server.started or (ready and endpoint.services is None):
+    admission = app.state.application.admission
+    while not server.started or (ready and admission.services is None):
         await asyncio.sleep(0.005)
         if task.done():
             task.result()

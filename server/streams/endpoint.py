@@ -13,11 +13,13 @@ from starlette.types import Receive, Scope, Send
 
 from schema.errors import UNAVAILABLE, Answer, failure
 from schema.operations import LimitedSchema
+from server.admission import Admission
+from server.answers import Answers
 from server.exchange import Exchange
 from server.requests import RequestRefusedError, headers_of
 from server.streams.events import KEEP_ALIVE_SECONDS, EventStream
 from server.streams.messages import SUBPROTOCOL, UNKNOWN_SUBPROTOCOL
-from server.streams.operations import Answering, Operations
+from server.streams.operations import Operations
 from server.streams.socket import INIT_SECONDS, Exchanges, Socket
 from server.streams.wire import STALLED_SECONDS, GoneError, Wire
 
@@ -45,10 +47,14 @@ class StreamEndpoint:
     """Serves WebSockets and event streams, and ends them all with the server."""
 
     def __init__(
-        self, schema: LimitedSchema, endpoint: Answering, settings: StreamSettings
+        self,
+        schema: LimitedSchema,
+        admission: Admission,
+        answers: Answers,
+        settings: StreamSettings,
     ) -> None:
-        self._operations = Operations(schema, endpoint)
-        self._endpoint = endpoint
+        self._operations = Operations(schema, admission, answers)
+        self._admission = admission
         self._settings = settings
         self._open: set[_Ends] = set()
         self._closing = False
@@ -80,7 +86,7 @@ class StreamEndpoint:
     async def _spent(self, scope: Scope) -> Answer | None:
         """Charge a connection as a request; the answer where nothing is left to pay it with."""
         try:
-            await self._endpoint.enter(self._exchanges(scope)(None))
+            await self._admission.enter(self._exchanges(scope)(None))
         except RequestRefusedError as refused:
             return refused.answer
         return None
@@ -110,7 +116,7 @@ class StreamEndpoint:
 
     async def serve_events(self, exchange: Exchange, receive: Receive, send: Send) -> None:
         """Send what an operation gives. Raises RequestRefusedError before anything is sent."""
-        self._operations.admit(exchange)
+        self._admission.admit(exchange)
         if self._closing:
             raise RequestRefusedError(_STOPPING)
         stream = EventStream(
@@ -159,7 +165,7 @@ class StreamEndpoint:
             headers = scope["headers"]
             if authorization is not None:
                 headers = [*others, (b"authorization", authorization.encode())]
-            return self._endpoint.exchange(
+            return self._admission.exchange(
                 {**scope, "type": "http", "method": "POST", "headers": headers}
             )
 

@@ -4,13 +4,12 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import orjson
 import structlog
 from asgi_correlation_id import correlation_id
 from graphql import GraphQLError
-from starlette.types import Scope
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types import ExecutionResult
 
@@ -18,9 +17,11 @@ from schema.context import Context
 from schema.errors import Answer, answer_of, masked
 from schema.operations import LimitedSchema
 from schema.subscriptions import Subscription, read_subscription
+from server.admission import Admission
+from server.answers import Answers
 from server.exchange import Exchange
 from server.replies import Reply
-from server.requests import Operation, RequestRefusedError, refusal
+from server.requests import RequestRefusedError, refusal
 
 log = structlog.get_logger("coingraph.streams")
 
@@ -31,22 +32,6 @@ _MOST_RENDERED = 32  # forms of one event; who asks for one more gets it, and it
 
 T = TypeVar("T")
 Key = tuple[str, str | None, bytes]
-
-
-class Answering(Protocol):
-    """The endpoint, which knows of callers, texts, and answers to queries and mutations."""
-
-    def exchange(self, scope: Scope) -> Exchange: ...
-
-    def admit(self, exchange: Exchange) -> None: ...
-
-    async def enter(self, exchange: Exchange) -> None: ...
-
-    def context(self, exchange: Exchange) -> Context: ...
-
-    def text(self, operation: Operation) -> str: ...
-
-    async def answer(self, exchange: Exchange) -> Reply: ...
 
 
 class Payloads:
@@ -121,21 +106,22 @@ class Payloads:
 class Operations:
     """Begins the operations of all connections that stay open."""
 
-    def __init__(self, schema: LimitedSchema, endpoint: Answering) -> None:
+    def __init__(self, schema: LimitedSchema, admission: Admission, answers: Answers) -> None:
         self._schema = schema
-        self._endpoint = endpoint
+        self._admission = admission
+        self._answers = answers
 
     def admit(self, exchange: Exchange) -> None:
         """Raise RequestRefusedError where the caller may not read, or nobody can just now."""
-        self._endpoint.admit(exchange)
+        self._admission.admit(exchange)
 
     async def begin(self, exchange: Exchange) -> str | Payloads:
         """Answer a query or a mutation, or open the stream of a subscription.
 
         Raises RequestRefusedError with what keeps an operation from being executed at all.
         """
-        await self._endpoint.enter(exchange)
-        text = self._endpoint.text(exchange.operation)
+        await self._admission.enter(exchange)
+        text = self._answers.text(exchange.operation)
         if _MAY_SUBSCRIBE.search(text):
             try:
                 return await self._open(exchange, text)
@@ -143,13 +129,13 @@ class Operations:
                 pass  # it only has the word somewhere
             except CannotGetOperationTypeError as error:
                 raise refusal(error.as_http_error_reason()) from None
-        reply = await self._endpoint.answer(exchange)
+        reply = await self._answers.answer(exchange)
         return _payload_of(reply)
 
     async def _open(self, exchange: Exchange, text: str) -> Payloads:
-        self._endpoint.admit(exchange)
+        self._admission.admit(exchange)
         operation = exchange.operation
-        context = self._endpoint.context(exchange)
+        context = self._admission.context(exchange)
         subscription = _passed(
             await read_subscription(
                 self._schema, text, operation.variables, operation.name, context

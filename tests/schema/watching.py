@@ -25,7 +25,7 @@ Event = dict[str, Any]
 async def _events(
     server: LiveServer, run_id: str, query: str = PROGRESS
 ) -> AsyncGenerator[Event, None]:
-    services = server.application.endpoint.services
+    services = server.application.admission.services
     assert services is not None
     stream = await SCHEMA.subscribe(
         query, variable_values={"id": run_id}, context_value=Context(services, CALLER)

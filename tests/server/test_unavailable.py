@@ -158,7 +158,7 @@ async def test_a_database_that_does_not_answer(
 
 async def test_ready_means_that_operations_are_answered(server: LiveServer) -> None:
     """The database may be there before the server has noticed."""
-    server.application.endpoint.services = None
+    server.application.admission.services = None
     unavailable(await server.post(QUERY))
     ready = await server.http.get("/health/ready")
     assert (ready.status_code, ready.json()["database"]) == (503, "reachable")

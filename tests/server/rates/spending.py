@@ -31,7 +31,7 @@ async def limited_server(
         database_url, simulator, max_cost=POINTS, rate_limit_points=POINTS, **more
     )
     async with live_server(settings) as server:
-        server.application.endpoint.rates = RateLimits(POINTS, clock=clock)
+        server.application.admission.rates = RateLimits(POINTS, clock=clock)
         yield server
 
 

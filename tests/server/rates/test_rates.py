@@ -140,7 +140,7 @@ async def test_whose_address_is_charged(
     ) as server:
         first = await ask(server, X_Forwarded_For=sent)
         assert left(first)[0] == POINTS - COST
-        rates = server.application.endpoint.rates
+        rates = server.application.admission.rates
         assert rates is not None
         spent, _ = await rates.spend(f"address:{account}", 0)
         assert spent == COST
@@ -182,5 +182,5 @@ async def test_nobody_comes_in_with_nothing_left(limited: LiveServer) -> None:
 
 
 async def test_without_the_setting_nothing_is_counted(server: LiveServer) -> None:
-    assert server.application.endpoint.rates is None
+    assert server.application.admission.rates is None
     assert "ratelimit" not in (await ask(server)).headers

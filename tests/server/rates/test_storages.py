@@ -63,7 +63,7 @@ async def test_who_is_refused_is_refused_alone(
     async with live_server(settings) as server:
         await hearing(server)
         gate = _Gate(Clock())
-        rates = server.application.endpoint.rates = RateLimits(POINTS, gate)
+        rates = server.application.admission.rates = RateLimits(POINTS, gate)
         await BoundedMemory.incr(gate, "address:203.0.113.1", 60, POINTS - 10)
         asking = []
         for last in range(1, 5):

@@ -77,9 +77,12 @@ async def deaf(client: Client) -> AsyncIterator[socket.socket]:
 async def test_who_does_not_read_is_dropped_and_holds_nobody_up(
     server: LiveServer, database: Database, sql: asyncpg.Connection
 ) -> None:
-    endpoint = server.application.endpoint
+    application = server.application
+    endpoint = application.endpoint
     settings = StreamSettings(stalled_seconds=0.2, most_operations=1000)
-    streams = endpoint.streams = StreamEndpoint(build_schema(), endpoint, settings)
+    streams = endpoint.streams = StreamEndpoint(
+        build_schema(), application.admission, endpoint.answers, settings
+    )
     async with deaf(server) as connection, talking_to(server) as well:
         await well.begin()
         await well.hear()
