@@ -1,5 +1,6 @@
 """Processes that refresh, and what became of it."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
@@ -145,6 +146,12 @@ class Deployment:
             "(SELECT oid FROM pg_database WHERE datname = current_database())"
         )
         return not held
+
+    async def lock_becomes_free(self) -> None:
+        """Wait for PostgreSQL, which notices a while after a connection's end or a kill."""
+        async with asyncio.timeout(60):
+            while not await self.lock_is_free():  # noqa: ASYNC110 - what PostgreSQL does
+                await asyncio.sleep(0.01)
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ async def other_process(deployment: Deployment) -> AsyncIterator[asyncio.subproc
 
 
 async def until(deployment: Deployment, query: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await deployment.sql.fetchval(query):  # noqa: ASYNC110 - what others do
             await asyncio.sleep(0.01)
 
@@ -86,8 +86,10 @@ async def test_a_killed_process_loses_nothing(deployment: Deployment, waits_for_
         await process.wait()
     deployment.simulator.clear_faults()
     if waits_for_it:
-        await asyncio.wait_for(waiting, 10)  # and does not wait for ever
+        await asyncio.wait_for(waiting, 60)  # and does not wait for ever
     else:
+        # the process is dead before PostgreSQL knows; until then its run is joined
+        await deployment.lock_becomes_free()
         assert (await deployment.ended(run_id)).status == "RUNNING"
     next_run = await deployment.refresh(refresher)
     dead = await deployment.ended(run_id)

@@ -115,7 +115,7 @@ async def test_interrupted_at_once_or_later_it_is_written_and_the_lock_is_free(
         assert ended.run["finished_at"] is not None
         assert {item["status"] for item in ended.items.values()} <= {"SUCCEEDED", "INTERRUPTED"}
         await refresher.interrupt()
-        await _soon_free(deployment)
+        await deployment.lock_becomes_free()
     deployment.simulator.clear_faults()
     assert (await deployment.refresh(refresher)).status == "SUCCEEDED"
     await deployment.assert_stored(*NAMES)
@@ -136,16 +136,7 @@ async def test_what_is_being_written_is_written(deployment: Deployment) -> None:
         await asyncio.sleep(0.01)
     await refresher.interrupt()
     assert (await deployment.ended(run_id)).status == "SUCCEEDED"
-    await _soon_free(deployment)
-
-
-async def _soon_free(deployment: Deployment) -> None:
-    """PostgreSQL notices a moment after a connection is closed."""
-    for _ in range(200):
-        if await deployment.lock_is_free():
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("the lock is still held")
+    await deployment.lock_becomes_free()
 
 
 async def test_wherever_it_is_stopped_the_next_run_completes_it(deployment: Deployment) -> None:
@@ -195,7 +186,7 @@ async def test_a_run_whose_end_cannot_be_written_is_no_secret(deployment: Deploy
         while not any(line["log_level"] == "error" for line in logs):  # noqa: ASYNC110 - a log
             await asyncio.sleep(0.02)
     assert [line["exc_info"] for line in logs if line["log_level"] == "error"] == [True]
-    await _soon_free(deployment)
+    await deployment.lock_becomes_free()
     await deployment.sql.execute("DROP TRIGGER bug ON refresh_run")
     # whoever waits for it finds it dead
     other = await deployment.process()
