@@ -13,7 +13,7 @@ import httpx
 
 from ingestion.coingecko import CoinGecko
 from ingestion.refresher import Refresher, RefreshRequest
-from ingestion.simulator import Simulator
+from ingestion.simulator import Fault, Simulator
 from ingestion.throttle import Throttle
 from models.coins import seed
 from models.database import Database
@@ -21,6 +21,7 @@ from models.tables import Coin, Currency, RefreshTrigger
 from tests.ingestion.upstream import Hours, charts_of, days_of, hours_of, is_daily, points_of
 
 EVERYTHING = RefreshRequest()
+_HELD = 60  # seconds, longer than any test holds anything up
 
 
 @dataclass
@@ -135,6 +136,10 @@ class Deployment:
             days |= days_of(expected, known["history_from"])
             assert await self.days(name) == days, name
             assert (known["first_bucket"], known["last_bucket"]) == (min(expected), max(expected))
+
+    def hold_up(self, path: str = "", **more: Any) -> None:
+        """Let upstream answer such calls only when the faults are cleared."""
+        self.simulator.add_fault(Fault("slow", path=path, times=None, seconds=_HELD, **more))
 
     def forget_calls(self) -> None:
         """Let what comes now be all that upstream was asked for."""
