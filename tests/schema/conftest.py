@@ -12,7 +12,7 @@ from models.database import Database
 from server.settings import Settings
 from tests.conftest import administer, url_of
 from tests.schema.made import store_all
-from tests.serving import Reader, connected, in_thread, live_server, make_settings
+from tests.serving import PATIENCE, Reader, connected, in_thread, live_server, make_settings
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +44,7 @@ async def made(made_url: tuple[str, str]) -> AsyncIterator[Reader]:
     """A client of that server, and a connection to its database."""
     url, database_url = made_url
     async with (
-        httpx.AsyncClient(base_url=url, timeout=30) as http,
+        httpx.AsyncClient(base_url=url, timeout=PATIENCE) as http,
         connected(database_url) as sql,
     ):
         yield Reader(url, http, sql)
