@@ -120,12 +120,8 @@ async def test_processes_with_one_redis_count_together(redis_url: str) -> None:
 async def test_without_its_redis_each_process_counts_for_itself(
     database_url: str, shared_simulator: Simulator
 ) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
-        await _without_redis(database_url, shared_simulator, taken.getsockname()[1])
-
-
-async def _without_redis(database_url: str, shared_simulator: Simulator, port: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     settings = make_settings(
         database_url,
         shared_simulator,
