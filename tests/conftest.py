@@ -149,6 +149,7 @@ async def server(database_url: str, shared_simulator: Simulator) -> AsyncIterato
         await live.data(
             "mutation { refreshPrices(input: {wait: true}) { run { status } } }", token=TOKEN
         )
+        await live.application.refresher.interrupt()  # which may tidy up after its end
         yield live
 
 
