@@ -26,7 +26,7 @@ FOLLOW = """
       }
     }
 """
-SECONDS = 20  # more than anything takes
+SECONDS = 60  # more than anything takes
 
 
 @contextlib.asynccontextmanager

@@ -24,7 +24,7 @@ from benchmarks.processes import Running, send, watched
 from benchmarks.questions import Ask, Range
 
 _PEERS = (catalog.STARLETTE, catalog.FASTAPI, catalog.STRAWBERRY, catalog.POSTGRAPHILE)
-_SECONDS = 0.3
+_SECONDS = 1.0
 
 
 def _told(url: str, peer: Peer, part: Range) -> tuple[list[object], list[str], list[object]]:

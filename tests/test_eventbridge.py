@@ -50,7 +50,7 @@ def test_eventbridge(scheduled_server: LiveServer) -> None:
             f"{scheduled_server.url}/graphql",
             content=transformer["InputTemplate"].replace("<time>", at),
             headers=target["HttpParameters"]["HeaderParameters"] | {key["ApiKeyName"]: value},
-            timeout=30,
+            timeout=120,
         )
         assert response.status_code == 200, response.text
         return response.json()["data"]["refreshPrices"]["run"]["id"]

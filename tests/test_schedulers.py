@@ -63,7 +63,7 @@ def started(ran: subprocess.CompletedProcess[str]) -> str:
 
 def trigger_of(server: LiveServer, run_id: str) -> str:
     query = f'{{ refreshRun(id: "{run_id}") {{ trigger }} }}'
-    answer = httpx.post(f"{server.url}/graphql", json={"query": query})
+    answer = httpx.post(f"{server.url}/graphql", json={"query": query}, timeout=120)
     return str(answer.json()["data"]["refreshRun"]["trigger"])
 
 

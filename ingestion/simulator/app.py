@@ -1,6 +1,7 @@
 """The simulator as an ASGI application: the endpoints, behind the gate and the faults."""
 
 import asyncio
+import threading
 import time
 
 from pydantic import TypeAdapter, ValidationError
@@ -24,6 +25,7 @@ from ingestion.simulator.options import DEFAULT_OPTIONS, SimulatorOptions
 from ingestion.simulator.routes import Endpoints, wrong_path
 
 CONTROL_PATH = "/_simulator"
+_LOOK_SECONDS = 0.02
 _FAULTS = TypeAdapter(Fault | list[Fault])
 
 
@@ -54,19 +56,19 @@ class SimulatorApp(Starlette):
         if refusal is not None:
             await refusal(scope, receive, noted)
             return
-        fault = self.faults.take(request)
+        fault, cleared = self.faults.take(request)
         if fault is not None and fault.kind == "reset":
             await reset(receive, send)
         elif fault is not None and (answer := _instead(fault)) is not None:
             await answer(scope, receive, noted)
         else:
+            if fault is not None and fault.kind == "slow":
+                await _wait(fault.seconds, cleared)
             await self._answer(scope, receive, noted, fault)
 
     async def _answer(
         self, scope: Scope, receive: Receive, send: Send, fault: Fault | None
     ) -> None:
-        if fault is not None and fault.kind == "slow":
-            await asyncio.sleep(fault.seconds)
         spoiler = SPOILERS.get(fault.kind) if fault is not None else None
         if spoiler is None:
             await super().__call__(scope, receive, send)
@@ -103,6 +105,13 @@ class SimulatorApp(Starlette):
 def create_simulator(options: SimulatorOptions = DEFAULT_OPTIONS) -> SimulatorApp:
     """A Starlette application, for any ASGI server; `reset` faults need uvicorn."""
     return SimulatorApp(options)
+
+
+async def _wait(seconds: float, cleared: threading.Event) -> None:
+    """Wait so long, or until the faults are cleared, which another thread may do."""
+    until = time.monotonic() + seconds
+    while not cleared.is_set() and (left := until - time.monotonic()) > 0:  # noqa: ASYNC110 - of another thread
+        await asyncio.sleep(min(left, _LOOK_SECONDS))
 
 
 def _instead(fault: Fault) -> Response | None:

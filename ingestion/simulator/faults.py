@@ -35,9 +35,10 @@ class Fault:
 
     `path` is a part of the path, `coin` and `currency` are ids the request asks for; empty ones
     match all. `times` is how many requests it hits (None: for ever), `probability` the chance for
-    each (drawn from the simulator's seed). `seconds` is how long `slow` waits before the answer
-    and what the Retry-After of `rate_limited` says, in the form `retry_after`. `nested` chooses the
-    other JSON shape of `error500`; `status` replaces the status of a fault that is an answer.
+    each (drawn from the simulator's seed). `seconds` is how long `slow` waits before the answer,
+    unless the faults are cleared, and what the Retry-After of `rate_limited` says, in the form
+    `retry_after`. `nested` chooses the other JSON shape of `error500`; `status` replaces the status
+    of a fault that is an answer.
 
     `truncated`: the first half of the body as a whole answer. `reset`: the TCP connection is
     aborted before a byte of an answer. `nulls`: every second point, and every quote, is null.
@@ -74,6 +75,7 @@ class FaultBook:
         self._draws = 0
         self._lock = threading.Lock()
         self._faults: list[tuple[Fault, int | None]] = []
+        self._cleared = threading.Event()
 
     def add(self, fault: Fault) -> None:
         with self._lock:
@@ -82,9 +84,13 @@ class FaultBook:
     def clear(self) -> None:
         with self._lock:
             self._faults.clear()
+            self._cleared.set()
+            self._cleared = threading.Event()
 
-    def take(self, request: Request) -> Fault | None:
-        """The first fault that hits this request, used up by one."""
+    def take(self, request: Request) -> tuple[Fault | None, threading.Event]:
+        """The first fault that hits this request, used up by one; and what is set when those in
+        force are cleared.
+        """
         with self._lock:
             for place, (fault, left) in enumerate(self._faults):
                 if not fault.matches(request) or not self._hits(fault):
@@ -93,8 +99,8 @@ class FaultBook:
                     self._faults[place] = (fault, left - 1)
                     if left <= 1:
                         del self._faults[place]
-                return fault
-        return None
+                return fault, self._cleared
+            return None, self._cleared
 
     def _hits(self, fault: Fault) -> bool:
         self._draws += 1

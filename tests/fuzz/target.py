@@ -17,7 +17,7 @@ import psutil
 
 from tests.server.postgres_processes import eventually
 from tests.server.served import SMALL, Served, environment
-from tests.serving import TOKEN
+from tests.serving import PATIENCE, TOKEN
 
 # `coingraph serve`, which tells on SIGUSR1 how many tasks it has
 _PROGRAM = """
@@ -32,7 +32,6 @@ signal.signal(signal.SIGUSR1, tell)
 main()
 """
 _SILENCE = 0.15  # seconds
-_PATIENCE = 20.0
 _LONG = 0.1  # seconds of the processor for one request, which are worth telling
 
 
@@ -57,8 +56,8 @@ class Target:
         """It answers, has complained of nothing, and keeps nothing of who has gone."""
         assert self._server.process.poll() is None
         for path in ("/health/live", "/health/ready"):
-            assert httpx.get(self.url + path, timeout=30, trust_env=False).status_code == 200
-        eventually(lambda: all(map(le, self._open(), self._at_rest)), 30)
+            assert httpx.get(self.url + path, timeout=PATIENCE, trust_env=False).status_code == 200
+        eventually(lambda: all(map(le, self._open(), self._at_rest)))
         self.assert_silent()
 
     def assert_silent(self) -> None:
@@ -122,7 +121,7 @@ def target(folder: Path, **settings: str) -> Iterator[Target]:
         try:
             yield _refreshed(server)
             process.terminate()
-            assert process.wait(20) == 0
+            assert process.wait(60) == 0
         finally:
             if process.poll() is None:
                 process.kill()
@@ -136,7 +135,7 @@ def _refreshed(server: Served) -> Target:
         f"{made.url}/graphql",
         json={"query": query},
         headers={"Authorization": f"Bearer {TOKEN}"},
-        timeout=60,
+        timeout=PATIENCE,
         trust_env=False,
     )
     assert answer.json()["data"]["refreshPrices"]["run"]["status"] == "SUCCEEDED"
@@ -154,7 +153,7 @@ async def exchange(address: Any, pieces: list[bytes], *, handshake: bytes = b"")
         with contextlib.suppress(ConnectionError, TimeoutError):
             if handshake:
                 writer.write(handshake)
-                received += await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _PATIENCE)
+                received += await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
             for piece in pieces:
                 writer.write(piece)
                 await asyncio.wait_for(writer.drain(), _SILENCE)

@@ -17,7 +17,7 @@ from tests.fuzz.answers import Answer, judge
 from tests.fuzz.budget import SECONDS, SEED
 from tests.fuzz.documents import DOCUMENTS, variation
 from tests.fuzz.target import Target
-from tests.serving import TOKEN
+from tests.serving import PATIENCE, TOKEN
 
 _DOCUMENTS = 200
 _VARIATIONS = 15  # of each document
@@ -29,7 +29,7 @@ _CODINGS = ["identity", "gzip", "br;q=0.5, zstd", "*;q=0", "x"]
 
 @pytest.fixture
 def client(target: Target) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=target.url, timeout=30, trust_env=False) as http:
+    with httpx.Client(base_url=target.url, timeout=PATIENCE, trust_env=False) as http:
         yield http
 
 

@@ -1,5 +1,6 @@
 """Processes that refresh, and what became of it."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ import httpx
 
 from ingestion.coingecko import CoinGecko
 from ingestion.refresher import Refresher, RefreshRequest
-from ingestion.simulator import Simulator
+from ingestion.simulator import Fault, Simulator
 from ingestion.throttle import Throttle
 from models.coins import seed
 from models.database import Database
@@ -20,6 +21,7 @@ from models.tables import Coin, Currency, RefreshTrigger
 from tests.ingestion.upstream import Hours, charts_of, days_of, hours_of, is_daily, points_of
 
 EVERYTHING = RefreshRequest()
+_HELD = 60  # seconds, longer than any test holds anything up
 
 
 @dataclass
@@ -135,6 +137,10 @@ class Deployment:
             assert await self.days(name) == days, name
             assert (known["first_bucket"], known["last_bucket"]) == (min(expected), max(expected))
 
+    def hold_up(self, path: str = "", **more: Any) -> None:
+        """Let upstream answer such calls only when the faults are cleared."""
+        self.simulator.add_fault(Fault("slow", path=path, times=None, seconds=_HELD, **more))
+
     def forget_calls(self) -> None:
         """Let what comes now be all that upstream was asked for."""
         self._asked_before = len(self.simulator.requests)
@@ -145,6 +151,12 @@ class Deployment:
             "(SELECT oid FROM pg_database WHERE datname = current_database())"
         )
         return not held
+
+    async def lock_becomes_free(self) -> None:
+        """Wait for PostgreSQL, which notices a while after a connection's end or a kill."""
+        async with asyncio.timeout(60):
+            while not await self.lock_is_free():  # noqa: ASYNC110 - what PostgreSQL does
+                await asyncio.sleep(0.01)
 
 
 @dataclass(frozen=True)

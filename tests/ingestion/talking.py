@@ -30,7 +30,7 @@ def client(
     plan: Plan = "keyless",
     api_key: str | None = None,
     attempts: int = 3,
-    timeout: float = 5.0,
+    timeout: float = 30.0,
 ) -> CoinGecko:
     return CoinGecko(
         throttle=throttle(),

@@ -2,7 +2,6 @@
 
 import asyncio
 import gzip
-import time
 
 import httpx
 import pytest
@@ -80,17 +79,16 @@ async def test_nobody_there() -> None:
             await upstream.ping()
 
 
-@pytest.mark.parametrize(("drip", "keep_open"), [(0.02, 0), (0, 5)])
+@pytest.mark.parametrize(("drip", "keep_open"), [(0.05, 0), (0, 30)])
 async def test_an_answer_that_takes_too_long_is_none(drip: float, keep_open: float) -> None:
     reply = http(PING) if drip else b"HTTP/1.1 200 OK\r\n"
     async with (
         serving(reply, drip=drip, keep_open=keep_open) as (url, _),
         client(base_url=url, attempts=1, timeout=0.3) as upstream,
     ):
-        start = time.monotonic()
+        # whole, the answer would come after all, or the connection end
         with pytest.raises(Unreachable, match="in time"):
             await upstream.ping()
-        assert time.monotonic() - start < 1
 
 
 async def test_cancelling_is_not_an_error_of_upstream() -> None:

@@ -1,7 +1,6 @@
 """What the client tries again, and how it gets on with the simulator."""
 
 import asyncio
-import time
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -23,6 +22,7 @@ from ingestion.errors import (
 from ingestion.samples import CallStats
 from ingestion.simulator import Fault, Simulator, SimulatorOptions, run_simulator
 from ingestion.throttle import Throttle
+from tests.ingestion.jumping import now, run
 from tests.ingestion.talking import KEY, PING, client
 
 
@@ -52,19 +52,23 @@ async def test_only_what_may_pass_is_tried_again(
     assert stats.rate_limited == (attempts if kind is RateLimited else 0)
 
 
-async def test_a_pause_holds_everybody_and_each_attempt_takes_a_slot() -> None:
+def test_a_pause_holds_everybody_and_each_attempt_takes_a_slot() -> None:
     arrivals: list[float] = []
+    stats = CallStats()
 
     def reply(_: httpx.Request) -> httpx.Response:
-        arrivals.append(time.monotonic())
+        arrivals.append(now())
         if len(arrivals) == 1:
             return httpx.Response(429, headers={"Retry-After": "0.5"})
         return httpx.Response(200, content=PING)
 
-    pace, stats = Throttle(600, first_pause=60), CallStats()
-    async with CoinGecko(throttle=pace, transport=httpx.MockTransport(reply)) as upstream:
-        assert upstream.throttle is pace
-        await asyncio.gather(*(upstream.ping(stats=stats) for _ in range(3)))
+    async def main() -> None:
+        pace = Throttle(600, first_pause=60)
+        async with CoinGecko(throttle=pace, transport=httpx.MockTransport(reply)) as upstream:
+            assert upstream.throttle is pace
+            await asyncio.gather(*(upstream.ping(stats=stats) for _ in range(3)))
+
+    run(main())
     assert len(arrivals) == 4
     assert arrivals[1] - arrivals[0] >= 0.5
     assert all(later - sooner > 0.09 for sooner, later in pairwise(arrivals))
@@ -110,7 +114,7 @@ async def test_every_endpoint_of_the_simulator() -> None:
 
 
 async def test_the_simulators_rate_limit_only_slows_it_down() -> None:
-    options = SimulatorOptions(requests_per_minute=6, limit_window=0.5)
+    options = SimulatorOptions(requests_per_minute=6, limit_window=2)
     stats = CallStats()
     with run_simulator(options) as simulator:
         async with client(base_url=simulator.base_url, attempts=6) as upstream:

@@ -99,7 +99,7 @@ async def test_an_interrupted_run_keeps_what_it_cost(deployment: Deployment) -> 
     refresher = await deployment.process()
     deployment.simulator.add_fault(Fault("slow", path=CHART, times=None, seconds=30))
     run_id, _ = await refresher.start(EVERYTHING, RefreshTrigger.COMMAND)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while sum(seen_by_upstream(deployment).values()) < 4:  # noqa: ASYNC110 - upstream's log
             await asyncio.sleep(0.01)
     await refresher.interrupt()

@@ -9,7 +9,6 @@ import pytest
 
 from ingestion.joining import RefreshBusyError, Work, note, other_work
 from ingestion.refresher import Refresher, RefreshRequest
-from ingestion.simulator import Fault
 from models.runs import new_run_id
 from models.tables import RefreshTrigger
 from tests.ingestion.running import Deployment
@@ -76,7 +75,7 @@ async def ask(refresher: Refresher, key: str | None = None, **asked: Any) -> tup
 
 async def test_who_wants_other_work_is_told_so_in_any_process(deployment: Deployment) -> None:
     here, there = await deployment.process(), await deployment.process()
-    deployment.simulator.add_fault(Fault("slow", times=None, seconds=0.3))
+    deployment.hold_up()
     run_id, _ = await ask(here, coins=("bitcoin",), days=3)
     for process in (here, there):
         same: list[dict[str, Any]] = [
@@ -110,7 +109,7 @@ async def test_who_wants_other_work_is_told_so_in_any_process(deployment: Deploy
 async def test_a_key_is_answered_before_anything_is_compared(deployment: Deployment) -> None:
     """While its run is under way, after it, and while another one is."""
     here, there = await deployment.process(), await deployment.process()
-    deployment.simulator.add_fault(Fault("slow", times=None, seconds=0.3))
+    deployment.hold_up()
     run_id, _ = await ask(here, key="nightly", coins=("bitcoin",))
     for process in (here, there):
         assert await ask(process, key="nightly", rebuild=True) == (run_id, False)
@@ -126,7 +125,7 @@ async def test_a_key_is_answered_before_anything_is_compared(deployment: Deploym
 async def test_the_same_and_other_work_at_once(deployment: Deployment) -> None:
     """Whoever comes first, the others are joined or refused: nobody's work is taken for done."""
     processes = [await deployment.process() for _ in range(3)]
-    deployment.simulator.add_fault(Fault("slow", times=None, seconds=0.2))
+    deployment.hold_up()
     wanted = [("bitcoin",), ("ethereum",)] * 6
     answers = await asyncio.gather(
         *(ask(processes[n % 3], coins=coins) for n, coins in enumerate(wanted)),
@@ -144,7 +143,7 @@ async def test_the_same_and_other_work_at_once(deployment: Deployment) -> None:
 
 async def test_who_stops_starts_nothing_more(deployment: Deployment) -> None:
     refresher = await deployment.process()
-    deployment.simulator.add_fault(Fault("slow", times=None, seconds=30))
+    deployment.hold_up()
     run_id, started = await ask(refresher)
     assert started
     await refresher.stop()

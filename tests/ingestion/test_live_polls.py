@@ -48,7 +48,7 @@ async def test_what_upstream_leaves_out_is_told_once(
 
 
 async def until(condition: Callable[[], Awaitable[object]]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not await condition():  # noqa: ASYNC110 - what it awaits is in the database
             await asyncio.sleep(0.01)
 

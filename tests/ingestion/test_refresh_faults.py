@@ -198,7 +198,7 @@ async def test_refused_access_ends_the_run_at_once(deployment: Deployment) -> No
     assert ended.run["error"].startswith("CoinGecko asks for an API key: set COINGECKO_API_KEY")
     assert ended.failed == dict.fromkeys(NAMES, ended.run["error"])
     assert ended.calls == (11, 0, 11)
-    assert await deployment.lock_is_free()
+    await deployment.lock_becomes_free()
 
 
 async def test_access_refused_in_the_middle_keeps_what_came_before(deployment: Deployment) -> None:

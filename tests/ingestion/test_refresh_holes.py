@@ -214,7 +214,7 @@ async def test_what_an_interrupted_run_stored_is_not_asked_for(deployment: Deplo
     )
     run_id, _ = await refresher.start(EVERYTHING, RefreshTrigger.COMMAND)
     stored = "SELECT count(*) = 2 FROM refresh_run_item WHERE status = 'SUCCEEDED'"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await deployment.sql.fetchval(stored):  # noqa: ASYNC110 - what others do
             await asyncio.sleep(0.01)
     await refresher.interrupt()

@@ -54,7 +54,7 @@ async def other_process(deployment: Deployment) -> AsyncIterator[asyncio.subproc
 
 
 async def until(deployment: Deployment, query: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await deployment.sql.fetchval(query):  # noqa: ASYNC110 - what others do
             await asyncio.sleep(0.01)
 
@@ -86,8 +86,10 @@ async def test_a_killed_process_loses_nothing(deployment: Deployment, waits_for_
         await process.wait()
     deployment.simulator.clear_faults()
     if waits_for_it:
-        await asyncio.wait_for(waiting, 10)  # and does not wait for ever
+        await asyncio.wait_for(waiting, 60)  # and does not wait for ever
     else:
+        # the process is dead before PostgreSQL knows; until then its run is joined
+        await deployment.lock_becomes_free()
         assert (await deployment.ended(run_id)).status == "RUNNING"
     next_run = await deployment.refresh(refresher)
     dead = await deployment.ended(run_id)
@@ -113,9 +115,18 @@ async def test_the_next_start_buries_the_dead(deployment: Deployment) -> None:
 
 
 _CUT = """
-    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name LIKE $1
 """
+
+
+async def cut(deployment: Deployment, whose: str) -> None:
+    """Cut connections, and wait until PostgreSQL has ended them: it only signals at first."""
+    cut_off = [pid for pid, _ in await deployment.sql.fetch(_CUT, whose)]
+    alive = "SELECT count(*) FROM pg_stat_activity WHERE pid = ANY($1)"
+    async with asyncio.timeout(60):
+        while await deployment.sql.fetchval(alive, cut_off):  # noqa: ASYNC110 - what others do
+            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("whose", ["coingraph%", "coingraph", "coingraph lock"])
@@ -128,8 +139,8 @@ async def test_a_run_whose_connections_are_cut_fails_whole(
         run_id, started = await refresher.start(EVERYTHING, RefreshTrigger.COMMAND)
         assert started
         await asyncio.sleep(pause)
-        await deployment.sql.execute(_CUT, whose)
-        await asyncio.wait_for(refresher.wait(run_id), 20)
+        await cut(deployment, whose)
+        await asyncio.wait_for(refresher.wait(run_id), 60)
         ended = await deployment.ended(run_id)
         if ended.status != "SUCCEEDED":  # the cut can come too late
             assert ended.status == "FAILED"
@@ -145,12 +156,15 @@ async def test_a_run_whose_connections_are_cut_fails_whole(
 async def test_who_lost_the_lock_stops_writing(deployment: Deployment) -> None:
     """There are never two writers: the first one notices before it stores anything more."""
     first, second = await deployment.process(), await deployment.process()
-    deployment.simulator.add_fault(Fault("slow", path="/market_chart", times=4, seconds=0.5))
+    deployment.simulator.add_fault(Fault("slow", path="/market_chart", times=4, seconds=60))
     run_id, _ = await first.start(EVERYTHING, RefreshTrigger.COMMAND)
-    await until(deployment, "SELECT completed_calls = 1 FROM refresh_run")
-    await deployment.sql.execute(_CUT, "coingraph lock")
+    async with asyncio.timeout(60):
+        while len(deployment.charts()) < 4:  # noqa: ASYNC110 - upstream's log
+            await asyncio.sleep(0.01)
+    await cut(deployment, "coingraph lock")
     next_id, started = await second.start(EVERYTHING, RefreshTrigger.COMMAND)
     assert started
+    deployment.simulator.clear_faults()
     await asyncio.gather(first.wait(run_id), second.wait(next_id))
     lost, ended = await deployment.ended(run_id), await deployment.ended(next_id)
     assert (lost.status, ended.status) == ("INTERRUPTED", "SUCCEEDED")

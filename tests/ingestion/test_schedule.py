@@ -17,6 +17,7 @@ from models.database import Database
 from models.locks import AdvisoryLock
 from models.tables import RefreshRun, RefreshTrigger
 from tests.ingestion.running import EVERYTHING, Deployment
+from tests.ingestion.test_refresh_killed import cut
 
 DAY = timedelta(days=1)
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -57,10 +58,13 @@ async def test_a_run_of_some_coins_is_waited_for_and_does_not_count(
     deployment: Deployment, database: Database
 ) -> None:
     refresher, other = await deployment.process(), await deployment.process()
-    deployment.simulator.add_fault(Fault("slow", path="market_chart", seconds=0.5))
+    deployment.hold_up("market_chart")
     some = RefreshRequest(coins=("bitcoin",))
     await other.start(some, RefreshTrigger.MUTATION)
     async with scheduled(database, refresher):
+        await asyncio.sleep(0.1)  # a chance to begin another one
+        assert await found(deployment) == ["MUTATION RUNNING"]
+        deployment.simulator.clear_faults()
         await until(becomes(deployment, "MUTATION SUCCEEDED", "SCHEDULE SUCCEEDED"))
 
 
@@ -68,10 +72,12 @@ async def test_a_run_of_everything_under_way_counts_once(
     deployment: Deployment, database: Database
 ) -> None:
     refresher, other = await deployment.process(), await deployment.process()
-    deployment.simulator.add_fault(Fault("slow", path="market_chart", seconds=0.5))
+    deployment.hold_up("market_chart")
     run_id, _ = await other.start(EVERYTHING, RefreshTrigger.MUTATION)
     with capture_logs() as logs:
         async with scheduled(database, refresher):
+            await asyncio.sleep(0.1)  # a chance to begin another one
+            deployment.simulator.clear_faults()
             await other.wait(run_id)
             await until(lambda: _told(logs, "the next refresh is due later"))
     assert await found(deployment) == ["MUTATION SUCCEEDED"]
@@ -158,15 +164,11 @@ async def test_a_first_load_that_lost_the_database_is_begun_again(
 ) -> None:
     """Its lock is gone, which the leader, whose lock is another one, does not notice."""
     refresher = await deployment.process()
-    deployment.simulator.add_fault(Fault("slow", path="market_chart", times=None, seconds=0.5))
+    deployment.hold_up("market_chart")
     begun = asyncio.Event()
     loading = asyncio.create_task(Schedule(database, refresher).load_new(begun))
     await until(becomes(deployment, "STARTUP RUNNING"))
-    assert await deployment.sql.fetch(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND application_name = 'coingraph lock'"
-    )
-    await until(becomes(deployment, "STARTUP FAILED"))
+    await cut(deployment, "coingraph lock")
     deployment.simulator.clear_faults()
     await loading
     assert begun.is_set()

@@ -71,8 +71,8 @@ async def other_database(database_url: str) -> AsyncIterator[Database]:
 
 
 async def test_two_processes_together_keep_the_rate(database_url: str) -> None:
-    # Each of them alone would stay below 240 a minute, even if a call is late by half a second.
-    options = SimulatorOptions(requests_per_minute=8, limit_window=2)
+    # 6 or 7 calls in two seconds, 12 or 13 if each kept the rate for itself; any may come late.
+    options = SimulatorOptions(requests_per_minute=11, limit_window=2)
     with run_simulator(options) as limited:
         async with (
             caller(database_url, limited, 190, 8) as one,
@@ -81,11 +81,11 @@ async def test_two_processes_together_keep_the_rate(database_url: str) -> None:
             assert [await one.wait(), await other.wait()] == [0, 0]
         assert [each.status for each in limited.requests] == [200] * 16
         arrivals = sorted(each.at for each in limited.requests)
-    assert arrivals[-1] - arrivals[0] > 14 * 60 / 190
+    assert arrivals[-1] - arrivals[0] > 11 * 60 / 190, "one alone takes 7 intervals"
 
 
 async def test_a_pause_that_one_process_was_told_holds_for_another(
-    database: Database, database_url: str, simulator: Simulator
+    database: Database, database_url: str, simulator: Simulator, sql: asyncpg.Connection
 ) -> None:
     simulator.add_fault(Fault("rate_limited", times=1, seconds=3))
     throttle = Throttle(6000, database=database)
@@ -100,18 +100,18 @@ async def test_a_pause_that_one_process_was_told_holds_for_another(
     first, *later = simulator.requests
     assert [first.status, *(each.status for each in later)] == [429, 200, 200, 200]
     assert min(each.at for each in later) >= paused_until - 0.01
-    # slower afterwards, both of them: 2 × 10.2 ms, less what each answer gives back
-    assert max(each.at for each in later) - min(each.at for each in later) > 0.03
+    # slower afterwards, both of them: half as fast, less what each answer gives back
+    assert 1 < await sql.fetchval("SELECT stretch FROM upstream_pace") < 2
 
 
 async def test_a_call_that_waits_for_its_departure_hears_of_a_pause(
     database: Database, other_database: Database
 ) -> None:
-    waiting, refused = Throttle(120, database=database), Throttle(120, database=other_database)
-    async with waiting.slot(), refused.slot():  # the second leaves half a second after the first
+    waiting, refused = Throttle(40, database=database), Throttle(40, database=other_database)
+    async with waiting.slot(), refused.slot():  # the second leaves 1.5 s after the first
         third = asyncio.create_task(_departure(waiting))
         await asyncio.sleep(0)
-        assert await refused.rate_limited(2.0) == pytest.approx(2.0)
+        assert await refused.rate_limited(4.0) == pytest.approx(4.0)
         paused_until = asyncio.get_running_loop().time() + refused.pause_left
     assert await third >= paused_until - 0.02
     assert waiting.interval == 2 * waiting.base_interval
@@ -126,12 +126,12 @@ async def test_reservations_made_at_once_are_an_interval_apart(
     database: Database, other_database: Database, sql: asyncpg.Connection
 ) -> None:
     clock = asyncio.get_running_loop().time
-    slots = [SharedSlots(each, Pace(0.5), clock) for each in (database, other_database)]
+    slots = [SharedSlots(each, Pace(20.0), clock) for each in (database, other_database)]
     await slots[0].reserve()
     first = await sql.fetchval("SELECT last_departure FROM upstream_pace")
     await asyncio.gather(*(slots[number % 2].reserve() for number in range(100)))
     last = await sql.fetchval("SELECT last_departure FROM upstream_pace")
-    assert (last - first).total_seconds() == pytest.approx(100 * 0.5, abs=0.001)
+    assert (last - first).total_seconds() == pytest.approx(100 * 20.0, abs=0.001)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -140,8 +140,8 @@ async def test_the_row_goes_as_a_pace_of_one_process(
 ) -> None:
     luck = random.Random(seed)  # noqa: S311 - a test
     clock = asyncio.get_running_loop().time
-    alone = Pace(2.0)  # reservations run ahead of the clock, whatever happens meanwhile
-    shared = [SharedSlots(each, Pace(2.0), clock) for each in (database, other_database)]
+    alone = Pace(5.0)  # reservations run ahead of the clock, whatever happens meanwhile
+    shared = [SharedSlots(each, Pace(5.0), clock) for each in (database, other_database)]
     departures, moments = [], []
     for _ in range(60):
         slots, age = luck.choice(shared), luck.choice([0, 0, 0, 1])

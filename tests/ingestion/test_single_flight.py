@@ -18,24 +18,20 @@ from tests.ingestion.running import EVERYTHING, Deployment
 NAMES = ["bitcoin/usd", "ethereum/usd", "bitcoin/eur", "ethereum/eur"]
 
 
-def slow_down(deployment: Deployment, seconds: float = 0.3) -> None:
-    deployment.simulator.add_fault(Fault("slow", times=None, seconds=seconds))
-
-
 async def start(refresher: Refresher, key: str | None = None) -> tuple[UUID, bool]:
     return await refresher.start(EVERYTHING, RefreshTrigger.MUTATION, key=key)
 
 
 async def test_a_second_request_joins_the_first_in_any_process(deployment: Deployment) -> None:
-    slow_down(deployment)
+    deployment.hold_up()
     here, there = await deployment.process(), await deployment.process()
     run_id, started = await start(here)
     assert started
     assert await start(here) == await start(there) == (run_id, False)
+    deployment.simulator.clear_faults()
     await asyncio.gather(here.wait(run_id), there.wait(run_id))
     ended = await deployment.ended(run_id)
     assert (ended.status, ended.run["trigger"]) == ("SUCCEEDED", "MUTATION")
-    deployment.simulator.clear_faults()
     assert await deployment.sql.fetchval("SELECT count(*) FROM refresh_run") == 1
     next_id, started = await start(there)
     assert started
@@ -44,11 +40,12 @@ async def test_a_second_request_joins_the_first_in_any_process(deployment: Deplo
 
 
 async def test_who_starts_at_once_gets_one_run(deployment: Deployment) -> None:
-    slow_down(deployment, 0.05)
+    deployment.hold_up()
     processes = [await deployment.process() for _ in range(4)]
     answers = await asyncio.gather(*(start(each) for each in processes for _ in range(5)))
     assert len({run_id for run_id, _ in answers}) == 1
     assert [started for _, started in answers].count(True) == 1
+    deployment.simulator.clear_faults()
     await processes[0].wait(answers[0][0])
     assert len(deployment.calls("/simple/price")) == 1
 
@@ -67,12 +64,12 @@ async def test_one_key_is_one_run_however_often_and_from_wherever(deployment: De
 
 
 async def test_a_key_stays_with_the_run_it_joined(deployment: Deployment) -> None:
-    slow_down(deployment)
+    deployment.hold_up()
     here, there = await deployment.process(), await deployment.process()
     run_id, _ = await start(here)
     assert await start(there, key="a") == await start(here, key="b") == (run_id, False)
-    await here.wait(run_id)
     deployment.simulator.clear_faults()
+    await here.wait(run_id)
     for process in (here, there):
         assert await start(process, key="a") == await start(process, key="b") == (run_id, False)
     other, started = await start(there, key="c")
@@ -96,13 +93,13 @@ async def test_a_key_bound_while_its_run_is_prepared_wins(
     monkeypatch.setattr(refresher, "prepare", overtaken)
     assert await start(refresher, key="k") == (first, False)
     assert await deployment.sql.fetchval("SELECT count(*) FROM refresh_run") == 1
-    assert await deployment.lock_is_free()
+    await deployment.lock_becomes_free()
 
 
 async def test_interrupted_at_once_or_later_it_is_written_and_the_lock_is_free(
     deployment: Deployment,
 ) -> None:
-    slow_down(deployment, 0.1)
+    deployment.simulator.add_fault(Fault("slow", times=None, seconds=0.1))
     refresher = await deployment.process()
     for pause in (None, 0.0, 0.02, 0.15, 0.25):
         run_id, started = await start(refresher)
@@ -115,7 +112,7 @@ async def test_interrupted_at_once_or_later_it_is_written_and_the_lock_is_free(
         assert ended.run["finished_at"] is not None
         assert {item["status"] for item in ended.items.values()} <= {"SUCCEEDED", "INTERRUPTED"}
         await refresher.interrupt()
-        await _soon_free(deployment)
+        await deployment.lock_becomes_free()
     deployment.simulator.clear_faults()
     assert (await deployment.refresh(refresher)).status == "SUCCEEDED"
     await deployment.assert_stored(*NAMES)
@@ -126,26 +123,23 @@ async def test_what_is_being_written_is_written(deployment: Deployment) -> None:
     refresher = await deployment.process()
     await deployment.sql.execute("""
         CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN PERFORM pg_sleep(0.3); RETURN NEW; END $$;
+            $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END $$;
         CREATE TRIGGER slow BEFORE UPDATE ON refresh_run
             FOR EACH ROW WHEN (NEW.status <> 'RUNNING') EXECUTE FUNCTION dawdle()
     """)
+    await deployment.sql.execute("SELECT pg_advisory_lock(1)")
     run_id, _ = await start(refresher)
-    dawdling = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+    dawdling = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
     while not await deployment.sql.fetchval(dawdling):  # noqa: ASYNC110 - what PostgreSQL does
         await asyncio.sleep(0.01)
-    await refresher.interrupt()
+    interrupting = asyncio.create_task(refresher.interrupt())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not interrupting.done()
+    await deployment.sql.execute("SELECT pg_advisory_unlock(1)")
+    await interrupting
     assert (await deployment.ended(run_id)).status == "SUCCEEDED"
-    await _soon_free(deployment)
-
-
-async def _soon_free(deployment: Deployment) -> None:
-    """PostgreSQL notices a moment after a connection is closed."""
-    for _ in range(200):
-        if await deployment.lock_is_free():
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("the lock is still held")
+    await deployment.lock_becomes_free()
 
 
 async def test_wherever_it_is_stopped_the_next_run_completes_it(deployment: Deployment) -> None:
@@ -176,6 +170,7 @@ async def test_a_lock_without_a_run_is_busy(
         )
         assert [type(answer) for answer in answers] == [RefreshBusyError] * 3
     assert await deployment.sql.fetchval("SELECT count(*) FROM refresh_run_key") == 0
+    await deployment.lock_becomes_free()  # within so short a time
     next_id, started = await start(refresher, key="a")
     assert started
     await refresher.wait(next_id)
@@ -195,13 +190,13 @@ async def test_a_run_whose_end_cannot_be_written_is_no_secret(deployment: Deploy
         while not any(line["log_level"] == "error" for line in logs):  # noqa: ASYNC110 - a log
             await asyncio.sleep(0.02)
     assert [line["exc_info"] for line in logs if line["log_level"] == "error"] == [True]
-    await _soon_free(deployment)
+    await deployment.lock_becomes_free()
     await deployment.sql.execute("DROP TRIGGER bug ON refresh_run")
     # whoever waits for it finds it dead
     other = await deployment.process()
-    await asyncio.wait_for(asyncio.gather(other.wait(run_id), refresher.wait(run_id)), 10)
+    await asyncio.wait_for(asyncio.gather(other.wait(run_id), refresher.wait(run_id)), 60)
     assert (await deployment.ended(run_id)).status == "INTERRUPTED"
 
 
 async def test_waiting_for_what_never_was_is_short(deployment: Deployment) -> None:
-    await asyncio.wait_for((await deployment.process()).wait(UUID(int=7)), 5)
+    await asyncio.wait_for((await deployment.process()).wait(UUID(int=7)), 60)

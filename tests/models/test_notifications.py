@@ -43,7 +43,7 @@ class Ear:
         self.heard.put_nowait(ANYTHING)
 
     async def next(self) -> tuple[Any, ...]:
-        return await asyncio.wait_for(self.heard.get(), 20)
+        return await asyncio.wait_for(self.heard.get(), 60)
 
     async def next_but(self, passed: tuple[Any, ...]) -> tuple[Any, ...]:
         while (heard := await self.next()) == passed:
@@ -154,7 +154,7 @@ async def test_a_connection_that_is_terminated(database: Database, sql: asyncpg.
                 " WHERE datname = current_database() AND application_name = $1",
                 APPLICATION_NAME,
             )
-            assert killed == 1
+            assert killed >= 1
             assert await ear.next() == ANYTHING, "at once, not when it listens again"
             while not listener.listening:
                 assert await ear.next() == ANYTHING
@@ -165,7 +165,7 @@ async def test_a_connection_that_is_terminated(database: Database, sql: asyncpg.
 async def test_a_connection_that_dies_without_a_word(
     database_url: str, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.notifications._PROBE_SECONDS", 0.2)
+    monkeypatch.setattr("models.notifications._PROBE_SECONDS", 1.0)
     ear = Ear()
     async with proxy_to(database_url) as proxy:
         database = Database(proxy.url)

@@ -50,7 +50,7 @@ async def remembering(
     listener.join(memory)
     task = asyncio.create_task(listener.run())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not listener.listening:  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.01)
         yield memory, listener
@@ -165,10 +165,11 @@ async def test_nothing_is_given_while_changes_go_unheard(
             await recall(database, memory)
         assert memory.size > 0
         await sql.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name = $1",
             APPLICATION_NAME,
         )
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while listener.listening:  # noqa: ASYNC110 - likewise
                 await asyncio.sleep(0)
         assert memory.size == 0

@@ -137,7 +137,7 @@ async def test_each_change_is_told_once(
         assert await store_points(database, series, points) == (2, 0)[number]
         assert await revision(sql, series) == 2
     await store_points(database, series, points | midnights({-2: 7.1}))
-    heard = [json.loads(await asyncio.wait_for(told.get(), 5)) for _ in range(3)]
+    heard = [json.loads(await asyncio.wait_for(told.get(), 60)) for _ in range(3)]
     numbers = [(each["series"], each["revision"], each["deployment"]) for each in heard]
     assert numbers == [(series, number, number) for number in (1, 2, 3)]
     assert told.empty()

@@ -45,14 +45,14 @@ async def test_listeners_hear_of_a_change_when_it_is_there(
         await store_series(session, series, hours, None, asked_from=LONG_AGO)
         await sql.execute("SELECT 1")
         assert heard.empty()
-    assert await asyncio.wait_for(heard.get(), 5) == {
+    assert await asyncio.wait_for(heard.get(), 60) == {
         "series": series, "revision": 1, "deployment": 1,
     }  # fmt: skip
     await store(database, series, run_of_hours(NOON, [1.0]))  # changes nothing
     async with database.write() as session:
         quotes = [Newest(each, NOON, 1.0, None, None) for each in (series, other_series)]
         await store_quotes(session, quotes)
-    messages = [await asyncio.wait_for(heard.get(), 5) for _ in range(2)]
+    messages = [await asyncio.wait_for(heard.get(), 60) for _ in range(2)]
     assert {(each["series"], each["revision"]) for each in messages} == {
         (series, 2),
         (other_series, 1),
@@ -176,4 +176,4 @@ async def test_a_run_may_refer_to_a_series_while_it_is_written(
         )
         run_id = "01900000-0000-7000-8000-000000000000"
         await sql.execute(run, run_id)
-        await asyncio.wait_for(sql.execute(item, run_id, series), 5)
+        await asyncio.wait_for(sql.execute(item, run_id, series), 60)

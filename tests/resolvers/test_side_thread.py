@@ -23,7 +23,7 @@ async def test_one_at_a_time_and_none_that_nobody_waits_for() -> None:
 
     def work(name: str) -> str:
         begun.append(name)
-        assert gate.wait(10)
+        assert gate.wait(60)
         return name
 
     first = asyncio.create_task(thread.run(work, "first"))

@@ -30,9 +30,7 @@ async def test_a_statement_is_cancelled(
     query: str,
 ) -> None:
     """The lock outlives the operation, so only a cancelled statement waits no longer."""
-    settings = make_settings(
-        database_url, shared_simulator, operation_timeout=timedelta(seconds=0.4)
-    )
+    settings = make_settings(database_url, shared_simulator, operation_timeout=timedelta(seconds=2))
     async with live_server(settings) as server:
         await server.application.refresher.interrupt()
         async with sql.transaction():
@@ -45,8 +43,8 @@ async def test_a_statement_is_cancelled(
             assert int(response.headers["retry-after"]) > 0
             (error,) = response.json()["errors"]
             assert error["extensions"]["code"] == "SERVICE_UNAVAILABLE"
-            assert "stopped after 0.4 s (OPERATION_TIMEOUT)" in error["message"]
-            async with asyncio.timeout(10):
+            assert "stopped after 2 s (OPERATION_TIMEOUT)" in error["message"]
+            async with asyncio.timeout(60):
                 while await sql.fetchval(WAITING):
                     await sql.fetchval("SELECT pg_sleep(0.01)")
         assert (await server.post(query)).status_code == 200  # its connection was not poisoned
@@ -55,9 +53,9 @@ async def test_a_statement_is_cancelled(
 async def test_waiting_for_a_run_takes_as_long_as_it_takes(
     database_url: str, simulator: Simulator
 ) -> None:
-    settings = make_settings(database_url, simulator, operation_timeout=timedelta(seconds=0.5))
+    settings = make_settings(database_url, simulator, operation_timeout=timedelta(seconds=2))
     async with live_server(settings) as server:
         await server.application.refresher.interrupt()
-        simulator.add_fault(Fault("slow", path="/market_chart", times=1, seconds=1.0))
+        simulator.add_fault(Fault("slow", path="/market_chart", times=1, seconds=3.0))
         data = await server.data(REFRESH, token=TOKEN)
         assert data["refreshPrices"]["run"]["status"] == "SUCCEEDED"

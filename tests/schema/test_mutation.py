@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +10,7 @@ import asyncpg
 import pytest
 
 from ingestion.simulator import Fault, Simulator
-from tests.serving import TOKEN, LiveServer, Reader, live_server, make_settings
+from tests.serving import PATIENCE, TOKEN, LiveServer, Reader, live_server, make_settings
 
 REFRESH = """
     mutation ($input: RefreshPricesInput) {
@@ -42,22 +41,20 @@ async def refresh(server: LiveServer, **given: Any) -> dict[str, Any]:
 
 async def ended(server: LiveServer, run_id: str) -> dict[str, Any]:
     """Ask for a run until it is over, as a scheduler does."""
-    for _ in range(200):
-        run: dict[str, Any] = (await server.data(RUN, id=run_id))["refreshRun"]
-        if run["status"] != "RUNNING":
-            return run
-        await asyncio.sleep(0.05)
-    raise AssertionError("the run does not end")
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            run: dict[str, Any] = (await server.data(RUN, id=run_id))["refreshRun"]
+            if run["status"] != "RUNNING":
+                return run
+            await asyncio.sleep(0.05)
 
 
 @contextlib.asynccontextmanager
-async def slow_server(
-    database_url: str, simulator: Simulator, seconds: float = 1.5
-) -> AsyncIterator[LiveServer]:
-    """A server whose first refresh is done and whose next one will take a while."""
+async def slow_server(database_url: str, simulator: Simulator) -> AsyncIterator[LiveServer]:
+    """A server whose first refresh is done, and whose next one ends once the faults are cleared."""
     async with live_server(make_settings(database_url, simulator)) as server:
         await refresh(server, wait=True)
-        simulator.add_fault(Fault("slow", path="/market_chart", times=4, seconds=seconds))
+        simulator.add_fault(Fault("slow", path="/market_chart", times=None, seconds=60))
         yield server
 
 
@@ -65,22 +62,21 @@ async def test_it_answers_at_once_while_the_run_goes_on(
     database_url: str, simulator: Simulator, sql: asyncpg.Connection
 ) -> None:
     async with slow_server(database_url, simulator) as server:
-        begun = time.monotonic()
         first = await refresh(server)
-        assert time.monotonic() - begun < 1
         run = first["run"]
         assert (first["started"], run["status"], run["trigger"]) == (True, "RUNNING", "MUTATION")
         assert run["plannedCalls"] == 5  # the newest prices, and each series
         assert run["estimatedSecondsLeft"] >= 0
         assert run["finishedAt"] is None
-        now = datetime.now(UTC)
-        assert now - datetime.fromisoformat(run["startedAt"]) < timedelta(seconds=5)
+        started_at = datetime.fromisoformat(run["startedAt"])
+        assert timedelta(0) <= datetime.now(UTC) - started_at < timedelta(minutes=2)
 
         second = await refresh(server, coins=["bitcoin"], days=3)
         assert (second["started"], second["run"]["id"]) == (False, run["id"])
         looked_at = (await server.data(RUN, id=run["id"]))["refreshRun"]
         assert looked_at["status"] == "RUNNING"
         assert len(looked_at["pending"]) == len(looked_at["items"]) == 4
+        simulator.clear_faults()
         waited = await refresh(server, wait=True)
         assert (waited["started"], waited["run"]["id"]) == (False, run["id"])
         assert waited["run"]["status"] == "SUCCEEDED"
@@ -100,13 +96,14 @@ async def test_it_answers_at_once_while_the_run_goes_on(
 async def test_thirty_requests_with_one_key_are_one_run(
     database_url: str, simulator: Simulator, sql: asyncpg.Connection
 ) -> None:
-    async with slow_server(database_url, simulator, 0.5) as server:
+    async with slow_server(database_url, simulator) as server:
         before = await sql.fetchval("SELECT count(*) FROM refresh_run")
         key = "2026-01-31T14 ☂ " + "x" * 180
         answers = await asyncio.gather(*(refresh(server, idempotencyKey=key) for _ in range(30)))
         runs = {answer["run"]["id"] for answer in answers}
         assert len(runs) == 1
         assert [answer["started"] for answer in answers].count(True) == 1
+        simulator.clear_faults()
         await ended(server, *runs)
         later = await refresh(server, idempotencyKey=key, rebuild=True, wait=True)
         assert (later["started"], later["run"]["id"]) == (False, *runs)
@@ -118,10 +115,11 @@ async def test_thirty_requests_with_one_key_are_one_run(
 async def test_a_key_that_joined_a_run_stays_with_it(
     database_url: str, simulator: Simulator
 ) -> None:
-    async with slow_server(database_url, simulator, 0.5) as server:
+    async with slow_server(database_url, simulator) as server:
         running = await refresh(server)
         joined = await refresh(server, idempotencyKey="mine")
         assert (joined["started"], joined["run"]["id"]) == (False, running["run"]["id"])
+        simulator.clear_faults()
         await ended(server, running["run"]["id"])
         again = await refresh(server, idempotencyKey="mine", wait=True)
         assert (again["started"], again["run"]["id"]) == (False, running["run"]["id"])

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from ingestion.simulator import Simulator
-from tests.serving import Reader
+from tests.serving import PATIENCE, Reader
 
 SERIES = """
     query Series($coin: ID! = "bitcoin", $currency: ID! = "usd", $from: DateTime, $to: DateTime,
@@ -82,7 +82,7 @@ async def test_all_hours_as_they_are_stored(reader: Reader, coin: str, currency:
     assert known is not None
     assert answer["from"] == text(known["history_from"])
     assert answer["revision"] == known["revision"]
-    assert abs(moment(answer["to"]) - datetime.now(UTC)) < timedelta(seconds=10)
+    assert abs(moment(answer["to"]) - datetime.now(UTC)) < timedelta(minutes=2)
 
 
 async def test_hours_are_the_earliest_observations_of_the_upstream(
@@ -92,7 +92,7 @@ async def test_hours_are_the_earliest_observations_of_the_upstream(
     begin, end = moment(points[0]["timestamp"]), moment(points[-1]["timestamp"])
     path = f"{shared_simulator.base_url}/coins/bitcoin/market_chart/range"
     window = f"vs_currency=usd&from={begin.timestamp()}&to={end.timestamp()}"
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=PATIENCE) as http:
         chart = (await http.get(f"{path}?{window}")).json()
     samples = [(ms, price) for ms, price in chart["prices"] if price is not None]
     hours = {hour: next(group) for hour, group in groupby(sorted(samples), lambda s: s[0] // 3.6e6)}

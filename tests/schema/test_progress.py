@@ -17,8 +17,8 @@ from models.tables import RefreshRun
 from resolvers import run_watch
 from schema.progress import _shown
 from tests.schema.test_mutation import refresh
-from tests.schema.watching import WITH_ITEMS, all_events, watching
-from tests.serving import LiveServer, live_server, make_settings
+from tests.schema.watching import WITH_ITEMS, Event, Watching, all_events, watching
+from tests.serving import PATIENCE, LiveServer, live_server, make_settings
 
 
 @pytest.fixture
@@ -37,17 +37,30 @@ async def two(
         yield here, there
 
 
-@contextlib.asynccontextmanager
-async def held_run(simulator: Simulator, server: LiveServer) -> AsyncIterator[str]:
-    """Start a run whose charts are held up while the block runs; its id."""
-    simulator.add_fault(Fault("slow", path="/market_chart", times=None, seconds=0.4))
-    yield (await refresh(server))["run"]["id"]
+async def begin_held(simulator: Simulator, server: LiveServer) -> str:
+    """Start a run that is held up before it has done anything; its id."""
+    simulator.add_fault(Fault("slow", path="/simple/price", times=None, seconds=60))
+    run_id: str = (await refresh(server))["run"]["id"]
+    return run_id
+
+
+def let_half_pass(simulator: Simulator) -> None:
+    """Hold the run up in one currency only; clearing the faults ends that, too."""
     simulator.clear_faults()
+    simulator.add_fault(Fault("slow", path="/market_chart", currency="eur", times=None, seconds=60))
+
+
+async def followed_to_half(watch: Watching) -> list[Event]:
+    """Take events until the newest prices and two of four series are there."""
+    events = [await watch.next()]
+    while events[-1]["completedCalls"] < 3:
+        events.append(await watch.next())
+    return events
 
 
 async def assert_nothing_is_left(server: LiveServer) -> None:
     assert server.application.runs.watched == 0
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while any("RunWatcher" in repr(task) for task in asyncio.all_tasks()):  # noqa: ASYNC110 - tasks that end
             await asyncio.sleep(0.01)
 
@@ -56,9 +69,15 @@ async def test_a_run_is_followed_from_here_and_there(
     two: tuple[LiveServer, LiveServer], simulator: Simulator
 ) -> None:
     here, there = two
-    async with held_run(simulator, here) as run_id:
-        followed = await asyncio.gather(all_events(here, run_id), all_events(there, run_id))
-    for events in followed:
+    run_id = await begin_held(simulator, here)
+    async with watching(here, run_id) as one, watching(there, run_id) as other:
+        firsts = [await each.next() for each in (one, other)]
+        let_half_pass(simulator)
+        halves = await asyncio.gather(followed_to_half(one), followed_to_half(other))
+        simulator.clear_faults()
+        rests = await asyncio.gather(one.events(), other.events())
+    for first, half, rest in zip(firsts, halves, rests, strict=True):
+        events = [first, *half, *rest]
         assert {event["id"] for event in events} == {run_id}
         assert [event["status"] for event in events] == ["RUNNING"] * (len(events) - 1) + [
             "SUCCEEDED"
@@ -76,8 +95,11 @@ async def test_a_run_is_followed_from_here_and_there(
 async def test_items_are_those_of_the_event(
     two: tuple[LiveServer, LiveServer], simulator: Simulator
 ) -> None:
-    async with held_run(simulator, two[0]) as run_id:
-        events = await all_events(two[1], run_id, WITH_ITEMS)
+    run_id = await begin_held(simulator, two[0])
+    async with watching(two[1], run_id, WITH_ITEMS) as watch:
+        first = await watch.next()
+        simulator.clear_faults()
+        events = [first, *await watch.events()]
     pending = [[item["status"] for item in event["items"]].count("PENDING") for event in events]
     assert (pending[0], pending[-1]) == (4, 0)
     assert pending == sorted(pending, reverse=True)
@@ -191,13 +213,13 @@ async def test_after_the_listening_connection_was_lost_it_goes_on(
     async with _alive(two[0].application.database, run_id), watching(two[1], run_id) as watch:
         assert (await watch.next())["completedCalls"] == 0
         for number in (1, 2):
+            # told to nobody
+            await sql.execute("UPDATE refresh_run SET completed_calls = completed_calls + 1")
             await sql.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND application_name = $1",
                 APPLICATION_NAME,
             )
-            # told to nobody
-            await sql.execute("UPDATE refresh_run SET completed_calls = completed_calls + 1")
             assert (await watch.next())["completedCalls"] == number
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from schema import build_schema
 from schema.context import Access, Caller, Context
 from schema.errors import answer_of
-from tests.serving import LiveServer
+from tests.serving import PATIENCE, LiveServer
 
 PROGRESS = """subscription ($id: ID!) { refreshProgress(runId: $id) {
   id status finishedAt plannedCalls completedCalls failedCalls retries rowsInserted
@@ -54,20 +54,24 @@ class Watching:
 
     async def next(self) -> Event:
         """Take the next event, which must be no error."""
-        body = await asyncio.wait_for(anext(self._events), 20)
+        body = await asyncio.wait_for(anext(self._events), PATIENCE)
         assert "errors" not in body, body
         run: Event = body["data"]["refreshProgress"]
         return run
 
     async def rest(self) -> list[Event]:
         """Take all that comes, to the end of the stream."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             return [body async for body in self._events]
+
+    async def events(self) -> list[Event]:
+        """Take all that comes, none of which may be an error."""
+        bodies = await self.rest()
+        assert not any("errors" in body for body in bodies), bodies
+        return [body["data"]["refreshProgress"] for body in bodies]
 
 
 async def all_events(server: LiveServer, run_id: str, query: str = PROGRESS) -> list[Event]:
     """Take every event of a run, none of which may be an error."""
     async with watching(server, run_id, query) as watch:
-        bodies = await watch.rest()
-    assert not any("errors" in body for body in bodies), bodies
-    return [body["data"]["refreshProgress"] for body in bodies]
+        return await watch.events()

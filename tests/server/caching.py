@@ -21,7 +21,7 @@ def said(response: httpx.Response) -> str:
     return response.headers["x-cache"]
 
 
-async def until(check: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
+async def until(check: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not await check():
         assert time.monotonic() < end, "it does not come about"

@@ -18,7 +18,7 @@ _NEVER = 3_600.0
 def leave_the_breaker_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing else may end a wait, so an answer shows that it did."""
     monkeypatch.setattr(availability, "DOUBT_SECONDS", 0.1)
-    monkeypatch.setattr(availability, "PROBE_SECONDS", 0.5)
+    monkeypatch.setattr(availability, "PROBE_SECONDS", 2.0)
     monkeypatch.setattr(connecting, "CONNECT_SECONDS", _NEVER)
     for name in ("POOL_SECONDS", "READ_SECONDS", "WRITE_SECONDS"):
         monkeypatch.setattr(database, name, _NEVER)

@@ -46,7 +46,7 @@ class User:
         return Path(self.process.stdout.readline().decode().rstrip("\n"))
 
     def leave(self) -> None:
-        self.process.communicate(timeout=20)
+        self.process.communicate(timeout=60)
         assert self.process.returncode == 0
 
     def kill(self) -> None:
@@ -78,7 +78,7 @@ def answer_at(url: str) -> object:
     return asyncio.run(ask())
 
 
-def eventually(condition: Callable[[], object], within: float = 10) -> None:
+def eventually(condition: Callable[[], object], within: float = 60) -> None:
     until = time.monotonic() + within
     while not condition():
         assert time.monotonic() < until, f"not within {within} s"

@@ -13,7 +13,7 @@ from uuid import uuid4
 import httpx
 
 from tests.server.postgres_processes import ROOT, eventually, gone, processes
-from tests.serving import TOKEN
+from tests.serving import PATIENCE, TOKEN
 
 COMMAND = (sys.executable, "-c", "from server.cli import main; main()", "serve")
 SMALL = {
@@ -36,7 +36,7 @@ class Served:
         self.log = log
 
     def lines(self, event: str) -> list[dict[str, Any]]:
-        text = self.log.read_text().rpartition("\n")[0]
+        text = self.log.read_bytes().rpartition(b"\n")[0].decode()  # the last line may be half
         found = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
         return [line for line in found if line["event"] == event]
 
@@ -63,7 +63,10 @@ class Served:
     def client(self) -> httpx.Client:
         """A client with one connection, and so with one worker."""
         return httpx.Client(
-            base_url=self.url, timeout=30, limits=httpx.Limits(max_connections=1), trust_env=False
+            base_url=self.url,
+            timeout=PATIENCE,
+            limits=httpx.Limits(max_connections=1),
+            trust_env=False,
         )
 
     def worker_of(self, client: httpx.Client) -> int:

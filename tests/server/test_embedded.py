@@ -117,7 +117,7 @@ def test_a_killed_user_leaves_no_server(data_dir: Path) -> None:
 def test_a_killed_postmaster_is_replaced(embedded: EmbeddedPostgres, data_dir: Path) -> None:
     killed = postmaster_of(data_dir)
     os.kill(killed, signal.SIGKILL)
-    eventually(lambda: embedded.alive() and postmaster_of(data_dir) != killed, within=5)
+    eventually(lambda: embedded.alive() and postmaster_of(data_dir) != killed)
     assert answer(embedded) == 42
 
 
@@ -170,12 +170,19 @@ def test_a_stale_pid_file_is_no_obstacle(data_dir: Path, content: str) -> None:
         unrelated.kill()
 
 
-def test_an_interrupted_first_start_is_made_good(tmp_path: Path) -> None:
-    user = User(tmp_path)
-    eventually(lambda: list(tmp_path.glob("postgres/initdb-*/base")))
-    os.kill(supervisor_of(tmp_path), signal.SIGKILL)
+def interrupted(data_dir: Path) -> bool:
+    """Kill a first start within its initdb; whether that was soon enough."""
+    home = data_dir / "postgres"
+    user = User(data_dir)
+    eventually(lambda: [*home.glob("initdb-*/base"), *home.glob("cluster")])
+    os.kill(supervisor_of(data_dir), signal.SIGKILL)
     user.kill()
-    assert not (tmp_path / "postgres/cluster").exists()
-    embedded = EmbeddedPostgres(tmp_path)
+    return not (home / "cluster").exists()
+
+
+def test_an_interrupted_first_start_is_made_good(tmp_path: Path) -> None:
+    folders = (tmp_path / str(number) for number in range(20))  # now and then it is too late
+    folder = next(each for each in folders if interrupted(each))
+    embedded = EmbeddedPostgres(folder)
     with embedded:
         assert query(embedded.socket_dir, "SELECT 1") == 1

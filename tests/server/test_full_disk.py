@@ -68,7 +68,7 @@ def test_a_disk_that_becomes_full(disk: Path) -> None:
                 cwd=disk,
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=120,
                 check=False,
             )
             assert done.returncode == 2

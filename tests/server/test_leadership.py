@@ -16,7 +16,7 @@ from ingestion.simulator import Fault, Simulator, SimulatorOptions, run_simulato
 from tests.conftest import new_database
 from tests.server.postgres_processes import eventually
 from tests.server.served import START_SECONDS, Served, served
-from tests.serving import TOKEN, connected
+from tests.serving import PATIENCE, TOKEN, connected
 
 LEADS = "leading the deployment"
 LATEST = '{ latestPrices(coins: ["bitcoin"], currencies: ["usd"]) { price observedAt } }'
@@ -78,7 +78,7 @@ def graphql(server: Served, query: str, token: str | None = None) -> Any:
 def quoted(simulator: Simulator) -> float:
     """What upstream says now, asked past our client."""
     address = f"{simulator.base_url}/simple/price?ids=bitcoin&vs_currencies=usd&precision=full"
-    return float(httpx.get(address).json()["bitcoin"]["usd"])
+    return float(httpx.get(address, timeout=PATIENCE).json()["bitcoin"]["usd"])
 
 
 def shown(server: Served) -> float | None:
@@ -122,7 +122,7 @@ def test_one_polls_and_another_takes_over(url: str, tmp_path: Path) -> None:
         leader.process.wait()
         follower.await_line(LEADS)
         await_price(upstream, simulator, follower)
-        assert follower.lines("live prices")
+        follower.await_line("live prices")
         text = leader.log.read_text() + follower.log.read_text()
         assert "Traceback" not in text
     assert values(url, "SELECT count(*) FROM refresh_run") == [1], "the first load, once"

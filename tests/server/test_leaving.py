@@ -7,6 +7,8 @@ import logging
 import pytest
 from websockets.frames import Close, Frame, Opcode
 
+from schema import build_schema
+from server.streams.endpoint import StreamEndpoint, StreamSettings
 from tests.server.raw import WHOLE, raw
 from tests.serving import LiveServer
 
@@ -22,8 +24,16 @@ HANDSHAKE = (
 )
 
 
+@pytest.fixture(autouse=True)
+def _quiet(server: LiveServer) -> None:
+    """Signs of life come too seldom to find out by them that a client has gone."""
+    admission, endpoint = server.application.admission, server.application.endpoint
+    settings = StreamSettings(keep_alive_seconds=3600)
+    endpoint.streams = StreamEndpoint(build_schema(), admission, endpoint.answers, settings)
+
+
 async def none_open(server: LiveServer) -> None:
-    async with asyncio.timeout(10):  # before its next sign of life
+    async with asyncio.timeout(60):
         while len(server.application.endpoint.streams):  # noqa: ASYNC110 - it tells nobody of its end
             await asyncio.sleep(0.01)
 

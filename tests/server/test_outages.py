@@ -11,7 +11,7 @@ from models.database import Database, DatabaseUnavailableError
 from tests.server.caching import hearing, is_true, until
 from tests.server.outages import STATUS, far_server, leave_the_breaker_alone
 from tests.server.test_unavailable import PRICES, REFRESH, unavailable, works
-from tests.serving import TOKEN, LiveServer
+from tests.serving import PATIENCE, TOKEN, LiveServer
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ async def test_nobody_waits_for_a_database_that_does_not_answer(
             assert (await server.http.get("/health/live")).status_code == 200
             proxy.thaw()
             proxy.delay = 0.0
-            await until(lambda: works(server), 5)
+            await until(lambda: works(server))
             assert await readiness(server) == 200
             assert await server.data(PRICES) == before
         ended = await server.data(REFRESH, token=TOKEN)
@@ -83,7 +83,7 @@ async def test_answers_that_are_cut_in_the_middle(
                 unavailable(answer)
         unavailable(await server.post(PRICES))  # nothing is let through from here on
         proxy.bytes_left = None
-        await until(lambda: works(server), 5)
+        await until(lambda: works(server))
         assert await server.data(PRICES) == before
 
 
@@ -114,7 +114,7 @@ async def test_what_waits_too_long_is_given_up_and_cancelled(
     server: LiveServer, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database answers, only not this."""
-    monkeypatch.setattr(server.application.database, "_read_seconds", 0.5)
+    monkeypatch.setattr(server.application.database, "_read_seconds", 1.0)
     async with sql.transaction():
         await sql.execute("LOCK TABLE refresh_run, price_hourly")
         for query in (STATUS, PRICES):
@@ -148,7 +148,7 @@ async def test_a_connection_of_a_client_outlives_the_outage(
 ) -> None:
     async with far_server(database_url, shared_simulator) as (server, proxy):
         one = httpx.Limits(max_connections=1)
-        async with httpx.AsyncClient(base_url=server.url, limits=one, timeout=30) as http:
+        async with httpx.AsyncClient(base_url=server.url, limits=one, timeout=PATIENCE) as http:
             seen, clients = [], set()
 
             async def ask(query: str) -> None:
@@ -161,7 +161,7 @@ async def test_a_connection_of_a_client_outlives_the_outage(
                 await ask(STATUS)
                 await step()
                 await ask(STATUS)
-            await until(lambda: works(server), 5)
+            await until(lambda: works(server))
             await ask(STATUS)
         assert (seen[:3], seen[-1]) == ([200, 503, 503], 200)
         assert len(clients) == 1

@@ -122,7 +122,7 @@ async def test_a_database_and_an_upstream_that_tell_all(tmp_path: Path, log_form
             answers = await hostile(f"http://127.0.0.1:{int(found[: found.index('/')])}")
             assert database.asked > 0
             server.process.terminate()
-            server.process.wait(30)
+            server.process.wait(60)
         check(server, *answers)
 
 
@@ -146,7 +146,7 @@ async def test_a_refresh_that_fails(tmp_path: Path, empty_url: str) -> None:
                 answers.append(told.text)
             assert upstream.asked > 0
             server.process.terminate()
-            server.process.wait(30)
+            server.process.wait(60)
         check(server, *answers)
 
 
@@ -175,7 +175,7 @@ async def hostile(url: str) -> list[str]:
     ):
         async with raw(url) as connection:
             connection.send(data.encode())
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 sent_back = await connection.reader.read(10_000)  # frames of a WebSocket too
                 answers.append(sent_back.decode("latin-1"))
     return answers

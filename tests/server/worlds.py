@@ -58,7 +58,7 @@ class Worlds:
         coin, currency = name.split("/")
         end = int(self._now) + 3_600
         target = _CHART.format(coin, currency, end - int(length.total_seconds()), end)
-        answer = httpx.get(self.url + target, trust_env=False)
+        answer = httpx.get(self.url + target, trust_env=False, timeout=120)
         found: dict[str, Any] = answer.raise_for_status().json()
         return found
 

@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.serving import Client
 
 FOLLOW = "subscription { priceUpdates { kind revision prices { coin currency price } } }"
-SECONDS = 20  # more than anything takes
+SECONDS = 60  # more than anything takes
 
 
 class Talk:

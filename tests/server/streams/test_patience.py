@@ -31,7 +31,7 @@ async def test_no_init_closes_with_4408() -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await asyncio.wait_for(socket_on(Wire({}, send)).serve(), 20)
+    await asyncio.wait_for(socket_on(Wire({}, send)).serve(), 60)
     [close] = sent
     assert (close["type"], close["code"]) == ("websocket.close", 4408)
 
@@ -46,7 +46,7 @@ async def test_pings_do_not_stand_for_an_init() -> None:
         await asyncio.sleep(0.001)
         return {"type": "websocket.receive", "text": '{"type":"ping"}'}
 
-    await asyncio.wait_for(socket_on(Wire({}, send), receive).serve(), 20)
+    await asyncio.wait_for(socket_on(Wire({}, send), receive).serve(), 60)
     assert sent[-1]["code"] == 4408
 
 
@@ -58,7 +58,7 @@ async def test_a_peer_that_takes_nothing_is_cut_off() -> None:
 
     wire = Wire({"state": {ABORT: aborted.set}}, send, seconds=0.01)
     try:
-        await asyncio.wait_for(wire.send({"type": "websocket.send", "text": "x"}), 20)
+        await asyncio.wait_for(wire.send({"type": "websocket.send", "text": "x"}), 60)
     except GoneError:
         assert aborted.is_set()
     else:

@@ -61,7 +61,7 @@ async def test_they_do_not_pile_up() -> None:
     connection, pipe = SocketConnection(config, ServerState(), {LEAVE: over.set}), Pipe()
     connection.connection_made(pipe)
     connection.data_received(HANDSHAKE)
-    await asyncio.wait_for(accepted.wait(), 20)
+    await asyncio.wait_for(accepted.wait(), 60)
     pipe.written = b""
 
     connection.data_received(PING)

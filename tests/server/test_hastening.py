@@ -1,0 +1,92 @@
+"""A second signal, or a third: it ends at once, and leaves nothing either."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ingestion.simulator import Fault, Simulator
+from tests.conftest import new_database
+from tests.server.postgres_processes import eventually, gone, servers_of
+from tests.server.served import START_SECONDS, served
+from tests.server.stopping import (
+    WORKERS,
+    Lock,
+    asked,
+    await_start,
+    patience,
+    refuses,
+    started,
+    waiting,
+)
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of another kind")
+
+
+@pytest.fixture
+def url(postgres_url: str) -> Iterator[str]:
+    with new_database(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor() as threads:
+        yield threads
+
+
+@pytest.mark.parametrize("again", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("arguments", WORKERS, ids=["alone", "workers"])
+def test_a_second_signal_hastens(
+    url: str,
+    simulator: Simulator,
+    tmp_path: Path,
+    threads: ThreadPoolExecutor,
+    arguments: tuple[str, ...],
+    again: signal.Signals,
+) -> None:
+    """It ends while the table is still locked; its run is marked all the same."""
+    simulator.add_fault(Fault("slow", path="/market_chart", times=None, seconds=60))
+    with started(tmp_path, url, simulator, *arguments, **patience(tmp_path)) as server:
+        server.await_line("refresh started")
+        pids = server.await_workers(2) if arguments else {server.process.pid}
+        with Lock(url):
+            answer = asked(server, threads)
+            eventually(lambda: waiting(url))
+            server.process.terminate()
+            eventually(lambda: refuses(server.url))
+            server.process.send_signal(again)
+            assert server.process.wait(START_SECONDS) == 0
+            with pytest.raises(httpx.HTTPError):
+                answer.result().raise_for_status()
+        assert server.lines("refresh ended")[0]["status"] == "INTERRUPTED"
+    assert gone(pids)
+    assert "Traceback" not in server.log.read_text()
+
+
+@pytest.mark.parametrize("arguments", WORKERS, ids=["alone", "workers"])
+def test_haste_ends_its_own_database_too(
+    tmp_path: Path, threads: ThreadPoolExecutor, arguments: tuple[str, ...]
+) -> None:
+    with served(tmp_path, "--demo", *arguments, DATA_DIR="data", **patience(tmp_path)) as server:
+        pids = await_start(server, arguments)
+        database = servers_of(tmp_path / "data/demo")
+        folder = tmp_path / "data/demo/postgres/socket"
+        url = f"postgresql://coingraph@/coingraph?host={folder}&port=5432"
+        with Lock(url):
+            answer = asked(server, threads)
+            eventually(lambda: waiting(url))
+            server.process.terminate()
+            eventually(lambda: refuses(server.url))
+            for again in (signal.SIGTERM, signal.SIGINT, signal.SIGINT):
+                server.process.send_signal(again)
+            with pytest.raises(httpx.HTTPError):
+                answer.result().raise_for_status()
+            eventually(lambda: gone(database))
+        assert server.process.wait(START_SECONDS) == 0
+    assert gone(pids)
+    assert "Traceback" not in server.log.read_text()
