@@ -153,9 +153,8 @@ class Refresher:
         except BaseException as error:
             await lock.release()
             unheard = isinstance(error, DatabaseUnavailableError | asyncio.CancelledError)
-            if unheard and self._burial is None:
-                # its run may have been committed, though nobody told us, or we did not listen
-                self._burial = asyncio.create_task(self._bury_in_a_while())
+            if unheard:  # its run may have been committed, though nobody told us
+                self._bury_in_a_while()
             raise
         self._run_id = run.id
         self._task = asyncio.create_task(self._work(run, preparation, lock))
@@ -226,8 +225,17 @@ class Refresher:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def _bury_in_a_while(self) -> None:
-        """Look for dead runs again and again, for a while and until the database lets us."""
+    async def bury_the_killed(self) -> None:
+        """Do so now, and again where the lock of one that was just killed is not free yet."""
+        if not await self.bury_dead_runs():
+            self._bury_in_a_while()
+
+    def _bury_in_a_while(self) -> None:
+        if self._burial is None:
+            self._burial = asyncio.create_task(self._bury_again_and_again())
+
+    async def _bury_again_and_again(self) -> None:
+        """Look for dead runs, for a while and until we are let."""
         try:
             for pause in chain(_BURIAL_PAUSES, repeat(_BURIAL_PAUSES[-1])):
                 await asyncio.sleep(pause)
@@ -239,13 +247,14 @@ class Refresher:
     async def bury_dead_runs(self) -> bool:
         """Mark runs of killed processes INTERRUPTED, unless a run is under way somewhere.
 
-        False where that could not be done, as the database is away.
+        False where one is, or the database is away.
         """
         try:
             async with AdvisoryLock(self._database, runs.REFRESH_LOCK) as lock:
-                if await lock.acquire():
-                    async with self._database.write() as session:
-                        await runs.interrupt_dead_runs(session)
+                if not await lock.acquire():
+                    return False
+                async with self._database.write() as session:
+                    await runs.interrupt_dead_runs(session)
         except DatabaseUnavailableError as error:
             log.warning("dead runs could not be looked for", error=str(error))
             return False

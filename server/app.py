@@ -152,7 +152,7 @@ class Application:
         while True:
             try:
                 await prepare_database(self.settings, self.database)
-                await self.refresher.bury_dead_runs()
+                await self.refresher.bury_the_killed()
                 kept = await what_is_kept(
                     self.database, self.settings.history_days, datetime.now(UTC)
                 )

@@ -10,7 +10,11 @@ from uuid import UUID
 
 import pytest
 
+from ingestion import refresher as module
 from ingestion.simulator import Fault
+from models.database import Database
+from models.locks import AdvisoryLock
+from models.runs import REFRESH_LOCK
 from models.tables import RefreshTrigger
 from tests.ingestion.running import EVERYTHING, Deployment
 
@@ -112,6 +116,22 @@ async def test_the_next_start_buries_the_dead(deployment: Deployment) -> None:
     await deployment.sql.execute("UPDATE refresh_run SET status = 'RUNNING', finished_at = NULL")
     await refresher.bury_dead_runs()
     assert (await deployment.ended(ended.run["id"])).status == "INTERRUPTED"
+
+
+async def test_who_was_killed_a_moment_ago_is_buried_too(
+    deployment: Deployment, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL has not noticed yet, and keeps the lock."""
+    monkeypatch.setattr(module, "_BURIAL_PAUSES", (0.01,))
+    refresher = await deployment.process()
+    ended = await deployment.refresh(refresher)
+    await deployment.sql.execute("UPDATE refresh_run SET status = 'RUNNING', finished_at = NULL")
+    async with AdvisoryLock(database, REFRESH_LOCK) as lock:
+        assert await lock.acquire()
+        await refresher.bury_the_killed()
+        assert (await deployment.ended(ended.run["id"])).status == "RUNNING"
+    await until(deployment, "SELECT status = 'INTERRUPTED' FROM refresh_run")
+    await refresher.stop()
 
 
 _CUT = """
