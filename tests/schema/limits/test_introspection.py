@@ -58,7 +58,7 @@ def told_unasked(limits: Limits, among: list[Mistake]) -> dict[str, str]:
     return found
 
 
-def test_errors_tell_no_name_that_they_need_not() -> None:
+async def test_errors_tell_no_name_that_they_need_not() -> None:
     """All kinds of mistakes about all names. Types of what was written are told, and what must be.
 
     As Apollo Server does it, and graphql-core where it hides suggestions.
