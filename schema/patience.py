@@ -1,7 +1,9 @@
 """An executor that leaves turns of the event loop to others, however much an operation asks for."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
+from inspect import iscoroutine
 from typing import Any, TypeVar
 
 from graphql.pyutils import AwaitableOrValue
@@ -50,7 +52,13 @@ class PatientExecutor(StrawberryGraphQLCoreExecutionContext):
     async def complete_awaitable_value(self, *asked: Any) -> Any:  # noqa: ANN401 - graphql-core's own
         """Begin what a resolver has still to do: each is a task, and all of them are ready."""
         if not self._has_room():
-            await self._turn.wait()
+            try:
+                await self._turn.wait()
+            except asyncio.CancelledError:
+                for each in asked:
+                    if iscoroutine(each):  # what the resolver gave, which nobody will await
+                        each.close()
+                raise
         return await super().complete_awaitable_value(*asked)
 
     def in_turn(self, complete: Callable[[], AwaitableOrValue[T]]) -> AwaitableOrValue[T]:
