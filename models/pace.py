@@ -68,7 +68,7 @@ _CREDITS = """
     SELECT
         (SELECT coalesce(sum(spent), 0) FROM upstream_credits WHERE month = $1)::bigint AS spent,
         (
-            SELECT coalesce(sum(planned_calls - completed_calls - failed_calls), 0)
+            SELECT coalesce(sum(greatest(0, planned_calls - completed_calls - failed_calls)), 0)
             FROM refresh_run WHERE status = 'RUNNING'
         )::bigint AS promised
 """

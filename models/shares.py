@@ -4,7 +4,7 @@ import asyncio
 from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import ContextVar
 
-_MOST = 4  # statements of one operation at a time, of a pool that has 20 connections
+_MOST = 3  # statements of one operation at a time, of a pool that has 20 connections
 
 _UNSHARED = nullcontext()
 _share: ContextVar[asyncio.Semaphore | None] = ContextVar("share", default=None)

@@ -1,7 +1,7 @@
 """Turns of the event loop: no operation keeps it for long while others wait.
 
-Work that could take a while is done in pieces, and asks before each whether its turn has room left.
-If not, it waits for the next one, in which the operations that wait come one after the other.
+Work that could take a while is done in pieces, and asks before each whether the turn has room left.
+If not, it waits. Each turn belongs to one of the operations that wait, one after the other.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 _SLICE = 0.01  # seconds: when so much of a turn is used up, what comes next waits
 _FREE = 0.005  # seconds of an operation's work that never wait: most need no more
-_WOKEN = 16  # so many are woken for a turn; who then finds no room waits again
+_WOKEN = 16  # pieces of an operation that are woken for its turn; for the last there may be no room
 
 
 class Turns:
@@ -57,27 +57,21 @@ class Turns:
             self.loop.call_soon(self._next)
 
     def _next(self) -> None:
-        """Begin a turn: wake some who wait, one of each operation first."""
+        """Begin a turn, which belongs to the operation that has waited longest for one."""
         self._begun = self._scheduled = False
         self._last, self.room_until = None, 0.0
-        granted = True  # the first one's turn it is in any case, so that nobody starves
-        for _ in range(_WOKEN):
-            woken = self._take()
-            if woken is None:
-                return
-            woken.set_result(granted)
-            granted = False
-        self._schedule()
-
-    def _take(self) -> asyncio.Future[bool] | None:
-        while self._waiting:
-            turn, futures = self._waiting.popitem(last=False)
+        if not self._waiting:
+            return
+        turn, futures = self._waiting.popitem(last=False)
+        granted = True  # in any case the first piece, so that nobody starves
+        for _ in range(min(_WOKEN, len(futures))):
             woken = futures.popleft()
-            if futures:
-                self._waiting[turn] = futures  # behind all others
             if not woken.done():  # or it was cancelled
-                return woken
-        return None
+                woken.set_result(granted)
+                granted = False
+        if futures:
+            self._waiting[turn] = futures  # behind all others
+        self._schedule()
 
 
 class Turn:

@@ -86,8 +86,10 @@ class Context:
             return
         begun = loop.time()
         deadline.reschedule(None)
-        yield
-        deadline.reschedule(end + loop.time() - begun)
+        try:
+            yield
+        finally:
+            deadline.reschedule(end + loop.time() - begun)
 
 
 Info = strawberry.Info[Context, None]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,7 +14,7 @@ from strawberry.types.execution import PreExecutionError
 
 from models.shares import begin_share
 from resolvers.errors import BadInputError, RequestError, UnavailableError
-from resolvers.side_thread import SideThread
+from resolvers.queues import FairQueue
 from resolvers.turns import begin_operation
 from schema.context import Context
 from schema.cost import CostPlan, check_cost
@@ -31,6 +32,10 @@ from schema.suggestions import mend
 mend()
 
 _SHORT = 500  # characters, which take a few ms; longer documents are read beside the event loop
+_CHEAP = 20_000  # an operation that costs no more need not queue
+_AT_ONCE = 4  # of the dearest operations: what they hold of memory and connections is bounded so
+_MOST_WAITING = 32  # of one caller
+_WAIT = "Too many of your operations wait for each other: try again in a few seconds."
 
 
 class LimitedSchema(strawberry.Schema):
@@ -44,9 +49,9 @@ class LimitedSchema(strawberry.Schema):
         super().__init__(execution_context_class=self.executor, **parts)
         self.limits = limits
         self._documents = DocumentCache()
-        self._readers = SideThread(
-            "documents", 64, "Too many documents wait to be read: try again in a few seconds."
-        )
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="documents")
+        self._readings = FairQueue(1, _MOST_WAITING, _WAIT)
+        self._work = FairQueue(_AT_ONCE * limits.max_cost, _MOST_WAITING, _WAIT)
 
     async def _prepare_operation_async(
         self, context: ExecutionContext, extensions_runner: SchemaExtensionsRunner
@@ -59,7 +64,7 @@ class LimitedSchema(strawberry.Schema):
             context.graphql_document, context.pre_execution_errors = document.node, []
         elif query:
             try:
-                document, context.pre_execution_errors = await self._read_apart(query)
+                document, context.pre_execution_errors = await self._read_apart(query, context)
             except (GraphQLSyntaxError, RequestError) as error:
                 return _refused(error)
             context.graphql_document = document.node
@@ -76,12 +81,15 @@ class LimitedSchema(strawberry.Schema):
             )
         return await self._within_limits(context, document)
 
-    async def _read_apart(self, text: str) -> tuple[ValidDocument, list[GraphQLError]]:
+    async def _read_apart(
+        self, text: str, context: ExecutionContext
+    ) -> tuple[ValidDocument, list[GraphQLError]]:
         """Read and validate in this thread, or in another what takes long."""
         if len(text) <= _SHORT:
             return self.read(text)
-        with self._readers.place():
-            return await self._readers.run(self.read, text)
+        async with self._readings.place(_caller(context), 1):
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._reader, self.read, text)
 
     def read(self, text: str) -> tuple[ValidDocument, list[GraphQLError]]:
         """Read a document, which is valid where there are no errors.
@@ -127,8 +135,13 @@ class LimitedSchema(strawberry.Schema):
         execution_context: ExecutionContext,
         *more: Any,  # noqa: ANN401 - Strawberry's own
     ) -> Any:  # noqa: ANN401 - likewise
-        async with self.in_time(execution_context.context):
-            return await super()._execute_operation(execution_context, *more)
+        ours = execution_context.context
+        cost = ours.cost.requested if isinstance(ours, Context) and ours.cost else 0
+        async with self.in_time(ours):
+            if cost <= _CHEAP:
+                return await super()._execute_operation(execution_context, *more)
+            async with self._work.place(_caller(execution_context), cost):
+                return await super()._execute_operation(execution_context, *more)
 
     @asynccontextmanager
     async def in_time(self, context: Context | None) -> AsyncIterator[None]:
@@ -174,6 +187,11 @@ class _DiscreetExecutor(_Executor):
     @classmethod
     def build(cls, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - graphql-core's own
         return super().build(*arguments, **{**named, "hide_suggestions": True})
+
+
+def _caller(context: ExecutionContext) -> str:
+    ours = context.context
+    return ours.caller.address if isinstance(ours, Context) else ""
 
 
 def _refused(error: RequestError | GraphQLError) -> PreExecutionError:

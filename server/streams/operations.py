@@ -14,7 +14,7 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 from strawberry.types import ExecutionResult
 
 from schema.context import Context
-from schema.errors import Answer, answer_of, masked
+from schema.errors import Answer, answer_of, failure, masked
 from schema.operations import LimitedSchema
 from schema.subscriptions import Subscription, read_subscription
 from server.admission import Admission
@@ -26,6 +26,7 @@ from server.requests import RequestRefusedError, refusal
 log = structlog.get_logger("coingraph.streams")
 
 # A subscription cannot be written without its keyword.
+LARGEST_PAYLOAD = 8_000_000  # bytes: it is one message, which is made and sent in one go
 _MAY_SUBSCRIBE = re.compile(r"\bsubscription\b", re.ASCII)
 
 _MOST_RENDERED = 32  # forms of one event; who asks for one more gets it, and it is not kept
@@ -163,4 +164,12 @@ def _payload_of(reply: Reply) -> str:
         body = orjson.loads(reply.body.identity)
         if "data" not in body:
             raise RequestRefusedError(Answer(body, reply.status))
+    if len(reply.body.identity) > LARGEST_PAYLOAD:
+        raise RequestRefusedError(
+            failure(
+                "OPERATION_TOO_COMPLEX",
+                f"The answer has {len(reply.body.identity):,} bytes; a stream takes up to "
+                f"{LARGEST_PAYLOAD:,} of one. Ask by POST without a stream, or for less.",
+            )
+        )
     return reply.body.identity.decode()

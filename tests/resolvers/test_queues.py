@@ -1,0 +1,103 @@
+"""Work waits for its turn: callers come one after the other, and nothing is lost on the way."""
+
+import asyncio
+
+import pytest
+
+from resolvers.errors import UnavailableError
+from resolvers.queues import FairQueue
+
+
+class Works:
+    """Work that lasts until it is told to end; `begun` tells which has begun, in that order."""
+
+    def __init__(self, queue: FairQueue) -> None:
+        self._queue = queue
+        self.begun: list[str] = []
+        self._ends: dict[str, asyncio.Event] = {}
+
+    def start(self, name: str, caller: str, size: int = 1) -> asyncio.Task[None]:
+        async def work() -> None:
+            async with self._queue.place(caller, size):
+                self.begun.append(name)
+                await self._ends[name].wait()
+
+        self._ends[name] = asyncio.Event()
+        return asyncio.create_task(work())
+
+    async def end(self, name: str) -> None:
+        self._ends[name].set()
+        await settle()
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_callers_take_turns_whatever_each_of_them_wants() -> None:
+    works = Works(FairQueue(1, 10, "no"))
+    tasks = [works.start(f"greedy {number}", "greedy") for number in range(4)]
+    await settle()
+    tasks.append(works.start("modest", "modest"))
+    await settle()
+    for name in ("greedy 0", "greedy 1", "modest", "greedy 2", "greedy 3"):
+        assert works.begun[-1] == name
+        await works.end(name)
+    await asyncio.gather(*tasks)
+
+
+async def test_sizes_fit_and_what_is_too_large_comes_alone() -> None:
+    works = Works(FairQueue(10, 10, "no"))
+    sizes = {"six": 6, "four": 4, "one": 1, "huge": 99, "last": 1}
+    tasks = [works.start(name, name, size) for name, size in sizes.items()]
+    await settle()
+    assert works.begun == ["six", "four"]
+    await works.end("six")
+    assert works.begun == ["six", "four", "one"], "what is behind the huge one waits for it"
+    await works.end("four")
+    await works.end("one")
+    assert works.begun[3:] == ["huge"]
+    await works.end("huge")
+    await works.end("last")
+    await asyncio.gather(*tasks)
+
+
+async def test_one_caller_has_so_many_places() -> None:
+    works = Works(FairQueue(1, 2, "Not so many."))
+    tasks = [works.start(str(number), "one") for number in range(3)]
+    await settle()
+    with pytest.raises(UnavailableError, match="Not so many"):
+        await works.start("too many", "one")
+    tasks.append(works.start("another's", "other"))
+    for name in ("0", "1", "another's", "2"):
+        await settle()
+        assert works.begun[-1] == name
+        await works.end(name)
+    await asyncio.gather(*tasks)
+
+
+@pytest.mark.parametrize("when", ["while it waits", "as it is let in"])
+async def test_who_gives_up_is_in_nobodys_way(when: str) -> None:
+    works = Works(FairQueue(1, 10, "no"))
+    first, given_up, last = (works.start(name, name) for name in ("first", "given up", "last"))
+    await settle()
+    if when == "while it waits":
+        given_up.cancel()
+        await works.end("first")
+    else:
+        first.cancel()
+        await asyncio.sleep(0)  # it leaves, and lets the next one in
+        given_up.cancel()
+    await settle()
+    assert works.begun == ["first", "last"]
+    await works.end("last")
+    await asyncio.gather(first, given_up, last, return_exceptions=True)
+
+
+async def test_an_idle_queue_lets_in_at_once() -> None:
+    works = Works(FairQueue(1, 1, "no"))
+    for number in range(3):
+        task = works.start(str(number), "one")
+        await works.end(str(number))
+        assert task.done()
