@@ -20,17 +20,20 @@ async def live(_request: Request) -> JSONResponse:
 class Readiness:
     """`/health/ready`: the database answers and is migrated, and operations are answered.
 
-    Old data is told, not refused: other instances would have none newer.
+    Old data is told, not refused: other instances would have none newer. Nobody pays for asking, so
+    all who ask at once share one look: it is no way to take the database from others.
     """
 
     def __init__(self, database: Database, is_open: Callable[[], bool]) -> None:
         self._database = database
         self._is_open = is_open
+        self._looking: asyncio.Task[tuple[bool, float | None]] | None = None
 
     async def handle(self, _request: Request) -> JSONResponse:
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                migrated, age = await self._look()
+            migrated, age = await asyncio.shield(self._looking)  # others wait for it, too
         except (DatabaseUnavailableError, TimeoutError) as error:
             return _unavailable({"database": str(error) or "The database does not answer."})
         facts: dict[str, object] = {
@@ -43,12 +46,13 @@ class Readiness:
         return JSONResponse({"status": "ready", **facts})
 
     async def _look(self) -> tuple[bool, float | None]:
-        current = await current_revision(self._database)
-        # A newer one is no reason to stop: while servers are being replaced, old ones go on.
-        if current is None or current < newest_revision():
-            return False, None
-        async with self._database.read() as session:
-            return True, await newest_observation_age(session)
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            current = await current_revision(self._database)
+            # A newer one is no reason to stop: while servers are being replaced, old ones go on.
+            if current is None or current < newest_revision():
+                return False, None
+            async with self._database.read() as session:
+                return True, await newest_observation_age(session)
 
 
 def _unavailable(facts: dict[str, object]) -> JSONResponse:

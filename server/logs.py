@@ -26,12 +26,14 @@ _QUIET = {
     "alembic": "WARNING",
     "stamina": "ERROR",
     "asyncio": "WARNING",
+    "asgi_correlation_id": "ERROR",  # it warns of each X-Request-ID that we do not take over
     "uvicorn.error": "INFO",  # below, it tells the headers of WebSockets, with their tokens
     "uvicorn.http": "ERROR",  # it warns of each malformed request, which has its line from us
     "uvicorn.websockets": "WARNING",
     "websockets": "INFO",  # same
 }
 
+_OF_SEVERAL_LINES = {"exception", "stack"}
 _SHORTEST_SECRET = 6  # characters: a shorter one is a word of every line
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:=+/-]{1,128}")
 
@@ -60,7 +62,7 @@ def set_up_logs(log_format: str, lowest: str, secrets: Iterable[str] = ()) -> No
             structlog.processors.JSONRenderer(serializer=_json),
         ]
         if log_format == "json"
-        else [_console()]
+        else [_printable, _console()]
     )
     rendering += _hiding(secrets)
     _set_up_standard_library(shared, rendering, lowest.upper())
@@ -146,6 +148,16 @@ def _hiding(secrets: Iterable[str]) -> list[structlog.typing.Processor]:
 
 def _json(event: structlog.typing.EventDict, **more: Any) -> str:  # noqa: ANN401 - what structlog hands on
     return orjson.dumps(event, **more).decode()
+
+
+def _printable(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Write out what a terminal would obey: a path is what its caller likes it to be."""
+    for name, value in event.items():
+        if isinstance(value, str) and name not in _OF_SEVERAL_LINES and not value.isprintable():
+            event[name] = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in value)
+    return event
 
 
 def _console() -> structlog.dev.ConsoleRenderer:

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import httptools
 import orjson
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import (
@@ -46,6 +47,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _deadline: asyncio.TimerHandle | None = None  # of what is being sent to us
     _answering: RequestResponseCycle | None = None  # others may wait behind it: pipelined ones
     _reading: asyncio.TimerHandle | None = None  # when the client's reading is looked at again
+    _unheeded_upgrade = False  # this head asks for one: it is read again without
 
     def __init__(self, *given: Any, **named: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(*given, **named)
@@ -69,7 +71,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._received > MOST_BYTES:
             self.transport.abort()
             return
-        super().data_received(data)
+        self._read(data)
         if self.transport.is_closing():
             return
         if not self._in_head:
@@ -79,6 +81,39 @@ class BoundedProtocol(HttpToolsProtocol):
             self.refuse(431, _HEAD_TOO_LARGE)
         elif self._received and self._deadline is None:
             self._expire(HEAD_SECONDS, self._head_is_late)
+
+    def _read(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        pieces = [memoryview(data)]  # the next one last
+        try:
+            while pieces:
+                piece = pieces.pop()
+                try:
+                    self.parser.feed_data(piece)
+                except httptools.HttpParserUpgrade as upgrade:
+                    if self._should_upgrade():
+                        self.handle_websocket_upgrade()
+                        return
+                    pieces += piece[upgrade.args[0] :], self._begin_without_upgrade()
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+
+    def _begin_without_upgrade(self) -> memoryview:
+        """Give the head to go on with as if no other protocol had been asked for.
+
+        A server is free to. httptools takes all after such a head for that protocol; uvicorn drops
+        what of it has come already and reads the rest as requests, so that a body could be one that
+        no proxy has seen.
+        """
+        head = [self.parser.get_method(), b" ", self.url, b" HTTP/"]
+        head += [self.parser.get_http_version().encode(), b"\r\n"]
+        for name, value in self.headers:
+            if name != b"upgrade":
+                head += [name, b": ", value, b"\r\n"]
+        self._unheeded_upgrade = False
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+        return memoryview(b"".join((*head, b"\r\n")))
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -94,9 +129,15 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._received > LARGEST_HEAD and self._head_size() > LARGEST_HEAD:
             self._head_too_large = True
             raise ValueError(_HEAD_TOO_LARGE)  # ends the parsing, by `send_400_response`
-        super().on_headers_complete()
+        if self.parser.get_method() == b"CONNECT":
+            raise ValueError("There are no tunnels here.")
+        self._unheeded_upgrade = self.parser.should_upgrade() and not self._should_upgrade()
+        if not self._unheeded_upgrade:
+            super().on_headers_complete()
 
     def on_message_complete(self) -> None:
+        if self._unheeded_upgrade:
+            return
         super().on_message_complete()
         self._received = 0
         self._in_head = True

@@ -13,6 +13,7 @@ from pydantic import HttpUrl
 from ingestion.simulator import run_simulator
 from models.database import Database, DatabaseUnavailableError, UnsupportedServerError
 from models.migrate import NewerDatabaseError
+from server import files
 from server.app import create_app
 from server.commands.opening import CommandError, one_line_errors, opened, read_settings, with_token
 from server.embedded import EmbeddedPostgres, EmbeddedPostgresError
@@ -38,6 +39,7 @@ def serve(*, demo: bool, **given: Any) -> int:  # noqa: ANN401 - the fields of S
         settings = read_settings(**given)
         if settings.workers > 1 and sys.platform == "win32":
             raise CommandError("WORKERS: Windows can only do with 1.")
+        files.raise_limit(settings.max_connections_per_address)
         listener = _listen(settings)
         stack.callback(listener.close)
         if demo:

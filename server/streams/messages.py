@@ -106,9 +106,13 @@ def _id(fields: dict[str, Any]) -> str:
 
 
 def pong(payload: dict[str, Any] | None) -> str:
+    """Give a ping's payload back. Raises CloseError where orjson reads it, but cannot write it."""
     if payload is None:
         return '{"type":"pong"}'
-    return '{"type":"pong","payload":' + _json(payload) + "}"
+    try:
+        return '{"type":"pong","payload":' + _json(payload) + "}"
+    except orjson.JSONEncodeError:
+        raise CloseError(BAD_MESSAGE, "`payload` is nested too deeply.") from None
 
 
 def opening(operation_id: str) -> str:

@@ -96,7 +96,7 @@ async def test_a_run_is_found_by_the_request_that_started_it(
     assert {line["request_id"] for line in found} == {"scheduler-7"}
 
 
-async def test_ids_that_cannot_be_trusted_are_replaced(logged: LiveServer) -> None:
+async def test_ids_that_cannot_be_trusted_are_replaced(logged: LiveServer, lines: Lines) -> None:
     seen = set()
     for given in (None, "", "two words", "x" * 129, '{"a":1}', "a\tb", "ü".encode()):
         headers = {} if given is None else {"X-Request-ID": given}
@@ -104,6 +104,7 @@ async def test_ids_that_cannot_be_trusted_are_replaced(logged: LiveServer) -> No
         told = response.headers["x-request-id"]
         assert re.fullmatch("[0-9a-f]{32}", told)
         seen.add(told)
+        assert [(line["event"], line["request_id"]) for line in lines()] == [("request", told)]
     assert len(seen) == 7
 
 
@@ -201,3 +202,17 @@ def test_the_console_is_for_people(stream: io.StringIO) -> None:
     assert "shown too" in text
     assert "RuntimeError: as it happens" in text
     assert "\x1b[" not in text, "no colours where there is no terminal"
+
+
+def test_a_terminal_obeys_nobody_who_is_logged(stream: io.StringIO) -> None:
+    with contextlib.redirect_stderr(stream):
+        set_up_logs("console", "info")
+    log = structlog.get_logger("coingraph.test")
+    for path in ("/a\x1b[2Jb", "/a\u009b2Jb", "/a\u202eb", "/a\u2028b", "/a\x00b", "/a\r\nb"):
+        log.info("request", path=path)
+    logging.getLogger("other").warning("shown \x1b[2J")
+    log.error("failed", exc_info=RuntimeError("as it happens"))
+    *others, error = stream.getvalue().rstrip("\n").split("\n", 7)
+    assert all(line.isprintable() for line in others)
+    assert r"path=/a\x1b[2Jb" in others[0]
+    assert "\nRuntimeError: as it happens" in error, "a traceback keeps its lines"

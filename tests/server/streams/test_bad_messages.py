@@ -46,6 +46,7 @@ def without(name: str) -> dict[str, Any]:
         '{"type":"connection_ack"}',
         '{"type":"next","id":"1","payload":{}}',
         '{"type":"ping","payload":[]}',
+        '{"type":"ping","payload":{"a":' + "[" * 1000 + "]" * 1000 + "}}",
         '{"type":"pong","payload":"x"}',
         '{"type":"complete"}',
         '{"type":"complete","id":7}',

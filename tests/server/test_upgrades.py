@@ -1,0 +1,63 @@
+"""Protocols that are asked for and not spoken here, over real sockets."""
+
+import json
+
+import pytest
+
+from tests.server.raw import HEAD, QUERY, WHOLE, Answer, raw
+from tests.serving import Reader
+
+UPGRADES = [
+    b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n",
+    b"Upgrade: foo\r\nConnection: upgrade\r\nConnection: keep-alive\r\n",
+    b"Upgrade: websocket, h2c\r\nConnection: Upgrade\r\n",
+]
+
+
+def refusal(answer: Answer, status: int) -> str:
+    assert answer.status == status, answer
+    message: str = json.loads(answer.body)["errors"][0]["message"]
+    return message
+
+
+@pytest.mark.parametrize("upgrade", UPGRADES)
+@pytest.mark.parametrize("apart", [False, True])
+async def test_an_upgrade_that_is_not_heeded(reader: Reader, upgrade: bytes, apart: bool) -> None:
+    """Java's client asks for HTTP/2 so, with its body, which is still that request's."""
+    head = HEAD + upgrade + b"Content-Length: %d\r\n\r\n" % len(QUERY)
+    rest = QUERY + WHOLE.replace(b"json", b"xml")
+    async with raw(reader.url) as client:
+        client.send(WHOLE + head + (b"" if apart else rest))
+        assert (await client.answer()).status == 200
+        if apart:  # the head was read with what is answered now
+            client.send(rest)
+        assert "currencies" in json.loads((await client.answer()).body)["data"]
+        assert "Content-Type" in refusal(await client.answer(), 415)
+
+
+async def test_a_body_is_no_request(reader: Reader) -> None:
+    """Not even where a proxy that does not look into it hands on an upgrade before it."""
+    head = HEAD + UPGRADES[1] + b"Content-Length: %d\r\n\r\n" % len(WHOLE)
+    async with raw(reader.url) as client:
+        client.send(WHOLE + head)
+        assert (await client.answer()).status == 200
+        client.send(WHOLE)
+        assert "JSON" in refusal(await client.answer(), 400)
+        client.send(WHOLE.replace(b"json", b"xml"))
+        assert "Content-Type" in refusal(await client.answer(), 415)
+
+
+async def test_many_of_them_in_one_piece(reader: Reader) -> None:
+    line = b"GET /health/live HTTP/1.1\r\n" + UPGRADES[1] + b"\r\n"
+    async with raw(reader.url) as client:
+        client.send(line * 2000)
+        for _ in range(2000):
+            assert (await client.answer()).status == 200
+
+
+@pytest.mark.parametrize("target", [b"other:443", b"/graphql"])
+async def test_no_tunnel(reader: Reader, target: bytes) -> None:
+    async with raw(reader.url) as client:
+        client.send(b"CONNECT " + target + b" HTTP/1.1\r\nHost: other\r\n\r\n" + WHOLE)
+        assert refusal(await client.answer(), 400)
+        assert await client.closed()
