@@ -72,9 +72,13 @@ class Connection(asyncio.Protocol):
             self._waiting.set_result(self._answer)
 
 
-async def connect(url: str) -> Connection:
+async def connect(url: str, source: str | None = None) -> Connection:
+    """Connect, from the address `source` of this host where one is given."""
     address = urlsplit(url)
     _, connection = await asyncio.get_running_loop().create_connection(
-        lambda: Connection(address.netloc), address.hostname or "", address.port or 80
+        lambda: Connection(address.netloc),
+        address.hostname or "",
+        address.port or 80,
+        local_addr=(source, 0) if source else None,
     )
     return connection

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from starlette_compress import CompressMiddleware
 
+from resolvers.errors import UnavailableError
 from schema.errors import UNAVAILABLE, failure, masked
 from schema.operations import LimitedSchema
 from server.admission import Admission
@@ -17,7 +18,8 @@ from server.answers import Answers
 from server.cache import AnswerCache
 from server.exchange import Exchange
 from server.graphiql import GRAPHIQL_PATH, graphiql_page
-from server.replies import CachePolicy, Reply, encode
+from server.outgoing import Outgoing, send_body
+from server.replies import CachePolicy, Form, Reply, encode
 from server.requests import (
     RequestRefusedError,
     RequestRules,
@@ -29,7 +31,6 @@ from server.streams.endpoint import StreamEndpoint, StreamSettings
 
 log = structlog.get_logger("coingraph.graphql")
 
-_PIECE = 1 << 18  # bytes that are sent before waiting until the client has read
 _CLIENT_CLOSED_REQUEST = 499
 _STOPPED = encode(failure(UNAVAILABLE, "The server is stopping. Try again in a few seconds."))
 
@@ -50,6 +51,7 @@ class GraphQLEndpoint:
         self.answers = Answers(schema, admission, cache)
         self._policy = policy
         self._rules = rules
+        self._outgoing = Outgoing()
         # the page is loaded without a token: what nobody is told without one is not in it
         self._shows_examples = schema.limits.introspection and admission.reads_are_open
         self._page = CompressMiddleware(self._serve_page)
@@ -81,6 +83,14 @@ class GraphQLEndpoint:
             # what may have failed is the form, so all of it is left out but the media type
             accept = exchange.headers.get(b"accept", b"")
             form = await reply.in_form({b"accept": accept})
+        try:
+            with self._outgoing.hold(scope, len(form[2])):
+                await self._send(exchange, reply, form, send)
+        except UnavailableError as error:
+            unread = encode(failure(UNAVAILABLE, str(error)))
+            await self._send(exchange, unread, await unread.in_form({}), send)
+
+    async def _send(self, exchange: Exchange, reply: Reply, form: Form, send: Send) -> None:
         status, headers, content = form
         headers += (
             (b"cache-control", self._policy.cache_control(reply, private=exchange.private)),
@@ -90,7 +100,7 @@ class GraphQLEndpoint:
         )
         await send({"type": "http.response.start", "status": status, "headers": headers})
         with contextlib.suppress(asyncio.CancelledError):  # the server stops, and cuts it
-            await _send_body(content, send)
+            await send_body(content, exchange.scope, send)
 
     async def _reply(self, exchange: Exchange, receive: Receive, send: Send) -> Reply | None:
         """Give the answer, or None once it was sent as a stream."""
@@ -114,10 +124,3 @@ class GraphQLEndpoint:
             examples=self._shows_examples,
         )
         await page(scope, receive, send)
-
-
-async def _send_body(content: bytes, send: Send) -> None:
-    """Send an answer piece by piece, each when most of the ones before has been read."""
-    for start in range(0, len(content) or 1, _PIECE):
-        piece, more = content[start : start + _PIECE], start + _PIECE < len(content)
-        await send({"type": "http.response.body", "body": piece, "more_body": more})

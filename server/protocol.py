@@ -131,6 +131,8 @@ class BoundedProtocol(HttpToolsProtocol):
             raise ValueError(_HEAD_TOO_LARGE)  # ends the parsing, by `send_400_response`
         if self.parser.get_method() == b"CONNECT":
             raise ValueError("There are no tunnels here.")
+        if self._is_coded():
+            raise ValueError("Bodies come with Content-Length, or in HTTP/1.1 as plain chunks.")
         self._unheeded_upgrade = self.parser.should_upgrade() and not self._should_upgrade()
         if not self._unheeded_upgrade:
             super().on_headers_complete()
@@ -184,6 +186,11 @@ class BoundedProtocol(HttpToolsProtocol):
         """Count as if each line had been written without a needless space."""
         line = len(self.parser.get_method()) + len(self.url) + len("  HTTP/1.1\r\n\r\n")
         return line + sum(len(n) + len(value) + 4 for n, value in self.headers)
+
+    def _is_coded(self) -> bool:
+        """Whether the body is in a transfer coding that we do not know, or that cannot be."""
+        found = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
+        return bool(found) and (found != [b"chunked"] or self.parser.get_http_version() == "1.0")
 
     def _watch_reader(self, *, closing: bool = False) -> None:
         """Let go of a client that takes nothing of its answer for a while."""

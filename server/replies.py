@@ -29,6 +29,7 @@ _TOLD_200 = {
 }
 
 Headers = Sequence[tuple[bytes, bytes]]
+Form = tuple[int, list[tuple[bytes, bytes]], bytes]  # status, headers, content
 
 
 class Reply:
@@ -62,9 +63,7 @@ class Reply:
             min(self.until, moment + RELATIVE_SECONDS) if footprint.relative else self.until
         )
 
-    async def in_form(
-        self, asked: dict[bytes, bytes]
-    ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    async def in_form(self, asked: dict[bytes, bytes]) -> Form:
         """Give status, headers and bytes in the form that a request's headers ask for."""
         headers = [_VARY, *self.headers]
         if self.ok:

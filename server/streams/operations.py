@@ -26,7 +26,7 @@ from server.requests import RequestRefusedError, refusal
 log = structlog.get_logger("coingraph.streams")
 
 # A subscription cannot be written without its keyword.
-LARGEST_PAYLOAD = 8_000_000  # bytes: it is one message, which is made and sent in one go
+LARGEST_PAYLOAD = 4_000_000  # bytes: it is one message, which is made and sent in one go
 _MAY_SUBSCRIBE = re.compile(r"\bsubscription\b", re.ASCII)
 
 _MOST_RENDERED = 32  # forms of one event; who asks for one more gets it, and it is not kept
