@@ -31,7 +31,7 @@ class FairQueue:
         try:
             yield
         finally:
-            self._leave(size)
+            self._leave(caller, size)
 
     async def _enter(self, caller: str, size: int) -> None:
         if not self._waiting and self._fits(size):
@@ -46,14 +46,16 @@ class FairQueue:
             await begun
         except asyncio.CancelledError:
             if begun.done() and not begun.cancelled():  # it was let in, and nobody comes
-                self._leave(size)
+                self._leave(caller, size)
             raise
 
     def _fits(self, size: int) -> bool:
         return not self._used or self._used + size <= self._room
 
-    def _leave(self, size: int) -> None:
+    def _leave(self, caller: str, size: int) -> None:
         self._used -= size
+        if caller in self._waiting:
+            self._waiting.move_to_end(caller)  # whoever came meanwhile comes first
         while self._waiting:
             caller, places = next(iter(self._waiting.items()))
             wanted, begun = places[0]

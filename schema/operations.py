@@ -31,9 +31,11 @@ from schema.suggestions import mend
 
 mend()
 
-_SHORT = 500  # characters, which take a few ms; longer documents are read beside the event loop
+# Characters of documents. Those that are not short are read one in a turn of the event loop; those
+# that take longer than a turn should, beside it.
+_SHORT, _MIDDLING = 500, 1_500
 _CHEAP = 20_000  # an operation that costs no more need not queue
-_AT_ONCE = 4  # of the dearest operations: what they hold of memory and connections is bounded so
+_AT_ONCE = 2  # of the dearest operations: what they hold of memory and connections is bounded so
 _MOST_WAITING = 32  # of one caller
 _WAIT = "Too many of your operations wait for each other: try again in a few seconds."
 
@@ -51,6 +53,7 @@ class LimitedSchema(strawberry.Schema):
         self._documents = DocumentCache()
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="documents")
         self._readings = FairQueue(1, _MOST_WAITING, _WAIT)
+        self._short_readings = FairQueue(1, _MOST_WAITING, _WAIT)
         self._work = FairQueue(_AT_ONCE * limits.max_cost, _MOST_WAITING, _WAIT)
 
     async def _prepare_operation_async(
@@ -87,6 +90,9 @@ class LimitedSchema(strawberry.Schema):
         """Read and validate in this thread, or in another what takes long."""
         if len(text) <= _SHORT:
             return self.read(text)
+        if len(text) <= _MIDDLING:
+            async with self._short_readings.place(_caller(context), 1):
+                return self.read(text)
         async with self._readings.place(_caller(context), 1):
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._reader, self.read, text)

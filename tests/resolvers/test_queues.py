@@ -41,7 +41,7 @@ async def test_callers_take_turns_whatever_each_of_them_wants() -> None:
     await settle()
     tasks.append(works.start("modest", "modest"))
     await settle()
-    for name in ("greedy 0", "greedy 1", "modest", "greedy 2", "greedy 3"):
+    for name in ("greedy 0", "modest", "greedy 1", "greedy 2", "greedy 3"):
         assert works.begun[-1] == name
         await works.end(name)
     await asyncio.gather(*tasks)
@@ -70,7 +70,7 @@ async def test_one_caller_has_so_many_places() -> None:
     with pytest.raises(UnavailableError, match="Not so many"):
         await works.start("too many", "one")
     tasks.append(works.start("another's", "other"))
-    for name in ("0", "1", "another's", "2"):
+    for name in ("0", "another's", "1", "2"):
         await settle()
         assert works.begun[-1] == name
         await works.end(name)

@@ -218,3 +218,29 @@ async def test_who_does_not_read_is_let_go(hasty: LiveServer) -> None:
             while not client.writer.is_closing():  # a closed socket is only noticed by writing
                 client.send(b" ")
                 await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("line", "coding"),
+    [
+        (b"HTTP/1.1", b"gzip, chunked"),
+        (b"HTTP/1.1", b"chunked, identity"),
+        (b"HTTP/1.1", b"xchunked"),
+        (b"HTTP/1.0", b"chunked"),
+    ],
+)
+async def test_other_transfer_codings_are_refused(
+    reader: Reader, line: bytes, coding: bytes
+) -> None:
+    async with raw(reader.url) as client:
+        head = HEAD.replace(b"HTTP/1.1", line)
+        client.send(head + b"Transfer-Encoding: %b\r\n\r\n0\r\n\r\n" % coding)
+        assert (await client.answer()).status == 400
+        assert await client.closed()
+
+
+async def test_plain_chunks_are_taken(reader: Reader) -> None:
+    async with raw(reader.url) as client:
+        chunk = b"%x\r\n%b\r\n0\r\n\r\n" % (len(QUERY), QUERY)
+        client.send(HEAD + b"Transfer-Encoding: Chunked\r\n\r\n" + chunk)
+        assert (await client.answer()).status == 200
