@@ -45,7 +45,7 @@ class AnswerError(Exception):
 
 def run(laboratory: Laboratory) -> Section:
     """Ask one operation after the other, again and again, each time as a text that is new."""
-    seconds = 2.0 if laboratory.options.quick else 6.0
+    seconds = 2.0 if laboratory.options.quick else 4.0
     since = last_hour(laboratory.url) - timedelta(hours=HOURS)
     rows, before, beside = [], [], []
     kept = asyncio.run(_kept(laboratory.url))
