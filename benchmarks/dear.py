@@ -58,7 +58,7 @@ def dear(since: str) -> dict[str, Text]:
         "latest of each coin": _coins("latest { price observedAt ageSeconds }"),
         "latest prices": _root("latestPrices { coin currency price observedAt }"),
         "aligned": _root(f"alignedPrices({_DAYS}) {{ timestamps series {{ prices }} }}"),
-        "anomalies": _root(f'anomalies(from: "{since}", window: 96) {{ timestamp price score }}'),
+        "anomalies": _root(f'anomalies(from: "{since}", window: 24) {{ timestamp price score }}'),
         "statuses": _root("seriesStatus { coin currency ageSeconds stale reason revision }"),
         "plans": _root("refreshPlan { calls series { coin currency reason calls } }"),
         "runs": _root("refreshRuns(first: 20) { nodes { id status items { coin status } } }"),

@@ -35,7 +35,8 @@ mend()
 # that take longer than a turn should, beside it.
 _SHORT, _MIDDLING = 500, 1_500
 _CHEAP = 20_000  # an operation that costs no more need not queue
-_AT_ONCE = 2  # of the dearest operations: what they hold of memory and connections is bounded so
+_AT_ONCE = 2  # of the dearest operations: so what they hold of memory is bounded
+_MANY = 5  # of others that are not cheap: so some of the pool's connections are free for the rest
 _MOST_WAITING = 32  # of one caller
 _WAIT = "Too many of your operations wait for each other: try again in a few seconds."
 
@@ -146,7 +147,8 @@ class LimitedSchema(strawberry.Schema):
         async with self.in_time(ours):
             if cost <= _CHEAP:
                 return await super()._execute_operation(execution_context, *more)
-            async with self._work.place(_caller(execution_context), cost):
+            size = max(cost, _AT_ONCE * self.limits.max_cost // _MANY)
+            async with self._work.place(_caller(execution_context), size):
                 return await super()._execute_operation(execution_context, *more)
 
     @asynccontextmanager
