@@ -1,7 +1,7 @@
 """How long a small request waits while another client asks for everything."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from benchmarks import load, wire
@@ -65,15 +65,24 @@ def _everything(laboratory: Laboratory) -> tuple[list[Ask], int]:
     return asks, len(rows)
 
 
-async def steady(url: str, seconds: float) -> list[float]:
-    """Ask at a steady pace; rising milliseconds from when each was due to its answer."""
+class AnswerError(Exception):
+    """Somebody well-behaved was refused."""
+
+
+async def steady(url: str, seconds: float, ask: Callable[[int], Ask] | None = None) -> list[float]:
+    """Ask at a steady pace; rising milliseconds from when each was due to its answer.
+
+    `ask` gives the request of each number; without it, all are the same. Raises AnswerError.
+    """
     loop = asyncio.get_running_loop()
     idle: list[wire.Connection] = []
     latencies: list[float] = []
 
-    async def one(due: float) -> None:
+    async def one(due: float, small: Ask) -> None:
         connection = idle.pop() if idle else await wire.connect(url)
-        await connection.send(_SMALL)
+        answer = await connection.send(small)
+        if b'"errors"' in answer.body[:100]:
+            raise AnswerError(answer.body.decode())
         latencies.append((loop.time() - due) * 1e3)
         idle.append(connection)
 
@@ -82,7 +91,7 @@ async def steady(url: str, seconds: float) -> list[float]:
         for number in range(round(seconds / _EVERY)):
             due = start + number * _EVERY
             await asyncio.sleep(max(0.0, due - loop.time()))
-            group.create_task(one(due))
+            group.create_task(one(due, ask(number) if ask else _SMALL))
     for connection in idle:
         connection.close()
     return sorted(latencies)

@@ -23,13 +23,13 @@ from benchmarks.load import quantile
 from benchmarks.peers.catalog import COINGRAPH
 from benchmarks.processes import send
 from benchmarks.questions import Ask, graphql
+from benchmarks.works.politeness import steady
 from models.database import Database
 from resolvers.errors import RequestError
 from resolvers.kept import Kept, what_is_kept
 from schema import build_schema
 
 _CLIENTS = (1, 4, 16)
-_EVERY = 0.02  # seconds from one small request to the next
 _TITLE = "Others beside the dearest operations that the limits admit"
 _HEADER = ("", "times", "before, ms", "clients", "answers", "others' median ms", "p99 ms", "max ms")
 _MOST = 199
@@ -37,10 +37,6 @@ _TRIES = 5
 _SCHEMA = build_schema()
 _NEW = count()
 _FIELDS = " ".join(f"b{number}: name" for number in range(50))
-
-
-class AnswerError(Exception):
-    """Somebody well-behaved was refused."""
 
 
 def run(laboratory: Laboratory) -> Section:
@@ -59,7 +55,7 @@ def run(laboratory: Laboratory) -> Section:
             before.append(took)
             for clients in _CLIENTS:
                 hostile = pool.submit(attack, server.url, text, clients, seconds + 1)
-                others = asyncio.run(steady(server.url, seconds))
+                others = asyncio.run(steady(server.url, seconds, _small))
                 said = hostile.result()
                 beside.append((clients, quantile(others, 0.99), name))
                 rows.append(_row(name, times, took, clients, said, others))
@@ -143,31 +139,6 @@ async def _attack(url: str, text: str, clients: int, seconds: float) -> Counter[
         for _ in range(clients):
             group.create_task(client())
     return said
-
-
-async def steady(url: str, seconds: float) -> list[float]:
-    """Ask small things at a steady pace; rising milliseconds from when each was due."""
-    loop = asyncio.get_running_loop()
-    idle: list[wire.Connection] = []
-    latencies: list[float] = []
-
-    async def one(due: float, ask: Ask) -> None:
-        connection = idle.pop() if idle else await wire.connect(url)
-        answer = await connection.send(ask)
-        if b'"errors"' in answer.body[:100]:
-            raise AnswerError(answer.body.decode())
-        latencies.append((loop.time() - due) * 1e3)
-        idle.append(connection)
-
-    async with asyncio.TaskGroup() as group:
-        start = loop.time()
-        for number in range(round(seconds / _EVERY)):
-            due = start + number * _EVERY
-            await asyncio.sleep(max(0.0, due - loop.time()))
-            group.create_task(one(due, _small(number)))
-    for connection in idle:
-        connection.close()
-    return sorted(latencies)
 
 
 def _small(number: int) -> Ask:

@@ -1,9 +1,10 @@
-"""A response cache by itself, something to log to, and a folder of an embedded PostgreSQL."""
+"""A response cache by itself, something to log to, databases, and threads."""
 
 import io
 import logging
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import structlog
 from models.database import Database
 from models.notifications import Listener
 from server.cache import AnswerCache
+from tests.conftest import new_database
 from tests.server.keeping import ROOM
 from tests.server.postgres_processes import make_data_dir
 
@@ -58,3 +60,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def data_dir(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "data"))
+
+
+@pytest.fixture
+def url(postgres_url: str) -> Iterator[str]:
+    """An empty database of the test's own."""
+    with new_database(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor() as threads:
+        yield threads

@@ -2,7 +2,6 @@
 
 import signal
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import httpx
 import pytest
 
 from ingestion.simulator import Fault, Simulator
-from tests.conftest import new_database
 from tests.server.postgres_processes import eventually, gone, servers_of
 from tests.server.served import START_SECONDS, served
 from tests.server.stopping import (
@@ -25,18 +23,6 @@ from tests.server.stopping import (
 )
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of another kind")
-
-
-@pytest.fixture
-def url(postgres_url: str) -> Iterator[str]:
-    with new_database(postgres_url) as url:
-        yield url
-
-
-@pytest.fixture
-def threads() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor() as threads:
-        yield threads
 
 
 @pytest.mark.parametrize("again", [signal.SIGTERM, signal.SIGINT])

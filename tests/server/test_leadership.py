@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
 from ingestion.simulator import Fault, Simulator, SimulatorOptions, run_simulator
-from tests.conftest import new_database
 from tests.server.postgres_processes import eventually
 from tests.server.served import START_SECONDS, Served, served
 from tests.serving import PATIENCE, TOKEN, connected
@@ -35,12 +33,6 @@ class Upstream:
     def running(self) -> Iterator[Simulator]:
         with run_simulator(SimulatorOptions(clock=self.clock)) as simulator:
             yield simulator
-
-
-@pytest.fixture
-def url(postgres_url: str) -> Iterator[str]:
-    with new_database(postgres_url) as url:
-        yield url
 
 
 @contextmanager

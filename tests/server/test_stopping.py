@@ -17,7 +17,6 @@ import pytest
 
 from ingestion.simulator import Fault, Simulator
 from server.serving import GRACE_SECONDS
-from tests.conftest import new_database
 from tests.server.postgres_processes import eventually, gone, servers_of, supervisor_of
 from tests.server.served import START_SECONDS, served
 from tests.server.stopping import (
@@ -35,18 +34,6 @@ from tests.server.stopping import (
 from tests.serving import TOKEN
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of another kind")
-
-
-@pytest.fixture
-def url(postgres_url: str) -> Iterator[str]:
-    with new_database(postgres_url) as url:
-        yield url
-
-
-@pytest.fixture
-def threads() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor() as threads:
-        yield threads
 
 
 @pytest.mark.parametrize("arguments", WORKERS, ids=["alone", "workers"])
