@@ -25,6 +25,8 @@ from tests.conftest import shared_folder
 from tests.longer_buckets import assert_weeks_and_months
 from tests.recomputed import day_of
 
+pytestmark = pytest.mark.processes
+
 COINS, CURRENCIES, HISTORY_DAYS = ["bitcoin", "nym"], ["usd", "eur"], 29
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HOUR_MS = 3_600_000

@@ -18,6 +18,8 @@ from models.runs import REFRESH_LOCK
 from models.tables import RefreshTrigger
 from tests.ingestion.running import EVERYTHING, Deployment
 
+pytestmark = pytest.mark.endurance
+
 NAMES = ["bitcoin/usd", "ethereum/usd", "bitcoin/eur", "ethereum/eur"]
 _PROCESS = """
 import asyncio, sys

@@ -214,6 +214,7 @@ def browser() -> str:
     pytest.skip("no Chromium: install the package chromium")
 
 
+@pytest.mark.processes
 def test_a_browser_shows_it(tmp_path: Path) -> None:
     asked: list[str] = []
     with serving(asked) as url:

@@ -37,6 +37,7 @@ async def test_what_another_server_writes(
                 assert said(await one.post(LATEST)) == "HIT"
 
 
+@pytest.mark.processes
 async def test_what_another_process_writes(
     server: LiveServer, database_url: str, shared_simulator: Simulator, sql: asyncpg.Connection
 ) -> None:

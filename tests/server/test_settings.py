@@ -101,6 +101,7 @@ def test_a_key_that_its_plan_does_not_send(monkeypatch: pytest.MonkeyPatch) -> N
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.processes
 def test_a_command_says_it_in_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", "from server.cli import main; main()", "status"],
