@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import asyncpg
+import coverage
 import httpx
 import hypothesis
 import pytest
@@ -98,6 +99,18 @@ def _contexts_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _supervisors_measured() -> Iterator[None]:
+    """Measure the coverage of the embedded PostgreSQL's supervisor, which starts without site."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "COVERAGE_PROCESS_CONFIG" in os.environ:
+            packages = str(Path(coverage.__file__).parents[1])
+            start = f"import sys; sys.path.append({packages!r}); import coverage"
+            patch.setattr(embedded, "BOOT", f"{start}; coverage.process_startup(); {embedded.BOOT}")
+            patch.setattr(embedded, "PASSED_ON", (*embedded.PASSED_ON, "COVERAGE_PROCESS_CONFIG"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a PostgreSQL to make databases in: TEST_DATABASE_URL, or an embedded one.
@@ -109,7 +122,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         return
     with pytest.MonkeyPatch.context() as patch:
         options = f"from server.postgres import programs; programs.OPTIONS.update({_FAST})"
-        patch.setattr(embedded, "BOOT", embedded.BOOT.replace("; from", f"; {options}; from"))
+        patch.setattr(embedded, "BOOT", embedded.BOOT.replace("; from", f"; {options}; from", 1))
         postgres = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
         url = postgres.start()
     yield url
@@ -174,8 +187,11 @@ def refreshed(
 
 @pytest.fixture
 def database_url(request: pytest.FixtureRequest, postgres_url: str, template: str) -> Iterator[str]:
-    """Address of a migrated database: without rows, but for `server` as after a refresh."""
-    if "server" in request.fixturenames:
+    """Address of a migrated database: without rows, or with those of `refreshed` where it is used.
+
+    `server` uses it, and so may other fixtures and tests.
+    """
+    if "refreshed" in request.fixturenames:
         template = request.getfixturevalue("refreshed")()
     with new_database(postgres_url, template) as url:
         yield url
@@ -223,7 +239,9 @@ def url_of(postgres_url: str, name: str | None = None) -> str:
 
 
 @pytest.fixture
-async def server(database_url: str, shared_simulator: Simulator) -> AsyncIterator[LiveServer]:
+async def server(
+    refreshed: object, database_url: str, shared_simulator: Simulator
+) -> AsyncIterator[LiveServer]:
     """A server whose first refresh is done: 2 coins, 2 currencies, 5 days."""
     async with live_server(make_settings(database_url, shared_simulator)) as live:
         yield live
