@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-fast test-endurance test-newest fuzz check bench format lock \
+.PHONY: help setup run demo test test-fast test-endurance test-newest check-tiers fuzz check bench format lock \
 	clean
 
 help: ## list the commands
@@ -24,17 +24,23 @@ demo: $(VENV)/.run ## the same on the built-in simulator: no network needed
 WORKERS ?= logical
 RUNNER ?= $(BIN)/python -m pytest
 PYTEST = env PATH="$(CURDIR)/$(BIN):$$PATH" $(RUNNER) -n $(WORKERS) --dist worksteal
+FAST := not processes and not endurance
+MAIN := not endurance
+ENDURANCE := endurance
 
 test: $(VENV)/.dev $(VENV)/.clients $(VENV)/.audits ## set up and run the tests, without the endurance tests
-	@$(PYTEST) -m 'not endurance' $(ARGS)
+	@$(PYTEST) -m '$(MAIN)' $(ARGS)
 
 test-fast: $(VENV)/.dev ## only the tests that start no processes of their own
-	@$(PYTEST) -m 'not processes and not endurance' $(ARGS)
+	@$(PYTEST) -m '$(FAST)' $(ARGS)
 
 test-endurance: $(VENV)/.dev ## kills, outages, long fuzzing, and another PostgreSQL if one is installed
-	@$(PYTEST) -m endurance $(ARGS)
+	@$(PYTEST) -m '$(ENDURANCE)' $(ARGS)
 	@tests/other_postgres.sh $(PYTEST) \
 		tests/models tests/ingestion tests/schema tests/resolvers $(ARGS)
+
+check-tiers: $(VENV)/.dev ## every test is run by test or by test-endurance
+	@$(BIN)/python -m tests.tiers '$(FAST)' '$(MAIN)' '$(ENDURANCE)'
 
 test-newest: ## test-fast on the newest Python at hand
 	@$(MAKE) --no-print-directory test-fast VENV=.venv-newest PYTHON="$$(tests/newest_python.sh)"
@@ -47,7 +53,7 @@ fuzz: $(VENV)/.dev ## fuzz the server for FUZZ_SECONDS (600), then all propertie
 	@echo "FUZZ_SEED=$(FUZZ_SEED)"
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$(FUZZ_SEED) \
 		$(BIN)/python -m pytest -s --timeout=0 tests/fuzz $(ARGS)
-	@$(PYTEST) --timeout=0 -m 'hypothesis and not processes and not endurance' \
+	@$(PYTEST) --timeout=0 -m 'hypothesis and $(FAST)' \
 		--hypothesis-profile=drawn --hypothesis-seed=$(FUZZ_SEED) $(ARGS)
 
 check: $(VENV)/.dev ## linters, types and architecture
