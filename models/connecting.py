@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 from sqlalchemy import exc
 from sqlalchemy.engine import URL, make_url
@@ -73,6 +73,11 @@ def database_url(text_url: str) -> URL:
     )
     for name in _NEUTRAL.keys() | {"user", "password", "dbname"}:
         query.pop(name, None)
+    if url.host and "%" in url.host:  # libpq's way to write a socket's folder before the path
+        query["host"], url = (
+            unquote(url.host),
+            URL.create(url.drivername, url.username, url.password, None, url.port, url.database),
+        )
     url = url.set(query=query)
     hosts_of(url)
     return url
@@ -114,7 +119,7 @@ def _with_several_hosts(text_url: str) -> str:
         return text_url
     user = f"{parts['user']}@" if parts["user"] is not None else ""
     path, _, query = (parts["rest"] or "").partition("?")
-    hosts = urlencode([("host", name) for name in parts["hosts"].split(",")])
+    hosts = urlencode([("host", unquote(name)) for name in parts["hosts"].split(",")])
     return f"{parts['scheme']}://{user}{path or '/'}?{'&'.join(filter(None, (hosts, query)))}"
 
 
