@@ -201,7 +201,7 @@ class Database:
     async def connect(self, application_name: str) -> Session:
         """Open a connection past the pool; the caller closes it.
 
-        Where the server gives no more, the pool gives up some of its own.
+        Where the server gives no more, the pool gives up one of its own.
         """
         refused: DatabaseUnavailableError | None = None
         try:
@@ -210,8 +210,9 @@ class Database:
                     try:
                         session = await self._connector.connect(application_name)
                     except TooManyConnectionsError as error:
+                        if refused is None:  # once: others may be who takes what becomes free
+                            await self._pool.make_room()
                         refused = error
-                        await self._pool.make_room()
                         await asyncio.sleep(_ROOM_PAUSE)
                     else:
                         self._past_the_pool.add(session)

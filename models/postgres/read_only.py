@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextvars import Context
+from typing import Any, TypeVar
 
 import structlog
 
@@ -11,6 +13,7 @@ from models.postgres.session import Session
 
 log = structlog.get_logger("coingraph.database")
 
+T = TypeVar("T")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 
 
@@ -29,6 +32,7 @@ class ReadOnlyWatch:
         self._connect = connect
         self._watching: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[bool] | None = None
+        self._closed = False
         self.on_standby = False  # so what is read may be older than what is known elsewhere
         self.renewed: list[Callable[[], None]] = []  # called when sessions have become stale
 
@@ -37,14 +41,16 @@ class ReadOnlyWatch:
         if not session.read_only:
             return
         self.on_standby = self.on_standby or session.standby
-        if self._watching is None:
+        if self._watching is None and not self._closed:
             log.warning("the database takes no writes", standby=session.standby)
-            self._watching = asyncio.create_task(self._watch())
+            self._watching = self._begin(self._watch())
 
     async def takes_writes(self) -> bool:
         """Ask on a new session, one for all who ask at once. Raises DatabaseUnavailableError."""
         if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look())
+            self._looking = self._begin(self._look())
+            # all who ask may have gone by then
+            self._looking.add_done_callback(lambda task: task.cancelled() or task.exception())
         return await asyncio.shield(self._looking)
 
     def renew(self) -> None:
@@ -56,10 +62,16 @@ class ReadOnlyWatch:
             notify()
 
     async def close(self) -> None:
+        self._closed = True
         tasks = [task for task in (self._watching, self._looking) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    @staticmethod
+    def _begin(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Begin it in no request's context, as it outlives the one that happens to be first."""
+        return asyncio.get_running_loop().create_task(work, context=Context())
 
     async def _look(self) -> bool:
         session = await self._connect()

@@ -128,6 +128,27 @@ async def test_the_standby_is_promoted(
         await until(lambda: _hears(server))
 
 
+async def test_the_whole_server_was_read_only(
+    primary: Cluster, shared_simulator: Simulator
+) -> None:
+    """Sessions that are open follow a change of the configuration."""
+    async with live_server(make_settings(primary.url(), shared_simulator)) as server:
+        await until(lambda: refreshes(server))
+        before = await server.data(PRICES)
+        for switch, state in (("on", "read-only"), ("off", "reachable")):
+            async with connected(primary.url()) as sql:
+                await sql.execute(f"ALTER SYSTEM SET default_transaction_read_only = {switch}")
+                await sql.execute("SELECT pg_reload_conf()")
+            await until(partial(_is, server, state))
+            assert await server.data(PRICES) == before
+            if switch == "on":
+                refused = await server.post(REFRESH, token=TOKEN)
+                unavailable(refused)
+                assert "takes no writes" in refused.text
+        await until(lambda: refreshes(server))
+        await until(lambda: value(primary, f"SELECT ({HOLDERS}) = 1", LEADER_LOCK))
+
+
 async def test_several_hosts_find_the_primary(
     primary: Cluster, standby: Cluster, shared_simulator: Simulator
 ) -> None:
