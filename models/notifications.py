@@ -11,6 +11,7 @@ import orjson
 import structlog
 from sqlalchemy import text
 
+from models.availability import reason_of
 from models.connecting import CONNECT_SECONDS
 from models.database import DRIVER_ERRORS, Database, WriteSession
 
@@ -32,6 +33,9 @@ _PROBE_SECONDS = 3.0  # a connection can die without a word: so long, twice, it 
 TELL_SERIES = f"""
     pg_notify('{CHANNEL}', format('{{"series": %s, "revision": %s, "deployment": %s}}',
                                   id, revision, deployment_revision))
+"""
+_HEARS = """
+    SELECT $1 = ANY (SELECT pg_listening_channels()) AND NOT pg_is_in_recovery()
 """
 _TELL = text("SELECT pg_notify(:channel, :payload)")
 
@@ -76,7 +80,17 @@ class Listener:
         self._audience: list[Audience] = []
         self._connection: asyncpg.Connection | None = None
         self._busy = asyncio.Lock()  # one statement at a time on the connection
-        self.listening = False
+        self._listening = False
+        database.read_only.renewed.append(self._suspect_all)
+
+    @property
+    def listening(self) -> bool:
+        # a standby may not have what it has been told of
+        return self._listening and not self._database.read_only.on_standby
+
+    @listening.setter
+    def listening(self, value: bool) -> None:
+        self._listening = value
 
     def join(self, party: Audience) -> None:
         self._audience.append(party)
@@ -92,8 +106,9 @@ class Listener:
                 await self._listen()
             except Exception as error:  # noqa: BLE001 - whatever it was, only trying again helps
                 pause = _FIRST_PAUSE if self.listening else min(2 * pause, _LONGEST_PAUSE)
-                reason = (str(error.__cause__ or error) or repr(error)).splitlines()[0]
-                log.warning("not listening for changes", reason=reason, retry_seconds=pause)
+                log.warning(
+                    "not listening for changes", reason=reason_of(error), retry_seconds=pause
+                )
             finally:
                 self._deafen()
             await asyncio.sleep(pause)
@@ -127,7 +142,8 @@ class Listener:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await connection.add_listener(CHANNEL, self._hear)
             self._connection = connection
-            self._tell_all(lambda party: party.anything_changed())
+            # What can listen leads to the primary, and so can others; all that was read is suspect.
+            self._database.read_only.renew()
             self.listening = not closed.is_set()
             while not closed.is_set():
                 await self._probe(connection)
@@ -140,10 +156,15 @@ class Listener:
 
     async def _probe(self, connection: asyncpg.Connection) -> None:
         async with self._busy:
-            await connection.execute("SELECT 1", timeout=_PROBE_SECONDS)
+            heard = await connection.fetchval(_HEARS, CHANNEL, timeout=_PROBE_SECONDS)
+        if not heard:
+            raise ConnectionError("the connection leads to another session of PostgreSQL")
 
     def _deafen(self) -> None:
         self.listening, self._connection = False, None
+        self._suspect_all()
+
+    def _suspect_all(self) -> None:
         self._tell_all(lambda party: party.anything_changed())
 
     def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:

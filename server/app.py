@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette_compress import CompressMiddleware
 
+from models.availability import reason_of
 from models.database import Database, DatabaseUnavailableError
 from models.notifications import Listener
 from models.series_memory import SeriesMemory
@@ -63,7 +64,7 @@ class Application:
         self._leads = leads
         self.database = Database(
             settings.database_url.get_secret_value(),
-            pool_size=pool_size(settings.workers),
+            pool_size=pool_size(settings.workers, settings.database_pool_size),
             # the operation ends first, and says why
             read_seconds=settings.operation_timeout.total_seconds() + 1,
         )
@@ -86,6 +87,7 @@ class Application:
         )
         self.endpoint = self._make_endpoint()
         self._prepared = asyncio.Event()
+        self._seeded = False
         self._leading: asyncio.Task[None] | None = None
         duties = Duties(settings, self.database, self.upstream, self.refresher)
         self.leadership = Leadership(self.database, duties.do)
@@ -115,6 +117,7 @@ class Application:
             background = [
                 leading,
                 asyncio.create_task(self._listen()),
+                asyncio.create_task(self._seed_later()),
                 asyncio.create_task(self.updates.run()),
             ]
             try:
@@ -151,14 +154,14 @@ class Application:
         """Get the database ready, however long it takes to come up."""
         while True:
             try:
-                await prepare_database(self.settings, self.database)
+                self._seeded = await prepare_database(self.settings, self.database)
                 await self.refresher.bury_the_killed()
                 kept = await what_is_kept(
                     self.database, self.settings.history_days, datetime.now(UTC)
                 )
                 break
             except DatabaseUnavailableError as error:
-                reason = str(error.__cause__ or error).splitlines()[0]
+                reason = reason_of(error)
                 log.error("waiting for the database", error=str(error), reason=reason)  # noqa: TRY400 - no traceback: it is retried
                 await asyncio.sleep(_RETRY_SECONDS)
         self._prepared.set()
@@ -173,6 +176,14 @@ class Application:
         )
         if self._leads:
             await self.leadership.decided.wait()
+
+    async def _seed_later(self) -> None:
+        """Seed a database that took no writes at the start, when it does."""
+        await self._prepared.wait()
+        while not self._seeded:
+            await asyncio.sleep(_RETRY_SECONDS)
+            with contextlib.suppress(DatabaseUnavailableError):
+                self._seeded = await prepare_database(self.settings, self.database)
 
     async def _listen(self) -> None:
         """Hear of changes, from the moment on that there is a database."""

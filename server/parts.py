@@ -6,7 +6,7 @@ from ingestion.coingecko import CoinGecko
 from ingestion.refresher import Refresher
 from ingestion.throttle import Throttle
 from models import coins as coin_rows
-from models.database import Database
+from models.database import POOL_SIZE, Database, DatabaseReadOnlyError
 from models.migrate import migrate
 from server import seeds
 from server.rates import RateLimits, redis_storage
@@ -14,10 +14,9 @@ from server.settings import Settings
 
 log = structlog.get_logger("coingraph.server")
 
-# Twice that, as a pool may double; so that all workers leave PostgreSQL's usual 100 connections
-# enough for their refresh, for `coingraph refresh` beside them, and for psql.
-_POOLED_BY_ALL = 30
-_POOL_SIZE = 10
+# So that all workers leave PostgreSQL's usual 100 connections enough for their refresh, for
+# `coingraph refresh` beside them, and for psql.
+_POOLED_BY_ALL = 60
 
 
 def make_upstream(settings: Settings, database: Database) -> CoinGecko:
@@ -41,15 +40,24 @@ def make_refresher(settings: Settings, database: Database, upstream: CoinGecko) 
     )
 
 
-async def prepare_database(settings: Settings, database: Database) -> None:
-    """Check, migrate and seed. Safe to do in several processes at once."""
+async def prepare_database(settings: Settings, database: Database) -> bool:
+    """Check, migrate and seed. Safe to do in several processes at once.
+
+    False where the database is migrated and takes no writes at the moment: it can be read.
+    Raises DatabaseUnavailableError, DatabaseRefusedError, UnsupportedServerError and
+    NewerDatabaseError.
+    """
     await database.check()
     if await migrate(database):
         log.info("database migrated")
-    async with database.write() as session:
-        await coin_rows.seed(
-            session, seeds.coins(settings.coins), seeds.currencies(settings.currencies)
-        )
+    try:
+        async with database.write() as session:
+            await coin_rows.seed(
+                session, seeds.coins(settings.coins), seeds.currencies(settings.currencies)
+            )
+    except DatabaseReadOnlyError:
+        return False
+    return True
 
 
 def make_rates(settings: Settings) -> RateLimits | None:
@@ -61,6 +69,6 @@ def make_rates(settings: Settings) -> RateLimits | None:
     return RateLimits(settings.rate_limit_points, storage)
 
 
-def pool_size(workers: int) -> int:
-    """Count the connections that each of so many workers keeps."""
-    return max(1, min(_POOL_SIZE, _POOLED_BY_ALL // workers))
+def pool_size(workers: int, wanted: int | None = None) -> int:
+    """Count the connections that the pool of each of so many workers may open."""
+    return wanted or max(2, min(POOL_SIZE, _POOLED_BY_ALL // workers))

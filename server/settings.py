@@ -153,6 +153,7 @@ class Settings(LimitSettings):
     )
 
     database_url: Annotated[SecretStr, AfterValidator(_url)] | None = None
+    database_pool_size: int | None = Field(default=None, ge=1, le=1000)
     data_dir: Annotated[Path, AfterValidator(_home)] = Path(".coingraph")
     refresh_tokens: Tokens = ()
     read_tokens: Tokens = ()

@@ -8,6 +8,13 @@ from typing import Any
 from pydantic import SecretStr
 
 from ingestion.errors import AccessRefused
+from models.database import (
+    DatabaseReadOnlyError,
+    DatabaseRefusedError,
+    DatabaseUnavailableError,
+    UnsupportedServerError,
+)
+from models.migrate import NewerDatabaseError
 from server.auth import generated_token
 from server.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from server.logs import set_up_logs
@@ -29,6 +36,32 @@ def one_line_errors() -> Iterator[None]:
         for line in str(error).splitlines():
             _say(f"coingraph: {line}")
         raise SystemExit(FAILED) from None
+
+
+@contextlib.contextmanager
+def database_errors() -> Iterator[None]:
+    """Raise CommandError for a database that a person has to do something about.
+
+    One that is away may come back: DatabaseUnavailableError passes.
+    """
+    try:
+        yield
+    except DatabaseRefusedError as error:
+        raise CommandError(f"DATABASE_URL: {error.remedy}") from None
+    except (UnsupportedServerError, NewerDatabaseError) as error:
+        raise CommandError(f"DATABASE_URL: {error}") from None
+
+
+@contextlib.contextmanager
+def database_needed() -> Iterator[None]:
+    """Raise CommandError for a database that is away, too."""
+    try:
+        with database_errors():
+            yield
+    except DatabaseReadOnlyError as error:
+        raise CommandError(f"{error} Try again when it does.") from None
+    except DatabaseUnavailableError as error:
+        raise CommandError(f"{error} Check DATABASE_URL.") from None
 
 
 def _say(line: str) -> None:

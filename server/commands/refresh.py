@@ -17,11 +17,16 @@ from ingestion.refresher import (
     RefreshRequest,
 )
 from models import runs
-from models.database import Database, DatabaseUnavailableError, UnsupportedServerError
-from models.migrate import NewerDatabaseError
+from models.database import Database
 from models.tables import ItemStatus, RefreshRun, RefreshStatus, RefreshTrigger
 from server.commands.dry_run import show_plan
-from server.commands.opening import CommandError, one_line_errors, opened, read_settings
+from server.commands.opening import (
+    CommandError,
+    database_needed,
+    one_line_errors,
+    opened,
+    read_settings,
+)
 from server.parts import make_refresher, make_upstream, prepare_database
 from server.settings import Settings
 
@@ -60,17 +65,11 @@ async def opened_refresher(settings: Settings) -> AsyncIterator[tuple[Refresher,
     assert settings.database_url is not None  # noqa: S101 - `opened` gave one
     database = Database(settings.database_url.get_secret_value())
     try:
-        async with make_upstream(settings, database) as upstream:
-            await prepare_database(settings, database)
-            yield make_refresher(settings, database, upstream), database
-    except DatabaseUnavailableError as error:
-        raise CommandError(f"{error} Check DATABASE_URL.") from None
-    except (
-        UnsupportedServerError,
-        NewerDatabaseError,
-        RefreshBusyError,
-        BudgetExceededError,
-    ) as error:
+        with database_needed():
+            async with make_upstream(settings, database) as upstream:
+                await prepare_database(settings, database)
+                yield make_refresher(settings, database, upstream), database
+    except (RefreshBusyError, BudgetExceededError) as error:
         raise CommandError(str(error)) from None
     finally:
         await database.close()

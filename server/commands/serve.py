@@ -11,11 +11,17 @@ import structlog
 from pydantic import HttpUrl
 
 from ingestion.simulator import run_simulator
-from models.database import Database, DatabaseUnavailableError, UnsupportedServerError
-from models.migrate import NewerDatabaseError
+from models.database import Database, DatabaseUnavailableError
 from server import files
 from server.app import create_app
-from server.commands.opening import CommandError, one_line_errors, opened, read_settings, with_token
+from server.commands.opening import (
+    CommandError,
+    database_errors,
+    one_line_errors,
+    opened,
+    read_settings,
+    with_token,
+)
 from server.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from server.parts import make_upstream, prepare_database
 from server.serving import Server, Signals, loop_factory
@@ -132,9 +138,8 @@ async def _check_database(settings: Settings) -> None:
     """Say at once what will not mend itself. A database that is away may come back."""
     database = _database(settings)
     try:
-        await prepare_database(settings, database)
-    except (UnsupportedServerError, NewerDatabaseError) as error:
-        raise CommandError(f"DATABASE_URL: {error}") from None
+        with database_errors():
+            await prepare_database(settings, database)
     except DatabaseUnavailableError:
         pass  # the application waits for it, and says so
     finally:
