@@ -22,15 +22,15 @@ from schema import build_schema
 from schema.context import Services
 from server.admission import Admission
 from server.auth import Authenticator
-from server.browsers import Origins
 from server.cache import AnswerCache
 from server.crowds import Crowds
 from server.duties import Duties
 from server.graphiql import GRAPHIQL_PATH, graphiql_files
 from server.graphql import GraphQLEndpoint
 from server.health import Readiness, live
+from server.http.cross_origin import Origins
 from server.leadership import Leadership
-from server.middleware import ERROR_HANDLERS, middleware
+from server.middleware import error_handlers, middleware
 from server.parts import (
     make_rates,
     make_refresher,
@@ -84,6 +84,7 @@ class Application:
         self.admission = Admission(
             Authenticator(settings.refresh_tokens, settings.read_tokens), make_rates(settings)
         )
+        self.origins = Origins(settings.cors_origins)
         self.endpoint = self._make_endpoint()
         self._prepared = asyncio.Event()
         self._leading: asyncio.Task[None] | None = None
@@ -101,10 +102,8 @@ class Application:
                 int(settings.cache_max_age.total_seconds()),
                 int(settings.cache_stale_while_revalidate.total_seconds()),
             ),
-            StreamSettings(settings.cors_origins, settings.operations_per_connection),
-            RequestRules(
-                largest_body=settings.max_body_bytes, origins=Origins(settings.cors_origins)
-            ),
+            StreamSettings(self.origins, settings.operations_per_connection),
+            RequestRules(largest_body=settings.max_body_bytes, origins=self.origins),
         )
 
     @contextlib.asynccontextmanager
@@ -203,8 +202,8 @@ def create_app(settings: Settings, *, leads: bool = True) -> Starlette:
             Route("/health/ready", application.readiness.handle),
             Mount(GRAPHIQL_PATH, CompressMiddleware(graphiql_files())),
         ],
-        middleware=middleware(settings, application.endpoint),
-        exception_handlers=ERROR_HANDLERS,
+        middleware=middleware(application.origins, application.endpoint),
+        exception_handlers=error_handlers(application.origins),
         lifespan=application.lifespan,
     )
     app.state.application = application
