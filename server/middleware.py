@@ -1,7 +1,7 @@
 """What every request passes on its way in, from the outside to the inside."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import orjson
 from asgi_correlation_id import CorrelationIdMiddleware, correlation_id
@@ -14,12 +14,22 @@ from starlette.types import ASGIApp, ExceptionHandler, Receive, Scope, Send
 from schema.errors import Answer, failure, masked
 from server.browsers import SECURITY_HEADERS, SecurityHeaders
 from server.http.cross_origin import CrossOrigin, Origins
+from server.http.forwarding import Forwarding
 from server.logs import RequestLog, is_request_id
+from server.settings import Settings
 
 
-def middleware(origins: Origins, graphql: ASGIApp) -> list[Middleware]:
-    """List it, `graphql` being the endpoint at /graphql."""
+def middleware(
+    settings: Settings, origins: Origins, graphql: ASGIApp, paths: Collection[str]
+) -> list[Middleware]:
+    """List it, `graphql` being the endpoint at /graphql, `paths` those of all routes."""
     return [
+        Middleware(
+            Forwarding,
+            proxies=settings.trusted_proxies,
+            root_path=settings.root_path,
+            paths=paths,
+        ),
         Middleware(
             CorrelationIdMiddleware,
             validator=is_request_id,
@@ -43,15 +53,16 @@ class Shortcut:
         self._endpoint = endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        here = scope["type"] != "lifespan" and scope["path"] == self._path
+        here = scope["type"] != "lifespan" and scope["path"] == scope["root_path"] + self._path
         await (self._endpoint if here else self._app)(scope, receive, send)
 
 
-async def _no_such_page(_request: Request, error: Exception) -> Response:
+async def _no_such_page(request: Request, error: Exception) -> Response:
     """Answer what the router and the files refuse: 404 and 405."""
     assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for these alone
     code = "NOT_FOUND" if error.status_code == 404 else "BAD_USER_INPUT"  # noqa: PLR2004 - HTTP's
-    answer = failure(code, f"{error.detail}. The API is at /graphql.", error.status_code)
+    root = request.scope.get("app_root_path", request.scope.get("root_path", ""))
+    answer = failure(code, f"{error.detail}. The API is at {root}/graphql.", error.status_code)
     return _response(answer, error.headers or {})
 
 

@@ -20,6 +20,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from models.connecting import database_url
 from schema.limits import Limits
 from server.config.origins import normal_origin
+from server.config.root_path import normal_root_path
 from server.limits import LimitSettings
 from server.rates.settings import networks, password_of, storage_url
 
@@ -166,6 +167,8 @@ class Settings(LimitSettings):
     workers: int = Field(default=1, ge=1, le=32)
     cors_origins: Origins = ()
     trusted_proxies: Networks = ()
+    root_path: Annotated[str, AfterValidator(normal_root_path)] = ""
+    keep_alive: Duration = timedelta(seconds=75)
     rate_limit_points: int = Field(default=0, ge=0, le=10**12)
     rate_limit_storage: Annotated[SecretStr, AfterValidator(storage_url)] | None = None
     max_connections_per_address: int = Field(default=2000, ge=0, le=1_000_000)
