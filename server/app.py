@@ -8,6 +8,7 @@ from ipaddress import ip_network
 
 import structlog
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette_compress import CompressMiddleware
@@ -23,15 +24,16 @@ from schema import build_schema
 from schema.context import Services
 from server.admission import Admission
 from server.auth import Authenticator
-from server.browsers import Origins
 from server.cache import AnswerCache
 from server.crowds import Crowds
 from server.duties import Duties
+from server.files import room_for_connections
 from server.graphiql import GRAPHIQL_PATH, graphiql_files
 from server.graphql import GraphQLEndpoint
 from server.health import Readiness, live
+from server.http.cross_origin import Origins
 from server.leadership import Leadership
-from server.middleware import ERROR_HANDLERS, middleware
+from server.middleware import error_handlers, middleware
 from server.parts import (
     make_rates,
     make_refresher,
@@ -81,10 +83,11 @@ class Application:
         self.runs = RunWatcher(self.database, self.refresher.bury_dead_runs)
         self.listener.join(self.runs)
         proxies = [ip_network(each) for each in settings.trusted_proxies]
-        self.crowds = Crowds(settings.max_connections_per_address, proxies)
+        self.crowds = Crowds(settings.max_connections_per_address, proxies, room_for_connections())
         self.admission = Admission(
             Authenticator(settings.refresh_tokens, settings.read_tokens), make_rates(settings)
         )
+        self.origins = Origins(settings.cors_origins)
         self.endpoint = self._make_endpoint()
         self._prepared = asyncio.Event()
         self._seeded = False
@@ -103,10 +106,8 @@ class Application:
                 int(settings.cache_max_age.total_seconds()),
                 int(settings.cache_stale_while_revalidate.total_seconds()),
             ),
-            StreamSettings(settings.cors_origins, settings.operations_per_connection),
-            RequestRules(
-                largest_body=settings.max_body_bytes, origins=Origins(settings.cors_origins)
-            ),
+            StreamSettings(self.origins, settings.operations_per_connection),
+            RequestRules(largest_body=settings.max_body_bytes, origins=self.origins),
         )
 
     @contextlib.asynccontextmanager
@@ -202,21 +203,30 @@ def _tell_failure(start: asyncio.Task[None]) -> None:
         log.error("the start failed, operations stay unavailable", exc_info=error)
 
 
+async def _start_page(request: Request) -> RedirectResponse:
+    """Lead to the API: relatively, for proxies that strip a prefix and do not name it."""
+    root = request.scope["root_path"]
+    return RedirectResponse(f"{root}/graphql" if root else "graphql")
+
+
 def create_app(settings: Settings, *, leads: bool = True) -> Starlette:
     """Make the ASGI application. Its database is opened, migrated and seeded by the lifespan."""
     application = Application(settings, leads=leads)
+    routes = [
+        Route("/", _start_page),
+        Route("/graphql", application.endpoint),  # which judges of methods itself
+        WebSocketRoute("/graphql", application.endpoint),
+        Route("/health/live", live),
+        Route("/health/ready", application.readiness.handle),
+        Mount(GRAPHIQL_PATH, CompressMiddleware(graphiql_files())),
+    ]
+    paths = [route.path for route in routes if isinstance(route, Route)]
     app = Starlette(
-        routes=[
-            Route("/", RedirectResponse("graphql")),  # relative, for proxies that add a prefix
-            Route("/graphql", application.endpoint),  # which judges of methods itself
-            WebSocketRoute("/graphql", application.endpoint),
-            Route("/health/live", live),
-            Route("/health/ready", application.readiness.handle),
-            Mount(GRAPHIQL_PATH, CompressMiddleware(graphiql_files())),
-        ],
-        middleware=middleware(settings, application.endpoint),
-        exception_handlers=ERROR_HANDLERS,
+        routes=routes,
+        middleware=middleware(settings, application.origins, application.endpoint, paths),
+        exception_handlers=error_handlers(application.origins),
         lifespan=application.lifespan,
     )
+    app.router.redirect_slashes = False  # it would build an absolute address from Host
     app.state.application = application
     return app

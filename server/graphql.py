@@ -117,10 +117,16 @@ class GraphQLEndpoint:
             return encode(error.answer, headers=error.headers)
 
     async def _serve_page(self, scope: Scope, receive: Receive, send: Send) -> None:
-        prefix = str(scope.get("root_path", ""))  # a proxy's
+        # A prefix that the proxy does not name is in the browser's address alone.
+        root = f"{scope['root_path']}/" if scope["root_path"] else _way_up(scope["raw_path"])
         page = graphiql_page(
-            endpoint=f"{prefix}/graphql",
-            mount=prefix + GRAPHIQL_PATH,
+            endpoint=f"{root}graphql",
+            mount=root + GRAPHIQL_PATH.removeprefix("/"),
             examples=self._shows_examples,
         )
         await page(scope, receive, send)
+
+
+def _way_up(raw_path: bytes) -> str:
+    """Lead from the page's address to where `graphql` is, relatively."""
+    return "../" * (len(raw_path) - len(raw_path.rstrip(b"/")))

@@ -19,12 +19,13 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from models.connecting import database_url
 from schema.limits import Limits
+from server.config.origins import normal_origin
+from server.config.root_path import normal_root_path
 from server.limits import LimitSettings
 from server.rates.settings import networks, password_of, storage_url
 
 _NAME = re.compile(r"[^\s,/\\?#%\x00-\x1f\x7f]{1,200}")
 _CODE = re.compile(r"[a-z0-9]{2,10}")
-_ORIGIN = re.compile(r"https?://[^\s/,?#@]+")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)")
 Plan = Literal["keyless", "demo", "pro"]
 
@@ -81,13 +82,7 @@ def _tokens(value: object) -> object:
 
 
 def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
-    for value in values:
-        if value != "*" and not _ORIGIN.fullmatch(value):
-            raise ValueError(
-                f"{value[:60]!r} is no origin; write such as https://app.example.com, "
-                "without a path or a slash at the end, or * for all"
-            )
-    return values
+    return tuple(dict.fromkeys(normal_origin(value) for value in values))
 
 
 def _home(path: Path) -> Path:
@@ -173,6 +168,8 @@ class Settings(LimitSettings):
     workers: int = Field(default=1, ge=1, le=32)
     cors_origins: Origins = ()
     trusted_proxies: Networks = ()
+    root_path: Annotated[str, AfterValidator(normal_root_path)] = ""
+    keep_alive: Duration = timedelta(seconds=75)
     rate_limit_points: int = Field(default=0, ge=0, le=10**12)
     rate_limit_storage: Annotated[SecretStr, AfterValidator(storage_url)] | None = None
     max_connections_per_address: int = Field(default=2000, ge=0, le=1_000_000)

@@ -60,11 +60,39 @@ def test_the_last_stage_runs_as_nobody_special_and_builds_nothing() -> None:
     assert not re.search(r"\b(pip|apt-get|gcc|curl)\b", " ".join(stage["RUN"]))
     assert stage["STOPSIGNAL"] == ["SIGTERM"]
     assert json.loads(stage["ENTRYPOINT"][0]) == ["coingraph"]
-    assert json.loads(stage["CMD"][0]) == ["serve", "--host", "0.0.0.0"]  # noqa: S104 - in a container
+    assert json.loads(stage["CMD"][0]) == ["serve"]
     check = json.loads(stage["HEALTHCHECK"][0].partition("CMD ")[2])
     assert check == ["/app/.venv/bin/python", "-I", "/app/deploy/healthcheck.py"]
-    names = set(re.findall(r"(\w+)=", stage["ENV"][0])) - {"PATH"}
-    assert {name for name in names if not name.startswith("PYTHON")} == {"LOG_FORMAT", "DATA_DIR"}
+    variables = environment_of_the_image()
+    names = {name for name in variables if name not in {"PATH", "HOME"}}
+    settings = {name for name in names if not name.startswith("PYTHON")}
+    assert settings == {"LOG_FORMAT", "DATA_DIR", "HOST"}
+    assert variables["HOST"] == "::", "IPv6 and IPv4"
+
+
+def environment_of_the_image() -> dict[str, str]:
+    return dict(re.findall(r"(\w+)=(\S+)", " ".join(last_stage()["ENV"])))
+
+
+def test_the_home_is_no_mount_and_mounts_belong_to_the_image_s_user() -> None:
+    """A tmpfs takes the mode of the folder beneath, but not its owner."""
+    stage = last_stage()
+    owner = dict(zip(("uid", "gid"), stage["USER"][0].split(":"), strict=True))
+    home, data = (Path(environment_of_the_image()[name]) for name in ("HOME", "DATA_DIR"))
+    assert f"--home-dir {home}" in stage["RUN"][0]
+    assert f"install --directory --mode=0755 {home}" in stage["RUN"][0]
+    assert stage["VOLUME"] == [str(data)]
+    assert not home.is_relative_to(data)
+    assert not data.is_relative_to(home)
+    api = compose()["api"]
+    mounts = {place: options.split(",") for place, _, options in
+              (each.partition(":") for each in api["tmpfs"])}  # fmt: skip
+    assert "volumes" not in api
+    assert not any(home.is_relative_to(place) for place in mounts)
+    options = dict(each.split("=") for each in mounts[str(data)])
+    assert {name: options[name] for name in owner} == owner
+    assert int(options["mode"], 8) == 0o700
+    assert {"HOME", "HOST", "PORT", "DATA_DIR"}.isdisjoint(api["environment"])
 
 
 def test_the_image_has_all_packages_and_this_version() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from ingestion.errors import AccessRefused
+<<<<<<< HEAD
 from models.database import (
     DatabaseReadOnlyError,
     DatabaseRefusedError,
@@ -15,6 +16,9 @@ from models.database import (
     UnsupportedServerError,
 )
 from models.migrate import NewerDatabaseError
+=======
+from models.postgres.client_files import ClientFileError, check_client_files
+>>>>>>> w-http
 from server.auth import generated_token
 from server.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from server.logs import set_up_logs
@@ -81,6 +85,10 @@ def opened(settings: Settings) -> Iterator[tuple[Settings, EmbeddedPostgres | No
 
     With the embedded one a refresh token is made and kept too, so that all works at once.
     """
+    try:
+        check_client_files()
+    except ClientFileError as error:
+        raise CommandError(str(error)) from None
     if settings.database_url is not None:
         yield settings, None
         return

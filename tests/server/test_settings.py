@@ -66,7 +66,7 @@ ROOT = Path(__file__).resolve().parents[2]
         ("WORKERS", "0", "greater than or equal to 1"),
         ("WORKERS", "33", "less than or equal to 32"),
         ("CORS_ORIGINS", "app.example.com", "is no origin"),
-        ("CORS_ORIGINS", "https://app.example.com/", "slash at the end"),
+        ("CORS_ORIGINS", "https://app.example.com/x", "without a path"),
         ("CORS_ORIGINS", "https://a.example.com,https://b.example.com/x", "b.example.com/x"),
         ("LOG_FORMAT", "xml", "'console' or 'json'"),
         ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
