@@ -8,7 +8,6 @@ from typing import Any
 from pydantic import SecretStr
 
 from ingestion.errors import AccessRefused
-<<<<<<< HEAD
 from models.database import (
     DatabaseReadOnlyError,
     DatabaseRefusedError,
@@ -16,9 +15,7 @@ from models.database import (
     UnsupportedServerError,
 )
 from models.migrate import NewerDatabaseError
-=======
 from models.postgres.client_files import ClientFileError, check_client_files
->>>>>>> w-http
 from server.auth import generated_token
 from server.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from server.logs import set_up_logs
