@@ -1,7 +1,7 @@
 """The way to PostgreSQL: one engine, read and write sessions of different types, raw columns."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -66,18 +66,27 @@ class WriteSession(ReadSession):
 
 
 class Database:
-    """All access to one database. Cheap to make: it connects at first use."""
+    """All access to one database. Cheap to make: it connects at first use.
+
+    `password` gives the password of each new connection, None for the one in `url`.
+    """
 
     def __init__(
-        self, url: str, *, pool_size: int = 10, read_seconds: float = READ_SECONDS
+        self,
+        url: str,
+        *,
+        password: Callable[[], str | None] | None = None,
+        pool_size: int = 10,
+        read_seconds: float = READ_SECONDS,
     ) -> None:
         self.url = database_url(url)
+        self._password = password
         self.engine: AsyncEngine = create_async_engine(
             self.url,
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=POOL_SECONDS,
-            connect_args=connect_args("coingraph"),
+            connect_args=self.connect_args("coingraph"),
         )
         event.listen(self.engine.sync_engine, "checkout", _ping)
         event.listen(self.engine.sync_engine, "connect", self._note)
@@ -177,7 +186,13 @@ class Database:
         """Open a connection past the pool; the caller closes it."""
         _, where = self.engine.dialect.create_connect_args(self.url)
         with availability():
-            return await asyncpg.connect(**where, **connect_args(application_name))
+            return await asyncpg.connect(**{**where, **self.connect_args(application_name)})
+
+    def connect_args(self, application_name: str) -> dict[str, Any]:
+        """Give what asyncpg is told of every connection besides where it leads."""
+        # asyncpg calls a password that is a function, for each connection that it makes
+        password = {"password": self._password} if self._password else {}
+        return connect_args(application_name) | password
 
     async def check(self) -> None:
         """Raise unless the server answers and is new enough."""

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from models.availability import PROBE_SECONDS, DatabaseUnavailableError, availability
-from models.connecting import CONNECT_SECONDS, connect_args
+from models.connecting import CONNECT_SECONDS
 from models.database import Database
 
 # PostgreSQL ends a session that has said nothing for so long: longer than `verify` waits, so that
@@ -34,7 +34,7 @@ class AdvisoryLock:
             database.url,
             poolclass=NullPool,
             isolation_level="AUTOCOMMIT",
-            connect_args=connect_args("coingraph lock"),
+            connect_args=database.connect_args("coingraph lock"),
         )
         self._connection: AsyncConnection | None = None
         self._busy = asyncio.Lock()  # one statement at a time on the connection
