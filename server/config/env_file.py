@@ -20,7 +20,8 @@ def check_env_file(path: Path) -> None:
     """Raise ValueError, with one line that names the file, unless it is absent or sound."""
     text = _text(path)
     for binding in parse_stream(io.StringIO(text)):
-        line = f"{path}: line {binding.original.line}"
+        blank = binding.original.string.partition(binding.original.string.strip())[0]
+        line = f"{path}: line {binding.original.line + blank.count(chr(10))}"
         if binding.error:
             raise ValueError(f"{line} is no NAME=value")
         if binding.key and binding.value is None:

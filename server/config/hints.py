@@ -7,7 +7,7 @@ from pathlib import Path
 from server.config.env_file import names_in
 from server.config.text import unquoted
 
-_LIKE = 0.8  # of `.env`, whose names are mostly ours
+_LIKE = 0.75  # of `.env`, whose names are mostly ours
 _VERY_LIKE = 0.9  # of the environment, whose names are mostly not
 
 
