@@ -28,6 +28,7 @@ from ingestion.addresses import (
     user_agent,
 )
 from ingestion.answers import Quotes
+from ingestion.outbound import Outbound
 from ingestion.pace import Patience
 from ingestion.samples import CallStats, Chart, CoinProfile, ListedCoin
 from ingestion.throttle import Throttle
@@ -56,6 +57,9 @@ class CoinGecko:
 
     `history` is how far back the plan offers prices, None where there is no limit.
 
+    `outbound` is how requests leave; the client itself reads nothing from the environment. With a
+    fault in it, every call raises AccessRefused with that fault.
+
     All methods raise only UpstreamError (ValueError for a datetime without an offset, and
     DatabaseUnavailableError where the throttle's database is away), and add what they cost to
     `stats`. AccessRefused also comes from the constructor, when the key or the address cannot be
@@ -71,6 +75,7 @@ class CoinGecko:
         api_key: str | None = None,
         timeout: float = 30.0,
         attempts: int = 6,
+        outbound: Outbound | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._throttle = throttle
@@ -78,6 +83,7 @@ class CoinGecko:
         self._key = SecretStr(checked_key(api_key or ""))
         self._timeout = timeout
         self._attempts = attempts
+        self._outbound = outbound or Outbound()
         self.history = None if plan == "pro" else FREE_HISTORY
         headers = {"User-Agent": user_agent(), "Accept-Encoding": "gzip"}
         if plan in KEY_HEADER and self._key:
@@ -89,6 +95,9 @@ class CoinGecko:
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             limits=httpx.Limits(keepalive_expiry=_KEEP_ALIVE),
             transport=transport,
+            trust_env=False,
+            proxy=self._outbound.proxy,
+            verify=self._outbound.verify,
         )
 
     async def __aenter__(self) -> Self:
@@ -96,6 +105,11 @@ class CoinGecko:
 
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
+
+    @property
+    def fault(self) -> str | None:
+        """Why no call can succeed on this machine; None where nothing is known against it."""
+        return self._outbound.fault
 
     @property
     def throttle(self) -> Throttle:
@@ -167,6 +181,8 @@ class CoinGecko:
         parse: Callable[[object], T],
         stats: CallStats | None,
     ) -> T:
+        if self._outbound.fault:
+            raise errors.AccessRefused(f"CoinGecko cannot be reached: {self._outbound.fault}")
         stats = CallStats() if stats is None else stats
         query = f"?{urlencode(params, safe=',', errors='replace')}" if params else ""
         async for attempt in stamina.retry_context(
@@ -218,7 +234,10 @@ class CoinGecko:
     def _without_key(self, text: bytes) -> bytes:
         """`text` of an error, which may quote the key. Not for data: a key can be a word of it."""
         key = self._key.get_secret_value().encode()
-        return text.replace(key, b"[key]") if key else text
+        text = text.replace(key, b"[key]") if key else text
+        for secret in self._outbound.secrets:
+            text = text.replace(secret.encode(), b"[hidden]")
+        return text
 
 
 async def _body(response: httpx.Response) -> bytes:

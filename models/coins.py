@@ -15,18 +15,28 @@ from models.tables import Coin, CoinMetadata, Currency, Series
 
 @dataclass(frozen=True, slots=True)
 class CoinMatch:
-    """Which coins to list. None asks for all; symbols and search go without regard to case."""
+    """Which coins to list. None asks for all; symbols and search go without regard to case.
+
+    `among` and `beside` are ids as well: one of these, none of these.
+    """
 
     ids: Sequence[str] | None = None
     symbols: Sequence[str] | None = None
     search: str | None = None
+    among: Sequence[str] | None = None
+    beside: Sequence[str] | None = None
 
     def condition(self) -> tuple[str, str, list[object]]:
         """Give the SQL condition, the SQL of CoinFacts.rank, and the arguments of both."""
         parts, rank, arguments = ["true"], "0", list[object]()
-        if self.ids is not None:
-            arguments.append(self.ids)
-            parts.append(f"id = ANY(${len(arguments)}::text[])")
+        for ids, operator in (
+            (self.ids, "= ANY"),
+            (self.among, "= ANY"),
+            (self.beside, "<> ALL"),
+        ):
+            if ids is not None:
+                arguments.append(ids)
+                parts.append(f"id {operator} (${len(arguments)}::text[])")
         if self.symbols is not None:
             arguments.append(self.symbols)
             wanted = f"SELECT {_folded('one')} FROM unnest(${len(arguments)}::text[]) AS one"  # noqa: S608 - made of constants

@@ -14,14 +14,15 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette_compress import CompressMiddleware
 
 from models.availability import reason_of
-from models.database import Database, DatabaseUnavailableError
+from models.database import DatabaseUnavailableError
 from models.notifications import Listener
+from models.removal import tracking_mark
 from models.series_memory import SeriesMemory
 from resolvers.kept import what_is_kept
 from resolvers.run_watch import RunWatcher
 from resolvers.updates import PriceUpdates
 from schema import build_schema
-from schema.context import Services
+from schema.context import Services, Tracked
 from server.admission import Admission
 from server.auth import Authenticator
 from server.cache import AnswerCache
@@ -35,6 +36,7 @@ from server.http.cross_origin import Origins
 from server.leadership import Leadership
 from server.middleware import error_handlers, middleware
 from server.parts import (
+    make_database,
     make_rates,
     make_refresher,
     make_upstream,
@@ -64,15 +66,15 @@ class Application:
             raise ValueError("create_app needs a database_url; coingraph serve embeds one")
         self.settings = settings
         self._leads = leads
-        self.database = Database(
-            settings.database_url.get_secret_value(),
+        self.database = make_database(
+            settings,
             pool_size=pool_size(settings.workers, settings.database_pool_size),
             # the operation ends first, and says why
             read_seconds=settings.operation_timeout.total_seconds() + 1,
         )
         self.upstream = make_upstream(settings, self.database)
         self.refresher = make_refresher(settings, self.database, self.upstream)
-        self.listener = Listener(self.database)
+        self.listener = Listener(self.database, tracking_mark(settings.coins))
         room = settings.cache_megabytes * _MEGABYTE
         self.memory = SeriesMemory(room // 4, self.listener)
         self.cache = AnswerCache(room - room // 4, self.listener)
@@ -174,6 +176,7 @@ class Application:
             self.runs,
             self.memory,
             kept,
+            Tracked(frozenset(self.settings.coins), frozenset(self.settings.currencies)),
         )
         if self._leads:
             await self.leadership.decided.wait()
