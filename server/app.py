@@ -10,7 +10,6 @@ import structlog
 from starlette.applications import Starlette
 from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route, WebSocketRoute
-from starlette_compress import CompressMiddleware
 
 from models.database import Database, DatabaseUnavailableError
 from models.notifications import Listener
@@ -22,6 +21,7 @@ from schema import build_schema
 from schema.context import Services
 from server.admission import Admission
 from server.auth import Authenticator
+from server.bodies import Compressed
 from server.browsers import Origins
 from server.cache import AnswerCache
 from server.crowds import Crowds
@@ -201,7 +201,7 @@ def create_app(settings: Settings, *, leads: bool = True) -> Starlette:
             WebSocketRoute("/graphql", application.endpoint),
             Route("/health/live", live),
             Route("/health/ready", application.readiness.handle),
-            Mount(GRAPHIQL_PATH, CompressMiddleware(graphiql_files())),
+            Mount(GRAPHIQL_PATH, Compressed(graphiql_files())),
         ],
         middleware=middleware(settings, application.endpoint),
         exception_handlers=ERROR_HANDLERS,
