@@ -11,7 +11,6 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route, WebSocketRoute
-from starlette_compress import CompressMiddleware
 
 from models.availability import reason_of
 from models.database import DatabaseUnavailableError
@@ -25,6 +24,7 @@ from schema import build_schema
 from schema.context import Services, Tracked
 from server.admission import Admission
 from server.auth import Authenticator
+from server.bodies import Compressed
 from server.cache import AnswerCache
 from server.crowds import Crowds
 from server.duties import Duties
@@ -221,7 +221,7 @@ def create_app(settings: Settings, *, leads: bool = True) -> Starlette:
         WebSocketRoute("/graphql", application.endpoint),
         Route("/health/live", live),
         Route("/health/ready", application.readiness.handle),
-        Mount(GRAPHIQL_PATH, CompressMiddleware(graphiql_files())),
+        Mount(GRAPHIQL_PATH, Compressed(graphiql_files())),
     ]
     paths = [route.path for route in routes if isinstance(route, Route)]
     app = Starlette(
