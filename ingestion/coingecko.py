@@ -14,7 +14,7 @@ import httpx
 import stamina
 from pydantic import SecretStr
 
-from ingestion import answers, errors
+from ingestion import answers, charts, errors
 from ingestion.addresses import (
     KEY_HEADER,
     PRO_URL,
@@ -157,7 +157,7 @@ class CoinGecko:
         }
         path = f"/coins/{segment(coin_id)}/market_chart/range"
         return await self._get(
-            path, params, lambda answer: answers.chart(answer, time.time()), stats
+            path, params, lambda answer: charts.chart(answer, time.time()), stats
         )
 
     async def _get(

@@ -132,9 +132,11 @@ def error_in(answer: object) -> bool:
     """Whether a JSON answer is one of CoinGecko's error bodies, whatever its status was.
 
     Prices are keyed by coin id, and coins named `status` and `error` exist or may: only the
-    inner shape tells.
+    inner shape tells. A chart is none, whatever stands beside its prices.
     """
     match answer:
+        case {"prices": list()}:
+            return False
         case {"error": str()} | {"status": {"error_code": _}}:
             return True
         case {"error": {"status": {"error_code": _}}}:

@@ -8,6 +8,7 @@ from ingestion.addresses import quote_chunks
 from ingestion.coingecko import CoinGecko
 from ingestion.errors import UpstreamError
 from ingestion.journal import Journal
+from ingestion.notes import of_quotes
 from ingestion.planner import SeriesPlan
 from ingestion.quotes import newest_prices
 from ingestion.unknown import UnknownCoins
@@ -39,6 +40,9 @@ class Extras:
             log.warning("newest prices failed", error=str(error))
             await self._journal.failed_call(calls=calls)
             return
+        if note := of_quotes(newest):
+            log.warning("newest prices dropped", note=note)
+            self._journal.notes.add(note)
         if missing := [f"{coin}/{currency}" for coin, currency in newest.missing]:
             log.warning("upstream left out newest prices", missing=missing)
         await self._journal.quotes(newest.found, calls)

@@ -10,6 +10,7 @@ import structlog
 
 from ingestion.buckets import Bucketed
 from ingestion.fetching import Fetched
+from ingestion.notes import RunNotes, of_charts
 from ingestion.planner import Reason, SeriesPlan
 from ingestion.samples import CoinProfile
 from ingestion.tallies import Tallies
@@ -43,6 +44,7 @@ class Journal:
         self._run_id = run_id
         self._pace = pace
         self.tallies = Tallies()
+        self.notes = RunNotes()
         self._writing = asyncio.Lock()
 
     async def quotes(self, newest: list[Newest], calls: int) -> None:
@@ -54,6 +56,7 @@ class Journal:
     async def series(self, plan: SeriesPlan, fetched: Fetched, bucketed: Bucketed) -> None:
         """Store the hours of one series whole; a rebuild leaves no others from then on."""
         series_id = plan.state.series_id
+        note = self.notes.add_series(series_id, of_charts(fetched.charts))
         async with self._transaction() as session:
             stored = await store_series(
                 session,
@@ -69,10 +72,12 @@ class Journal:
                 "rows_corrected": stored.corrected,
                 "duplicates_dropped": bucketed.duplicates,
             }
-            await self._finish_item(session, series_id, None, **rows)
+            await self._finish_item(session, series_id, None, note=note, **rows)
             calls, unmade = len(fetched.answered), len(fetched.refused)
             await self._add(session, series_id, completed_calls=calls, failed_calls=unmade, **rows)
         log.debug("series stored", series=series_id, revision=stored.revision, **rows)
+        if note:
+            log.warning("values dropped", **_name(plan), note=note)
 
     async def failure(self, plan: SeriesPlan, message: str) -> None:
         """Note why a series failed; its stored prices stay as they are."""
@@ -154,21 +159,30 @@ class Journal:
                 raise
 
     async def _finish_item(
-        self, session: WriteSession, series_id: int, error: str | None, **counters: int
+        self, session: WriteSession, series_id: int, error: str | None, **values: int | str | None
     ) -> None:
         status = ItemStatus.FAILED if error else ItemStatus.SUCCEEDED
         cost = self.tallies.item(series_id)
         await runs.finish_item(
-            session, self._run_id, series_id, status, error=error, **cost, **counters
+            session, self._run_id, series_id, status, error=error, **cost, **values
         )
 
     async def _note_costs(self, session: WriteSession, series_id: int) -> None:
-        await runs.note_costs(session, self._run_id, {series_id: self.tallies.item(series_id)})
+        known = {**self.tallies.item(series_id), "note": self.notes.add_series(series_id, None)}
+        await runs.note_costs(session, self._run_id, {series_id: known})
 
     async def _add(self, session: WriteSession, *series_ids: int, **counters: int) -> None:
         """Add to the run's counters, with what the calls for these series have cost by now."""
-        known = {"seconds_per_call": self._pace(), **self.tallies.run(*series_ids)}
+        known = {
+            "seconds_per_call": self._pace(),
+            "note": self.notes.run,
+            **self.tallies.run(*series_ids),
+        }
         await runs.add_progress(session, self._run_id, known, **counters)
+
+
+def _name(plan: SeriesPlan) -> dict[str, str]:
+    return {"coin": plan.state.coin_id, "currency": plan.state.currency_code}
 
 
 def _newest(series_id: int, bucketed: Bucketed) -> Newest | None:

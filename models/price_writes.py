@@ -153,20 +153,20 @@ _EDGES = "SELECT min(bucket), max(bucket) FROM price_hourly WHERE series_id = $1
 # One revision more where hours, days or the latest price of the series changed.
 _FINISH = f"""
     WITH latest AS ({UPSERT_LATEST}), change AS (
-        SELECT greatest($8::int, (SELECT count(*)::int FROM latest)) AS step
+        SELECT greatest($9::int, (SELECT count(*)::int FROM latest)) AS step
     ), deployed AS (
         {COUNT_CHANGE.format(changed="(SELECT step FROM change) > 0")}
     ), written AS (
         UPDATE series SET
             revision = revision + step,
             deployment_revision = coalesce((SELECT counted FROM deployed), deployment_revision),
-            history_from = $9, first_bucket = $10, last_bucket = $11, charted_to = $13,
+            history_from = $10, first_bucket = $11, last_bucket = $12, charted_to = $14,
             last_success_at = now(), last_error = NULL, last_error_at = NULL,
             consecutive_failures = 0
-        FROM change WHERE id = $7
+        FROM change WHERE id = $8
         RETURNING id, revision, deployment_revision, step
     )
-    SELECT revision, CASE WHEN step > 0 OR $12::bool THEN {TELL_SERIES} END FROM written
+    SELECT revision, CASE WHEN step > 0 OR $13::bool THEN {TELL_SERIES} END FROM written
 """  # noqa: S608 - constants of this module alone
 
 # Answers show how far back the days reach.

@@ -53,11 +53,11 @@ async def insert_run(
 
 
 async def add_progress(
-    session: WriteSession, run_id: UUID, known: Mapping[str, float], **more: int
+    session: WriteSession, run_id: UUID, known: Mapping[str, float | str | None], **more: int
 ) -> None:
     """Add to a run's counters: `completed_calls=1, rows_inserted=24, …`.
 
-    `known` is what is told as it stands: `seconds_per_call`, `retries`, `seconds_waited`.
+    `known` is written as it stands: `seconds_per_call`, `retries`, `seconds_waited`, `note`.
     """
     values: dict[str, Any] = {name: getattr(RefreshRun, name) + by for name, by in more.items()}
     await session.execute(
@@ -69,7 +69,7 @@ async def add_progress(
 async def finish_item(
     session: WriteSession, run_id: UUID, series_id: int, status: ItemStatus, **values: object
 ) -> None:
-    """Write what became of a series: `calls`, `rows_inserted`, `error`, …."""
+    """Write what became of a series: `calls`, `rows_inserted`, `error`, `note`, …."""
     await session.execute(
         update(RefreshRunItem)
         .where(col(RefreshRunItem.run_id) == run_id, col(RefreshRunItem.series_id) == series_id)
@@ -78,7 +78,7 @@ async def finish_item(
 
 
 async def note_costs(
-    session: WriteSession, run_id: UUID, costs: Mapping[int, Mapping[str, float]]
+    session: WriteSession, run_id: UUID, costs: Mapping[int, Mapping[str, float | str | None]]
 ) -> None:
     """Write what the calls for these series have cost: `calls`, `retries`, `seconds_waited`."""
     for series_id, cost in costs.items():
