@@ -28,6 +28,9 @@ from models.tables import ItemStatus, RefreshStatus
 log = structlog.get_logger("coingraph.refresh")
 
 _FINISH_PAUSE = 0.5
+# A rebuild may lose this share of the hours or days that it replaces: CoinGecko lacks one hour of a
+# hundred, and takes back fewer. Where more is missing, its answer is at fault.
+_MOST_LOST = 0.1
 
 
 class Journal:
@@ -54,7 +57,10 @@ class Journal:
             await self._add(session, completed_calls=calls)
 
     async def series(self, plan: SeriesPlan, fetched: Fetched, bucketed: Bucketed) -> None:
-        """Store the hours of one series whole; a rebuild leaves no others from then on."""
+        """Store the hours of one series whole; a rebuild leaves no others from then on.
+
+        Raises ReplacementTooSmallError where a rebuild would lose much of what is stored.
+        """
         series_id = plan.state.series_id
         note = self.notes.add_series(series_id, of_charts(fetched.charts))
         async with self._transaction() as session:
@@ -65,6 +71,7 @@ class Journal:
                 _newest(series_id, bucketed),
                 asked_from=fetched.known_from,
                 replace_from=fetched.full_from if plan.reason is Reason.REBUILD else None,
+                most_lost=_MOST_LOST,
                 asked=fetched.asked,
             )
             rows = {
@@ -88,11 +95,16 @@ class Journal:
             await self._add(session, series_id, failed_calls=len(plan.windows))
 
     async def daily(self, plan: SeriesPlan, asked_from: datetime, daily: Hours) -> None:
-        """Store the days before the hours of one series."""
+        """Store the days before the hours of one series; raises as `series` does."""
         series_id, replace = plan.state.series_id, plan.reason is Reason.REBUILD
         async with self._transaction() as session:
             new = await store_daily(
-                session, series_id, daily, asked_from=asked_from, replace=replace
+                session,
+                series_id,
+                daily,
+                asked_from=asked_from,
+                replace=replace,
+                most_lost=_MOST_LOST,
             )
             await self._note_costs(session, series_id)
             await self._add(session, series_id, completed_calls=1)

@@ -16,6 +16,7 @@ from ingestion.journal import Journal
 from ingestion.planner import Reason, SeriesPlan
 from ingestion.unknown import UnknownCoins
 from models.database import DatabaseUnavailableError
+from models.incoming import ReplacementTooSmallError
 from models.tables import RefreshStatus
 
 log = structlog.get_logger("coingraph.refresh")
@@ -102,6 +103,8 @@ class Pipeline:
             if reason := self._fetcher.nobody_answers:
                 raise _NobodyAnswersError(f"{error}; {reason}") from error
             await self._fail(plan, await self._unknown.explain(plan.state.coin_id, error))
+        except ReplacementTooSmallError as error:
+            await self._fail(plan, str(error))
         except Exception:
             log.exception("a series cannot be stored", series=plan.state.series_id)
             await self._fail(plan, _INTERNAL)
@@ -133,8 +136,9 @@ class Pipeline:
                 return
         except _ENDS_THE_RUN:
             raise
-        except UpstreamError as error:
+        except (UpstreamError, ReplacementTooSmallError) as error:
             log.warning("daily history failed", series=series_id, error=str(error))
+            self._journal.notes.add_series(series_id, f"Days were not stored: {error}")
         await self._journal.failed_call(series_id)
 
     async def _fail(self, plan: SeriesPlan, message: str) -> None:

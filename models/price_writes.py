@@ -38,12 +38,14 @@ async def store_series(
     *,
     asked_from: datetime,
     replace_from: datetime | None = None,
+    most_lost: float = 1.0,
     asked: Sequence[Asked] = (),
 ) -> Stored:
     """Write hours, days, latest price, gaps and revision of one series.
 
     `asked_from` is since when upstream has been asked for everything, `asked` are the ranges of
-    this time. With `replace_from`, hours from then on that are not among `hours` are removed.
+    this time. With `replace_from`, hours from then on that are not among `hours` are removed: no
+    more than the share `most_lost` of them, else ReplacementTooSmallError is raised.
     """
     locked = await session.execute(LOCK_SERIES, {"series": [series_id]})
     before, first, last, charted = locked.one()
@@ -54,6 +56,8 @@ async def store_series(
         history_from=micros(history_from),
         cut_at=micros(before) if before and before > history_from else None,
         replace_from=micros(replace_from) if replace_from else None,
+        charted_to=micros(charted) if charted else None,
+        most_lost=most_lost,
         asked=asked,
     )
     hourly, daily, gaps = await _store_buckets(driver, series_id, incoming)
@@ -98,12 +102,19 @@ def _counted(hourly: Changes, given: Hours, charted: datetime | None) -> tuple[i
 
 
 async def store_daily(
-    session: WriteSession, series_id: int, daily: Hours, *, asked_from: datetime, replace: bool
+    session: WriteSession,
+    series_id: int,
+    daily: Hours,
+    *,
+    asked_from: datetime,
+    replace: bool,
+    most_lost: float = 1.0,
 ) -> int:
     """Write daily points of one series, which it gets for days that begin before its hours.
 
     `daily` holds samples taken at midnight. With `replace`, points since `asked_from` that are
-    not among them are removed, unless there are none. Gives how many were new.
+    not among them are removed, unless there are none. Gives how many were new. No
+    more than the share `most_lost` of them is removed, else ReplacementTooSmallError is raised.
     """
     locked = await session.execute(LOCK_SERIES, {"series": [series_id]})
     history_from, *_ = locked.one()
@@ -111,7 +122,8 @@ async def store_daily(
     cut = micros(history_from) if history_from else 0  # without hours, there is nothing before them
     points = days_at(daily.rows()[daily.bucket < cut])
     kept = DAILY.decode(await driver.fetchval(_READ_DAILY, series_id, history_from))
-    changes = compare_points(kept, points, micros(asked_from) if replace else None)
+    replace_from = micros(asked_from) if replace else None
+    changes = compare_points(kept, points, replace_from, most_lost=most_lost)
     await DAILY.write(driver, series_id, changes)
     await driver.fetchval(_FINISH_DAILY, series_id, asked_from, int(bool(changes)))
     return len(changes.new)

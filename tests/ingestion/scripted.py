@@ -1,4 +1,4 @@
-"""An upstream over real HTTP whose every answer a test can spoil or replace; it counts its calls."""
+"""An upstream over real HTTP whose answers a test can spoil or replace; it counts its calls."""
 
 import asyncio
 import json
@@ -18,7 +18,8 @@ Query = dict[str, str]
 
 @dataclass
 class ScriptedUpstream:
-    """`spoil` changes the JSON of answers of a kind; `refuse` gives raw bytes instead of one.
+    """`spoil` changes the JSON of answers of a kind, `spoil_chart` and `spoil_coin` that of answers
+    about a coin; `refuse` gives raw bytes instead of one.
 
     Empty bytes close the connection without an answer. `offset_ms` is by how much daily points lie
     past midnight.
@@ -27,6 +28,8 @@ class ScriptedUpstream:
     url: str = ""
     calls: list[tuple[Kind, str]] = field(default_factory=list)
     spoil: dict[Kind, Callable[[Any], Any]] = field(default_factory=dict)
+    spoil_chart: Callable[[Any, str], Any] = lambda answer, _coin: answer
+    spoil_coin: Callable[[Any, str], Any] = lambda answer, _coin: answer
     refuse: Callable[[Kind, str], bytes | None] = lambda _kind, _target: None
     offset_ms: int = 0
     clock: Callable[[], float] = time.time
@@ -41,6 +44,10 @@ class ScriptedUpstream:
         if refused is not None:
             return refused
         answer = self._answer(kind, path, query)
+        if kind == "chart":
+            answer = self.spoil_chart(answer, path.split("/")[-3])
+        if kind == "coin":
+            answer = self.spoil_coin(answer, path.split("/")[-1])
         if kind in self.spoil:
             answer = self.spoil[kind](answer)
         return http(json.dumps(answer).encode())
@@ -50,11 +57,11 @@ class ScriptedUpstream:
         if kind in {"chart", "daily"}:
             return self._chart(kind, int(query["from"]) * 1000, int(query["to"]) * 1000, now)
         if kind == "price":
-            quote = {"last_updated_at": int(now) - 30}
+            quote: dict[str, float] = {"last_updated_at": int(now) - 30}
             for code in query["vs_currencies"].split(","):
                 quote |= {code: 101.5, f"{code}_market_cap": 5e9, f"{code}_24h_vol": 1e6}
                 quote[f"{code}_24h_change"] = 1.5
-            return {coin: quote for coin in query["ids"].split(",")}
+            return dict.fromkeys(query["ids"].split(","), quote)
         if kind == "coin":
             coin = unquote(path.rsplit("/", 1)[-1])
             return {

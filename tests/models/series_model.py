@@ -30,11 +30,19 @@ class SeriesModel:
         asked_from: datetime,
         replace_from: datetime | None,
         newest: Newest | None,
+        charted: datetime | None = None,
     ) -> Stored:
-        """Do what `store_series` should, and tell what that changes."""
+        """Do what `store_series` should, and tell what that changes.
+
+        Hours after `charted` are from live prices, which any sample of a chart replaces.
+        """
         before, days, latest = dict(self.hours), dict(self.days), self.latest
         for at, sample in samples.items():
-            self.hours[at] = _merged(self.hours.get(at), at, sample)
+            live = charted is not None and at > charted
+            replaced = replace_from is not None and at >= replace_from
+            self.hours[at] = _merged(
+                self.hours.get(at), at, sample, keep_earlier=not live and not replaced
+            )
         if replace_from is not None:
             for at in [at for at in self.hours if at >= replace_from and at not in samples]:
                 del self.hours[at]
@@ -81,8 +89,10 @@ class SeriesModel:
         self.latest = (seen, price, cap, volume, change)
 
 
-def _merged(old: Hour | None, at: datetime, sample: Sample) -> Hour:
+def _merged(old: Hour | None, at: datetime, sample: Sample, *, keep_earlier: bool) -> Hour:
     observed_at = at + timedelta(seconds=sample.late)
+    if old is not None and old[0] < observed_at and keep_earlier:
+        return old
     cap, volume = sample.cap, sample.volume
     if old is not None and old[0] == observed_at:
         cap = old[2] if cap is None else cap

@@ -50,7 +50,9 @@ class LiveModel:
         known = {at for at in before if self.charted is not None and at <= self.charted}
         asked = START + step.asked * HOUR
         replace = asked if step.replace else None
-        self.series.store(samples, asked_from=asked, replace_from=replace, newest=None)
+        self.series.store(
+            samples, asked_from=asked, replace_from=replace, newest=None, charted=self.charted
+        )
         now = self.series.hours
         charted = max([*samples, *([self.charted] if self.charted else [])], default=None)
         self.charted = min(charted, max(now)) if charted and now else None
