@@ -61,7 +61,8 @@ def merge(
     """Work out what a range holds once `given` is stored on top of what is there.
 
     An hour keeps its earliest observation: a later one takes its place only from `replace_from` on,
-    or after `charted_to`, where live prices stand in for what a chart gives. Both are microseconds,
+    or from `charted_to` on. This is the newest hour that a chart gave, maybe only with its "now"
+    point, which CoinGecko does not keep; later hours are from live prices. Both are microseconds,
     and None is never. With `replace_from`, nothing else from then on stays. A market cap or volume
     that upstream once gave for the same observation is not lost to a null.
     """
@@ -73,9 +74,9 @@ def merge(
     )
     before, after = stored["observed_at"][old], given["observed_at"][new]
     earlier = before < after
-    for edge, inclusive in ((replace_from, 0), (charted_to, 1)):
+    for edge in (replace_from, charted_to):
         if edge is not None:
-            earlier &= stored["bucket"][old] < edge + inclusive
+            earlier &= stored["bucket"][old] < edge
     given[new[earlier]] = stored[old[earlier]]
     old, new = old[before == after], new[before == after]
     for name in ("market_cap", "volume"):

@@ -21,6 +21,7 @@ class SeriesModel:
     days: dict[date, tuple[Any, ...]] = field(default_factory=dict)
     latest: tuple[Any, ...] | None = None
     history_from: datetime | None = None
+    charted: datetime | None = None  # the newest hour of a chart: it, and later ones, may move
     revision: int = 0
 
     def store(
@@ -30,15 +31,11 @@ class SeriesModel:
         asked_from: datetime,
         replace_from: datetime | None,
         newest: Newest | None,
-        charted: datetime | None = None,
     ) -> Stored:
-        """Do what `store_series` should, and tell what that changes.
-
-        Hours after `charted` are from live prices, which any sample of a chart replaces.
-        """
+        """Do what `store_series` should, and tell what that changes."""
         before, days, latest = dict(self.hours), dict(self.days), self.latest
         for at, sample in samples.items():
-            live = charted is not None and at > charted
+            live = self.charted is not None and at >= self.charted
             replaced = replace_from is not None and at >= replace_from
             self.hours[at] = _merged(
                 self.hours.get(at), at, sample, keep_earlier=not live and not replaced
@@ -46,6 +43,8 @@ class SeriesModel:
         if replace_from is not None:
             for at in [at for at in self.hours if at >= replace_from and at not in samples]:
                 del self.hours[at]
+        charted = max([*samples, *([self.charted] if self.charted else [])], default=None)
+        self.charted = min(charted, max(self.hours)) if charted and self.hours else None
         self.history_from = min(asked_from, self.history_from or asked_from)
         self.make_days(self.history_from)
         if newest is not None:
