@@ -6,7 +6,7 @@ import structlog
 
 from ingestion.addresses import quote_chunks
 from ingestion.coingecko import CoinGecko
-from ingestion.errors import UpstreamError
+from ingestion.errors import NobodyAnswers, UpstreamError
 from ingestion.journal import Journal
 from ingestion.notes import of_quotes
 from ingestion.planner import SeriesPlan
@@ -50,14 +50,14 @@ class Extras:
     async def profiles(self, coin_ids: Sequence[str], unknown: UnknownCoins) -> None:
         """Bring names, descriptions and pictures. A failure here costs no series anything."""
         for coin_id in coin_ids:
-            if unknown.reason(coin_id):
+            if unknown.reason(coin_id) or self._upstream.outage.everywhere:
                 await self._journal.failed_call()
                 continue
             try:
                 profile = await self._upstream.coin(coin_id, stats=self._journal.tallies.others)
-            except self._ends_the_run:
-                raise
             except UpstreamError as error:
+                if isinstance(error, self._ends_the_run) and not isinstance(error, NobodyAnswers):
+                    raise
                 log.warning("metadata failed", coin=coin_id, error=str(error))
                 await self._journal.failed_call()
             else:

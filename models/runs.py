@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import takewhile
 from typing import Any
 from uuid import UUID
 
@@ -151,6 +152,25 @@ async def last_full_run(session: ReadSession, before: datetime) -> RefreshRun | 
         .limit(1)
     )
     return (await session.scalars(query)).first()
+
+
+async def failures_in_a_row(session: ReadSession, before: datetime) -> int:
+    """Count the newest runs of everything that failed, one after the other; no more than 20.
+
+    Those that were cut short, or say that they began at `before` or later, do not count.
+    """
+    query = (
+        select(col(RefreshRun.status))
+        .where(
+            col(RefreshRun.request) == {},
+            col(RefreshRun.status) != RefreshStatus.INTERRUPTED,
+            col(RefreshRun.started_at) < before,
+        )
+        .order_by(col(RefreshRun.id).desc())
+        .limit(20)
+    )
+    statuses = await session.scalars(query)
+    return len(list(takewhile(lambda status: status == RefreshStatus.FAILED, statuses)))
 
 
 async def series_of_run(session: ReadSession, run_id: UUID) -> set[tuple[str, str]]:

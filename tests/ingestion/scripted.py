@@ -12,6 +12,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 OFFSET_MS = 270_000  # of hourly samples past the hour
 
+HANG = b"hang"
+_TLS = b"\x16"  # the first byte of a handshake
+
 Kind = Literal["chart", "daily", "price", "coin", "list", "other"]
 Query = dict[str, str]
 
@@ -21,8 +24,8 @@ class ScriptedUpstream:
     """`spoil` changes the JSON of answers of a kind, `spoil_chart` and `spoil_coin` that of answers
     about a coin; `refuse` gives raw bytes instead of one.
 
-    Empty bytes close the connection without an answer. `offset_ms` is by how much daily points lie
-    past midnight.
+    Empty bytes close the connection without an answer, HANG keeps it open. A client that begins
+    with TLS is counted and hung up on. `offset_ms` is by how much daily points lie past midnight.
     """
 
     url: str = ""
@@ -100,8 +103,15 @@ async def scripted(**settings: Any) -> AsyncIterator[ScriptedUpstream]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            head = await reader.readuntil(b"\r\n\r\n")
-            writer.write(upstream.reply(head.split(b" ")[1].decode()))
+            if (first := await reader.readexactly(1)) == _TLS:
+                upstream.calls.append(("other", "TLS"))
+                return
+            head = first + await reader.readuntil(b"\r\n\r\n")
+            reply = upstream.reply(head.split(b" ")[1].decode())
+            if reply == HANG:
+                await reader.read()  # until the client gives up
+                return
+            writer.write(reply)
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
