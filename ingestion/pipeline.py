@@ -45,6 +45,7 @@ class Pipeline:
         self._fetcher = Fetcher(upstream)
         self._extras = Extras(upstream, journal, _ENDS_THE_RUN)
         self._stored: set[int] = set()
+        self._asking, self._asked_once = asyncio.Lock(), False
         self._failed = 0
         self.lost_database = False
 
@@ -102,6 +103,10 @@ class Pipeline:
     async def _try_series(self, plan: SeriesPlan) -> None:
         try:
             await self._series(plan)
+        except NobodyAnswers as error:
+            if not await self._answers_others():
+                raise
+            await self._fail(plan, str(error.__cause__ or error))
         except _ENDS_THE_RUN:
             raise
         except UpstreamError as error:
@@ -119,6 +124,22 @@ class Pipeline:
         """Whether no call was answered, and enough were made to tell from that of the others."""
         unanswered = self._upstream.outage.answers == self._answers_before
         return unanswered and self._failed + 1 >= _MOST_REFUSED
+
+    async def _answers_others(self) -> bool:
+        """Ask, once in a run that has stored something, whether upstream answers anybody: some
+        series that fail one after the other are to stop no others.
+        """
+        async with self._asking:
+            if not self._upstream.outage.everywhere:  # it has answered meanwhile
+                return True
+            if self._asked_once or not self._stored:
+                return False
+            self._asked_once = True
+            try:
+                await self._upstream.ping(stats=self._journal.tallies.others)
+            except UpstreamError:
+                return False
+            return True
 
     async def _series(self, plan: SeriesPlan) -> None:
         """Fetch the hours of a series whole, then store them whole."""

@@ -72,7 +72,9 @@ class ScriptedUpstream:
                 "description": {"en": "A coin."}, "image": {"large": "https://img.example/c.png"},
                 "links": {"homepage": ["https://coin.example/"]},
             }  # fmt: skip
-        return [{"id": "bitcoin", "symbol": "btc", "name": "Bitcoin"}]
+        if kind == "list":
+            return [{"id": "bitcoin", "symbol": "btc", "name": "Bitcoin"}]
+        return {"gecko_says": "(V3) To the Moon!"}
 
     def _chart(self, kind: Kind, start: int, end: int, now: float) -> Any:
         step, offset = (DAY_MS, self.offset_ms) if kind == "daily" else (HOUR_MS, OFFSET_MS)

@@ -185,6 +185,47 @@ async def test_one_series_that_fails_stops_no_other(
     assert upstream.count("daily") == 6
 
 
+async def test_some_series_in_a_row_that_fail_stop_no_other(
+    deployment: Deployment, upstream: ScriptedUpstream
+) -> None:
+    coins = [f"coin-{number}" for number in range(12)]
+    upstream.refuse = lambda kind, target: (
+        REFUSALS["503"][0]
+        if kind == "chart" and any(f"/coin-{number}/" in target for number in range(4, 9))
+        else None
+    )
+    refresher = await deployment.process(
+        coins, ["usd"], base_url=upstream.url, attempts=6, history_days=3
+    )
+    ended = await deployment.refresh(refresher)
+    assert (ended.status, ended.run["error"]) == ("PARTIAL", None)
+    assert set(ended.failed) == {f"coin-{number}/usd" for number in range(4, 9)}
+    assert all(error.startswith("CoinGecko answered 503") for error in ended.failed.values())
+
+
+async def test_an_outage_in_the_middle_ends_the_run(
+    deployment: Deployment, upstream: ScriptedUpstream
+) -> None:
+    """Eight series came before it; what they brought stays."""
+    coins = [f"coin-{number}" for number in range(40)]
+
+    def refuse(_kind: Kind, _target: str) -> bytes | None:
+        return REFUSALS["banned"][0] if len(upstream.calls) > 9 else None
+
+    upstream.refuse = refuse
+    refresher = await deployment.process(
+        coins, ["usd"], base_url=upstream.url, attempts=6, history_days=3
+    )
+    ended = await deployment.refresh(refresher)
+    assert ended.status == "FAILED"
+    assert len(upstream.calls) <= 9 + 11
+    assert "REQUESTS_PER_MINUTE" in ended.run["error"]
+    stored = [name for name, item in ended.items.items() if item["status"] == "SUCCEEDED"]
+    assert 5 <= len(stored) <= 8
+    for name in stored:
+        assert len(await deployment.hours(name)) >= 72
+
+
 async def test_an_outage_after_the_series_costs_them_nothing(
     deployment: Deployment, upstream: ScriptedUpstream
 ) -> None:
