@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import SQLModel, col
 
@@ -207,20 +207,22 @@ async def save_profile(
     session: WriteSession,
     coin_id: str,
     *,
-    symbol: str,
-    name: str,
+    symbol: str | None,
+    name: str | None,
     metadata: Mapping[str, str | None],
 ) -> None:
-    """Keep what upstream says of a coin. `metadata`: description, image_url, website_url."""
-    names = {"symbol": symbol, "name": name}
-    changed = or_(col(Coin.symbol) != symbol, col(Coin.name) != name)
-    await session.execute(
-        insert(Coin)
-        .values(id=coin_id, **names)
-        .on_conflict_do_update(
-            index_elements=["id"], set_={**names, "updated_at": func.now()}, where=changed
+    """Keep what upstream says of a tracked coin. `metadata`: description, image_url, website_url.
+
+    A symbol or a name of None leaves the one that is stored.
+    """
+    names = {key: value for key, value in (("symbol", symbol), ("name", name)) if value is not None}
+    if names:
+        changed = or_(*(getattr(Coin, key) != value for key, value in names.items()))
+        await session.execute(
+            update(Coin)
+            .where(col(Coin.id) == coin_id, changed)
+            .values(**names, updated_at=func.now())
         )
-    )
     await session.execute(
         insert(CoinMetadata)
         .values(coin_id=coin_id, **metadata)

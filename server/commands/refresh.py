@@ -161,8 +161,8 @@ async def _report(console: Console, database: Database, run: RefreshRun) -> None
         f"{run.status}: {what}, {run.duplicates_dropped:,} duplicates dropped, "
         f"{run.completed_calls} calls, {run.failed_calls} failed."
     )
-    if run.error:
-        console.print(run.error, markup=False)
+    for said in filter(None, (run.error, run.note)):
+        console.print(said, markup=False)
     async with database.read() as session:
         items = (await runs.items_of_runs(session, [run.id]))[run.id]
     failed = [(item, series) for item, series in items if item.status == ItemStatus.FAILED]
