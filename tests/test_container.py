@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -19,7 +20,10 @@ from typing import Any
 import pytest
 import yaml
 
+from ingestion.simulator import Simulator
 from server.settings import Settings
+from tests.server.postgres_processes import eventually
+from tests.server.served import environment as server_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 REFRESH = ROOT / "deploy" / "refresh.sh"
@@ -49,25 +53,67 @@ def compose() -> dict[str, Any]:
     return services
 
 
-def test_the_last_stage_runs_as_nobody_special_and_builds_nothing() -> None:
-    images = [rest for name, rest in instructions() if name == "FROM"]
-    assert images == [
-        "python:${PYTHON_VERSION}-slim-bookworm AS build",
-        "python:${PYTHON_VERSION}-slim-bookworm",
-    ]
+def command_of(stage: dict[str, list[str]]) -> list[str]:
+    """What a container of the image runs, from this checkout."""
+    program, *arguments = json.loads(stage["ENTRYPOINT"][0]) + json.loads(stage["CMD"][0])
+    assert program in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    return [sys.executable, "-c", "from server.cli import main; main()", *arguments]
+
+
+def healthcheck_of(stage: dict[str, list[str]]) -> list[str]:
+    program, *arguments = json.loads(stage["HEALTHCHECK"][0].partition("CMD ")[2])
+    assert program == "/app/.venv/bin/python"
+    return [sys.executable, *(each.replace("/app", str(ROOT)) for each in arguments)]
+
+
+@pytest.mark.processes
+def test_what_the_image_runs_becomes_healthy_and_stops(
+    shared_simulator: Simulator, tmp_path: Path
+) -> None:
+    """Its command, in its environment, judged by its own healthcheck, ended by its own signal."""
     stage = last_stage()
-    assert stage["USER"] == ["10001:10001"]
+    given = dict(re.findall(r"(\w+)=(\S+)", " ".join(stage["ENV"]))) | {"PATH": os.environ["PATH"]}
+    assert {given["DATA_DIR"]} == set(stage["VOLUME"])
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    env = server_environment(
+        given
+        | {
+            "DATA_DIR": str(tmp_path / "data"),
+            "COINGECKO_BASE_URL": shared_simulator.base_url,
+            "COINGECKO_REQUESTS_PER_MINUTE": "600000",
+            "COINS": "bitcoin",
+            "CURRENCIES": "usd",
+            "HISTORY_DAYS": "3",
+            "PORT": port,
+            "REFRESH_TOKENS": TOKEN,
+        }
+    )
+    log = tmp_path / "log"
+    with (
+        log.open("wb") as stderr,
+        subprocess.Popen(command_of(stage), cwd=tmp_path, env=env, stderr=stderr) as server,
+    ):
+        try:
+            eventually(lambda: run(healthcheck_of(stage), {"PORT": port}).returncode == 0, 120)
+            assert server.poll() is None
+            server.send_signal(signal.Signals[stage["STOPSIGNAL"][0]])
+            assert server.wait(60) == 0
+        finally:
+            server.kill()
+    lines = [json.loads(line) for line in log.read_text().splitlines()]  # as LOG_FORMAT says
+    assert "serving" in {line["event"] for line in lines}
+
+
+def test_the_image_can_be_run_without_root_and_holds_no_compiler() -> None:
+    """Kubernetes' runAsNonRoot takes numbers only. What builds packages is not in the image."""
+    stage = last_stage()
+    [account] = stage["USER"]
+    assert all(int(number) > 0 for number in account.split(":"))
     assert not re.search(r"\b(pip|apt-get|gcc|curl)\b", " ".join(stage["RUN"]))
-    assert stage["STOPSIGNAL"] == ["SIGTERM"]
-    assert json.loads(stage["ENTRYPOINT"][0]) == ["coingraph"]
-    assert json.loads(stage["CMD"][0]) == ["serve"]
-    check = json.loads(stage["HEALTHCHECK"][0].partition("CMD ")[2])
-    assert check == ["/app/.venv/bin/python", "-I", "/app/deploy/healthcheck.py"]
-    variables = environment_of_the_image()
-    names = {name for name in variables if name not in {"PATH", "HOME"}}
-    settings = {name for name in names if not name.startswith("PYTHON")}
-    assert settings == {"LOG_FORMAT", "DATA_DIR", "HOST"}
-    assert variables["HOST"] == "::", "IPv6 and IPv4"
+    bases = [rest.split()[0] for name, rest in instructions() if name == "FROM"]
+    assert len(bases) == 2, "else the last stage may be the one that builds"
+    assert len(set(bases)) == 1, "or compiled packages may not fit"
 
 
 def environment_of_the_image() -> dict[str, str]:
