@@ -21,6 +21,28 @@ class DatabaseUnavailableError(Exception):
     """PostgreSQL cannot be reached, or dropped the connection. The message names no secret."""
 
 
+class DatabaseReadOnlyError(DatabaseUnavailableError):
+    """PostgreSQL is there and takes no writes: it is a standby, or was made read-only."""
+
+    def __init__(self) -> None:
+        super().__init__(READ_ONLY)
+
+
+class TooManyConnectionsError(DatabaseUnavailableError):
+    """PostgreSQL, or a pooler before it, takes no more connections from us."""
+
+
+class DatabaseRefusedError(DatabaseUnavailableError):
+    """PostgreSQL refuses us, and will until somebody changes something.
+
+    Clients read no more than that it cannot be reached; `remedy` is for operators.
+    """
+
+    def __init__(self, remedy: str) -> None:
+        super().__init__(_GONE)
+        self.remedy = remedy
+
+
 # The last is what asyncpg raises where a farewell of the server's lies unread.
 DRIVER_ERRORS = (
     OSError,
@@ -31,17 +53,21 @@ DRIVER_ERRORS = (
 
 _LOST = (OSError, asyncpg.PostgresConnectionError, asyncpg.InternalClientError)
 
-# Connection exceptions, insufficient resources, operator intervention (shutdown, a time limit of
-# the server's), bad logins, a database that is not there, a standby that takes no writes, failing
-# disks: https://www.postgresql.org/docs/current/errcodes-appendix.html
-_UNAVAILABLE = ("08", "53", "57", "28", "3D", "25006", "58030")
+# Connection exceptions, what a standby cancels, insufficient resources, operator intervention
+# (shutdown, a time limit of the server's), bad logins, a database that is not there, a standby that
+# takes no writes, failing disks: https://www.postgresql.org/docs/current/errcodes-appendix.html
+_UNAVAILABLE = ("08", "40001", "53", "57", "28", "3D", "25006", "58030")
 _GONE = "The database cannot be reached."
 _SLOW = "The database took too long."
+_READ_ONLY_STATE = "25006"
+READ_ONLY = "The database takes no writes at the moment."
+NO_MORE_CONNECTIONS = "The database takes no more connections."
 _REASONS = {
+    "40001": "The database interrupted a statement.",
     "53100": "The database has no disk space left.",
-    "53300": "The database takes no more connections.",
+    "53300": NO_MORE_CONNECTIONS,
     "57014": _SLOW,
-    "25006": "The database takes no writes at the moment.",
+    _READ_ONLY_STATE: READ_ONLY,
 }
 
 
@@ -53,10 +79,35 @@ def availability() -> Iterator[None]:
     except exc.TimeoutError as error:
         raise DatabaseUnavailableError("All database connections are busy.") from error
     except (exc.DBAPIError, exc.InvalidRequestError, *DRIVER_ERRORS) as error:
+        if lacking := _lacks(error):
+            raise DatabaseRefusedError(lacking) from error
         reason = unavailable_because(error)
         if reason is None:
             raise
+        if reason is READ_ONLY:
+            raise DatabaseReadOnlyError from error
         raise DatabaseUnavailableError(reason) from error
+
+
+def _lacks(error: BaseException) -> str | None:
+    """Say which right the role lacks; None where it is about something else."""
+    cause = error.orig if isinstance(error, exc.DBAPIError) else error
+    cause = getattr(cause, "__cause__", None) or cause
+    state = getattr(cause, "sqlstate", None)
+    if state not in {"42501", "3F000"}:  # 3F000: there is no schema to create tables in
+        return None
+    return (
+        f"the server says: {str(cause).splitlines()[0]}. Let the role own the database (ALTER "
+        "DATABASE … OWNER TO …), or allow it to create tables (GRANT CREATE ON SCHEMA public TO "
+        "…) and to use those that are there."
+    )
+
+
+def reason_of(error: BaseException) -> str:
+    """Say in one line, for a log, why the database is not available."""
+    if isinstance(error, DatabaseRefusedError):
+        return error.remedy
+    return (str(error.__cause__ or error) or repr(error)).splitlines()[0]
 
 
 def unavailable_because(error: BaseException | None) -> str | None:
@@ -94,6 +145,7 @@ class Breaker:
         self._probing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._open = False
+        self._answered = float("-inf")  # when a block ended well
 
     @property
     def open(self) -> bool:
@@ -118,6 +170,7 @@ class Breaker:
                     yield
                 finally:
                     del self._waiting[limit]
+            self._answered = asyncio.get_running_loop().time()
         except TimeoutError as error:
             if not limit.expired():
                 raise
@@ -149,11 +202,15 @@ class Breaker:
 
     async def _ask(self) -> None:
         """Ask for a word, and go on asking while there is none."""
+        loop = asyncio.get_running_loop()
         while True:
+            started = loop.time()
             try:
                 async with asyncio.timeout(PROBE_SECONDS):
                     await self._probe()
             except Exception as error:  # noqa: BLE001 - whatever it was, it did not answer
+                if self._answered >= started:  # as others were answered meanwhile: it is there
+                    break
                 self._trip(error)
             else:
                 break
@@ -165,8 +222,7 @@ class Breaker:
     def _trip(self, error: Exception) -> None:
         if not self._open:
             self._open = True
-            reason = (str(error.__cause__ or error) or repr(error)).splitlines()[0]
-            log.error("the database does not answer", reason=reason)
+            log.error("the database does not answer", reason=reason_of(error))
         with contextlib.suppress(Exception):
             self._on_open()
         now = asyncio.get_running_loop().time()

@@ -5,18 +5,29 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Self
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.pool import NullPool
+import asyncpg
 
-from models.availability import PROBE_SECONDS, DatabaseUnavailableError, availability
-from models.connecting import CONNECT_SECONDS, connect_args
+from models.availability import (
+    PROBE_SECONDS,
+    DatabaseReadOnlyError,
+    DatabaseUnavailableError,
+    availability,
+)
+from models.connecting import CONNECT_SECONDS
 from models.database import Database
+from models.postgres.session import Session
 
 # PostgreSQL ends a session that has said nothing for so long: longer than `verify` waits, so that
 # its holder knows first.
 _SILENCE = "15s"
 LEADER_LOCK = 0x636F696E_6C656164  # "coinlead": held by the one leader of the deployment
+
+# A lock of a standby, or of a database that takes no writes, is none of the deployment.
+_WRITABLE = "current_setting('transaction_read_only') = 'off' AND NOT pg_is_in_recovery()"
+_TRY = f"SELECT pg_try_advisory_lock($1), {_WRITABLE}, pg_backend_pid()"
+_VERIFY = f"SELECT pg_backend_pid() = $1, {_WRITABLE}"
+_ADD = "SELECT pg_advisory_lock($1)"
+_LOST = "The database dropped the connection of a lock."
 
 
 class AdvisoryLock:
@@ -24,27 +35,23 @@ class AdvisoryLock:
 
     To be used as a context manager, entered before or after the lock is taken.
 
-    PostgreSQL frees it when that connection ends, so a killed holder leaves nothing behind.
+    PostgreSQL frees it when that connection ends, so a killed holder leaves nothing behind. It is
+    taken where PostgreSQL takes writes, or not at all: DatabaseReadOnlyError.
     """
 
     def __init__(self, database: Database, key: int) -> None:
         self._database = database
         self._key = key
-        self._engine = create_async_engine(
-            database.url,
-            poolclass=NullPool,
-            isolation_level="AUTOCOMMIT",
-            connect_args=connect_args("coingraph lock"),
-        )
-        self._connection: AsyncConnection | None = None
+        self._session: Session | None = None
+        self._pid = 0  # of the session in PostgreSQL, which a pooler may exchange
         self._busy = asyncio.Lock()  # one statement at a time on the connection
 
     async def acquire(self) -> bool:
         """Take the lock if it is free; never wait for it."""
-        async with self._connecting() as connection:
-            taken = await self._try(connection)
+        async with self._connecting() as session:
+            taken = await self._try(session)
             if taken:
-                self._connection = connection
+                self._session = session
         return taken
 
     async def wait(self, pause: Callable[[], float]) -> None:
@@ -54,23 +61,23 @@ class AdvisoryLock:
         cleaning up. From now on it must be verified again and again: a holder that is stuck, or
         cut off, loses it after 15 seconds.
         """
-        async with self._connecting() as connection:
+        async with self._connecting() as session:
             async with self._limit():
-                await connection.execute(text(f"SET idle_session_timeout = '{_SILENCE}'"))
-            while not await self._try(connection):  # noqa: ASYNC110 - no event tells of it
+                await session.execute(f"SET idle_session_timeout = '{_SILENCE}'")
+            while not await self._try(session):  # noqa: ASYNC110 - no event tells of it
                 await asyncio.sleep(pause())
-            self._connection = connection
+            self._session = session
 
     @contextlib.asynccontextmanager
-    async def _connecting(self) -> AsyncIterator[AsyncConnection]:
+    async def _connecting(self) -> AsyncIterator[Session]:
         """Open a connection; it is closed after the block unless the lock has become its own."""
         async with self._limit():
-            connection = await self._engine.connect()
+            session = await self._database.connect("coingraph lock")
         try:
-            yield connection
+            yield session
         finally:
-            if connection is not self._connection:
-                await _close(connection)
+            if session is not self._session:
+                await _close(session)
 
     @contextlib.asynccontextmanager
     async def _limit(self) -> AsyncIterator[None]:
@@ -79,34 +86,51 @@ class AdvisoryLock:
             async with self._database.guard(CONNECT_SECONDS):
                 yield
 
-    async def _try(self, connection: AsyncConnection) -> bool:
+    async def _try(self, session: Session) -> bool:
         async with self._limit():
-            taken = await connection.scalar(
-                text("SELECT pg_try_advisory_lock(:key)"), {"key": self._key}
-            )
+            row = await session.fetchrow(_TRY, self._key)
+        assert row is not None  # noqa: S101 - a SELECT without FROM has one row
+        taken, writable, self._pid = row
+        if not writable:
+            raise DatabaseReadOnlyError
         return bool(taken)
 
     async def add(self, key: int) -> None:
         """Take one more lock, which nobody else asks for, and hold it as long as this one."""
-        await self._execute("SELECT pg_advisory_lock(:key)", key=key)
+        async with self._held() as session:
+            await session.execute(_ADD.replace("$1", str(key)))
 
     async def verify(self) -> None:
-        """Raise DatabaseUnavailableError when the lock's connection, and so the lock, is gone."""
-        await self._execute("SELECT 1")
+        """Raise DatabaseUnavailableError when the lock's connection, and so the lock, is gone.
 
-    async def _execute(self, statement: str, **parameters: int) -> None:
+        So it is, in effect, where that connection can write nothing: DatabaseReadOnlyError.
+        """
+        async with self._held() as session:
+            row = await session.fetchrow(_VERIFY, self._pid)
+        assert row is not None  # noqa: S101 - as above
+        same, writable = row
+        if not same:
+            raise DatabaseUnavailableError(_LOST)
+        if not writable:
+            raise DatabaseReadOnlyError
+
+    @contextlib.asynccontextmanager
+    async def _held(self) -> AsyncIterator[Session]:
         async with self._busy:
-            connection = self._connection
-            # once lost, SQLAlchemy would connect anew, but a new connection holds no lock
-            if connection is None or connection.invalidated:
-                raise DatabaseUnavailableError("The database dropped the connection of a lock.")
+            session = self._session
+            if session is None or session.is_closed():
+                raise DatabaseUnavailableError(_LOST)
             async with self._limit():
-                await connection.execute(text(statement), parameters)
+                try:
+                    yield session
+                except BaseException:  # also when cancelled: no answer is awaited any more
+                    session.terminate()
+                    raise
 
     async def release(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await _close(connection)
+        session, self._session = self._session, None
+        if session is not None:
+            await _close(session)
 
     async def __aenter__(self) -> Self:
         return self
@@ -115,7 +139,13 @@ class AdvisoryLock:
         await self.release()
 
 
-async def _close(connection: AsyncConnection) -> None:
-    with contextlib.suppress(TimeoutError):  # to say goodbye takes a server that listens
+async def _close(session: Session) -> None:
+    """End the session, at once if nobody takes the goodbye."""
+    try:
         async with asyncio.timeout(PROBE_SECONDS):
-            await connection.close()
+            await session.close()
+    except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        session.terminate()
+    except asyncio.CancelledError:
+        session.terminate()
+        raise

@@ -11,6 +11,7 @@ import orjson
 import structlog
 from sqlalchemy import text
 
+from models.availability import reason_of
 from models.connecting import CONNECT_SECONDS
 from models.database import DRIVER_ERRORS, Database, WriteSession
 
@@ -33,12 +34,22 @@ TELL_SERIES = f"""
     pg_notify('{CHANNEL}', format('{{"series": %s, "revision": %s, "deployment": %s}}',
                                   id, revision, deployment_revision))
 """
+_HEARS = """
+    SELECT $1 = ANY (SELECT pg_listening_channels()) AND NOT pg_is_in_recovery()
+"""
+_MARK = "SELECT pg_advisory_lock_shared($1::int, $2::int)"  # which nobody ever holds alone
 _TELL = text("SELECT pg_notify(:channel, :payload)")
 
 
 async def tell_catalogue(session: WriteSession) -> None:
     """Tell, with the commit, that coins, their metadata, currencies or the set of series have."""
     change = {"channel": CHANNEL, "payload": '{"catalogue": true}'}
+    await session.execute(_TELL, change)
+
+
+async def tell_anything(session: WriteSession) -> None:
+    """Tell, with the commit, that anything may have changed, so that nothing is kept in memory."""
+    change = {"channel": CHANNEL, "payload": '{"anything": true}'}
     await session.execute(_TELL, change)
 
 
@@ -68,15 +79,27 @@ class Listener:
     """Hears of every change while its task runs, on one connection of its own.
 
     `listening` is false whenever a change could go unheard; it turns true only after the audience
-    has been told that anything may have changed.
+    has been told that anything may have changed. While it listens, the connection shares an
+    advisory lock with the key `mark`, by which others see in pg_locks that this process runs.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, mark: tuple[int, int] | None = None) -> None:
         self._database = database
+        self._mark = mark
         self._audience: list[Audience] = []
         self._connection: asyncpg.Connection | None = None
         self._busy = asyncio.Lock()  # one statement at a time on the connection
-        self.listening = False
+        self._listening = False
+        database.read_only.renewed.append(self._suspect_all)
+
+    @property
+    def listening(self) -> bool:
+        # a standby may not have what it has been told of
+        return self._listening and not self._database.read_only.on_standby
+
+    @listening.setter
+    def listening(self, value: bool) -> None:
+        self._listening = value
 
     def join(self, party: Audience) -> None:
         self._audience.append(party)
@@ -92,8 +115,9 @@ class Listener:
                 await self._listen()
             except Exception as error:  # noqa: BLE001 - whatever it was, only trying again helps
                 pause = _FIRST_PAUSE if self.listening else min(2 * pause, _LONGEST_PAUSE)
-                reason = (str(error.__cause__ or error) or repr(error)).splitlines()[0]
-                log.warning("not listening for changes", reason=reason, retry_seconds=pause)
+                log.warning(
+                    "not listening for changes", reason=reason_of(error), retry_seconds=pause
+                )
             finally:
                 self._deafen()
             await asyncio.sleep(pause)
@@ -126,8 +150,11 @@ class Listener:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await connection.add_listener(CHANNEL, self._hear)
+                if self._mark:
+                    await connection.execute(_MARK, *self._mark)
             self._connection = connection
-            self._tell_all(lambda party: party.anything_changed())
+            # What can listen leads to the primary, and so can others; all that was read is suspect.
+            self._database.read_only.renew()
             self.listening = not closed.is_set()
             while not closed.is_set():
                 await self._probe(connection)
@@ -140,10 +167,15 @@ class Listener:
 
     async def _probe(self, connection: asyncpg.Connection) -> None:
         async with self._busy:
-            await connection.execute("SELECT 1", timeout=_PROBE_SECONDS)
+            heard = await connection.fetchval(_HEARS, CHANNEL, timeout=_PROBE_SECONDS)
+        if not heard:
+            raise ConnectionError("the connection leads to another session of PostgreSQL")
 
     def _deafen(self) -> None:
         self.listening, self._connection = False, None
+        self._suspect_all()
+
+    def _suspect_all(self) -> None:
         self._tell_all(lambda party: party.anything_changed())
 
     def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:

@@ -70,6 +70,9 @@ class RefreshRunItem:
         description="Later observations of an hour, of which the earliest is kept."
     )
     error: str | None = strawberry.field(description="Why it failed.")
+    note: str | None = strawberry.field(
+        description="What was not kept of CoinGecko's answers, and why; null where all was."
+    )
     finished_at: DateTime | None = strawberry.field(description="When it was done.")
 
     @classmethod
@@ -86,6 +89,7 @@ class RefreshRunItem:
             rows_corrected=row.rows_corrected,
             duplicates_dropped=row.duplicates_dropped,
             error=row.error,
+            note=row.note,
             finished_at=moment(row.finished_at),
         )
 
@@ -125,6 +129,10 @@ class RefreshRun:
         description="How long it will still take at its pace so far; null when it has ended."
     )
     error: str | None = strawberry.field(description="Why it ended early, in one sentence.")
+    note: str | None = strawberry.field(
+        description="What was not kept of CoinGecko's answers for newest prices, and how many "
+        "`items` have a note of their own; null where all was kept."
+    )
     state: strawberry.Private[RunState | None] = None
     rendered: strawberry.Private[dict[Hashable, bytes]] = field(default_factory=dict)
 
@@ -146,6 +154,7 @@ class RefreshRun:
             duplicates_dropped=row.duplicates_dropped,
             estimated_seconds_left=seconds_left(row, now),
             error=row.error,
+            note=row.note,
             state=state,
         )
 

@@ -11,18 +11,20 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route, WebSocketRoute
-from starlette_compress import CompressMiddleware
 
-from models.database import Database, DatabaseUnavailableError
+from models.availability import reason_of
+from models.database import DatabaseUnavailableError
 from models.notifications import Listener
+from models.removal import tracking_mark
 from models.series_memory import SeriesMemory
 from resolvers.kept import what_is_kept
 from resolvers.run_watch import RunWatcher
 from resolvers.updates import PriceUpdates
 from schema import build_schema
-from schema.context import Services
+from schema.context import Services, Tracked
 from server.admission import Admission
 from server.auth import Authenticator
+from server.bodies import Compressed
 from server.cache import AnswerCache
 from server.crowds import Crowds
 from server.duties import Duties
@@ -34,6 +36,7 @@ from server.http.cross_origin import Origins
 from server.leadership import Leadership
 from server.middleware import error_handlers, middleware
 from server.parts import (
+    make_database,
     make_rates,
     make_refresher,
     make_upstream,
@@ -63,15 +66,15 @@ class Application:
             raise ValueError("create_app needs a database_url; coingraph serve embeds one")
         self.settings = settings
         self._leads = leads
-        self.database = Database(
-            settings.database_url.get_secret_value(),
-            pool_size=pool_size(settings.workers),
+        self.database = make_database(
+            settings,
+            pool_size=pool_size(settings.workers, settings.database_pool_size),
             # the operation ends first, and says why
             read_seconds=settings.operation_timeout.total_seconds() + 1,
         )
         self.upstream = make_upstream(settings, self.database)
         self.refresher = make_refresher(settings, self.database, self.upstream)
-        self.listener = Listener(self.database)
+        self.listener = Listener(self.database, tracking_mark(settings.coins))
         room = settings.cache_megabytes * _MEGABYTE
         self.memory = SeriesMemory(room // 4, self.listener)
         self.cache = AnswerCache(room - room // 4, self.listener)
@@ -89,6 +92,7 @@ class Application:
         self.origins = Origins(settings.cors_origins)
         self.endpoint = self._make_endpoint()
         self._prepared = asyncio.Event()
+        self._seeded = False
         self._leading: asyncio.Task[None] | None = None
         duties = Duties(settings, self.database, self.upstream, self.refresher)
         self.leadership = Leadership(self.database, duties.do)
@@ -116,6 +120,7 @@ class Application:
             background = [
                 leading,
                 asyncio.create_task(self._listen()),
+                asyncio.create_task(self._seed_later()),
                 asyncio.create_task(self.updates.run()),
             ]
             try:
@@ -152,14 +157,14 @@ class Application:
         """Get the database ready, however long it takes to come up."""
         while True:
             try:
-                await prepare_database(self.settings, self.database)
+                self._seeded = await prepare_database(self.settings, self.database)
                 await self.refresher.bury_the_killed()
                 kept = await what_is_kept(
                     self.database, self.settings.history_days, datetime.now(UTC)
                 )
                 break
             except DatabaseUnavailableError as error:
-                reason = str(error.__cause__ or error).splitlines()[0]
+                reason = reason_of(error)
                 log.error("waiting for the database", error=str(error), reason=reason)  # noqa: TRY400 - no traceback: it is retried
                 await asyncio.sleep(_RETRY_SECONDS)
         self._prepared.set()
@@ -171,9 +176,18 @@ class Application:
             self.runs,
             self.memory,
             kept,
+            Tracked(frozenset(self.settings.coins), frozenset(self.settings.currencies)),
         )
         if self._leads:
             await self.leadership.decided.wait()
+
+    async def _seed_later(self) -> None:
+        """Seed a database that took no writes at the start, when it does."""
+        await self._prepared.wait()
+        while not self._seeded:
+            await asyncio.sleep(_RETRY_SECONDS)
+            with contextlib.suppress(DatabaseUnavailableError):
+                self._seeded = await prepare_database(self.settings, self.database)
 
     async def _listen(self) -> None:
         """Hear of changes, from the moment on that there is a database."""
@@ -207,7 +221,7 @@ def create_app(settings: Settings, *, leads: bool = True) -> Starlette:
         WebSocketRoute("/graphql", application.endpoint),
         Route("/health/live", live),
         Route("/health/ready", application.readiness.handle),
-        Mount(GRAPHIQL_PATH, CompressMiddleware(graphiql_files())),
+        Mount(GRAPHIQL_PATH, Compressed(graphiql_files())),
     ]
     paths = [route.path for route in routes if isinstance(route, Route)]
     app = Starlette(

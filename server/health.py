@@ -11,6 +11,7 @@ from models.migrate import current_revision, newest_revision
 from models.series import newest_observation_age
 
 _PATIENCE_SECONDS = 5.0
+_MIGRATED = "up to date"
 
 
 async def live(_request: Request) -> JSONResponse:
@@ -20,39 +21,40 @@ async def live(_request: Request) -> JSONResponse:
 class Readiness:
     """`/health/ready`: the database answers and is migrated, and operations are answered.
 
-    Old data is told, not refused: other instances would have none newer. Nobody pays for asking, so
-    all who ask at once share one look: it is no way to take the database from others.
+    A database that takes no writes is enough for all that reads; the answer says so. Old data is
+    reported, not refused: other instances would have none newer. Nobody pays for asking, so all who
+    ask at once share one look: it is no way to take the database from others.
     """
 
     def __init__(self, database: Database, is_open: Callable[[], bool]) -> None:
         self._database = database
         self._is_open = is_open
-        self._looking: asyncio.Task[tuple[bool, float | None]] | None = None
+        self._looking: asyncio.Task[dict[str, object]] | None = None
 
     async def handle(self, _request: Request) -> JSONResponse:
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look())
         try:
-            migrated, age = await asyncio.shield(self._looking)  # others wait for it, too
+            facts = await asyncio.shield(self._looking)  # others wait for it, too
         except (DatabaseUnavailableError, TimeoutError) as error:
             return _unavailable({"database": str(error) or "The database does not answer."})
-        facts: dict[str, object] = {
-            "database": "reachable",
-            "migrations": "up to date" if migrated else "pending",
-            "newestPriceAgeSeconds": age,
-        }
-        if not (migrated and self._is_open()):
+        if facts["migrations"] != _MIGRATED or not self._is_open():
             return _unavailable(facts)
         return JSONResponse({"status": "ready", **facts})
 
-    async def _look(self) -> tuple[bool, float | None]:
+    async def _look(self) -> dict[str, object]:
         async with asyncio.timeout(_PATIENCE_SECONDS):
             current = await current_revision(self._database)
             # A newer one is no reason to stop: while servers are being replaced, old ones go on.
-            if current is None or current < newest_revision():
-                return False, None
+            migrated = current is not None and current >= newest_revision()
             async with self._database.read() as session:
-                return True, await newest_observation_age(session)
+                read_only = (await session.driver()).read_only
+                age = await newest_observation_age(session) if migrated else None
+        return {
+            "database": "read-only" if read_only else "reachable",
+            "migrations": _MIGRATED if migrated else "pending",
+            "newestPriceAgeSeconds": age,
+        }
 
 
 def _unavailable(facts: dict[str, object]) -> JSONResponse:

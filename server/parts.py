@@ -1,33 +1,49 @@
 """What the settings make of ingestion and models: for the application, and for commands."""
 
+from typing import Any
+
 import structlog
 
+from ingestion.addresses import PRO_URL, PUBLIC_URL
 from ingestion.coingecko import CoinGecko
 from ingestion.refresher import Refresher
 from ingestion.throttle import Throttle
 from models import coins as coin_rows
-from models.database import Database
+from models.database import POOL_SIZE, Database, DatabaseReadOnlyError
 from models.migrate import migrate
 from server import seeds
+from server.config.outbound import outbound_for
 from server.rates import RateLimits, redis_storage
 from server.settings import Settings
 
 log = structlog.get_logger("coingraph.server")
 
-# Twice that, as a pool may double; so that all workers leave PostgreSQL's usual 100 connections
-# enough for their refresh, for `coingraph refresh` beside them, and for psql.
-_POOLED_BY_ALL = 30
-_POOL_SIZE = 10
+# So that all workers leave PostgreSQL's usual 100 connections enough for their refresh, for
+# `coingraph refresh` beside them, and for psql.
+_POOLED_BY_ALL = 60
+
+
+def make_database(settings: Settings, **more: Any) -> Database:  # noqa: ANN401 - Database's own
+    """Make the way to the database that the settings name; it connects at first use."""
+    assert settings.database_url is not None  # noqa: S101 - the commands see to it
+    url = settings.database_url.get_secret_value()
+    return Database(url, password=settings.database_secret(), **more)
 
 
 def make_upstream(settings: Settings, database: Database) -> CoinGecko:
-    key = settings.coingecko_api_key
+    key, base_url = settings.coingecko_api_key, upstream_url(settings)
     return CoinGecko(
         throttle=Throttle(settings.requests_per_minute, database=database),
-        base_url=str(settings.coingecko_base_url) if settings.coingecko_base_url else None,
+        base_url=base_url,
         plan=settings.plan,
         api_key=key.get_secret_value() if key else None,
+        outbound=outbound_for(base_url),
     )
+
+
+def upstream_url(settings: Settings) -> str:
+    own_url = PRO_URL if settings.plan == "pro" else PUBLIC_URL
+    return str(settings.coingecko_base_url or own_url)
 
 
 def make_refresher(settings: Settings, database: Database, upstream: CoinGecko) -> Refresher:
@@ -41,15 +57,29 @@ def make_refresher(settings: Settings, database: Database, upstream: CoinGecko) 
     )
 
 
-async def prepare_database(settings: Settings, database: Database) -> None:
-    """Check, migrate and seed. Safe to do in several processes at once."""
+async def migrate_database(database: Database) -> None:
+    """Check and migrate. Safe to do in several processes at once."""
     await database.check()
     if await migrate(database):
         log.info("database migrated")
-    async with database.write() as session:
-        await coin_rows.seed(
-            session, seeds.coins(settings.coins), seeds.currencies(settings.currencies)
-        )
+
+
+async def prepare_database(settings: Settings, database: Database) -> bool:
+    """Check, migrate and seed. Safe to do in several processes at once.
+
+    False where the database is migrated and takes no writes at the moment: it can be read.
+    Raises DatabaseUnavailableError, DatabaseRefusedError, UnsupportedServerError and
+    NewerDatabaseError.
+    """
+    await migrate_database(database)
+    try:
+        async with database.write() as session:
+            await coin_rows.seed(
+                session, seeds.coins(settings.coins), seeds.currencies(settings.currencies)
+            )
+    except DatabaseReadOnlyError:
+        return False
+    return True
 
 
 def make_rates(settings: Settings) -> RateLimits | None:
@@ -61,6 +91,6 @@ def make_rates(settings: Settings) -> RateLimits | None:
     return RateLimits(settings.rate_limit_points, storage)
 
 
-def pool_size(workers: int) -> int:
-    """Count the connections that each of so many workers keeps."""
-    return max(1, min(_POOL_SIZE, _POOLED_BY_ALL // workers))
+def pool_size(workers: int, wanted: int | None = None) -> int:
+    """Count the connections that the pool of each of so many workers may open."""
+    return wanted or max(2, min(POOL_SIZE, _POOLED_BY_ALL // workers))

@@ -33,12 +33,12 @@ async def statements(database: Database) -> AsyncIterator[list[str]]:
         (engine.pool, "checkout", taken),
         (engine.pool, "checkin", returned),
     )
-    await database._give_back_spares()  # noqa: SLF001 - so that all are taken from the pool, and given back to it
+    await database.put_back_spares()  # so that all are taken from the pool, and given back to it
     for listener in listeners:
         event.listen(*listener)
     try:
         yield sent
     finally:
-        await database._give_back_spares()  # noqa: SLF001 - likewise
+        await database.put_back_spares()  # likewise
         for listener in listeners:
             event.remove(*listener)

@@ -110,7 +110,8 @@ def test_the_image_has_all_packages_and_this_version() -> None:
 def test_compose_hands_on_every_setting_and_nothing_else() -> None:
     fixed_by_the_image = {"DATA_DIR", "HOST", "PORT", "LOG_FORMAT"}
     assert fixed_by_the_image <= SETTINGS
-    assert set(compose()["api"]["environment"]) == SETTINGS - fixed_by_the_image
+    files = {name for name in SETTINGS if name.endswith("_FILE")}  # who sets them mounts them too
+    assert set(compose()["api"]["environment"]) == SETTINGS - fixed_by_the_image - files
 
 
 def test_compose_refuses_to_start_without_secrets_and_contains_none() -> None:
@@ -196,6 +197,7 @@ def refresh(server: Stub, *arguments: str, **more: str) -> subprocess.CompletedP
     return run([str(REFRESH), *arguments], environment(server, **more))
 
 
+@pytest.mark.processes
 def test_refresh_asks_once_in_an_interval_and_prints_the_run(stub: Stub) -> None:
     for _ in range(2):
         ran = refresh(stub, REFRESH_INTERVAL_SECONDS="1000000000")
@@ -207,6 +209,7 @@ def test_refresh_asks_once_in_an_interval_and_prints_the_run(stub: Stub) -> None
     assert stub.asked[1] == stub.asked[0]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("status", "text"), [(401, REFUSED), (200, REFUSED), (500, "oops"), (200, "<html>"), (302, "")]
 )
@@ -219,18 +222,21 @@ def test_refresh_fails_with_what_the_server_says(stub: Stub, status: int, text: 
     assert TOKEN not in ran.stderr
 
 
+@pytest.mark.processes
 def test_refresh_tries_again_while_the_server_starts(stub: Stub) -> None:
     stub.answers = [(503, REFUSED), (200, STARTED)]
     ran = refresh(stub, REFRESH_RETRIES="1")
     assert (ran.returncode, ran.stdout) == (0, STARTED + "\n")
 
 
+@pytest.mark.processes
 def test_refresh_fails_where_nobody_listens(stub: Stub) -> None:
     ran = refresh(stub, COINGRAPH_URL="http://127.0.0.1:1/graphql")
     assert (ran.returncode, ran.stdout) == (1, "")
     assert "no answer from http://127.0.0.1:1/graphql" in ran.stderr
 
 
+@pytest.mark.processes
 def test_refresh_takes_the_first_token_of_a_file_and_shows_it_nobody(
     stub: Stub, tmp_path: Path
 ) -> None:
@@ -246,6 +252,7 @@ def test_refresh_takes_the_first_token_of_a_file_and_shows_it_nobody(
     assert "first" not in arguments.read_text()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "wrong", ["TOKEN= ", "TOKEN_FILE=/nowhere", "INTERVAL_SECONDS=0", "INTERVAL_SECONDS=1h"]
 )
@@ -258,6 +265,7 @@ def test_refresh_tells_misuse_apart(stub: Stub, wrong: str) -> None:
     assert refresh(stub, "now").returncode == 2
 
 
+@pytest.mark.processes
 def test_refresh_repeats_until_told_to_stop(stub: Stub, tmp_path: Path) -> None:
     stub.answers = [(401, REFUSED), (200, STARTED)]
     env = environment(stub, REFRESH_INTERVAL_SECONDS="1", TMPDIR=str(tmp_path))
@@ -271,6 +279,7 @@ def test_refresh_repeats_until_told_to_stop(stub: Stub, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1), (404, 1), (None, 1)])
 def test_the_healthcheck_judges_by_the_status(stub: Stub, status: int | None, code: int) -> None:
     stub.answers = [(status or 0, "{}")]

@@ -5,14 +5,24 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import structlog
 from pydantic import SecretStr
 
 from ingestion.errors import AccessRefused
+from models.database import (
+    DatabaseReadOnlyError,
+    DatabaseRefusedError,
+    DatabaseUnavailableError,
+    UnsupportedServerError,
+)
+from models.migrate import NewerDatabaseError
 from models.postgres.client_files import ClientFileError, check_client_files
 from server.auth import generated_token
 from server.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from server.logs import set_up_logs
-from server.settings import Settings, SettingsError, load_settings
+from server.settings import Settings, SettingsError, load_settings, settings_hints
+
+log = structlog.get_logger("coingraph.settings")
 
 FAILED = 2
 
@@ -32,6 +42,32 @@ def one_line_errors() -> Iterator[None]:
         raise SystemExit(FAILED) from None
 
 
+@contextlib.contextmanager
+def database_errors() -> Iterator[None]:
+    """Raise CommandError for a database that a person has to do something about.
+
+    One that is away may come back: DatabaseUnavailableError passes.
+    """
+    try:
+        yield
+    except DatabaseRefusedError as error:
+        raise CommandError(f"DATABASE_URL: {error.remedy}") from None
+    except (UnsupportedServerError, NewerDatabaseError) as error:
+        raise CommandError(f"DATABASE_URL: {error}") from None
+
+
+@contextlib.contextmanager
+def database_needed() -> Iterator[None]:
+    """Raise CommandError for a database that is away, too."""
+    try:
+        with database_errors():
+            yield
+    except DatabaseReadOnlyError as error:
+        raise CommandError(f"{error} Try again when it does.") from None
+    except DatabaseUnavailableError as error:
+        raise CommandError(f"{error} Check DATABASE_URL.") from None
+
+
 def _say(line: str) -> None:
     with contextlib.suppress(OSError, ValueError):  # as with the log, nothing fails for a line
         print(line, file=sys.stderr, flush=True)  # noqa: T201 - what a command says
@@ -40,14 +76,18 @@ def _say(line: str) -> None:
 def read_settings(**given: Any) -> Settings:  # noqa: ANN401 - the fields of Settings
     settings = load_settings(**given)
     set_up_logs(settings.log_format, settings.log_level, settings.secrets)
+    for hint in settings_hints():
+        log.warning(hint)
     return settings
 
 
 @contextlib.contextmanager
-def opened(settings: Settings) -> Iterator[tuple[Settings, EmbeddedPostgres | None]]:
+def opened(
+    settings: Settings, *, writes: bool = True
+) -> Iterator[tuple[Settings, EmbeddedPostgres | None]]:
     """Give settings that name a database, the embedded one where none is set.
 
-    With the embedded one a refresh token is made and kept too, so that all works at once.
+    What `writes` nothing makes no embedded database either: it only starts one that is there.
     """
     try:
         check_client_files()
@@ -56,6 +96,11 @@ def opened(settings: Settings) -> Iterator[tuple[Settings, EmbeddedPostgres | No
     if settings.database_url is not None:
         yield settings, None
         return
+    if not (writes or EmbeddedPostgres(settings.data_dir).exists()):
+        raise CommandError(
+            f"There is no database in DATA_DIR ({settings.data_dir}) yet: run `coingraph serve` or "
+            "`coingraph migrate`, or set DATABASE_URL."
+        )
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:

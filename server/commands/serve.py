@@ -11,13 +11,20 @@ import structlog
 from pydantic import HttpUrl
 
 from ingestion.simulator import run_simulator
-from models.database import Database, DatabaseUnavailableError, UnsupportedServerError
-from models.migrate import NewerDatabaseError
+from models.database import DatabaseUnavailableError
 from server import files
 from server.app import create_app
-from server.commands.opening import CommandError, one_line_errors, opened, read_settings, with_token
+from server.commands.opening import (
+    CommandError,
+    database_errors,
+    one_line_errors,
+    opened,
+    read_settings,
+    with_token,
+)
+from server.config.outbound import outbound_for
 from server.embedded import EmbeddedPostgres, EmbeddedPostgresError
-from server.parts import make_upstream, prepare_database
+from server.parts import make_database, make_upstream, prepare_database, upstream_url
 from server.process.listeners import ListenError, open_listeners, url_of
 from server.serving import Server, Signals, loop_factory
 from server.settings import Settings
@@ -49,6 +56,7 @@ def serve(*, demo: bool, **given: Any) -> int:  # noqa: ANN401 - the fields of S
             stack.callback(listener.close)
         if demo:
             settings = stack.enter_context(_demo(settings))
+        _check_outbound(settings)
         own_database = settings.database_url is None
         settings, embedded = stack.enter_context(opened(settings))
         if own_database:
@@ -68,6 +76,9 @@ def _demo(settings: Settings) -> Iterator[Settings]:
         yield settings.model_copy(
             update={
                 "database_url": None,
+                "database_url_file": None,
+                "database_password": None,
+                "database_password_file": None,
                 "data_dir": settings.data_dir / "demo",
                 "coingecko_base_url": HttpUrl(simulator.base_url),
                 "coingecko_plan": "keyless",
@@ -76,6 +87,12 @@ def _demo(settings: Settings) -> Iterator[Settings]:
                 "coingecko_requests_per_minute": _DEMO_REQUESTS_PER_MINUTE,
             }
         )
+
+
+def _check_outbound(settings: Settings) -> None:
+    """Warn once that upstream cannot be asked. What is kept is served all the same."""
+    if fault := outbound_for(upstream_url(settings)).fault:
+        log.warning("CoinGecko cannot be reached", reason=fault)
 
 
 async def _serve(
@@ -98,7 +115,7 @@ async def _serve_by_workers(
     signals: Signals,
 ) -> None:
     await _check_database(settings)
-    make_upstream(settings, _database(settings))  # which each of the workers would fail to do
+    make_upstream(settings, make_database(settings))  # which each of the workers would fail to do
     _announce(settings, listeners, workers=settings.workers)
     async with _watched(embedded):
         try:
@@ -111,18 +128,12 @@ def _announce(settings: Settings, listeners: Sequence[socket.socket], **more: in
     log.info("serving", url=f"{url_of(settings.host, listeners)}/graphql", **more)
 
 
-def _database(settings: Settings) -> Database:
-    assert settings.database_url is not None  # noqa: S101 - `opened` gave one
-    return Database(settings.database_url.get_secret_value())
-
-
 async def _check_database(settings: Settings) -> None:
     """Say at once what will not mend itself. A database that is away may come back."""
-    database = _database(settings)
+    database = make_database(settings)
     try:
-        await prepare_database(settings, database)
-    except (UnsupportedServerError, NewerDatabaseError) as error:
-        raise CommandError(f"DATABASE_URL: {error}") from None
+        with database_errors():
+            await prepare_database(settings, database)
     except DatabaseUnavailableError:
         pass  # the application waits for it, and says so
     finally:

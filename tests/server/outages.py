@@ -20,7 +20,7 @@ def leave_the_breaker_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(availability, "DOUBT_SECONDS", 0.1)
     monkeypatch.setattr(availability, "PROBE_SECONDS", 2.0)
     monkeypatch.setattr(connecting, "CONNECT_SECONDS", _NEVER)
-    for name in ("POOL_SECONDS", "READ_SECONDS", "WRITE_SECONDS"):
+    for name in ("READ_SECONDS", "WRITE_SECONDS"):
         monkeypatch.setattr(database, name, _NEVER)
     monkeypatch.setattr(health, "_PATIENCE_SECONDS", _NEVER)
     monkeypatch.setattr(app, "_RETRY_SECONDS", 0.2)

@@ -96,7 +96,9 @@ class Served:
 
 
 def environment(given: Mapping[str, str]) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    """The environment of a program under test: our settings, and what measures its coverage."""
+    names = ("PATH", "HOME", "TMPDIR", "COVERAGE_PROCESS_CONFIG")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
     return kept | {"PYTHONPATH": str(ROOT)} | dict(given)
 
 

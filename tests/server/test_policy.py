@@ -19,6 +19,8 @@ from starlette.websockets import WebSocket
 from server.browsers import CONTENT_SECURITY_POLICY
 from tests.browser import browser
 
+pytestmark = pytest.mark.processes
+
 SCRIPT = """
 const tell = (name) => document.body.append(` ${name};`);
 const open = (url, name) => {

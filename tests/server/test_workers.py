@@ -23,7 +23,10 @@ from tests.server.postgres_processes import eventually, gone, processes, servers
 from tests.server.served import COMMAND, SMALL, START_SECONDS, Served, environment, served
 from tests.serving import TOKEN, connected
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="one process only there")
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(sys.platform == "win32", reason="one process only there"),
+]
 REFRESH = """mutation Refresh($wait: Boolean!, $key: String) {
   refreshPrices(input: {wait: $wait, idempotencyKey: $key}) { started run { id status } }
 }"""
@@ -92,7 +95,7 @@ def test_their_connections_fit_into_the_usual_100() -> None:
     for workers in range(1, 33):
         size = pool_size(workers)
         assert size >= 1
-        assert workers * (2 * size + 1) + 2 <= (98 if workers == 32 else 97)
+        assert workers * (size + 1) + 2 <= (98 if workers == 32 else 97)
 
 
 def test_nothing_secret_is_in_a_command_line(three: Served, three_url: str) -> None:

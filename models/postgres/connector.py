@@ -1,0 +1,165 @@
+"""Opens sessions: one host after the other, as libpq does, and with one sentence where it fails."""
+
+import asyncio
+import os
+import ssl
+from collections.abc import Callable, Mapping
+from urllib.parse import urlencode
+
+import asyncpg
+from asyncpg.connect_utils import SessionAttribute
+from sqlalchemy.engine import URL
+
+from models import connecting
+from models.availability import (
+    DRIVER_ERRORS,
+    NO_MORE_CONNECTIONS,
+    DatabaseUnavailableError,
+    TooManyConnectionsError,
+)
+from models.connecting import TLS_PARAMETERS, hosts_of
+from models.postgres.refusals import connect_error
+from models.postgres.session import Session
+
+_OF_SEVERAL_SECONDS = 1.5  # a host has so long where others are left: a probe reaches the second
+_POOLER_SECONDS = 1.5  # a pooler that has let us in has so long to find a session for us
+_ANY: Callable[[Session], bool] = lambda _: True  # noqa: E731 - one of a table of these
+_ACCEPTED: Mapping[str, Callable[[Session], bool]] = {
+    "any": _ANY,
+    "primary": lambda session: not session.standby,
+    "standby": lambda session: session.standby,
+    "prefer-standby": lambda session: session.standby,
+    "read-write": lambda session: not session.read_only,
+    "read-only": lambda session: session.read_only,
+}
+
+
+class Connector:
+    """Opens sessions of the database at `url`, which `database_url` has read.
+
+    `password` gives the password of each new session, None for the one in `url`.
+    """
+
+    def __init__(self, url: URL, password: Callable[[], str | None] | None = None) -> None:
+        self._url = url
+        self._password = password or (lambda: url.password)
+        self._query = {name: str(value) for name, value in url.query.items() if name != "host"}
+        self._hosts = hosts_of(url)
+        self._first = 0  # the host that answered last, or one after those that did not
+        self._pooled = False  # by a pooler between us and the server
+        self._attributes = self._query.get("target_session_attrs") or os.environ.get(
+            "PGTARGETSESSIONATTRS", "any"
+        )
+
+    async def connect(self, application_name: str) -> Session:
+        """Open a session.
+
+        Raises DatabaseUnavailableError, TooManyConnectionsError and, where waiting does not help,
+        DatabaseRefusedError; UnsupportedServerError from a server that is too old.
+        """
+        accepted = _ACCEPTED.get(self._attributes, _ANY)
+        session = await self._first_of(application_name, accepted)
+        if session is None and self._attributes == "prefer-standby":
+            session = await self._first_of(application_name, _ANY)
+        if session is None:
+            raise DatabaseUnavailableError(
+                "The database takes no writes at the moment."
+                if self._attributes in {"primary", "read-write"}
+                else "The database cannot be reached."
+            )
+        self._pooled = session.pooled
+        return session
+
+    async def _first_of(
+        self, application_name: str, accepted: Callable[[Session], bool]
+    ) -> Session | None:
+        """Open a session at the first host that has an accepted one; None where none has."""
+        lost: Exception | None = None
+        answered, count = False, len(self._hosts)
+        for place in [(self._first + turn) % count for turn in range(count)]:
+            self._first = (place + 1) % count  # where the next attempt begins, were this cancelled
+            try:
+                session = await self._open(place, application_name)
+            except (OSError, asyncpg.CannotConnectNowError) as error:
+                lost = error
+                continue
+            except (*DRIVER_ERRORS, ValueError, KeyError) as error:
+                raise connect_error(error, self._url) from error
+            answered = True
+            if accepted(session):
+                # a standby that was met by chance is not where to look for the primary
+                self._first = 0 if accepted is _ANY and session.read_only else place
+                return session
+            session.terminate()
+        if lost is not None and not answered:
+            raise connect_error(lost, self._url) from lost
+        return None
+
+    async def _open(self, place: int, application_name: str) -> Session:
+        host, port = self._hosts[place]
+        async with asyncio.timeout(self._seconds()):
+            session: Session = await asyncpg.connect(
+                f"postgresql://?{urlencode(self._tls())}",
+                host=host,
+                port=port,
+                user=self._url.username,
+                password=self._password(),
+                database=self._url.database,
+                passfile=self._query.get("passfile"),
+                ssl=_system_trust(self._query),
+                timeout=self._seconds(),
+                target_session_attrs=SessionAttribute.any,
+                server_settings=self._startup(application_name),
+                connection_class=Session,
+            )
+            try:
+                await self._set_up(session)
+            except BaseException:
+                session.terminate()
+                raise
+        return session
+
+    async def _set_up(self, session: Session) -> None:
+        # A pooler whose sessions are all taken lets us in and answers nothing.
+        limit = asyncio.timeout(_POOLER_SECONDS if self._pooled else None)
+        try:
+            async with limit:
+                await session.set_up(self._query.get("options", ""))
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise TooManyConnectionsError(NO_MORE_CONNECTIONS) from error
+
+    def _seconds(self) -> float:
+        given = int(self._query.get("connect_timeout", "0"))
+        if given:
+            return float(given)
+        return connecting.CONNECT_SECONDS if len(self._hosts) == 1 else _OF_SEVERAL_SECONDS
+
+    def _tls(self) -> dict[str, str]:
+        tls = {name: self._query[name] for name in TLS_PARAMETERS & self._query.keys()}
+        if tls.get("sslrootcert") == "system":
+            return {name: tls[name] for name in tls.keys() & {"sslnegotiation"}}
+        for name in tls.keys() & {"sslrootcert", "sslcert", "sslkey", "sslcrl"}:
+            tls[name] = os.path.expanduser(tls[name])  # noqa: PTH111 - a string is asked for
+        return tls
+
+    def _startup(self, application_name: str) -> dict[str, str]:
+        """Give the startup message's parameters: what PgBouncer takes, and what the URL has."""
+        given = self._query.get("application_name", "coingraph")
+        settings = {"application_name": application_name.replace("coingraph", given, 1)}
+        if options := self._query.get("options"):
+            settings["options"] = options
+        return settings
+
+
+def _system_trust(query: Mapping[str, str]) -> ssl.SSLContext | None:
+    """Trust the system's certificate authorities, as libpq does with sslrootcert=system."""
+    if query.get("sslrootcert") != "system":
+        return None
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["postgresql"])
+    if "sslcert" in query:
+        password = query.get("sslpassword", "")
+        context.load_cert_chain(query["sslcert"], query.get("sslkey"), lambda: password)
+    return context

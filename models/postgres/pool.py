@@ -1,0 +1,184 @@
+"""The pool of sessions: what is kept, who waits for it, and how it makes do with fewer."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any
+
+from sqlalchemy import event, exc
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
+
+from models.availability import (
+    DRIVER_ERRORS,
+    PROBE_SECONDS,
+    DatabaseUnavailableError,
+    TooManyConnectionsError,
+)
+from models.postgres.places import Places
+from models.postgres.session import Session
+
+_PAUSE = 0.1  # before another attempt, where there is no connection in use to wait for
+
+Pooled = tuple[AsyncConnection, Session]
+
+
+class ConnectionPool:
+    """At most `size` connections, opened by `open_session`; half of them are kept while idle.
+
+    Where the server refuses more, callers wait for one in use: see Places.
+    """
+
+    def __init__(self, open_session: Callable[[], Awaitable[Session]], size: int) -> None:
+        kept = (size + 1) // 2
+        self.engine: AsyncEngine = create_async_engine(
+            "postgresql+asyncpg://",
+            async_creator=open_session,
+            isolation_level="READ COMMITTED",
+            poolclass=_Queue,
+            pool_size=kept,
+            max_overflow=size - kept,
+        )
+        self.reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        assert isinstance(self.engine.pool, _Queue)  # noqa: S101 - it was named above
+        self._queue = self.engine.pool
+        self._queue.keeps = self._keeps
+        event.listen(self.engine.sync_engine, "checkout", _ping)
+        self._places = Places(size)
+        # Connections that the last reader needs no more and the next one will: the way into the
+        # queue and out again costs as much as a small statement.
+        self._spare: list[Pooled] = []
+        self._most_spare = size // 4
+
+    @property
+    def open(self) -> int:
+        """How many connections are open, or being opened."""
+        return self._queue.checkedin() + self._queue.checkedout()
+
+    def pop_spare(self) -> Pooled | None:
+        """Give a connection of `reader` at once, if one is at hand."""
+        if self._spare and not self._spare[-1][1].stale:
+            return self._spare.pop()
+        return None
+
+    async def take(
+        self, engine: AsyncEngine, seconds: float, *, reserve: int, ping: bool = True
+    ) -> Pooled:
+        """Take a connection of `engine` or `reader`, asked first whether it lives if `ping`.
+
+        Where the server gives no more, wait up to so long for one in use, and leave it `reserve`
+        connections. Raises DatabaseUnavailableError.
+        """
+        refused: TooManyConnectionsError | None = None
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                while True:
+                    if self._spare and (self._places.full or self._spare[-1][1].stale):
+                        await self.put_back(self._spare.pop()[0])
+                    await self._places.take(first=refused is not None)
+                    try:
+                        return await _connect(engine, ping=ping)
+                    except TooManyConnectionsError as error:
+                        refused = error
+                        self._places.shrink_to(self._places.taken - 1 - reserve)
+                        self._places.give_back()
+                    except BaseException:
+                        self._places.give_back()
+                        raise
+                    if not self._places.taken:
+                        await asyncio.sleep(_PAUSE)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            if refused is not None:
+                raise refused from error
+            raise DatabaseUnavailableError("All database connections are busy.") from error
+
+    async def spare(self, pooled: Pooled) -> None:
+        """Give back a connection of `reader` that was used well."""
+        few = min(self._most_spare, self._places.limit // 2)
+        if len(self._spare) < few and not self._places.crowded:
+            self._spare.append(pooled)
+        else:
+            await self.put_back(pooled[0])
+
+    async def put_back(self, connection: AsyncConnection) -> None:
+        try:
+            await connection.close()
+        finally:
+            self._places.give_back()
+
+    async def discard(self, connection: AsyncConnection) -> None:
+        """Give back a connection whose state is not known."""
+        try:
+            await connection.invalidate()
+        finally:
+            await self.put_back(connection)
+
+    async def put_back_spares(self) -> None:
+        while self._spare:
+            await self.put_back(self._spare.pop()[0])
+
+    async def make_room(self) -> None:
+        """Make do with one connection fewer, and close an idle one."""
+        self._places.shrink_to(self.open - 1)
+        if self._spare:
+            await self.put_back(self._spare.pop()[0])
+        elif self._queue.checkedin():
+            connection, _ = await _connect(self.engine, ping=False)
+            await connection.close()
+
+    async def close(self) -> None:
+        await self.put_back_spares()
+        await self.engine.dispose()
+
+    def _keeps(self, session: Session) -> bool:
+        few = self._places.limit == self._places.most or self.open <= self._places.limit
+        return few and not session.stale
+
+
+class _Queue(AsyncAdaptedQueuePool):
+    """Closes what is not worth keeping, instead of keeping an empty place for it."""
+
+    keeps: Callable[[Session], bool] = staticmethod(lambda _: True)
+
+    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        connection: Any = record.dbapi_connection
+        if connection is not None and self.keeps(connection.driver_connection):
+            super()._do_return_conn(record)
+            return
+        try:
+            record.close()
+        finally:
+            self._dec_overflow()
+
+
+async def _connect(engine: AsyncEngine, *, ping: bool) -> Pooled:
+    asked = _pinged.set(ping)
+    try:
+        connection = await engine.connect()
+    finally:
+        _pinged.reset(asked)
+    return connection, await session_of(connection)
+
+
+async def session_of(connection: AsyncConnection) -> Session:
+    """Give the session beneath a connection."""
+    session: Any = (await connection.get_raw_connection()).driver_connection
+    assert isinstance(session, Session)  # noqa: S101 - the pool opens no others
+    return session
+
+
+_pinged: ContextVar[bool] = ContextVar("pinged", default=True)
+
+
+def _ping(connection: Any, _record: object, _proxy: object) -> None:  # noqa: ANN401 - SQLAlchemy's adapter
+    """Make sure that a pooled connection lives, else the pool gives another."""
+    if connection.driver_connection.stale:
+        raise exc.DisconnectionError("a pooled connection leads to a server that takes no writes")
+    if not _pinged.get():
+        return
+    try:
+        connection.run_async(lambda driver: driver.execute("SELECT 1", timeout=PROBE_SECONDS))
+    except DRIVER_ERRORS as error:
+        raise exc.DisconnectionError("a pooled connection has died") from error
