@@ -29,6 +29,8 @@ def open_listeners(host: str, port: int) -> list[socket.socket]:
     same free port. Raises ListenError.
     """
     names = [name.strip().strip("[]") for name in host.split(",") if name.strip()]
+    if not names:
+        raise ListenError("HOST: name at least one address, or leave it out for 127.0.0.1.")
     found = dict.fromkeys(each for name in names for each in _addresses_of(name, port))
     addresses = _without_needless(list(found))
     for left in reversed(range(_TRIES)):

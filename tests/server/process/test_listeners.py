@@ -111,7 +111,7 @@ def test_a_system_without_dual_stack_sockets_has_two(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    "host", ["no.such.host.invalid", "300.1.1.1", "a b", "http://x", "x" * 300]
+    "host", ["no.such.host.invalid", "300.1.1.1", "a b", "http://x", "x" * 300, " ", ",", "[]"]
 )
 def test_what_is_no_address_is_one_line(host: str) -> None:
     with pytest.raises(ListenError) as caught:
