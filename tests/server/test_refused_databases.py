@@ -75,6 +75,7 @@ def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "set_up_logs", lambda *_: None)
     monkeypatch.setenv("PORT", "0")
     monkeypatch.setenv("REFRESH_TOKENS", "token")
+    monkeypatch.setenv("HOME", "/nonexistent")
 
 
 def said(
@@ -104,6 +105,18 @@ def test_one_line(
     role, database, parameters, told = CASES[case]
     url = f"postgresql://{role}@127.0.0.1:{cluster.port}/{database}?{parameters}"
     assert told in said(command, url.rstrip("?"), monkeypatch, capsys)
+
+
+def test_the_grants_of_the_documents_suffice(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for statement in ("CREATE ROLE granted LOGIN", "CREATE DATABASE granted"):
+        asyncio.run(administer(cluster.url(), statement))
+    grant = "GRANT CREATE, USAGE ON SCHEMA public TO granted"
+    asyncio.run(administer(cluster.url("granted"), grant))
+    monkeypatch.setenv("DATABASE_URL", cluster.url("granted", "granted"))
+    assert migrate() == 0
+    assert status() == 0
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +172,7 @@ TLS = {
     "wrong authority": ("localhost", "sslmode=verify-full&sslrootcert={other}", "not accepted"),
     "wrong authority, ca": ("localhost", "sslmode=verify-ca&sslrootcert={other}", "not accepted"),
     "system": ("localhost", "sslmode=verify-full&sslrootcert=system", "not accepted"),
+    "no authority": ("localhost", "sslmode=verify-full", "sslrootcert=FILE"),
     "not a certificate": ("localhost", "sslmode=verify-full&sslrootcert={names}", "TLS failed"),
     "disable": ("localhost", "sslmode=disable", "pg_hba.conf"),
 }
