@@ -195,3 +195,36 @@ def test_tls(
         return
     monkeypatch.setenv("DATABASE_URL", url)
     assert migrate() == 0
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"serve"}))
+def test_nobody_is_there(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An outage: a command has nothing to wait for, a server has."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:secret@127.0.0.1:1/db")
+    with pytest.raises(SystemExit) as ended:
+        COMMANDS[command]()
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("coingraph: The database cannot be reached (")
+    assert line.endswith("Check DATABASE_URL.")
+    assert "secret" not in line
+
+
+def test_read_only_is_said(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asyncio.run(administer(cluster.url(), "CREATE DATABASE frozen"))
+    monkeypatch.setenv("DATABASE_URL", cluster.url("frozen"))
+    assert migrate() == 0
+    options = "?options=-cdefault_transaction_read_only%3Don"
+    monkeypatch.setenv("DATABASE_URL", cluster.url("frozen") + options)
+    assert migrate() == 0, "there is nothing to do"
+    assert status() == 0
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        COMMANDS["refresh"]()
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "coingraph: The database takes no writes at the moment. Try again when it does."

@@ -99,7 +99,8 @@ async def test_settings_of_the_database(plain_url: str, setting: str) -> None:
         assert await driver.fetchval("SHOW transaction_isolation") == "read committed"
         await asyncio.sleep(0.02)  # idle in a transaction
         await driver.execute("INSERT INTO currency VALUES ('xyz', 'Żółty', 'ż')")
-    [row] = await database.fetch("SELECT name, pg_sleep(0.4) FROM currency WHERE code = 'xyz'")
+    seconds = 0.4 if setting == "statement_timeout" else 0.02
+    [row] = await database.fetch("SELECT name, pg_sleep($1) FROM currency", seconds)
     assert row[0] == "Żółty"
     if setting == "idle_session_timeout":
         await asyncio.sleep(0.6)
