@@ -23,6 +23,13 @@ from models.postgres.session import Session
 
 _OF_SEVERAL_SECONDS = 1.5  # a host has so long where others are left: a probe reaches the second
 _POOLER_SECONDS = 1.5  # a pooler that has let us in has so long to find a session for us
+# Where another host may do better. PgBouncer's refusals are among these, too.
+_AWAY = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InternalClientError,
+)
 _ANY: Callable[[Session], bool] = lambda _: True  # noqa: E731 - one of a table of these
 _ACCEPTED: Mapping[str, Callable[[Session], bool]] = {
     "any": _ANY,
@@ -80,7 +87,7 @@ class Connector:
             self._first = (place + 1) % count  # where the next attempt begins, were this cancelled
             try:
                 session = await self._open(place, application_name)
-            except (OSError, asyncpg.CannotConnectNowError) as error:
+            except _AWAY as error:
                 lost = error
                 continue
             except (*DRIVER_ERRORS, ValueError, KeyError) as error:

@@ -86,7 +86,11 @@ def _refusal_of_client(error: Exception, text: str, url: URL) -> str | None:
         return _refusal_of_tls(error, text, str(url.query.get("sslmode", "prefer")))
     if isinstance(error, PermissionError):
         return f"permission denied: {error.filename or text}. Allow this account to use it."
-    return None if isinstance(error, OSError | asyncpg.InternalClientError) else f"{text}."
+    if isinstance(error, OSError | asyncpg.InternalClientError):
+        return None
+    if "root certificate" in text:
+        text += ". Name the server's certificate authority with sslrootcert=FILE, or =system"
+    return f"{text}."
 
 
 def _refusal_of_tls(error: Exception, text: str, mode: str) -> str | None:

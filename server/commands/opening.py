@@ -9,6 +9,7 @@ import structlog
 from pydantic import SecretStr
 
 from ingestion.errors import AccessRefused
+from models.availability import reason_of
 from models.database import (
     DatabaseReadOnlyError,
     DatabaseRefusedError,
@@ -65,7 +66,8 @@ def database_needed() -> Iterator[None]:
     except DatabaseReadOnlyError as error:
         raise CommandError(f"{error} Try again when it does.") from None
     except DatabaseUnavailableError as error:
-        raise CommandError(f"{error} Check DATABASE_URL.") from None
+        why = f" ({reason_of(error)})" if error.__cause__ else ""
+        raise CommandError(f"{str(error).removesuffix('.')}{why}. Check DATABASE_URL.") from None
 
 
 def _say(line: str) -> None:

@@ -75,6 +75,7 @@ def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "set_up_logs", lambda *_: None)
     monkeypatch.setenv("PORT", "0")
     monkeypatch.setenv("REFRESH_TOKENS", "token")
+    monkeypatch.setenv("HOME", "/nonexistent")
 
 
 def said(
@@ -104,6 +105,18 @@ def test_one_line(
     role, database, parameters, told = CASES[case]
     url = f"postgresql://{role}@127.0.0.1:{cluster.port}/{database}?{parameters}"
     assert told in said(command, url.rstrip("?"), monkeypatch, capsys)
+
+
+def test_the_grants_of_the_documents_suffice(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for statement in ("CREATE ROLE granted LOGIN", "CREATE DATABASE granted"):
+        asyncio.run(administer(cluster.url(), statement))
+    grant = "GRANT CREATE, USAGE ON SCHEMA public TO granted"
+    asyncio.run(administer(cluster.url("granted"), grant))
+    monkeypatch.setenv("DATABASE_URL", cluster.url("granted", "granted"))
+    assert migrate() == 0
+    assert status() == 0
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +172,7 @@ TLS = {
     "wrong authority": ("localhost", "sslmode=verify-full&sslrootcert={other}", "not accepted"),
     "wrong authority, ca": ("localhost", "sslmode=verify-ca&sslrootcert={other}", "not accepted"),
     "system": ("localhost", "sslmode=verify-full&sslrootcert=system", "not accepted"),
+    "no authority": ("localhost", "sslmode=verify-full", "sslrootcert=FILE"),
     "not a certificate": ("localhost", "sslmode=verify-full&sslrootcert={names}", "TLS failed"),
     "disable": ("localhost", "sslmode=disable", "pg_hba.conf"),
 }
@@ -181,3 +195,36 @@ def test_tls(
         return
     monkeypatch.setenv("DATABASE_URL", url)
     assert migrate() == 0
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"serve"}))
+def test_nobody_is_there(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An outage: a command has nothing to wait for, a server has."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:secret@127.0.0.1:1/db")
+    with pytest.raises(SystemExit) as ended:
+        COMMANDS[command]()
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("coingraph: The database cannot be reached (")
+    assert line.endswith("Check DATABASE_URL.")
+    assert "secret" not in line
+
+
+def test_read_only_is_said(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asyncio.run(administer(cluster.url(), "CREATE DATABASE frozen"))
+    monkeypatch.setenv("DATABASE_URL", cluster.url("frozen"))
+    assert migrate() == 0
+    options = "?options=-cdefault_transaction_read_only%3Don"
+    monkeypatch.setenv("DATABASE_URL", cluster.url("frozen") + options)
+    assert migrate() == 0, "there is nothing to do"
+    assert status() == 0
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        COMMANDS["refresh"]()
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "coingraph: The database takes no writes at the moment. Try again when it does."

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+from collections.abc import Iterator
 from urllib.parse import quote
 
 import asyncpg
@@ -10,13 +11,14 @@ import pytest
 from ingestion.simulator import Simulator
 from models.database import Database
 from models.migrate import migrate
+from tests.conftest import new_database
 from tests.serving import TOKEN, connected, live_server, make_settings
 
 # Each of these would break something, or change what is answered, were it in effect.
 SETTINGS = {
     "default_transaction_isolation": "serializable",
     "default_transaction_deferrable": "on",
-    "statement_timeout": "25",
+    "statement_timeout": "300",
     "lock_timeout": "1",
     "idle_in_transaction_session_timeout": "1",
     "idle_session_timeout": "500",
@@ -79,12 +81,17 @@ async def shown(database: Database, name: str) -> str:
         return str(await (await session.driver()).fetchval(f"SHOW {name}"))
 
 
+@pytest.fixture(scope="module")
+def plain_url(postgres_url: str, template: str) -> Iterator[str]:
+    """Address of a migrated database, for all tests that undo what they do."""
+    with new_database(postgres_url, template) as url:
+        yield url
+
+
 @pytest.mark.parametrize("setting", SETTINGS)
-async def test_settings_of_the_database(
-    database_url: str, sql: asyncpg.Connection, setting: str
-) -> None:
-    await set_on_database(database_url, {setting: SETTINGS[setting]})
-    database = Database(database_url)
+async def test_settings_of_the_database(plain_url: str, setting: str) -> None:
+    await set_on_database(plain_url, {setting: SETTINGS[setting]})
+    database = Database(plain_url)
     for name, value in HELD.items():
         assert await shown(database, name) == value, name
     async with database.write() as session:
@@ -92,7 +99,8 @@ async def test_settings_of_the_database(
         assert await driver.fetchval("SHOW transaction_isolation") == "read committed"
         await asyncio.sleep(0.02)  # idle in a transaction
         await driver.execute("INSERT INTO currency VALUES ('xyz', 'Żółty', 'ż')")
-    [row] = await database.fetch("SELECT name, pg_sleep(0.05) FROM currency WHERE code = 'xyz'")
+    seconds = 0.4 if setting == "statement_timeout" else 0.02
+    [row] = await database.fetch("SELECT name, pg_sleep($1) FROM currency", seconds)
     assert row[0] == "Żółty"
     if setting == "idle_session_timeout":
         await asyncio.sleep(0.6)
@@ -102,7 +110,11 @@ async def test_settings_of_the_database(
     )
     assert tuple(row) == (moment, "2026-03-29 01:30:00+00", 0.1)
     await database.close()
-    assert await sql.fetchval("SELECT name FROM public.currency WHERE code = 'xyz'") == "Żółty"
+    async with connected(plain_url) as sql:
+        await sql.execute("SET statement_timeout = 0")
+        await sql.execute(f"ALTER DATABASE {database.url.database} RESET ALL")
+        gone = "DELETE FROM public.currency WHERE code = 'xyz' RETURNING name"
+        assert await sql.fetchval(gone) == "Żółty"
 
 
 async def test_all_at_once_for_role_and_database_and_url(
