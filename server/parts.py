@@ -1,5 +1,7 @@
 """What the settings make of ingestion and models: for the application, and for commands."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -13,6 +15,7 @@ from models.database import POOL_SIZE, Database, DatabaseReadOnlyError
 from models.migrate import migrate
 from server import seeds
 from server.config.outbound import outbound_for
+from server.logs import hide_in_logs
 from server.rates import RateLimits, redis_storage
 from server.settings import Settings
 
@@ -26,8 +29,15 @@ _POOLED_BY_ALL = 60
 def make_database(settings: Settings, **more: Any) -> Database:  # noqa: ANN401 - Database's own
     """Make the way to the database that the settings name; it connects at first use."""
     assert settings.database_url is not None  # noqa: S101 - the commands see to it
-    url = settings.database_url.get_secret_value()
-    return Database(url, password=settings.database_secret(), **more)
+    url, secret = settings.database_url.get_secret_value(), settings.database_secret()
+    return Database(url, password=secret and partial(_password, secret), **more)
+
+
+def _password(read: Callable[[], str | None]) -> str | None:
+    """Read the password for one connection; a rotated one must not be in any log either."""
+    if password := read():
+        hide_in_logs(password)
+    return password
 
 
 def make_upstream(settings: Settings, database: Database) -> CoinGecko:

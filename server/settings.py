@@ -141,14 +141,6 @@ def _url(value: SecretStr) -> SecretStr:
     return value
 
 
-def _encodable(value: SecretStr) -> SecretStr:
-    try:
-        value.get_secret_value().encode()
-    except UnicodeEncodeError:
-        raise ValueError("it is not UTF-8") from None
-    return value
-
-
 Names = Annotated[
     tuple[str, ...],
     NoDecode,
@@ -178,14 +170,14 @@ class Settings(LimitSettings):
     database_url: Annotated[SecretStr, AfterValidator(_url)] | None = None
     database_pool_size: int | None = Field(default=None, ge=1, le=1000)
     database_url_file: Path | None = None
-    database_password: Annotated[SecretStr, AfterValidator(_encodable)] | None = None
+    database_password: SecretStr | None = None
     database_password_file: Path | None = None
     data_dir: Annotated[Path, AfterValidator(_home)] = Path(".coingraph")
     refresh_tokens: Tokens = ()
     refresh_tokens_file: Path | None = None
     read_tokens: Tokens = ()
     read_tokens_file: Path | None = None
-    coingecko_base_url: HttpUrl | None = None
+    coingecko_base_url: HttpUrl | None = Field(default=None, repr=False)  # a password in it
     coingecko_base_url_file: Path | None = None
     coingecko_api_key: SecretStr | None = None
     coingecko_api_key_file: Path | None = None

@@ -1,8 +1,11 @@
 """What the text of any setting may be, before its own type judges it."""
 
+import os
 import re
+from pathlib import Path
 from typing import Any, get_args
 
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
@@ -34,9 +37,29 @@ class Unquoted(PydanticBaseSettingsSource):
         return self._inner.get_field_value(field, field_name)
 
     def __call__(self) -> dict[str, Any]:
-        found = self._inner()
-        values = {name: unquoted(v) if isinstance(v, str) else v for name, v in found.items()}
+        values = {name: self._meant(name, value) for name, value in self._inner().items()}
         return {name: value for name, value in values.items() if value != ""}
+
+    def _meant(self, name: str, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        field = self.settings_cls.model_fields.get(name)
+        if field is None or Path not in _kinds(field):  # a path is the operating system's own text
+            value = os.fsencode(value).decode("utf-8", "surrogateescape")  # whatever the locale
+        return unquoted(value)
+
+
+def _kinds(field: FieldInfo) -> set[Any]:
+    """The type of a field, and those it is made of."""
+    return {field.annotation, *get_args(field.annotation)}
+
+
+def _is_utf8(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_text(value: str, field: FieldInfo) -> str:
@@ -47,7 +70,9 @@ def check_text(value: str, field: FieldInfo) -> str:
     value = value.strip("\r\n")
     if _CONTROL.search(value):
         raise ValueError("it has a line break or another control character")
-    kinds = {field.annotation, *get_args(field.annotation)}
+    kinds = _kinds(field)
+    if Path not in kinds and not {SecretStr, Ellipsis} <= kinds and not _is_utf8(value):
+        raise ValueError("it is not UTF-8")  # which tokens may be: they are bytes to compare
     if Ellipsis in kinds:  # a list
         return value
     if len(value) > _LONGEST:

@@ -14,7 +14,8 @@ from server.settings import Settings, SettingsError, load_settings, settings_hin
 FIELDS = Settings.model_fields
 HOSTILE = [
     "\0", "a\0b", "1\n2", "a\nb", "1\r2", "\x1b[31m1", "1\x7f", "\u2028x\u2028y", "x" * 200_000,
-    "9" * 5_000, "\u0661\u0662", "\uff19\uff10", "\uff19\uff10s", "9" * 30, "inf", "-inf", "nan", "NaN", "Infinity",
+    "9" * 5_000, "\u0661\u0662", "\uff19\uff10", "\uff19\uff10s", "9" * 30,
+    "inf", "-inf", "nan", "NaN", "Infinity",
     "-1", "1_000", "1_0s", "0x10", "1e400", "0b1", "1,5", "1 5", "--1", "${PORT}", "%s%n", "\udcff",
     "true false", "[]", "{}", "null", "None", "' OR 1=1 --", "<script>", "../../etc/passwd",
 ]  # fmt: skip
