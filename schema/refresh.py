@@ -61,8 +61,8 @@ class RefreshRunItem:
     retries: int = strawberry.field(description="Those of its calls that were made again.")
     seconds_waited_for_rate_limit: float = strawberry.field(
         description="Seconds by which the run had to pause because CoinGecko answered its calls "
-        "with 429 (too many requests). Where calls for several series are refused at once, the "
-        "pause counts for the first."
+        "with 429 (too many requests), or with another refusal that names a time to wait. Where "
+        "calls for several series are refused at once, the pause counts for the first."
     )
     rows_inserted: int = strawberry.field(description="Hours that were new.")
     rows_corrected: int = strawberry.field(description="Hours that changed.")
@@ -118,7 +118,7 @@ class RefreshRun:
     )
     seconds_waited_for_rate_limit: float = strawberry.field(
         description="Seconds by which the run had to pause because CoinGecko answered with 429 "
-        "(too many requests), counted as `retries` are."
+        "(too many requests) or named a time to wait, counted as `retries` are."
     )
     rows_inserted: int = strawberry.field(description="Hours that were new.")
     rows_corrected: int = strawberry.field(description="Hours that changed.")
