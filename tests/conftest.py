@@ -38,9 +38,11 @@ from tests.serving import (
 
 # The same examples in each run, so that only a change can turn a test red; `make fuzz` draws more.
 # How fast they are drawn depends on what else the machine does.
-_STEADY = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
-hypothesis.settings.register_profile("fixed", derandomize=True, **_STEADY)
-hypothesis.settings.register_profile("drawn", max_examples=1000, print_blob=True, **_STEADY)
+_STEADY = hypothesis.settings(
+    deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.register_profile("fixed", _STEADY, derandomize=True)
+hypothesis.settings.register_profile("drawn", _STEADY, max_examples=1000, print_blob=True)
 hypothesis.settings.load_profile("fixed")
 
 _numbers = itertools.count(1)
