@@ -120,10 +120,9 @@ def environment_of_the_image() -> dict[str, str]:
     return dict(re.findall(r"(\w+)=(\S+)", " ".join(last_stage()["ENV"])))
 
 
-def test_the_home_is_no_mount_and_mounts_belong_to_the_image_s_user() -> None:
+def test_the_home_is_no_mount_and_the_image_s_user_may_write_to_mounts() -> None:
     """A tmpfs takes the mode of the folder beneath, but not its owner."""
     stage = last_stage()
-    owner = dict(zip(("uid", "gid"), stage["USER"][0].split(":"), strict=True))
     home, data = (Path(environment_of_the_image()[name]) for name in ("HOME", "DATA_DIR"))
     assert f"--home-dir {home}" in stage["RUN"][0]
     assert f"install --directory --mode=0755 {home}" in stage["RUN"][0]
@@ -136,8 +135,8 @@ def test_the_home_is_no_mount_and_mounts_belong_to_the_image_s_user() -> None:
     assert "volumes" not in api
     assert not any(home.is_relative_to(place) for place in mounts)
     options = dict(each.split("=") for each in mounts[str(data)])
-    assert {name: options[name] for name in owner} == owner
-    assert int(options["mode"], 8) == 0o700
+    assert options.keys() <= {"size", "mode"}, "podman knows no others"
+    assert int(options["mode"], 8) & 0o7 == 0o7, "the image's user is not its owner"
     assert {"HOME", "HOST", "PORT", "DATA_DIR"}.isdisjoint(api["environment"])
 
 
