@@ -36,11 +36,15 @@ LABEL org.opencontainers.image.title="coingraph" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 
+# Its home is no volume: a mount may belong to somebody else, and asyncpg looks for client
+# certificates in the home.
+#
 # A fixed number, so that volumes and Kubernetes' runAsUser can name it. It needs a name as well:
 # PostgreSQL refuses to run as an account that has none.
 RUN groupadd --gid 10001 coingraph \
-    && useradd --uid 10001 --gid 10001 --home-dir /data --no-create-home \
+    && useradd --uid 10001 --gid 10001 --home-dir /home/coingraph --no-create-home \
         --shell /usr/sbin/nologin coingraph \
+    && install --directory --mode=0755 /home/coingraph \
     && install --directory --owner=10001 --group=10001 --mode=0700 /data
 
 # The same path as in the build: the environment and the editable install name it.
@@ -51,7 +55,9 @@ ENV PATH=/app/.venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     LOG_FORMAT=json \
-    DATA_DIR=/data
+    HOME=/home/coingraph \
+    DATA_DIR=/data \
+    HOST=::
 
 # The embedded database lives here where DATABASE_URL is not set.
 VOLUME /data
@@ -61,4 +67,4 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
     CMD ["/app/.venv/bin/python", "-I", "/app/deploy/healthcheck.py"]
 ENTRYPOINT ["coingraph"]
-CMD ["serve", "--host", "0.0.0.0"]
+CMD ["serve"]

@@ -1,40 +1,71 @@
 # Everything is set up on the way: `make run` and `make test` need only Python 3.11 or newer.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test fuzz check bench format lock clean
+.PHONY: help setup run demo test test-fast test-endurance test-newest check-tiers fuzz check bench format lock \
+	clean
 
 help: ## list the commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-setup: .venv/.run ## only set everything up
+setup: $(VENV)/.run ## only set everything up
 
-run: .venv/.run ## set up and serve on http://127.0.0.1:8000/graphql
+run: $(VENV)/.run ## set up and serve on http://127.0.0.1:8000/graphql
 	@exec $(BIN)/coingraph serve
 
-demo: .venv/.run ## the same on the built-in simulator: no network needed
+demo: $(VENV)/.run ## the same on the built-in simulator: no network needed
 	@exec $(BIN)/coingraph serve --demo
 
-test: .venv/.dev .venv/.clients .venv/.audits ## set up and run the tests
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(ARGS)
+# A worker for each processor, which take tests from each other at the end. WORKERS=0 runs the tests
+# in one process, as for a debugger. RUNNER is what CI measures coverage with.
+WORKERS ?= logical
+RUNNER ?= $(BIN)/python -m pytest
+PYTEST = env PATH="$(CURDIR)/$(BIN):$$PATH" $(RUNNER) -n $(WORKERS) --dist worksteal
+FAST := not processes and not endurance
+MAIN := not endurance
+ENDURANCE := endurance
+
+test: $(VENV)/.dev $(VENV)/.clients $(VENV)/.audits ## set up and run the tests, without the endurance tests
+	@$(PYTEST) -m '$(MAIN)' $(ARGS)
+
+test-fast: $(VENV)/.dev ## only the tests that start no processes of their own
+	@$(PYTEST) -m '$(FAST)' $(ARGS)
+
+test-endurance: $(VENV)/.dev ## kills, outages, long fuzzing, and another PostgreSQL if one is installed
+	@$(PYTEST) -m '$(ENDURANCE)' $(ARGS)
+	@tests/other_postgres.sh $(PYTEST) \
+		tests/models tests/ingestion tests/schema tests/resolvers $(ARGS)
+
+check-tiers: $(VENV)/.dev ## every test is run by test or by test-endurance
+	@$(BIN)/python -m tests.tiers '$(FAST)' '$(MAIN)' '$(ENDURANCE)'
+
+test-newest: ## test-fast on the newest Python at hand
+	@$(MAKE) --no-print-directory test-fast VENV=.venv-newest PYTHON="$$(tests/newest_python.sh)"
 
 # A finding repeats with the seed that is printed: make fuzz FUZZ_SEED=...
-fuzz: .venv/.dev ## throw garbage at the server for FUZZ_SECONDS (600)
-	@FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) FUZZ_SEED=$(FUZZ_SEED) \
-		$(BIN)/python -m pytest -s tests/fuzz $(ARGS)
+FUZZ_SECONDS ?= 600
+FUZZ_SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+fuzz: $(VENV)/.dev ## fuzz the server for FUZZ_SECONDS (600), then all properties, from a random seed
+	$(eval FUZZ_SEED := $(FUZZ_SEED))
+	@echo "FUZZ_SEED=$(FUZZ_SEED)"
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$(FUZZ_SEED) \
+		$(BIN)/python -m pytest -s --timeout=0 tests/fuzz $(ARGS)
+	@$(PYTEST) --timeout=0 -m 'hypothesis and $(FAST)' \
+		--hypothesis-profile=drawn --hypothesis-seed=$(FUZZ_SEED) $(ARGS)
 
-check: .venv/.dev ## linters, types and architecture
+check: $(VENV)/.dev ## linters, types and architecture
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/.bench ## set up and run the benchmarks (some 25 minutes)
+bench: $(VENV)/.bench ## set up and run the benchmarks (some 25 minutes)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-format: .venv/.dev ## mend what the linters can mend
+format: $(VENV)/.dev ## mend what the linters can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -49,22 +80,22 @@ lock: ## pin all dependencies anew (needs uv)
 		pyproject.toml -o requirements-dev.lock
 
 clean: ## remove the set-up (the database in .coingraph stays)
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-newest .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
-.venv/bin/python:
+$(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "coingraph needs Python 3.11 or newer; point to one with: make PYTHON=/path/to/python3 ..." >&2; exit 1; }
-	@echo "Setting up .venv (once)"
-	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "Python's venv module is missing; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@echo "Setting up $(VENV) (once)"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python's venv module is missing; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 
-.venv/.run: requirements.lock pyproject.toml | .venv/bin/python
+$(VENV)/.run: requirements.lock pyproject.toml | $(VENV)/bin/python
 	@echo "Installing the pinned packages"
 	@$(PIP) --require-hashes -r requirements.lock
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/.dev: requirements-dev.lock .venv/.run
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.run
 	@echo "Installing the pinned packages for tests and checks"
 	@$(PIP) --require-hashes -r requirements-dev.lock
 	@touch $@
@@ -74,15 +105,15 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --qui
 NPM_CI := PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --ignore-scripts --no-audit --no-fund \
 	--fetch-retries=1 --loglevel=error
 
-.venv/.clients: tests/clients/package-lock.json | .venv/.dev
+$(VENV)/.clients: tests/clients/package-lock.json | $(VENV)/.dev
 	@echo "Installing the client libraries that tests drive"
 	@cd tests/clients && $(NPM_CI) && touch $(CURDIR)/$@ || echo "npm could not install them" >&2
 
-.venv/.audits: tests/audits/package-lock.json | .venv/.dev
+$(VENV)/.audits: tests/audits/package-lock.json | $(VENV)/.dev
 	@echo "Installing the pinned audits of GraphQL over HTTP"
 	@cd tests/audits && $(NPM_CI) && touch $(CURDIR)/$@ || echo "npm could not install them" >&2
 
-.venv/.bench: benchmarks/requirements.lock .venv/.run
+$(VENV)/.bench: benchmarks/requirements.lock $(VENV)/.run
 	@echo "Installing the pinned packages for the benchmarks"
 	@$(PIP) --require-hashes -r benchmarks/requirements.lock
 	@touch $@

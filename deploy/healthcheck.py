@@ -1,17 +1,38 @@
 """Whether the server in this container can do its work: exit status 0 or 1.
 
-It listens on PORT, so change that setting rather than give --port. No urllib: it would ask a proxy.
+It listens on HOST and PORT, so change those settings rather than give --host or --port. A prefix
+(ROOT_PATH) does not matter. No urllib: it would ask a proxy.
 """  # noqa: INP001 - a script, run by its path
 
 import http.client
 import os
 import sys
 
-connection = http.client.HTTPConnection("127.0.0.1", int(os.environ.get("PORT") or 8000), timeout=4)
-try:
+ANY = {"*": ("127.0.0.1", "::1"), "::": ("127.0.0.1", "::1"), "0.0.0.0": ("127.0.0.1",)}  # noqa: S104 - names
+ANY["localhost"] = ANY["*"]
+
+
+def ask(host: str, port: int) -> bool:
+    """Print what the server says at one address. Raises OSError and HTTPException."""
+    connection = http.client.HTTPConnection(host, port, timeout=4)
     connection.request("GET", "/health/ready")
     response = connection.getresponse()
     print(response.status, response.read(1000).decode(errors="replace"))  # noqa: T201 - docker inspect shows it
-except (OSError, http.client.HTTPException) as error:
-    sys.exit(f"no answer: {error}")
-sys.exit(response.status != http.HTTPStatus.OK)
+    return response.status == http.HTTPStatus.OK
+
+
+def main() -> None:
+    port = int(os.environ.get("PORT") or 8000)
+    names = [
+        name.strip().strip("[]") for name in (os.environ.get("HOST") or "127.0.0.1").split(",")
+    ]
+    failures = []
+    for host in (address for name in names if name for address in ANY.get(name, (name,))):
+        try:
+            sys.exit(not ask(host, port))
+        except (OSError, http.client.HTTPException) as error:
+            failures.append(f"{host}: {error}")
+    sys.exit(f"no answer: {'; '.join(failures)}")
+
+
+main()

@@ -6,32 +6,38 @@ raises `BadAnswer`. Text is free of what PostgreSQL refuses (NUL, lone surrogate
 
 import gc
 import json
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-import numpy as np
 import orjson
 from pydantic import BaseModel, BeforeValidator, StringConstraints, ValidationError
 
+from ingestion.charts import FIRST_MOMENT, LEAST_NUMBER, MOST_NUMBER
 from ingestion.errors import BadAnswer, error_in, plain
-from ingestion.samples import Chart, CoinProfile, ListedCoin, Quote, Samples
+from ingestion.samples import CoinProfile, ListedCoin, Quote
 from ingestion.texts import first_url, plain_description
+from models.latest_writes import MOST_AHEAD
 
-FIRST_MOMENT = datetime(2009, 1, 1, tzinfo=UTC).timestamp()  # no coin is older than Bitcoin
-_LATEST = 86_400.0  # seconds: how far upstream's clock may be ahead of ours
-# Beyond these, PostgreSQL's mean of a day would overflow, and a change in percent too.
-LEAST_NUMBER, MOST_NUMBER = 1e-100, 1e100
+_MOST_DIGITS = 400  # of an integer: a float has no more than 309 before its point
+_MOST_SECONDS_SAID = 10**9  # 30 years
 
 
 @dataclass(frozen=True, slots=True)
 class Quotes:
-    """`found` in the order asked for; `missing` are the (coin, currency) without a price."""
+    """`found` in the order asked for; `missing` are the (coin, currency) without a price.
+
+    `dropped` says of those among the missing that have an entry what is wrong with it. `extras`
+    counts market caps, volumes and changes of those found that make no sense.
+    """
 
     found: list[Quote]
     missing: list[tuple[str, str]]
+    dropped: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    extras: int = 0
 
 
 def decode(body: bytes) -> object:
@@ -42,12 +48,17 @@ def decode(body: bytes) -> object:
         # orjson takes 1e400 for broken JSON. It is whole, so asking again would not help:
         # let it through, to be refused as an infinity.
         try:
-            answer = json.loads(body)
+            answer = json.loads(body, parse_int=_integer)
         except RecursionError:
             raise ValueError("nested too deeply") from None
     if error_in(answer):
         raise ValueError("an error body")
     return answer
+
+
+def _integer(digits: str) -> float:
+    """An integer of JSON. Python refuses to parse those of more than 4,300 digits."""
+    return int(digits) if len(digits) <= _MOST_DIGITS else math.inf
 
 
 def _parse(body: bytes) -> object:
@@ -61,51 +72,6 @@ def _parse(body: bytes) -> object:
     finally:
         if collecting:
             gc.enable()
-
-
-def chart(answer: object, now: float) -> Chart:
-    """The three arrays of a market chart; `now` is in seconds since 1970.
-
-    A point from before 2009 or more than a day ahead of `now` is dropped. Where that would
-    leave nothing of a non-empty array, the unit must have changed, and the answer is refused.
-    A value below 0, or so small that it can be no price, is as good as none.
-    """
-    if not isinstance(answer, dict) or not isinstance(answer.get("prices"), list):
-        raise BadAnswer("CoinGecko's chart has no list `prices`", status=200)
-    return Chart(
-        prices=_samples("prices", answer["prices"], now),
-        market_caps=_samples("market_caps", answer.get("market_caps"), now),
-        volumes=_samples("total_volumes", answer.get("total_volumes"), now),
-    )
-
-
-def _samples(name: str, points: object, now: float) -> Samples:
-    if points is None or points == []:
-        return Samples(np.empty(0, np.int64), np.empty(0, np.float64))
-    # Each check is one quick pass: 2,160 points take a fraction of a millisecond.
-    if not (isinstance(points, list) and _types(points) == {list} and set(map(len, points)) == {2}):
-        raise BadAnswer(f"CoinGecko's `{name}` is no list of pairs", status=200)
-    times, values = [time for time, _ in points], [value for _, value in points]
-    # The exact types: bool is an int to isinstance, and numpy would read "1" as a number.
-    if not _types(times) <= {int, float}:
-        raise BadAnswer(f"a time in CoinGecko's `{name}` is no number", status=200)
-    if not _types(values) <= {int, float, type(None)}:
-        raise BadAnswer(f"a value in CoinGecko's `{name}` is no number", status=200)
-    try:
-        when, what = (np.fromiter(each, np.float64, len(points)) for each in (times, values))
-    except OverflowError:
-        raise BadAnswer(f"a number in CoinGecko's `{name}` is too large", status=200) from None
-    if (np.abs(what) > MOST_NUMBER).any():
-        raise BadAnswer(f"a value in CoinGecko's `{name}` is too large", status=200)
-    what[(what < LEAST_NUMBER) & (what != 0)] = np.nan
-    plausible = (when >= FIRST_MOMENT * 1000) & (when <= (now + _LATEST) * 1000)
-    if not plausible.any():
-        raise BadAnswer(f"no time in CoinGecko's `{name}` is plausible", status=200)
-    return Samples(when[plausible].astype(np.int64), what[plausible])
-
-
-def _types(values: Iterable[object]) -> set[type]:
-    return set(map(type, values))
 
 
 def prices(answer: object) -> dict[str, object]:
@@ -123,31 +89,63 @@ def quotes(
     Missing is what upstream left out, or gave without a price or without its time.
     """
     found, missing = [], []
+    dropped: dict[tuple[str, str], str] = {}
+    extras = 0
     for coin_id in coin_ids:
         entry = by_coin.get(coin_id)
         for currency in currencies:
-            quote = _quote(coin_id, currency, entry, now) if isinstance(entry, dict) else None
-            if quote is None:
-                missing.append((coin_id, currency))
-            else:
+            quote = _quote(coin_id, currency, entry, now)
+            if isinstance(quote, Quote):
                 found.append(quote)
-    return Quotes(found, missing)
+                extras += _malformed_extras(quote, entry)
+                continue
+            missing.append((coin_id, currency))
+            if quote is not None:
+                dropped[coin_id, currency] = quote
+    return Quotes(found, missing, dropped, extras)
 
 
-def _quote(coin_id: str, currency: str, entry: dict[str, Any], now: float) -> Quote | None:
-    price = _quantity(entry.get(currency))
-    observed = _number(entry.get("last_updated_at"))
-    if price is None or observed is None or not FIRST_MOMENT <= observed <= now + _LATEST:
+def _quote(coin_id: str, currency: str, entry: object, now: float) -> Quote | str | None:
+    """A coin's price in a currency; what is wrong with it; or None where there is none."""
+    if not isinstance(entry, dict):
+        return None if entry is None else "no object"
+    if entry.get(currency) is None:
         return None
+    price = _quantity(entry[currency])
+    if price is None:
+        return "no price"
+    observed = _number(entry.get("last_updated_at"))
+    if observed is None or observed < FIRST_MOMENT:
+        return "no time"
+    if observed > now + MOST_AHEAD.total_seconds():
+        return f"a time {_span(observed - now)} ahead"
+    cap, volume, change = (entry.get(f"{currency}{name}") for name in _EXTRAS)
     return Quote(
         coin_id=coin_id,
         currency_code=currency,
         price=price,
-        market_cap=_quantity(entry.get(f"{currency}_market_cap")),
-        volume=_quantity(entry.get(f"{currency}_24h_vol")),
-        change_24h=_number(entry.get(f"{currency}_24h_change")),
+        market_cap=_quantity(cap),
+        volume=_quantity(volume),
+        change_24h=_number(change),
         observed_at=datetime.fromtimestamp(observed, UTC),
     )
+
+
+_EXTRAS = ("_market_cap", "_24h_vol", "_24h_change")
+
+
+def _malformed_extras(quote: Quote, entry: Any) -> int:  # noqa: ANN401 - an object of JSON
+    """Count the extras that upstream gave and `quote` has not."""
+    kept = (quote.market_cap, quote.volume, quote.change_24h)
+    given = [entry.get(f"{quote.currency_code}{name}") for name in _EXTRAS]
+    return sum(
+        theirs is not None and ours is None for theirs, ours in zip(given, kept, strict=True)
+    )
+
+
+def _span(seconds: float) -> str:
+    """Say how long that is, as `20:00:00`, or that it is beyond all measure."""
+    return str(timedelta(seconds=round(seconds))) if seconds < _MOST_SECONDS_SAID else "decades"
 
 
 def _quantity(value: object) -> float | None:
@@ -170,17 +168,23 @@ def _object(value: object) -> object:
     return value if isinstance(value, dict) else {}
 
 
+def _text(value: object) -> str | None:
+    """`value` on one line, None where it holds nothing that can be shown."""
+    return plain(value, 200) or None if isinstance(value, str) else None
+
+
 _Line = Annotated[str, BeforeValidator(_one_line)]
 _Label = Annotated[_Line, StringConstraints(min_length=1)]
+_OptionalLabel = Annotated[str | None, BeforeValidator(_text)]
 _Optional = Annotated[dict[str, Any], BeforeValidator(_object)]
 
 
 class _Coin(BaseModel):
-    """Only the names are required: the rest is decoration, and may come in any shape."""
+    """All parts may come in any shape, and only then are missing."""
 
-    id: _Label
-    symbol: _Label
-    name: _Label
+    id: _OptionalLabel = None
+    symbol: _OptionalLabel = None
+    name: _OptionalLabel = None
     description: _Optional = {}
     image: _Optional = {}
     links: _Optional = {}
@@ -188,21 +192,20 @@ class _Coin(BaseModel):
 
 class _Listed(BaseModel):
     id: _Label
-    symbol: _Line
-    name: _Line
+    symbol: _OptionalLabel = None
+    name: _OptionalLabel = None
 
 
 def profile(answer: object, coin_id: str) -> CoinProfile:
-    """What is known of a coin. Raises BadAnswer where the answer is about another one."""
-    try:
-        coin = _Coin.model_validate(answer)
-    except ValidationError as error:
-        raise BadAnswer(f"CoinGecko's coin is invalid: {_fields(error)}", status=200) from None
-    if coin.id != coin_id:
+    """What is known of a coin. Raises BadAnswer for no object, and for one about another coin."""
+    if not isinstance(answer, dict) or not answer:
+        raise BadAnswer("CoinGecko's coin is no object", status=200)
+    coin = _Coin.model_validate(answer)
+    if coin.id not in {coin_id, None}:
         raise BadAnswer(f"CoinGecko answered about a coin other than {coin_id!r}", status=200)
     homepages = coin.links.get("homepage")
     return CoinProfile(
-        id=coin.id,
+        id=coin_id,
         symbol=coin.symbol,
         name=coin.name,
         description=plain_description(coin.description.get("en")),
@@ -219,7 +222,7 @@ def listing(answer: object) -> list[ListedCoin]:
     for entry in answer:
         with suppress(ValidationError):
             coin = _Listed.model_validate(entry)
-            coins.append(ListedCoin(coin.id, coin.symbol, coin.name))
+            coins.append(ListedCoin(coin.id, coin.symbol or "", coin.name or ""))
     if answer and not coins:
         raise BadAnswer("CoinGecko's list of coins holds no coin", status=200)
     return coins
@@ -231,8 +234,3 @@ def greeting(answer: object) -> str:
         case {"gecko_says": str(text)}:
             return plain(text)
     raise BadAnswer("CoinGecko's ping says nothing", status=200)
-
-
-def _fields(error: ValidationError) -> str:
-    """The names of the invalid fields, without the values."""
-    return ", ".join(sorted({".".join(map(str, e["loc"])) or "no object" for e in error.errors()}))

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ingestion.samples import Chart, Samples
-from models.hours import Hours
+from models.hours import Hours, micros
 
 _HOUR_MS = 3_600_000
 _DAY_MICROS = 86_400_000_000
@@ -71,13 +71,23 @@ def bucket_hours(charts: Sequence[Chart], start: datetime, end: datetime) -> Buc
 
 
 def daily_points(charts: Sequence[Chart], start: datetime, end: datetime) -> Hours:
-    """Give the samples taken at midnight sharp, as upstream's daily points are.
+    """Give upstream's daily points: of each UTC day the earliest sample of its first hour.
 
-    Hourly samples and the "now" point are none: they lie seconds to minutes past the hour.
+    Most lie at midnight sharp, some minutes after it. Where the charts reach to `end`, their last
+    sample is the "now" point: unless it is sharp, it is of no day.
     """
     hours = bucket_hours(charts, start, end).hours
-    sharp = hours.observed_at % _DAY_MICROS == 0
-    return Hours(**{field.name: getattr(hours, field.name)[sharp] for field in fields(Hours)})
+    daily = hours.bucket % _DAY_MICROS == 0
+    newest = max((_newest(chart.prices) for chart in charts), default=0) * 1000
+    if newest > micros(end) - _DAY_MICROS:
+        daily &= (hours.observed_at < newest) | (hours.observed_at == hours.bucket)
+    return Hours(**{field.name: getattr(hours, field.name)[daily] for field in fields(Hours)})
+
+
+def _newest(samples: Samples) -> int:
+    """Give the time of the newest sample, in milliseconds; 0 where there is none."""
+    times = samples.times[np.isfinite(samples.values)]
+    return int(times.max()) if len(times) else 0
 
 
 def _join(parts: Sequence[Samples], start: datetime, end: datetime) -> Samples:

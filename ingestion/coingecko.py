@@ -14,7 +14,7 @@ import httpx
 import stamina
 from pydantic import SecretStr
 
-from ingestion import answers, errors
+from ingestion import answers, charts, errors
 from ingestion.addresses import (
     KEY_HEADER,
     PRO_URL,
@@ -28,7 +28,8 @@ from ingestion.addresses import (
     user_agent,
 )
 from ingestion.answers import Quotes
-from ingestion.pace import Patience
+from ingestion.outages import Outage, Patience
+from ingestion.outbound import Outbound
 from ingestion.samples import CallStats, Chart, CoinProfile, ListedCoin
 from ingestion.throttle import Throttle
 
@@ -51,10 +52,15 @@ class CoinGecko:
 
     Every attempt takes its own slot of `throttle`, as refused calls count towards the limit too.
     An unreachable or failing upstream is tried `attempts` times, 0.5 to 30 seconds apart; a 429
-    is retried up to twice as often, as soon as the throttle's pause is over. `timeout` is in
+    is retried up to twice as often, as soon as the throttle's pause is over. A `Retry-After` makes
+    all calls pause, whatever status it comes with. Where every call fails, `outage` ends all
+    patience: calls raise NobodyAnswers after one attempt, until one is answered. `timeout` is in
     seconds and bounds one attempt as a whole, the wait in the throttle not included.
 
     `history` is how far back the plan offers prices, None where there is no limit.
+
+    `outbound` is how requests leave; the client itself reads nothing from the environment. With a
+    fault in it, every call raises AccessRefused with that fault.
 
     All methods raise only UpstreamError (ValueError for a datetime without an offset, and
     DatabaseUnavailableError where the throttle's database is away), and add what they cost to
@@ -71,6 +77,7 @@ class CoinGecko:
         api_key: str | None = None,
         timeout: float = 30.0,
         attempts: int = 6,
+        outbound: Outbound | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._throttle = throttle
@@ -78,6 +85,8 @@ class CoinGecko:
         self._key = SecretStr(checked_key(api_key or ""))
         self._timeout = timeout
         self._attempts = attempts
+        self._outbound = outbound or Outbound()
+        self.outage = Outage()
         self.history = None if plan == "pro" else FREE_HISTORY
         headers = {"User-Agent": user_agent(), "Accept-Encoding": "gzip"}
         if plan in KEY_HEADER and self._key:
@@ -89,6 +98,9 @@ class CoinGecko:
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             limits=httpx.Limits(keepalive_expiry=_KEEP_ALIVE),
             transport=transport,
+            trust_env=False,
+            proxy=self._outbound.proxy,
+            verify=self._outbound.verify,
         )
 
     async def __aenter__(self) -> Self:
@@ -96,6 +108,11 @@ class CoinGecko:
 
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
+
+    @property
+    def fault(self) -> str | None:
+        """Why no call can succeed on this machine; None where nothing is known against it."""
+        return self._outbound.fault
 
     @property
     def throttle(self) -> Throttle:
@@ -157,7 +174,7 @@ class CoinGecko:
         }
         path = f"/coins/{segment(coin_id)}/market_chart/range"
         return await self._get(
-            path, params, lambda answer: answers.chart(answer, time.time()), stats
+            path, params, lambda answer: charts.chart(answer, time.time()), stats
         )
 
     async def _get(
@@ -167,39 +184,65 @@ class CoinGecko:
         parse: Callable[[object], T],
         stats: CallStats | None,
     ) -> T:
+        if self._outbound.fault:
+            raise errors.AccessRefused(f"CoinGecko cannot be reached: {self._outbound.fault}")
         stats = CallStats() if stats is None else stats
         query = f"?{urlencode(params, safe=',', errors='replace')}" if params else ""
-        async for attempt in stamina.retry_context(
-            on=Patience(self._attempts),
-            attempts=None,
-            timeout=None,
-            wait_initial=0.5,
-            wait_max=30.0,
-        ):
-            with attempt:
-                url, again = f"{self._base_url}{path}{query}", attempt.num > 1
-                answer = await self._attempt(url, stats, again=again)
-        return parse(answer)
+        call = f"{path} {params.get('vs_currency', '')}"
+        try:
+            async for attempt in stamina.retry_context(
+                on=Patience(self._attempts, self.outage),
+                attempts=None,
+                timeout=None,
+                wait_initial=0.5,
+                wait_max=30.0,
+            ):
+                with attempt:
+                    url, again = f"{self._base_url}{path}{query}", attempt.num > 1
+                    found = await self._attempt(url, call, parse, stats, again=again)
+        except (errors.AccessRefused, errors.RateLimited):
+            raise
+        except errors.UpstreamError as error:
+            if self.outage.everywhere:
+                raise errors.NobodyAnswers.after(error, self.outage.calls) from error
+            raise
+        return found
 
-    async def _attempt(self, url: str, stats: CallStats, *, again: bool) -> object:
-        async with self._throttle.slot() as departed:
+    async def _attempt(
+        self, url: str, call: str, parse: Callable[[object], T], stats: CallStats, *, again: bool
+    ) -> T:
+        async with self.outage.turn(), self._throttle.slot() as departed:
             stats.attempts += 1
             stats.retries += again
-            response, body = await self._exchange(url)
-            if response.status_code == httpx.codes.OK:
-                with suppress(ValueError):
-                    answer = answers.decode(body)
-                    self._throttle.succeeded(departed=departed)
-                    return answer
-            headers, body = response.headers, self._without_key(body)
-            retry_after = errors.seconds_to_wait(headers.get("Retry-After"), headers.get("Date"))
-            error = errors.error_from_answer(response.status_code, body, retry_after=retry_after)
-            if isinstance(error, errors.RateLimited):
-                stats.rate_limited += 1
-                stats.paused_seconds += await self._throttle.rate_limited(
-                    error.retry_after, departed=departed
-                )
-            raise error
+            began = self.outage.begin()
+            try:
+                found = parse(await self._answer(url, stats, departed))
+            except errors.UpstreamError as error:
+                if error.deliberate:
+                    self.outage.over()
+                else:
+                    self.outage.failed(call, began)
+                raise
+            self.outage.answered()
+            return found
+
+    async def _answer(self, url: str, stats: CallStats, departed: int) -> object:
+        response, body = await self._exchange(url)
+        if response.status_code == httpx.codes.OK:
+            with suppress(ValueError):
+                answer = answers.decode(body)
+                self._throttle.succeeded(departed=departed)
+                return answer
+        headers, body = response.headers, self._without_key(body)
+        retry_after = errors.seconds_to_wait(headers.get("Retry-After"), headers.get("Date"))
+        error = errors.error_from_answer(response.status_code, body, retry_after=retry_after)
+        limited = isinstance(error, errors.RateLimited)
+        stats.rate_limited += limited
+        if limited or (isinstance(error, errors.ServerFault) and retry_after is not None):
+            stats.paused_seconds += await self._throttle.rate_limited(
+                retry_after, departed=departed
+            )
+        raise error
 
     async def _exchange(self, url: str) -> tuple[httpx.Response, bytes]:
         """One request and its whole answer. The errors carry nothing of httpx's: its request
@@ -218,7 +261,10 @@ class CoinGecko:
     def _without_key(self, text: bytes) -> bytes:
         """`text` of an error, which may quote the key. Not for data: a key can be a word of it."""
         key = self._key.get_secret_value().encode()
-        return text.replace(key, b"[key]") if key else text
+        text = text.replace(key, b"[key]") if key else text
+        for secret in self._outbound.secrets:
+            text = text.replace(secret.encode(), b"[hidden]")
+        return text
 
 
 async def _body(response: httpx.Response) -> bytes:

@@ -9,6 +9,7 @@
   - NotFound         no such coin
   - BadRequest       upstream refuses what we ask
   - BadAnswer        a 200 that is not what was asked for
+  - NobodyAnswers    all of these for every call: ends the whole run
 
 Every message is short, has no control characters, and may be shown to people.
 """
@@ -33,33 +34,57 @@ _SECONDS = re.compile(r"\d+(\.\d*)?", re.ASCII)
 
 
 class UpstreamError(Exception):
-    """Upstream did not give what was asked for. `status` is the HTTP status, if there was one."""
+    """Upstream did not give what was asked for. `status` is the HTTP status, if there was one.
 
-    def __init__(self, message: str, *, status: int | None = None) -> None:
+    `retry_after` is in seconds, None where upstream named no time. `deliberate` is whether this is
+    CoinGecko's own word about this one call, so that others may fare better.
+    """
+
+    advice = "the next refresh brings what is missing"  # where every call ends so
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        deliberate: bool = False,
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.retry_after = retry_after
+        self.deliberate = deliberate
 
 
 class Unreachable(UpstreamError):
     """There was no answer, or not all of it."""
 
+    advice = "check this machine's network, its proxy settings and COINGECKO_BASE_URL"
+
 
 class ServerFault(UpstreamError):
     """Upstream, or the CDN before it, failed."""
 
+    @property
+    def advice(self) -> str:  # type: ignore[override] # by status
+        if self.status == 403:  # noqa: PLR2004 - HTTP status
+            return (
+                "the CDN bans this address, mostly for minutes to hours: lower "
+                "COINGECKO_REQUESTS_PER_MINUTE or set COINGECKO_API_KEY, and let it pass"
+            )
+        if self.status is not None and self.status < 400:  # noqa: PLR2004 - HTTP statuses
+            return "check COINGECKO_BASE_URL, and for a proxy or a login page in between"
+        return "wait until CoinGecko is well again; the next refresh brings what is missing"
+
 
 class RateLimited(UpstreamError):
-    """Too many calls. `retry_after` is in seconds, None where upstream did not say.
+    """Too many calls.
 
     Where it leaves the client, upstream refused for as long as the client was willing to wait:
     another call will hardly do better.
     """
 
-    def __init__(
-        self, message: str, *, retry_after: float | None = None, status: int | None = None
-    ) -> None:
-        super().__init__(message, status=status)
-        self.retry_after = retry_after
+    advice = "lower COINGECKO_REQUESTS_PER_MINUTE or set COINGECKO_API_KEY"
 
 
 class AccessRefused(UpstreamError):
@@ -80,6 +105,20 @@ class BadRequest(UpstreamError):
 
 class BadAnswer(UpstreamError):
     """Upstream answered 200 with something else than was asked for."""
+
+    advice = "check COINGECKO_BASE_URL, and for a newer version of coingraph"
+
+
+class NobodyAnswers(UpstreamError):
+    """Every call fails. The message says how, and what to do."""
+
+    @classmethod
+    def after(cls, error: UpstreamError, calls: int) -> "NobodyAnswers":
+        """The end of a run after so many different calls in a row, of which `error` is the last."""
+        return cls(
+            f"{error}; {calls} calls in a row failed, so no more were made: {error.advice}",
+            status=error.status,
+        )
 
 
 _ADVICE = {
@@ -112,7 +151,9 @@ def error_from_answer(
     if status == 429 or told.code == 429 or is_throttled(body):  # noqa: PLR2004 - HTTP status
         message = _with(f"CoinGecko answered {status}: too many calls", told.text)
         return RateLimited(message, retry_after=retry_after, status=status)
-    return _by_code(status, told) or _by_status(status, told)
+    error = _by_code(status, told) or _by_status(status, told)
+    error.retry_after = retry_after
+    return error
 
 
 def error_from_failure(error: Exception, scrub: Callable[[bytes], bytes]) -> UpstreamError:
@@ -132,9 +173,11 @@ def error_in(answer: object) -> bool:
     """Whether a JSON answer is one of CoinGecko's error bodies, whatever its status was.
 
     Prices are keyed by coin id, and coins named `status` and `error` exist or may: only the
-    inner shape tells.
+    inner shape tells. A chart is none, whatever stands beside its prices.
     """
     match answer:
+        case {"prices": list()}:
+            return False
         case {"error": str()} | {"status": {"error_code": _}}:
             return True
         case {"error": {"status": {"error_code": _}}}:
@@ -209,7 +252,7 @@ def _what_it_says(body: bytes) -> _Told:
 def _by_code(status: int, told: _Told) -> UpstreamError | None:
     if told.code == _HISTORY_CODE:
         advice = "CoinGecko's plan offers less history: lower HISTORY_DAYS or change COINGECKO_PLAN"
-        return HistoryTooLong(_with(advice, told.text), status=status)
+        return HistoryTooLong(_with(advice, told.text), status=status, deliberate=True)
     own = told.code is not None and told.code >= _FIRST_OWN_CODE
     if told.code in _ADVICE or status == 401 or (own and status == 403):  # noqa: PLR2004 - HTTP
         advice = _ADVICE.get(told.code or 0, _ANY_ACCESS)
@@ -233,7 +276,8 @@ def _by_status(status: int, told: _Told) -> UpstreamError:
         kind = NotFound
     elif 400 <= status < 500 and status not in _PASSING_CLIENT_ERRORS:  # noqa: PLR2004 - HTTP
         kind = BadRequest
-    return kind(_with(where, told.text), status=status)
+    own_word = told.kind == "json" and issubclass(kind, NotFound | BadRequest)
+    return kind(_with(where, told.text), status=status, deliberate=own_word)
 
 
 def _with(message: str, said: str) -> str:

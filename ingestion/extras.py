@@ -6,8 +6,9 @@ import structlog
 
 from ingestion.addresses import quote_chunks
 from ingestion.coingecko import CoinGecko
-from ingestion.errors import UpstreamError
+from ingestion.errors import NobodyAnswers, UpstreamError
 from ingestion.journal import Journal
+from ingestion.notes import of_quotes
 from ingestion.planner import SeriesPlan
 from ingestion.quotes import newest_prices
 from ingestion.unknown import UnknownCoins
@@ -39,6 +40,9 @@ class Extras:
             log.warning("newest prices failed", error=str(error))
             await self._journal.failed_call(calls=calls)
             return
+        if note := of_quotes(newest):
+            log.warning("newest prices dropped", note=note)
+            self._journal.notes.add(note)
         if missing := [f"{coin}/{currency}" for coin, currency in newest.missing]:
             log.warning("upstream left out newest prices", missing=missing)
         await self._journal.quotes(newest.found, calls)
@@ -46,14 +50,14 @@ class Extras:
     async def profiles(self, coin_ids: Sequence[str], unknown: UnknownCoins) -> None:
         """Bring names, descriptions and pictures. A failure here costs no series anything."""
         for coin_id in coin_ids:
-            if unknown.reason(coin_id):
+            if unknown.reason(coin_id) or self._upstream.outage.everywhere:
                 await self._journal.failed_call()
                 continue
             try:
                 profile = await self._upstream.coin(coin_id, stats=self._journal.tallies.others)
-            except self._ends_the_run:
-                raise
             except UpstreamError as error:
+                if isinstance(error, self._ends_the_run) and not isinstance(error, NobodyAnswers):
+                    raise
                 log.warning("metadata failed", coin=coin_id, error=str(error))
                 await self._journal.failed_call()
             else:

@@ -1,4 +1,4 @@
-"""Calls for series: which of them were answered, and whether anybody answers at all."""
+"""Calls for series, and which of them were answered."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import structlog
 
 from ingestion.buckets import daily_points
 from ingestion.coingecko import CoinGecko
-from ingestion.errors import HistoryTooLong, Unreachable, UpstreamError
+from ingestion.errors import HistoryTooLong, UpstreamError
 from ingestion.planner import SeriesPlan, Window, offered_from
 from ingestion.samples import CallStats, Chart
 from models.gaps import SETTLED, Asked
@@ -20,7 +20,6 @@ log = structlog.get_logger("coingraph.refresh")
 
 _NEARLY_WHOLE = 0.9  # of its hours; CoinGecko lacks one of a hundred
 _HOUR_MILLIS = 3_600_000
-_MOST_UNANSWERED = 3  # series in a row, each asked for with all patience
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,23 +72,10 @@ class Fetched:
 
 
 class Fetcher:
-    """Makes the calls of one run for series, and counts those in a row that nobody answers."""
+    """Makes the calls of one run for series."""
 
     def __init__(self, upstream: CoinGecko) -> None:
         self._upstream = upstream
-        self._unanswered = 0
-
-    @property
-    def silent(self) -> bool:
-        """Whether the last series got no answer."""
-        return self._unanswered > 0
-
-    @property
-    def nobody_answers(self) -> str | None:
-        """Why the other series would only wait as long, None where they may fare better."""
-        if self._unanswered < _MOST_UNANSWERED:
-            return None
-        return f"{self._unanswered} series in a row got no answer, so no more were asked for"
 
     async def hours(self, plan: SeriesPlan, stats: CallStats) -> Fetched:
         """Fetch the windows of a series, the newest first, as far back as the API's plan offers."""
@@ -99,7 +85,7 @@ class Fetcher:
             now = datetime.now(UTC)
             asked = self._offered(window, now, end=window.end if answered else now)
             try:
-                chart = await self._chart(plan, asked, stats, first=not answered)
+                chart = await self._chart(plan, asked, stats)
             except HistoryTooLong as error:
                 if not answered:
                     raise
@@ -129,20 +115,11 @@ class Fetcher:
         offered = offered_from(now, self._upstream.history) or window.start
         return Window(max(window.start, offered), max(window.end, end))
 
-    async def _chart(
-        self, plan: SeriesPlan, window: Window, stats: CallStats, *, first: bool = True
-    ) -> Chart:
+    async def _chart(self, plan: SeriesPlan, window: Window, stats: CallStats) -> Chart:
         coin, currency = plan.state.coin_id, plan.state.currency_code
-        try:
-            chart = await self._upstream.market_chart_range(
-                coin, currency, window.start, window.end, stats=stats
-            )
-        except UpstreamError as error:
-            silent = first and isinstance(error, Unreachable)
-            self._unanswered = self._unanswered + 1 if silent else 0
-            raise
-        self._unanswered = 0
-        return chart
+        return await self._upstream.market_chart_range(
+            coin, currency, window.start, window.end, stats=stats
+        )
 
 
 def _has_prices(chart: Chart) -> bool:

@@ -10,6 +10,7 @@ import structlog
 
 from ingestion.buckets import Bucketed
 from ingestion.fetching import Fetched
+from ingestion.notes import RunNotes, of_charts
 from ingestion.planner import Reason, SeriesPlan
 from ingestion.samples import CoinProfile
 from ingestion.tallies import Tallies
@@ -27,6 +28,9 @@ from models.tables import ItemStatus, RefreshStatus
 log = structlog.get_logger("coingraph.refresh")
 
 _FINISH_PAUSE = 0.5
+# A rebuild may lose this share of the hours or days that it replaces: CoinGecko lacks one hour of a
+# hundred, and takes back fewer. Where more is missing, its answer is at fault.
+_MOST_LOST = 0.1
 
 
 class Journal:
@@ -43,6 +47,7 @@ class Journal:
         self._run_id = run_id
         self._pace = pace
         self.tallies = Tallies()
+        self.notes = RunNotes()
         self._writing = asyncio.Lock()
 
     async def quotes(self, newest: list[Newest], calls: int) -> None:
@@ -52,8 +57,12 @@ class Journal:
             await self._add(session, completed_calls=calls)
 
     async def series(self, plan: SeriesPlan, fetched: Fetched, bucketed: Bucketed) -> None:
-        """Store the hours of one series whole; a rebuild leaves no others from then on."""
+        """Store the hours of one series whole; a rebuild leaves no others from then on.
+
+        Raises ReplacementTooSmallError where a rebuild would lose much of what is stored.
+        """
         series_id = plan.state.series_id
+        note = self.notes.add_series(series_id, of_charts(fetched.charts))
         async with self._transaction() as session:
             stored = await store_series(
                 session,
@@ -62,6 +71,7 @@ class Journal:
                 _newest(series_id, bucketed),
                 asked_from=fetched.known_from,
                 replace_from=fetched.full_from if plan.reason is Reason.REBUILD else None,
+                most_lost=_MOST_LOST,
                 asked=fetched.asked,
             )
             rows = {
@@ -69,10 +79,12 @@ class Journal:
                 "rows_corrected": stored.corrected,
                 "duplicates_dropped": bucketed.duplicates,
             }
-            await self._finish_item(session, series_id, None, **rows)
+            await self._finish_item(session, series_id, None, note=note, **rows)
             calls, unmade = len(fetched.answered), len(fetched.refused)
             await self._add(session, series_id, completed_calls=calls, failed_calls=unmade, **rows)
         log.debug("series stored", series=series_id, revision=stored.revision, **rows)
+        if note:
+            log.warning("values dropped", **_name(plan), note=note)
 
     async def failure(self, plan: SeriesPlan, message: str) -> None:
         """Note why a series failed; its stored prices stay as they are."""
@@ -83,11 +95,16 @@ class Journal:
             await self._add(session, series_id, failed_calls=len(plan.windows))
 
     async def daily(self, plan: SeriesPlan, asked_from: datetime, daily: Hours) -> None:
-        """Store the days before the hours of one series."""
+        """Store the days before the hours of one series; raises as `series` does."""
         series_id, replace = plan.state.series_id, plan.reason is Reason.REBUILD
         async with self._transaction() as session:
             new = await store_daily(
-                session, series_id, daily, asked_from=asked_from, replace=replace
+                session,
+                series_id,
+                daily,
+                asked_from=asked_from,
+                replace=replace,
+                most_lost=_MOST_LOST,
             )
             await self._note_costs(session, series_id)
             await self._add(session, series_id, completed_calls=1)
@@ -154,21 +171,30 @@ class Journal:
                 raise
 
     async def _finish_item(
-        self, session: WriteSession, series_id: int, error: str | None, **counters: int
+        self, session: WriteSession, series_id: int, error: str | None, **values: int | str | None
     ) -> None:
         status = ItemStatus.FAILED if error else ItemStatus.SUCCEEDED
         cost = self.tallies.item(series_id)
         await runs.finish_item(
-            session, self._run_id, series_id, status, error=error, **cost, **counters
+            session, self._run_id, series_id, status, error=error, **cost, **values
         )
 
     async def _note_costs(self, session: WriteSession, series_id: int) -> None:
-        await runs.note_costs(session, self._run_id, {series_id: self.tallies.item(series_id)})
+        known = {**self.tallies.item(series_id), "note": self.notes.add_series(series_id, None)}
+        await runs.note_costs(session, self._run_id, {series_id: known})
 
     async def _add(self, session: WriteSession, *series_ids: int, **counters: int) -> None:
         """Add to the run's counters, with what the calls for these series have cost by now."""
-        known = {"seconds_per_call": self._pace(), **self.tallies.run(*series_ids)}
+        known = {
+            "seconds_per_call": self._pace(),
+            "note": self.notes.run,
+            **self.tallies.run(*series_ids),
+        }
         await runs.add_progress(session, self._run_id, known, **counters)
+
+
+def _name(plan: SeriesPlan) -> dict[str, str]:
+    return {"coin": plan.state.coin_id, "currency": plan.state.currency_code}
 
 
 def _newest(series_id: int, bucketed: Bucketed) -> Newest | None:

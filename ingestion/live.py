@@ -12,8 +12,9 @@ from ingestion.budget import Credits
 from ingestion.coingecko import CoinGecko
 from ingestion.errors import UpstreamError
 from ingestion.faults import Faults
+from ingestion.notes import of_quotes
 from ingestion.planner import floor_hour
-from ingestion.quotes import newest_prices
+from ingestion.quotes import NewestPrices, newest_prices
 from models.database import Database, DatabaseUnavailableError
 from models.live_writes import store_live
 from models.series import SeriesKey, list_series
@@ -54,7 +55,7 @@ class LivePoller:
         self._credits = left
         self._now = now
         self._series: dict[SeriesKey, int] = {}
-        self._missing: frozenset[SeriesKey] = frozenset()
+        self._lacking: frozenset[object] = frozenset()
         self._faults = Faults("live poll", longest_pause=_LONGEST_PAUSE)
 
     async def run(self, verify: Callable[[], Awaitable[None]]) -> None:
@@ -90,7 +91,7 @@ class LivePoller:
             facts = await list_series(self._database, self._coins, self._currencies)
             self._series = {(each.coin_id, each.currency_code): each.id for each in facts}
         newest = await newest_prices(self._upstream, self._series)
-        self._tell(frozenset(newest.missing))
+        self._log_missing(newest)
         hour = floor_hour(self._now())
         changed = 0
         for first in range(0, len(newest.found), _AT_A_TIME):
@@ -100,15 +101,24 @@ class LivePoller:
         log.debug("live prices", found=len(newest.found), changed=changed)
         return changed
 
-    def _tell(self, missing: frozenset[SeriesKey]) -> None:
-        """Log what upstream left out, where that is not what it left out before."""
-        if missing == self._missing:
+    def _log_missing(self, newest: NewestPrices) -> None:
+        """Log what upstream left out or gave malformed, where that is not the same as before."""
+        lacking: frozenset[object] = frozenset(
+            [
+                *newest.missing,
+                *((key, "dropped") for key in newest.dropped),
+                *["extras"][: newest.extras],
+            ]
+        )
+        if lacking == self._lacking:
             return
-        self._missing = missing
-        if missing:
-            named = [f"{coin}/{currency}" for coin, currency in sorted(missing)[:_MOST_NAMED]]
+        self._lacking = lacking
+        if note := of_quotes(newest):
+            log.warning("live prices dropped", note=note)
+        if missing := sorted(newest.missing):
+            named = [f"{coin}/{currency}" for coin, currency in missing[:_MOST_NAMED]]
             log.warning("upstream left out live prices", count=len(missing), missing=named)
-        else:
+        elif not lacking:
             log.info("upstream gives all live prices again")
 
 

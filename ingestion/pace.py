@@ -1,12 +1,10 @@
-"""How fast we may call: evenly spaced, slower after an upstream says so; and how often again.
+"""How fast we may call: evenly spaced, slower after an upstream says so.
 
 Pure: state that is told what happened, on whatever clock the caller reads.
 """
 
 import math
 from dataclasses import dataclass
-
-from ingestion.errors import RateLimited, ServerFault, Unreachable
 
 RECOVERY = 0.9  # of the interval, for each answer
 LONGEST_PAUSE = 900.0  # seconds
@@ -82,24 +80,3 @@ class Pace:
             return
         self.refusals_in_a_row = 0
         self.stretch = max(1.0, self.stretch * RECOVERY)
-
-
-class Patience:
-    """Whether one call is worth another try: a backoff hook for stamina.
-
-    `attempts` in all where upstream is unreachable or fails. Twice the retries where it says
-    that we are too fast: the throttle's pause is the cure for that, so there is none here.
-    """
-
-    def __init__(self, attempts: int) -> None:
-        self._faults_left = attempts - 1
-        self._refusals_left = 2 * (attempts - 1)
-
-    def __call__(self, error: Exception) -> bool | float:
-        if isinstance(error, RateLimited):
-            self._refusals_left -= 1
-            return 0.0 if self._refusals_left >= 0 else False
-        if isinstance(error, Unreachable | ServerFault):
-            self._faults_left -= 1
-            return self._faults_left >= 0
-        return False

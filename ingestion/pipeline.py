@@ -9,13 +9,14 @@ import structlog
 
 from ingestion.buckets import bucket_hours
 from ingestion.coingecko import CoinGecko
-from ingestion.errors import AccessRefused, NotFound, RateLimited, UpstreamError
+from ingestion.errors import AccessRefused, NobodyAnswers, NotFound, RateLimited, UpstreamError
 from ingestion.extras import Extras
 from ingestion.fetching import Fetcher
 from ingestion.journal import Journal
 from ingestion.planner import Reason, SeriesPlan
 from ingestion.unknown import UnknownCoins
 from models.database import DatabaseUnavailableError
+from models.incoming import ReplacementTooSmallError
 from models.tables import RefreshStatus
 
 log = structlog.get_logger("coingraph.refresh")
@@ -23,25 +24,28 @@ log = structlog.get_logger("coingraph.refresh")
 _FETCHERS = 4
 _FAREWELL_SECONDS = 3.0  # so long a stopping process waits for the database to take down the end
 _INTERNAL = "Internal error; see the server's log."
-
-
-class _NobodyAnswersError(UpstreamError):
-    """Upstream cannot be reached at all: the other series would only wait as long."""
+_CUT_SHORT = (
+    "CoinGecko stopped answering: names and days that are missing come with the next refresh."
+)
 
 
 # What nothing else of this run would fare better with: RateLimited comes only after all patience.
-_ENDS_THE_RUN = (AccessRefused, RateLimited, _NobodyAnswersError, DatabaseUnavailableError)
+_ENDS_THE_RUN = (AccessRefused, RateLimited, NobodyAnswers, DatabaseUnavailableError)
+_MOST_REFUSED = 5  # series, where no call of the run was answered: upstream refuses one as another
 
 
 class Pipeline:
     """Works through the plans of one run. The caller holds the lock of the deployment."""
 
     def __init__(self, upstream: CoinGecko, journal: Journal) -> None:
+        self._upstream = upstream
+        self._answers_before = upstream.outage.answers
         self._journal = journal
         self._unknown = UnknownCoins(upstream, journal.tallies.others)
         self._fetcher = Fetcher(upstream)
         self._extras = Extras(upstream, journal, _ENDS_THE_RUN)
         self._stored: set[int] = set()
+        self._asking, self._asked_once = asyncio.Lock(), False
         self._failed = 0
         self.lost_database = False
 
@@ -64,12 +68,15 @@ class Pipeline:
         try:
             await self._extras.quotes(plans)
             await self._all(plans, self._try_series)
-            if self._stored or not self._fetcher.silent:
+            if self._stored or not plans:
                 await self._extras.profiles(metadata, self._unknown)
                 await self._all([plan for plan in plans if plan.daily], self._try_daily)
+                if self._upstream.outage.everywhere:
+                    self._journal.notes.add(_CUT_SHORT)
         except _ENDS_THE_RUN as error:
             self.lost_database = isinstance(error, DatabaseUnavailableError)
-            return RefreshStatus.FAILED, str(error)
+            advice = f": {error.advice}" if isinstance(error, RateLimited) else ""
+            return RefreshStatus.FAILED, f"{error}{advice}"
         except Exception:
             log.exception("refresh failed")
             return RefreshStatus.FAILED, _INTERNAL
@@ -96,15 +103,43 @@ class Pipeline:
     async def _try_series(self, plan: SeriesPlan) -> None:
         try:
             await self._series(plan)
+        except NobodyAnswers as error:
+            if not await self._answers_others():
+                raise
+            await self._fail(plan, str(error.__cause__ or error))
         except _ENDS_THE_RUN:
             raise
         except UpstreamError as error:
-            if reason := self._fetcher.nobody_answers:
-                raise _NobodyAnswersError(f"{error}; {reason}") from error
+            if self._refused_everything:
+                raise NobodyAnswers.after(error, self._failed + 1) from error
             await self._fail(plan, await self._unknown.explain(plan.state.coin_id, error))
+        except ReplacementTooSmallError as error:
+            await self._fail(plan, str(error))
         except Exception:
             log.exception("a series cannot be stored", series=plan.state.series_id)
             await self._fail(plan, _INTERNAL)
+
+    @property
+    def _refused_everything(self) -> bool:
+        """Whether no call was answered, and enough were made to tell from that of the others."""
+        unanswered = self._upstream.outage.answers == self._answers_before
+        return unanswered and self._failed + 1 >= _MOST_REFUSED
+
+    async def _answers_others(self) -> bool:
+        """Ask, once in a run that has stored something, whether upstream answers anybody: some
+        series that fail one after the other are to stop no others.
+        """
+        async with self._asking:
+            if not self._upstream.outage.everywhere:  # it has answered meanwhile
+                return True
+            if self._asked_once or not self._stored:
+                return False
+            self._asked_once = True
+            try:
+                await self._upstream.ping(stats=self._journal.tallies.others)
+            except UpstreamError:
+                return False
+            return True
 
     async def _series(self, plan: SeriesPlan) -> None:
         """Fetch the hours of a series whole, then store them whole."""
@@ -124,17 +159,18 @@ class Pipeline:
     async def _try_daily(self, plan: SeriesPlan) -> None:
         """Bring the days before the hours. A failure costs nothing: the next run asks again."""
         series_id = plan.state.series_id
-        skipped = self._fetcher.nobody_answers or series_id not in self._stored
+        skipped = self._upstream.outage.everywhere or series_id not in self._stored
         try:
             if not skipped and plan.daily:
                 stats = self._journal.tallies.of(series_id)
                 daily = await self._fetcher.daily(plan, plan.daily, stats)
                 await self._journal.daily(plan, plan.daily.start, daily)
                 return
-        except _ENDS_THE_RUN:
+        except (AccessRefused, RateLimited, DatabaseUnavailableError):
             raise
-        except UpstreamError as error:
+        except (UpstreamError, ReplacementTooSmallError) as error:
             log.warning("daily history failed", series=series_id, error=str(error))
+            self._journal.notes.add_series(series_id, f"Days were not stored: {error}")
         await self._journal.failed_call(series_id)
 
     async def _fail(self, plan: SeriesPlan, message: str) -> None:

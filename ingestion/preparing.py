@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import product
+
+import numpy as np
 
 from ingestion.addresses import quote_chunks
 from ingestion.holes import Hole, find_holes
@@ -20,6 +23,7 @@ from models.series import series_with_latest
 from models.tables import Series
 
 METADATA_AGE = timedelta(days=30)
+_UNKNOWN = 0  # the id of series that are not there yet; PostgreSQL counts from 1
 _AT_A_TIME = 10  # series: a year of hours of so many is measured in a few ms
 
 
@@ -66,9 +70,18 @@ class Preparation:
 
 
 async def prepare(
-    database: Database, tracked: Tracked, request: RefreshRequest, now: datetime
+    database: Database,
+    tracked: Tracked,
+    request: RefreshRequest,
+    now: datetime,
+    *,
+    seeded: bool = True,
 ) -> Preparation:
-    """Plan a run."""
+    """Plan a run.
+
+    A database that is not `seeded` may lack series that a run would find: they are planned as
+    first loads, with one id for all, for a plan that is only shown.
+    """
     coins = tracked.coins if request.coins is None else request.coins
     currencies = tracked.currencies if request.currencies is None else request.currencies
     async with database.read() as session:
@@ -79,6 +92,12 @@ async def prepare(
     requested = request.days is not None
     series = [row.series for row in found]
     holes = {} if requested or request.rebuild else await _holes(database, series, start, now)
+    if not seeded:
+        unknown = _unknown_series(series, coins, currencies)
+        metadata += sorted({each.coin_id for each in unknown} - {each.coin_id for each in series})
+        series += unknown
+        if not (requested or request.rebuild):
+            holes[_UNKNOWN] = find_holes(np.empty(0, "datetime64[us]"), start, now)
     rank = {coin: number for number, coin in enumerate(tracked.coins)}
     series.sort(key=lambda each: rank.get(each.coin_id, len(rank)))
     states = [
@@ -103,6 +122,18 @@ async def prepare(
         rebuild=request.rebuild,
     )
     return Preparation(plans, metadata, now, offered)
+
+
+def _unknown_series(
+    known: Sequence[Series], coins: Sequence[str], currencies: Sequence[str]
+) -> list[Series]:
+    """Make the series that these coins and currencies lack, as seeding would."""
+    keys = {(each.coin_id, each.currency_code) for each in known}
+    return [
+        Series(id=_UNKNOWN, coin_id=coin, currency_code=currency)
+        for coin, currency in product(coins, currencies)
+        if (coin, currency) not in keys
+    ]
 
 
 async def _holes(

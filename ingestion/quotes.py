@@ -1,7 +1,7 @@
 """The newest price of everything tracked, by one call."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ingestion.coingecko import CoinGecko
 from ingestion.samples import CallStats
@@ -11,10 +11,15 @@ from models.series import SeriesKey
 
 @dataclass(frozen=True, slots=True)
 class NewestPrices:
-    """What was found, and which series upstream left out."""
+    """What was found, and which series upstream left out or gave no usable price for.
+
+    `dropped` says of the latter why; `extras` counts malformed market caps, volumes and changes.
+    """
 
     found: list[Newest]
     missing: list[SeriesKey]
+    dropped: Mapping[SeriesKey, str] = field(default_factory=dict)
+    extras: int = 0
 
 
 async def newest_prices(
@@ -36,4 +41,9 @@ async def newest_prices(
         for quote in quotes.found
         if (quote.coin_id, quote.currency_code) in series
     ]
-    return NewestPrices(found, [key for key in quotes.missing if key in series])
+    return NewestPrices(
+        found,
+        [key for key in quotes.missing if key in series],
+        {key: why for key, why in quotes.dropped.items() if key in series},
+        quotes.extras,
+    )

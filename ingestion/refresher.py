@@ -78,14 +78,14 @@ class Refresher:
         """Whether that is how the last run of this process ended."""
         return self._pipeline is not None and self._pipeline.lost_database
 
-    async def prepare(self, request: RefreshRequest) -> Preparation:
-        """Plan a run without starting it."""
+    async def prepare(self, request: RefreshRequest, *, seeded: bool = True) -> Preparation:
+        """Plan a run without starting it; see `ingestion.preparing.prepare`."""
         tracked = Tracked(self.coins, self.currencies, self._history_days, self._upstream.history)
-        return await prepare(self._database, tracked, request, datetime.now(UTC))
+        return await prepare(self._database, tracked, request, datetime.now(UTC), seeded=seeded)
 
-    async def outlook(self, request: RefreshRequest) -> Outlook:
+    async def outlook(self, request: RefreshRequest, *, seeded: bool = True) -> Outlook:
         """Plan a run, and see how long it would take now and what it would cost."""
-        preparation = await self.prepare(request)
+        preparation = await self.prepare(request, seeded=seeded)
         budget = await self._credits.budget()
         wait = await self._upstream.throttle.look()
         return Outlook(preparation, budget, self._upstream.throttle.interval, wait)

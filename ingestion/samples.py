@@ -20,12 +20,37 @@ class Samples:
 
 
 @dataclass(frozen=True, slots=True)
+class Dropped:
+    """How many points of a chart make no sense, by what they are of.
+
+    `ahead` are those whose time lies in the future, whatever they are of.
+    """
+
+    prices: int = 0
+    market_caps: int = 0
+    volumes: int = 0
+    ahead: int = 0
+
+    def __add__(self, other: "Dropped") -> "Dropped":
+        return Dropped(
+            self.prices + other.prices,
+            self.market_caps + other.market_caps,
+            self.volumes + other.volumes,
+            self.ahead + other.ahead,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Chart:
-    """One coin in one currency over a range: three arrays that may differ in length."""
+    """One coin in one currency over a range: three arrays that may differ in length.
+
+    They hold only sound points; `dropped` counts the others.
+    """
 
     prices: Samples
     market_caps: Samples
     volumes: Samples
+    dropped: Dropped = Dropped()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +68,14 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class CoinProfile:
-    """What upstream tells about a coin itself. `description` is plain text."""
+    """What upstream says of a coin itself. `description` is plain text.
+
+    `symbol` and `name` are None where upstream has none that can be shown.
+    """
 
     id: str
-    symbol: str
-    name: str
+    symbol: str | None
+    name: str | None
     description: str | None
     image_url: str | None
     website_url: str | None

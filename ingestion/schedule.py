@@ -18,6 +18,7 @@ log = structlog.get_logger("coingraph.schedule")
 _LONGEST_SLEEP = 60.0  # then it looks whether somebody else has asked for a refresh meanwhile
 # A run that began later than so long from now was begun by a clock that was wrong.
 _MOST_AHEAD = timedelta(hours=1)
+_FIRST_BACKOFF, _LONGEST_BACKOFF = timedelta(minutes=2), timedelta(minutes=15)
 _PASSING = (RefreshBusyError, BudgetExceededError, DatabaseUnavailableError)
 
 
@@ -81,11 +82,13 @@ class Schedule:
         """Start what is due, and wait for its end; tell for how long nothing is, in seconds."""
         async with self._database.read() as session:
             now = datetime.now(UTC)
-            last = await runs.last_full_run(session, now + min(period, _MOST_AHEAD))
+            before = now + min(period, _MOST_AHEAD)
+            last = await runs.last_full_run(session, before)
+            failures = await runs.failures_in_a_row(session, before)
         if last is not None and last.status == RefreshStatus.RUNNING:
             await self._refresher.wait(last.id)  # which also notes that its process was killed
             return 0.0
-        seconds = seconds_until_due(last, period, now)
+        seconds = seconds_until_due(last, max(period, backoff(failures)), now)
         if seconds > 0:
             self._tell(last, seconds)
             return min(seconds, _LONGEST_SLEEP)
@@ -101,6 +104,16 @@ class Schedule:
         if began != self._told:
             log.info("the next refresh is due later", seconds=round(seconds))
         self._told = began
+
+
+def backoff(failures: int) -> timedelta:
+    """Tell how long after the beginning of a run the next one may begin, where so many in a row
+    have failed: a ban or an outage lasts the longer the more it is asked whether it is over.
+    """
+    if not failures:
+        return timedelta(0)
+    doublings: int = min(failures - 1, 16)
+    return min(_FIRST_BACKOFF * (1 << doublings), _LONGEST_BACKOFF)
 
 
 def seconds_until_due(last: RefreshRun | None, period: timedelta, now: datetime) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import SQLModel, col
 
@@ -15,18 +15,28 @@ from models.tables import Coin, CoinMetadata, Currency, Series
 
 @dataclass(frozen=True, slots=True)
 class CoinMatch:
-    """Which coins to list. None asks for all; symbols and search go without regard to case."""
+    """Which coins to list. None asks for all; symbols and search go without regard to case.
+
+    `among` and `beside` are ids as well: one of these, none of these.
+    """
 
     ids: Sequence[str] | None = None
     symbols: Sequence[str] | None = None
     search: str | None = None
+    among: Sequence[str] | None = None
+    beside: Sequence[str] | None = None
 
     def condition(self) -> tuple[str, str, list[object]]:
         """Give the SQL condition, the SQL of CoinFacts.rank, and the arguments of both."""
         parts, rank, arguments = ["true"], "0", list[object]()
-        if self.ids is not None:
-            arguments.append(self.ids)
-            parts.append(f"id = ANY(${len(arguments)}::text[])")
+        for ids, operator in (
+            (self.ids, "= ANY"),
+            (self.among, "= ANY"),
+            (self.beside, "<> ALL"),
+        ):
+            if ids is not None:
+                arguments.append(ids)
+                parts.append(f"id {operator} (${len(arguments)}::text[])")
         if self.symbols is not None:
             arguments.append(self.symbols)
             wanted = f"SELECT {_folded('one')} FROM unnest(${len(arguments)}::text[]) AS one"  # noqa: S608 - made of constants
@@ -197,20 +207,22 @@ async def save_profile(
     session: WriteSession,
     coin_id: str,
     *,
-    symbol: str,
-    name: str,
+    symbol: str | None,
+    name: str | None,
     metadata: Mapping[str, str | None],
 ) -> None:
-    """Keep what upstream says of a coin. `metadata`: description, image_url, website_url."""
-    names = {"symbol": symbol, "name": name}
-    changed = or_(col(Coin.symbol) != symbol, col(Coin.name) != name)
-    await session.execute(
-        insert(Coin)
-        .values(id=coin_id, **names)
-        .on_conflict_do_update(
-            index_elements=["id"], set_={**names, "updated_at": func.now()}, where=changed
+    """Keep what upstream says of a tracked coin. `metadata`: description, image_url, website_url.
+
+    A symbol or a name of None leaves the one that is stored.
+    """
+    names = {key: value for key, value in (("symbol", symbol), ("name", name)) if value is not None}
+    if names:
+        changed = or_(*(getattr(Coin, key) != value for key, value in names.items()))
+        await session.execute(
+            update(Coin)
+            .where(col(Coin.id) == coin_id, changed)
+            .values(**names, updated_at=func.now())
         )
-    )
     await session.execute(
         insert(CoinMetadata)
         .values(coin_id=coin_id, **metadata)

@@ -1,7 +1,7 @@
 """The way to PostgreSQL: one pool, read and write sessions of different types, raw columns."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar
 from weakref import WeakSet
@@ -67,14 +67,20 @@ class WriteSession(ReadSession):
 class Database:
     """All access to one database, on `pool_size` connections at most and up to three past the pool.
 
+    `password` gives the password of each new connection, None for the one in `url`.
     Cheap to make: it connects at first use.
     """
 
     def __init__(
-        self, url: str, *, pool_size: int = POOL_SIZE, read_seconds: float = READ_SECONDS
+        self,
+        url: str,
+        *,
+        password: Callable[[], str | None] | None = None,
+        pool_size: int = POOL_SIZE,
+        read_seconds: float = READ_SECONDS,
     ) -> None:
         self.url = database_url(url)
-        self._connector = Connector(self.url)
+        self._connector = Connector(self.url, password)
         self._sessions = WeakSet[Session]()
         self._past_the_pool = WeakSet[Session]()
         self._pool = ConnectionPool(self._open, pool_size)

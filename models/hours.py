@@ -55,10 +55,15 @@ def instant(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=int(micros))
 
 
-def merge(stored: Rows, given: Rows, replace_from: int | None) -> Rows:
+def merge(
+    stored: Rows, given: Rows, replace_from: int | None, *, charted_to: int | None = None
+) -> Rows:
     """Work out what a range holds once `given` is stored on top of what is there.
 
-    With `replace_from`, in microseconds, nothing else from then on stays. A market cap or volume
+    An hour keeps its earliest observation: a later one takes its place only from `replace_from` on,
+    or from `charted_to` on. This is the newest hour that a chart gave, maybe only with its "now"
+    point, which CoinGecko does not keep; later hours are from live prices. Both are microseconds,
+    and None is never. With `replace_from`, nothing else from then on stays. A market cap or volume
     that upstream once gave for the same observation is not lost to a null.
     """
     if not len(stored):
@@ -67,8 +72,13 @@ def merge(stored: Rows, given: Rows, replace_from: int | None) -> Rows:
     _, old, new = np.intersect1d(
         stored["bucket"], given["bucket"], assume_unique=True, return_indices=True
     )
-    same = stored["observed_at"][old] == given["observed_at"][new]
-    old, new = old[same], new[same]
+    before, after = stored["observed_at"][old], given["observed_at"][new]
+    earlier = before < after
+    for edge in (replace_from, charted_to):
+        if edge is not None:
+            earlier &= stored["bucket"][old] < edge
+    given[new[earlier]] = stored[old[earlier]]
+    old, new = old[before == after], new[before == after]
     for name in ("market_cap", "volume"):
         known, offered = stored[name][old], given[name][new]
         given[name][new] = np.where(np.isnan(offered), known, offered)

@@ -46,13 +46,17 @@ class Incoming:
 
     The hours `given`, and no others from `replace_from` on; the days that begin after
     `history_from`. `cut_at` is where the history began until now, None where it still does.
-    `asked` are the ranges that upstream was asked for.
+    `charted_to` is the newest hour that a chart gave: later ones are from live prices. `most_lost`
+    is the share of the stored hours that may be replaced by nothing. `asked` are the ranges that
+    upstream was asked for.
     """
 
     given: Rows
     history_from: int
     cut_at: int | None = None
     replace_from: int | None = None
+    charted_to: int | None = None
+    most_lost: float = 1.0
     asked: Sequence[Asked] = ()
 
     def days(self) -> tuple[date, date] | None:
@@ -67,8 +71,9 @@ class Incoming:
 
     def changes(self, hours: Rows, days: Rows, gaps: Rows) -> tuple[Changes, Changes, Changes]:
         """Tell what becomes of the stored hours and days of `self.days()`, and of all gaps."""
-        wanted = merge(hours, self.given, self.replace_from)
+        wanted = merge(hours, self.given, self.replace_from, charted_to=self.charted_to)
         changes = compare(hours, wanted)
+        self._check_loss(hours, changes)
         touched = [changes.new["bucket"], changes.changed["bucket"], changes.gone]
         if self.cut_at is not None:  # the day that the history began within is known whole now
             touched.append(np.array([self.cut_at]))
@@ -85,14 +90,40 @@ class Incoming:
         counted = count_asked(gaps, self.asked, wanted["bucket"]) if self.asked else gaps
         return changes, made, compare(gaps, counted)
 
+    def _check_loss(self, hours: Rows, changes: Changes) -> None:
+        if self.replace_from is not None:
+            held = int((hours["bucket"] >= self.replace_from).sum())
+            check_loss(held, len(changes.gone), len(self.given), "hours", self.most_lost)
 
-def compare_points(stored: Rows, points: Rows, replace_from: int | None) -> Changes:
+
+class ReplacementTooSmallError(Exception):
+    """What is to replace a series lacks so much of it that upstream's answer may be at fault."""
+
+
+_FEW = 3  # that may go in any case
+
+
+def check_loss(held: int, lost: int, given: int, what: str, most_lost: float) -> None:
+    """Raise ReplacementTooSmallError where more than that share of what is held would be lost."""
+    if lost > max(_FEW, most_lost * held):
+        raise ReplacementTooSmallError(
+            f"CoinGecko gave {given:,} {what} where {held:,} are stored, and {lost:,} of these "
+            "would be lost: nothing was replaced."
+        )
+
+
+def compare_points(
+    stored: Rows, points: Rows, replace_from: int | None, *, most_lost: float = 1.0
+) -> Changes:
     """Tell how daily points change the stored ones, all from before the hourly history.
 
     With `replace_from`, in microseconds, no other point from then on stays, unless none came.
+    Raises ReplacementTooSmallError where more than the share `most_lost` of them would go.
     """
     changes = compare(stored, points)
     lost = changes.gone[:0]
     if replace_from is not None and len(points):
         lost = changes.gone[changes.gone * DAY_MICROS >= replace_from]
+        held = int((stored["day"] * DAY_MICROS >= replace_from).sum())
+        check_loss(held, len(lost), len(points), "days", most_lost)
     return Changes(changes.new, changes.changed, lost)

@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from models.database import WriteSession
 from models.notifications import TELL_SERIES
 from models.writers import COUNT_CHANGE, LOCK_SERIES
+
+# Clocks differ by minutes, never by hours. An observation from further ahead is not believed, and
+# one that is stored gives way to any other.
+MOST_AHEAD = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +32,8 @@ async def store_quotes(session: WriteSession, quotes: list[Newest]) -> int:
     return len(await driver.fetch(_STORE_QUOTES, *columns(quotes)))
 
 
-def columns(newest: Sequence[Newest]) -> list[list[object]]:
-    """Give them as the arguments of UPSERT_LATEST."""
+def columns(newest: Sequence[Newest]) -> list[object]:
+    """Give them as the arguments of UPSERT_LATEST, and until when a stored one is believed."""
     return [
         [n.series_id for n in newest],
         [n.observed_at for n in newest],
@@ -37,6 +41,7 @@ def columns(newest: Sequence[Newest]) -> list[list[object]]:
         [n.market_cap for n in newest],
         [n.volume for n in newest],
         [n.change_24h for n in newest],
+        datetime.now(UTC) + MOST_AHEAD,
     ]
 
 
@@ -60,6 +65,7 @@ UPSERT_LATEST = """
             THEN coalesce(excluded.volume, kept.volume) ELSE excluded.volume END,
         change_24h = excluded.change_24h
     WHERE kept.observed_at < excluded.observed_at
+       OR kept.observed_at > $7::timestamptz
        OR (kept.observed_at = excluded.observed_at AND (
                kept.price <> excluded.price
             OR (kept.market_cap IS NULL AND excluded.market_cap IS NOT NULL)

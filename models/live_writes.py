@@ -79,11 +79,12 @@ _NEWS = f"""
     LEFT JOIN price_latest AS kept ON kept.series_id = offered.series_id
     WHERE kept.series_id IS NULL
        OR kept.observed_at < offered.observed_at
+       OR kept.observed_at > $7::timestamptz
        OR (kept.observed_at = offered.observed_at AND (
                kept.price <> offered.price
             OR (kept.market_cap IS NULL AND offered.market_cap IS NOT NULL)
             OR (kept.volume IS NULL AND offered.volume IS NOT NULL)))
-       OR ({_STANDS_IN.format(hour="$7::timestamptz")})
+       OR ({_STANDS_IN.format(hour="$8::timestamptz")})
 """  # noqa: S608 - constants of this module alone
 
 _STORE_HOURS = f"""
@@ -105,7 +106,7 @@ _READ_DAY = f"""
 
 _FINISH = f"""
     WITH latest AS ({UPSERT_LATEST}), hours AS (
-        SELECT unnest($7::int[]) AS series_id
+        SELECT unnest($8::int[]) AS series_id
     ), changed AS (
         SELECT series_id, hours.series_id IS NOT NULL AS has_hour
         FROM latest FULL JOIN hours USING (series_id)
@@ -114,7 +115,7 @@ _FINISH = f"""
     ), written AS (
         UPDATE series SET
             revision = revision + 1, deployment_revision = counted,
-            last_bucket = CASE WHEN has_hour THEN greatest(last_bucket, $8::timestamptz)
+            last_bucket = CASE WHEN has_hour THEN greatest(last_bucket, $9::timestamptz)
                 ELSE last_bucket END
         FROM changed, deployed
         WHERE id = series_id

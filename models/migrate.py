@@ -18,6 +18,10 @@ class NewerDatabaseError(Exception):
     """The database was migrated by a newer coingraph than this one."""
 
 
+class OutdatedDatabaseError(Exception):
+    """The database lacks migrations that this code needs."""
+
+
 # Not to_regclass(): within a transaction, that goes on denying what another one has just made.
 _HAS_VERSION = text("""
     SELECT EXISTS (
@@ -47,6 +51,16 @@ async def _revision(session: ReadSession) -> str | None:
         return None
     version: str | None = await session.scalar(text("SELECT version_num FROM alembic_version"))
     return version
+
+
+async def check_migrated(database: Database) -> None:
+    """Raise OutdatedDatabaseError or NewerDatabaseError unless it is up to date; write nothing."""
+    async with database.read() as session:
+        if await _is_up_to_date(session):
+            return
+        current = await _revision(session)
+    what = f"is at migration {current}, not {newest_revision()}" if current else "has no tables yet"
+    raise OutdatedDatabaseError(f"The database {what}: run `coingraph migrate`.")
 
 
 async def migrate(database: Database) -> bool:

@@ -37,12 +37,19 @@ TELL_SERIES = f"""
 _HEARS = """
     SELECT $1 = ANY (SELECT pg_listening_channels()) AND NOT pg_is_in_recovery()
 """
+_MARK = "SELECT pg_advisory_lock_shared($1::int, $2::int)"  # which nobody ever holds alone
 _TELL = text("SELECT pg_notify(:channel, :payload)")
 
 
 async def tell_catalogue(session: WriteSession) -> None:
     """Tell, with the commit, that coins, their metadata, currencies or the set of series have."""
     change = {"channel": CHANNEL, "payload": '{"catalogue": true}'}
+    await session.execute(_TELL, change)
+
+
+async def tell_anything(session: WriteSession) -> None:
+    """Tell, with the commit, that anything may have changed, so that nothing is kept in memory."""
+    change = {"channel": CHANNEL, "payload": '{"anything": true}'}
     await session.execute(_TELL, change)
 
 
@@ -72,11 +79,13 @@ class Listener:
     """Hears of every change while its task runs, on one connection of its own.
 
     `listening` is false whenever a change could go unheard; it turns true only after the audience
-    has been told that anything may have changed.
+    has been told that anything may have changed. While it listens, the connection shares an
+    advisory lock with the key `mark`, by which others see in pg_locks that this process runs.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, mark: tuple[int, int] | None = None) -> None:
         self._database = database
+        self._mark = mark
         self._audience: list[Audience] = []
         self._connection: asyncpg.Connection | None = None
         self._busy = asyncio.Lock()  # one statement at a time on the connection
@@ -141,6 +150,8 @@ class Listener:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await connection.add_listener(CHANNEL, self._hear)
+                if self._mark:
+                    await connection.execute(_MARK, *self._mark)
             self._connection = connection
             # What can listen leads to the primary, and so can others; all that was read is suspect.
             self._database.read_only.renew()

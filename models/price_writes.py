@@ -38,12 +38,14 @@ async def store_series(
     *,
     asked_from: datetime,
     replace_from: datetime | None = None,
+    most_lost: float = 1.0,
     asked: Sequence[Asked] = (),
 ) -> Stored:
     """Write hours, days, latest price, gaps and revision of one series.
 
     `asked_from` is since when upstream has been asked for everything, `asked` are the ranges of
-    this time. With `replace_from`, hours from then on that are not among `hours` are removed.
+    this time. With `replace_from`, hours from then on that are not among `hours` are removed: no
+    more than the share `most_lost` of them, else ReplacementTooSmallError is raised.
     """
     locked = await session.execute(LOCK_SERIES, {"series": [series_id]})
     before, first, last, charted = locked.one()
@@ -54,6 +56,8 @@ async def store_series(
         history_from=micros(history_from),
         cut_at=micros(before) if before and before > history_from else None,
         replace_from=micros(replace_from) if replace_from else None,
+        charted_to=micros(charted) if charted else None,
+        most_lost=most_lost,
         asked=asked,
     )
     hourly, daily, gaps = await _store_buckets(driver, series_id, incoming)
@@ -98,12 +102,19 @@ def _counted(hourly: Changes, given: Hours, charted: datetime | None) -> tuple[i
 
 
 async def store_daily(
-    session: WriteSession, series_id: int, daily: Hours, *, asked_from: datetime, replace: bool
+    session: WriteSession,
+    series_id: int,
+    daily: Hours,
+    *,
+    asked_from: datetime,
+    replace: bool,
+    most_lost: float = 1.0,
 ) -> int:
     """Write daily points of one series, which it gets for days that begin before its hours.
 
     `daily` holds samples taken at midnight. With `replace`, points since `asked_from` that are
-    not among them are removed, unless there are none. Gives how many were new.
+    not among them are removed, unless there are none. Gives how many were new. No
+    more than the share `most_lost` of them is removed, else ReplacementTooSmallError is raised.
     """
     locked = await session.execute(LOCK_SERIES, {"series": [series_id]})
     history_from, *_ = locked.one()
@@ -111,7 +122,8 @@ async def store_daily(
     cut = micros(history_from) if history_from else 0  # without hours, there is nothing before them
     points = days_at(daily.rows()[daily.bucket < cut])
     kept = DAILY.decode(await driver.fetchval(_READ_DAILY, series_id, history_from))
-    changes = compare_points(kept, points, micros(asked_from) if replace else None)
+    replace_from = micros(asked_from) if replace else None
+    changes = compare_points(kept, points, replace_from, most_lost=most_lost)
     await DAILY.write(driver, series_id, changes)
     await driver.fetchval(_FINISH_DAILY, series_id, asked_from, int(bool(changes)))
     return len(changes.new)
@@ -153,20 +165,20 @@ _EDGES = "SELECT min(bucket), max(bucket) FROM price_hourly WHERE series_id = $1
 # One revision more where hours, days or the latest price of the series changed.
 _FINISH = f"""
     WITH latest AS ({UPSERT_LATEST}), change AS (
-        SELECT greatest($8::int, (SELECT count(*)::int FROM latest)) AS step
+        SELECT greatest($9::int, (SELECT count(*)::int FROM latest)) AS step
     ), deployed AS (
         {COUNT_CHANGE.format(changed="(SELECT step FROM change) > 0")}
     ), written AS (
         UPDATE series SET
             revision = revision + step,
             deployment_revision = coalesce((SELECT counted FROM deployed), deployment_revision),
-            history_from = $9, first_bucket = $10, last_bucket = $11, charted_to = $13,
+            history_from = $10, first_bucket = $11, last_bucket = $12, charted_to = $14,
             last_success_at = now(), last_error = NULL, last_error_at = NULL,
             consecutive_failures = 0
-        FROM change WHERE id = $7
+        FROM change WHERE id = $8
         RETURNING id, revision, deployment_revision, step
     )
-    SELECT revision, CASE WHEN step > 0 OR $12::bool THEN {TELL_SERIES} END FROM written
+    SELECT revision, CASE WHEN step > 0 OR $13::bool THEN {TELL_SERIES} END FROM written
 """  # noqa: S608 - constants of this module alone
 
 # Answers show how far back the days reach.

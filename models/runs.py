@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import takewhile
 from typing import Any
 from uuid import UUID
 
@@ -53,11 +54,11 @@ async def insert_run(
 
 
 async def add_progress(
-    session: WriteSession, run_id: UUID, known: Mapping[str, float], **more: int
+    session: WriteSession, run_id: UUID, known: Mapping[str, float | str | None], **more: int
 ) -> None:
     """Add to a run's counters: `completed_calls=1, rows_inserted=24, …`.
 
-    `known` is what is told as it stands: `seconds_per_call`, `retries`, `seconds_waited`.
+    `known` is written as it stands: `seconds_per_call`, `retries`, `seconds_waited`, `note`.
     """
     values: dict[str, Any] = {name: getattr(RefreshRun, name) + by for name, by in more.items()}
     await session.execute(
@@ -69,7 +70,7 @@ async def add_progress(
 async def finish_item(
     session: WriteSession, run_id: UUID, series_id: int, status: ItemStatus, **values: object
 ) -> None:
-    """Write what became of a series: `calls`, `rows_inserted`, `error`, …."""
+    """Write what became of a series: `calls`, `rows_inserted`, `error`, `note`, …."""
     await session.execute(
         update(RefreshRunItem)
         .where(col(RefreshRunItem.run_id) == run_id, col(RefreshRunItem.series_id) == series_id)
@@ -78,7 +79,7 @@ async def finish_item(
 
 
 async def note_costs(
-    session: WriteSession, run_id: UUID, costs: Mapping[int, Mapping[str, float]]
+    session: WriteSession, run_id: UUID, costs: Mapping[int, Mapping[str, float | str | None]]
 ) -> None:
     """Write what the calls for these series have cost: `calls`, `retries`, `seconds_waited`."""
     for series_id, cost in costs.items():
@@ -151,6 +152,25 @@ async def last_full_run(session: ReadSession, before: datetime) -> RefreshRun | 
         .limit(1)
     )
     return (await session.scalars(query)).first()
+
+
+async def failures_in_a_row(session: ReadSession, before: datetime) -> int:
+    """Count the newest runs of everything that failed, one after the other; no more than 20.
+
+    Those that were cut short, or say that they began at `before` or later, do not count.
+    """
+    query = (
+        select(col(RefreshRun.status))
+        .where(
+            col(RefreshRun.request) == {},
+            col(RefreshRun.status) != RefreshStatus.INTERRUPTED,
+            col(RefreshRun.started_at) < before,
+        )
+        .order_by(col(RefreshRun.id).desc())
+        .limit(20)
+    )
+    statuses = await session.scalars(query)
+    return len(list(takewhile(lambda status: status == RefreshStatus.FAILED, statuses)))
 
 
 async def series_of_run(session: ReadSession, run_id: UUID) -> set[tuple[str, str]]:

@@ -173,6 +173,9 @@ async def record_failure(session: WriteSession, series_id: int, error: str) -> N
 async def newest_observation_age(session: ReadSession) -> float | None:
     """Tell the age in seconds of the newest price of all, None without any."""
     age: float | None = await session.scalar(
-        text("SELECT extract(epoch FROM now() - max(observed_at))::float8 FROM price_latest")
+        text(
+            "SELECT extract(epoch FROM greatest(now() - max(observed_at), interval '0'))::float8 "
+            "FROM price_latest HAVING count(*) > 0"
+        )
     )
     return age

@@ -198,6 +198,7 @@ class RefreshRun(SQLModel, table=True):
     """One refresh. `seconds_per_call` is the pace of the throttle when last seen.
 
     `retries` and `seconds_waited` (for 429) are of all its calls, those for no series included.
+    `note` says what was not kept of upstream's answers.
     """
 
     __tablename__ = "refresh_run"
@@ -218,6 +219,7 @@ class RefreshRun(SQLModel, table=True):
     seconds_waited: float = fields.seconds()
     seconds_per_call: float = fields.seconds()
     error: str | None = fields.text(null=True)
+    note: str | None = fields.text(null=True)
 
 
 class RefreshRunItem(SQLModel, table=True):
@@ -238,6 +240,7 @@ class RefreshRunItem(SQLModel, table=True):
     duplicates_dropped: int = fields.count()
     error: str | None = fields.text(null=True)
     finished_at: datetime | None = fields.time(null=True)
+    note: str | None = fields.text(null=True)
 
 
 class RefreshRunKey(SQLModel, table=True):

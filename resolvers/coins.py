@@ -1,6 +1,6 @@
 """Coins and currencies."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from models import coins as coin_rows
 from models.coins import CoinFacts, CoinMatch, CurrencyFacts
@@ -30,10 +30,20 @@ async def coin(database: Database, footprint: Footprint, coin_id: str) -> CoinFa
 
 
 def coin_match(
-    ids: Sequence[str] | None, symbols: Sequence[str] | None, search: str | None
+    ids: Sequence[str] | None,
+    symbols: Sequence[str] | None,
+    search: str | None,
+    *,
+    tracked: bool | None = None,
+    tracked_ids: Collection[str] = (),
 ) -> CoinMatch:
-    """Check a filter. An empty list matches nothing; an empty search matches everything."""
+    """Check a filter. An empty list matches nothing; an empty search matches everything.
+
+    `tracked` asks for those of `tracked_ids`, or for the others.
+    """
     return CoinMatch(
+        among=sorted(tracked_ids) if tracked is True else None,
+        beside=sorted(tracked_ids) if tracked is False else None,
         ids=clean_all("ids", ids),
         symbols=clean_all("symbols", symbols, trim),
         search=trim(search or "") or None,

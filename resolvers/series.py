@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from models.database import Database
+from models.latest_writes import MOST_AHEAD
 from models.series import LatestFacts, SeriesWithLatest, latest_of, series_with_latest
 from resolvers.footprint import Footprint
 from resolvers.names import known_names
@@ -49,9 +50,19 @@ async def status(
     return [SeriesFreshness(row, stale_reason(row, now, stale_after)) for row in rows]
 
 
+def age_of(observed_at: datetime, now: datetime) -> timedelta:
+    """How old an observation is. Upstream's clock may be ahead of ours: not less than nothing."""
+    return max(now - observed_at, timedelta(0))
+
+
 def stale_reason(row: SeriesWithLatest, now: datetime, stale_after: timedelta) -> str | None:
     """Say why a series' newest price is older than `stale_after`; None where it is not."""
     series, newest = row.series, row.latest
+    if newest is not None and newest.observed_at - now > MOST_AHEAD:
+        return (
+            f"Its newest price has a time in the future, {newest.observed_at:%Y-%m-%d %H:%M} UTC: "
+            "the next refresh replaces it. If it stays, this machine's clock is wrong."
+        )
     if newest is not None and now - newest.observed_at <= stale_after:
         return None
     if series.last_error is not None:

@@ -67,6 +67,13 @@ class Coin:
             updated_at=DateTime(row.updated_at),
         )
 
+    @strawberry.field(
+        description="Whether this server refreshes it: whether its id is in `COINS`. The prices of "
+        "a coin that is not tracked any more stay, and grow old."
+    )
+    def tracked(self, info: Info) -> bool:
+        return self.id in info.context.services.tracked.coins
+
     @strawberry.field(description="Description, picture, home page; null until first fetched.")
     async def metadata(self, info: Info) -> CoinMetadata | None:
         row = await info.context.loaders.metadata.load(self.id)
@@ -112,6 +119,9 @@ class CoinList(ColumnarList[Coin]):
         return [Coin.from_row(row) for row in self._rows]
 
     def column(self, field: str) -> Column | None:
+        if field == "tracked":
+            tracked = self._context.services.tracked.coins
+            return [row.id in tracked for row in self._rows]
         read = _READERS.get(field)
         return None if read is None else [read(row) for row in self._rows]
 
@@ -139,6 +149,13 @@ class Currency:
     name: str = strawberry.field(description="Its name, such as `US Dollar`.")
     symbol: str = strawberry.field(description="Its sign, such as `$`.")
 
+    @strawberry.field(
+        description="Whether this server refreshes prices in it: whether its code is in "
+        "`CURRENCIES`."
+    )
+    def tracked(self, info: Info) -> bool:
+        return self.code in info.context.services.tracked.currencies
+
     @classmethod
     def from_row(cls, row: CurrencyFacts) -> Self:
         return cls(code=strawberry.ID(row.code), name=row.name, symbol=row.symbol)
@@ -161,8 +178,20 @@ class CoinFilter:
         "that match alike come by id.",
     )
 
-    def match(self) -> CoinMatch:
-        return answers.coin_match(given(self.ids), given(self.symbols), given(self.search))
+    tracked: bool | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="True: only coins that this server refreshes. False: only those that it does "
+        "not, whose prices are kept from before.",
+    )
+
+    def match(self, context: Context) -> CoinMatch:
+        return answers.coin_match(
+            given(self.ids),
+            given(self.symbols),
+            given(self.search),
+            tracked=given(self.tracked),
+            tracked_ids=context.services.tracked.coins,
+        )
 
 
 @strawberry.type(description="A page of coins, by id, or the best matches of a search first.")

@@ -40,6 +40,14 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
+class Tracked:
+    """The ids of the coins and the codes of the currencies that this server refreshes."""
+
+    coins: frozenset[str] = frozenset()
+    currencies: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Services:
     """What lives as long as the process."""
 
@@ -50,6 +58,7 @@ class Services:
     runs: RunWatcher
     memory: SeriesMemory | None = None
     kept: Kept | None = None  # without it, costs are not reckoned
+    tracked: Tracked = Tracked()
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from enum import Enum, auto
 from typing import Any
 
 import structlog
-from graphql import GraphQLError, GraphQLSyntaxError
+from graphql import GraphQLError, GraphQLSyntaxError, ValueNode
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
@@ -152,9 +152,18 @@ def _code_and_message(error: GraphQLError, request_id: str, *, early: bool) -> t
         # Python's own error names switches of Python's
         told = error.message if isinstance(cause, GraphQLError) else _TOO_MANY_DIGITS
         return "GRAPHQL_VALIDATION_FAILED", told
-    if isinstance(cause, GraphQLError) and error.path is None:
+    if isinstance(cause, GraphQLError) and (error.path is None or _is_about_a_value(cause)):
         return "BAD_USER_INPUT", error.message  # a variable that does not fit its type
     return INTERNAL, _MASK.format(request_id)
+
+
+def _is_about_a_value(error: GraphQLError) -> bool:
+    """Whether graphql-core found, while it executed, that an argument's value does not fit.
+
+    Validation cannot see it: null for `$id: ID = "bitcoin"` at a place `ID!`, or within a list.
+    All errors about results have fields of the document as their nodes.
+    """
+    return bool(error.nodes) and isinstance(error.nodes[0], ValueNode)  # type: ignore[index] # not None
 
 
 def _log(errors: list[GraphQLError], shaped: list[dict[str, Any]]) -> None:

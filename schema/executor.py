@@ -38,6 +38,7 @@ from schema.columns import (
     values,
     written_rows,
 )
+from schema.execution.null_defaults import without_nulls
 from schema.patience import PatientExecutor
 
 T = TypeVar("T")
@@ -196,7 +197,7 @@ class ColumnarExecutor(PatientExecutor):
             arguments = get_argument_values(field, details[0].node, self.variable_values)
         except GraphQLError:
             return None
-        return _Children(name, arguments, below, details)
+        return _Children(name, without_nulls(field, arguments), below, details)
 
     async def _with_children(
         self,

@@ -5,7 +5,7 @@ from typing import Self
 
 import strawberry
 
-from resolvers.series import SeriesFreshness
+from resolvers.series import SeriesFreshness, age_of
 from schema.scalars import BigInt, DateTime, moment
 
 
@@ -41,7 +41,7 @@ class SeriesStatus:
             first_bucket=moment(series.first_bucket),
             last_bucket=moment(series.last_bucket),
             observed_at=moment(seen),
-            age_seconds=None if seen is None else (now - seen).total_seconds(),
+            age_seconds=None if seen is None else age_of(seen, now).total_seconds(),
             stale=freshness.reason is not None,
             reason=freshness.reason,
             last_success_at=moment(series.last_success_at),

@@ -9,6 +9,7 @@ import strawberry
 
 from models.series import LatestFacts
 from resolvers.footprint import Footprint
+from resolvers.series import age_of
 from schema.columns import Column
 from schema.context import Info
 from schema.executor import ColumnarList
@@ -32,7 +33,7 @@ class LatestPrice:
     )
     age: strawberry.Private[timedelta]
 
-    @strawberry.field(description="How long ago that was.")
+    @strawberry.field(description="How long ago that was; never less than 0.")
     def age_seconds(self, info: Info) -> float:
         info.context.footprint.now()
         return self.age.total_seconds()
@@ -50,7 +51,7 @@ class LatestPrice:
             change24h=row.change_24h,
             observed_at=DateTime(row.observed_at),
             revision=BigInt(row.revision),
-            age=now - row.observed_at,
+            age=age_of(row.observed_at, now),
         )
 
 
@@ -93,6 +94,6 @@ _READERS: dict[str, Callable[[Any, datetime], Any]] = {
     "volume": lambda row, _: row.volume,
     "change24h": lambda row, _: row.change_24h,
     "observedAt": lambda row, _: serialize_datetime(row.observed_at),
-    "ageSeconds": lambda row, now: (now - row.observed_at).total_seconds(),
+    "ageSeconds": lambda row, now: age_of(row.observed_at, now).total_seconds(),
     "revision": lambda row, _: row.revision,
 }

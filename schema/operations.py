@@ -19,6 +19,7 @@ from resolvers.turns import begin_operation
 from schema.context import Context
 from schema.cost import CostPlan, check_cost
 from schema.documents import DocumentCache, ValidDocument
+from schema.execution.null_defaults import let_null_mean_the_default
 from schema.executor import ColumnarExecutor
 from schema.limits import (
     MOST_ERRORS,
@@ -50,12 +51,16 @@ class LimitedSchema(strawberry.Schema):
     def __init__(self, *, limits: Limits, **parts: Any) -> None:  # noqa: ANN401 - Strawberry's own
         self.executor = _Executor if limits.introspection else _DiscreetExecutor
         super().__init__(execution_context_class=self.executor, **parts)
+        let_null_mean_the_default(self._schema)
         self.limits = limits
         self._documents = DocumentCache()
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="documents")
         self._readings = FairQueue(1, _MOST_WAITING, _WAIT)
         self._short_readings = FairQueue(1, _MOST_WAITING, _WAIT)
         self._work = FairQueue(_AT_ONCE * limits.max_cost, _MOST_WAITING, _WAIT)
+
+    def _extend_introspection(self) -> None:
+        """Leave `isOneOf` to graphql-core: Strawberry's fails at lists and non-null types."""
 
     async def _prepare_operation_async(
         self, context: ExecutionContext, extensions_runner: SchemaExtensionsRunner

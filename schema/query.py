@@ -66,7 +66,7 @@ class Query:
         first: PageSize = 50,
         after: After = strawberry.UNSET,
     ) -> CoinConnection:
-        wanted = (filter or CoinFilter()).match()
+        wanted = (filter or CoinFilter()).match(info.context)
         page = await coin_answers.page(
             info.context.database, info.context.footprint, wanted, first, given(after)
         )

@@ -61,8 +61,8 @@ class RefreshRunItem:
     retries: int = strawberry.field(description="Those of its calls that were made again.")
     seconds_waited_for_rate_limit: float = strawberry.field(
         description="Seconds by which the run had to pause because CoinGecko answered its calls "
-        "with 429 (too many requests). Where calls for several series are refused at once, the "
-        "pause counts for the first."
+        "with 429 (too many requests), or with another refusal that names a time to wait. Where "
+        "calls for several series are refused at once, the pause counts for the first."
     )
     rows_inserted: int = strawberry.field(description="Hours that were new.")
     rows_corrected: int = strawberry.field(description="Hours that changed.")
@@ -70,6 +70,9 @@ class RefreshRunItem:
         description="Later observations of an hour, of which the earliest is kept."
     )
     error: str | None = strawberry.field(description="Why it failed.")
+    note: str | None = strawberry.field(
+        description="What was not kept of CoinGecko's answers, and why; null where all was."
+    )
     finished_at: DateTime | None = strawberry.field(description="When it was done.")
 
     @classmethod
@@ -86,6 +89,7 @@ class RefreshRunItem:
             rows_corrected=row.rows_corrected,
             duplicates_dropped=row.duplicates_dropped,
             error=row.error,
+            note=row.note,
             finished_at=moment(row.finished_at),
         )
 
@@ -114,7 +118,7 @@ class RefreshRun:
     )
     seconds_waited_for_rate_limit: float = strawberry.field(
         description="Seconds by which the run had to pause because CoinGecko answered with 429 "
-        "(too many requests), counted as `retries` are."
+        "(too many requests) or named a time to wait, counted as `retries` are."
     )
     rows_inserted: int = strawberry.field(description="Hours that were new.")
     rows_corrected: int = strawberry.field(description="Hours that changed.")
@@ -125,6 +129,10 @@ class RefreshRun:
         description="How long it will still take at its pace so far; null when it has ended."
     )
     error: str | None = strawberry.field(description="Why it ended early, in one sentence.")
+    note: str | None = strawberry.field(
+        description="What was not kept of CoinGecko's answers for newest prices, and how many "
+        "`items` have a note of their own; null where all was kept."
+    )
     state: strawberry.Private[RunState | None] = None
     rendered: strawberry.Private[dict[Hashable, bytes]] = field(default_factory=dict)
 
@@ -146,6 +154,7 @@ class RefreshRun:
             duplicates_dropped=row.duplicates_dropped,
             estimated_seconds_left=seconds_left(row, now),
             error=row.error,
+            note=row.note,
             state=state,
         )
 

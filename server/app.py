@@ -8,31 +8,35 @@ from ipaddress import ip_network
 
 import structlog
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route, WebSocketRoute
-from starlette_compress import CompressMiddleware
 
 from models.availability import reason_of
-from models.database import Database, DatabaseUnavailableError
+from models.database import DatabaseUnavailableError
 from models.notifications import Listener
+from models.removal import tracking_mark
 from models.series_memory import SeriesMemory
 from resolvers.kept import what_is_kept
 from resolvers.run_watch import RunWatcher
 from resolvers.updates import PriceUpdates
 from schema import build_schema
-from schema.context import Services
+from schema.context import Services, Tracked
 from server.admission import Admission
 from server.auth import Authenticator
-from server.browsers import Origins
+from server.bodies import Compressed
 from server.cache import AnswerCache
 from server.crowds import Crowds
 from server.duties import Duties
+from server.files import room_for_connections
 from server.graphiql import GRAPHIQL_PATH, graphiql_files
 from server.graphql import GraphQLEndpoint
 from server.health import Readiness, live
+from server.http.cross_origin import Origins
 from server.leadership import Leadership
-from server.middleware import ERROR_HANDLERS, middleware
+from server.middleware import error_handlers, middleware
 from server.parts import (
+    make_database,
     make_rates,
     make_refresher,
     make_upstream,
@@ -62,15 +66,15 @@ class Application:
             raise ValueError("create_app needs a database_url; coingraph serve embeds one")
         self.settings = settings
         self._leads = leads
-        self.database = Database(
-            settings.database_url.get_secret_value(),
+        self.database = make_database(
+            settings,
             pool_size=pool_size(settings.workers, settings.database_pool_size),
             # the operation ends first, and says why
             read_seconds=settings.operation_timeout.total_seconds() + 1,
         )
         self.upstream = make_upstream(settings, self.database)
         self.refresher = make_refresher(settings, self.database, self.upstream)
-        self.listener = Listener(self.database)
+        self.listener = Listener(self.database, tracking_mark(settings.coins))
         room = settings.cache_megabytes * _MEGABYTE
         self.memory = SeriesMemory(room // 4, self.listener)
         self.cache = AnswerCache(room - room // 4, self.listener)
@@ -81,10 +85,11 @@ class Application:
         self.runs = RunWatcher(self.database, self.refresher.bury_dead_runs)
         self.listener.join(self.runs)
         proxies = [ip_network(each) for each in settings.trusted_proxies]
-        self.crowds = Crowds(settings.max_connections_per_address, proxies)
+        self.crowds = Crowds(settings.max_connections_per_address, proxies, room_for_connections())
         self.admission = Admission(
             Authenticator(settings.refresh_tokens, settings.read_tokens), make_rates(settings)
         )
+        self.origins = Origins(settings.cors_origins)
         self.endpoint = self._make_endpoint()
         self._prepared = asyncio.Event()
         self._seeded = False
@@ -103,10 +108,8 @@ class Application:
                 int(settings.cache_max_age.total_seconds()),
                 int(settings.cache_stale_while_revalidate.total_seconds()),
             ),
-            StreamSettings(settings.cors_origins, settings.operations_per_connection),
-            RequestRules(
-                largest_body=settings.max_body_bytes, origins=Origins(settings.cors_origins)
-            ),
+            StreamSettings(self.origins, settings.operations_per_connection),
+            RequestRules(largest_body=settings.max_body_bytes, origins=self.origins),
         )
 
     @contextlib.asynccontextmanager
@@ -173,6 +176,7 @@ class Application:
             self.runs,
             self.memory,
             kept,
+            Tracked(frozenset(self.settings.coins), frozenset(self.settings.currencies)),
         )
         if self._leads:
             await self.leadership.decided.wait()
@@ -202,21 +206,30 @@ def _tell_failure(start: asyncio.Task[None]) -> None:
         log.error("the start failed, operations stay unavailable", exc_info=error)
 
 
+async def _start_page(request: Request) -> RedirectResponse:
+    """Lead to the API: relatively, for proxies that strip a prefix and do not name it."""
+    root = request.scope["root_path"]
+    return RedirectResponse(f"{root}/graphql" if root else "graphql")
+
+
 def create_app(settings: Settings, *, leads: bool = True) -> Starlette:
     """Make the ASGI application. Its database is opened, migrated and seeded by the lifespan."""
     application = Application(settings, leads=leads)
+    routes = [
+        Route("/", _start_page),
+        Route("/graphql", application.endpoint),  # which judges of methods itself
+        WebSocketRoute("/graphql", application.endpoint),
+        Route("/health/live", live),
+        Route("/health/ready", application.readiness.handle),
+        Mount(GRAPHIQL_PATH, Compressed(graphiql_files())),
+    ]
+    paths = [route.path for route in routes if isinstance(route, Route)]
     app = Starlette(
-        routes=[
-            Route("/", RedirectResponse("graphql")),  # relative, for proxies that add a prefix
-            Route("/graphql", application.endpoint),  # which judges of methods itself
-            WebSocketRoute("/graphql", application.endpoint),
-            Route("/health/live", live),
-            Route("/health/ready", application.readiness.handle),
-            Mount(GRAPHIQL_PATH, CompressMiddleware(graphiql_files())),
-        ],
-        middleware=middleware(settings, application.endpoint),
-        exception_handlers=ERROR_HANDLERS,
+        routes=routes,
+        middleware=middleware(settings, application.origins, application.endpoint, paths),
+        exception_handlers=error_handlers(application.origins),
         lifespan=application.lifespan,
     )
+    app.router.redirect_slashes = False  # it would build an absolute address from Host
     app.state.application = application
     return app

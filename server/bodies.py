@@ -8,17 +8,22 @@ from functools import lru_cache
 import brotli
 import xxhash
 import zstandard
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette_compress import CompressMiddleware
 
 from server.preferences import weights
 
 SMALLEST_COMPRESSED = 500  # bytes: below, a packet less is not to be had
 _LARGE = 200_000  # bytes: from here on compressing takes milliseconds, so a thread does it
 
+# The order is that of preference at equal weights. zstd comes last: there are clients that name it,
+# or have it named by what sends for them, and cannot read it (fetch of Node before 22.15).
 # Levels that take about a millisecond for 140 KB: a body is compressed while its caller waits.
 _COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
-    "zstd": lambda body: zstandard.compress(body, 3),
     "br": lambda body: brotli.compress(body, quality=4),
     "gzip": lambda body: gzip.compress(body, 4, mtime=0),
+    "zstd": lambda body: zstandard.compress(body, 3),
 }
 
 
@@ -26,15 +31,49 @@ _COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
 def choose_coding(accept_encoding: bytes) -> str | None:
     """Choose the coding a client prefers, ours where it has no preference; None for the identity.
 
-    RFC 9110, 12.5.3.
+    Where `*` alone stands for the best ones, gzip is what every client reads. RFC 9110, 12.5.3.
     """
     asked = weights(accept_encoding)
     anything = asked.get(b"*", 0.0)
-    known = [(asked.get(coding.encode(), anything), coding) for coding in _COMPRESSORS]
-    best = max(weight for weight, _ in known)
+    known = {coding: asked.get(coding.encode(), anything) for coding in _COMPRESSORS}
+    best = max(known.values())
     if best <= 0 or best < asked.get(b"identity", 0.0):
         return None
-    return next(coding for weight, coding in known if weight == best)
+    preferred = [coding for coding, weight in known.items() if weight == best]
+    named = [coding for coding in preferred if coding.encode() in asked and coding != "zstd"]
+    return (named or [coding for coding in preferred if coding == "gzip"] or preferred)[0]
+
+
+class Compressed:
+    """An ASGI application whose responses come in the coding that `choose_coding` chooses.
+
+    starlette-compress prefers zstd whatever the weights say, so it is shown the one choice alone.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = CompressMiddleware(app)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [header for header in scope["headers"] if header[0] != b"accept-encoding"]
+        asked = b",".join(value for name, value in scope["headers"] if name == b"accept-encoding")
+        if asked and (coding := choose_coding(asked)) is not None:
+            headers.append((b"accept-encoding", coding.encode()))
+
+        async def send_coded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                _describe_coding(MutableHeaders(scope=message))
+            await send(message)
+
+        await self._app({**scope, "headers": headers}, receive, send_coded)
+
+
+def _describe_coding(headers: MutableHeaders) -> None:
+    """Say of every response, 304 included, that it varies; a strong ETag is of one coding alone."""
+    if "accept-encoding" not in headers.get("vary", "").lower():
+        headers.add_vary_header("Accept-Encoding")
+    etag = headers.get("etag")
+    if etag is not None and "content-encoding" in headers and not etag.startswith("W/"):
+        headers["etag"] = f"W/{etag}"
 
 
 class Body:

@@ -1,9 +1,7 @@
-"""What browsers are told and refused: pages of other sites, security headers.
+"""Security headers, which tell browsers what a response may do.
 
 docs/decisions/0018-graphql-over-http.md has the reasons.
 """
-
-from collections.abc import Sequence
 
 from secure import Secure
 from secure.headers import (
@@ -16,36 +14,7 @@ from secure.headers import (
 )
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-ANY_ORIGIN = "*"
-# Not among those that a form, an image or a script can send: a browser asks before it does.
-PREFLIGHTED = (b"apollo-require-preflight", b"x-apollo-operation-name", b"authorization")
 _CSP = b"content-security-policy"
-
-
-class Origins:
-    """The origins whose pages may ask, as browsers write them; `*` for all."""
-
-    def __init__(self, allowed: Sequence[str] = ()) -> None:
-        self._allowed = frozenset(origin.encode() for origin in allowed)
-        self._all = ANY_ORIGIN in allowed
-
-    def distrust(self, headers: dict[bytes, bytes]) -> bool:
-        """Whether a page of another site makes a browser send this, without having asked.
-
-        Only browsers send Origin and Sec-Fetch-Site, and no page can forge them. A link that is
-        followed shows its answer to the user, not to the page that has it.
-        """
-        origin, site = headers.get(b"origin"), headers.get(b"sec-fetch-site")
-        if origin is None and site is None:  # no browser, or one that is ten years old
-            return False
-        if self._all or any(name in headers for name in PREFLIGHTED):
-            return False
-        if origin is not None:
-            own = origin.partition(b"://")[2] == headers.get(b"host")
-            return not own and origin not in self._allowed
-        if site in {b"same-origin", b"none"}:
-            return False
-        return headers.get(b"sec-fetch-dest") != b"document"
 
 
 def _encoded(secure: Secure) -> tuple[tuple[bytes, bytes], ...]:

@@ -1,5 +1,7 @@
 """The `coingraph` command."""
 
+import io
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -88,6 +90,20 @@ def status() -> None:
     raise typer.Exit(run())
 
 
+@app.command("remove-coin")
+def remove_coin(
+    coin: Annotated[str, typer.Argument(help="CoinGecko's id of the coin, such as bitcoin.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before deleting.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be deleted.")
+    ] = False,
+) -> None:
+    """Delete a coin that is not in COINS any more, with all its prices."""
+    from server.commands.remove_coin import remove as run  # noqa: PLC0415 - see above
+
+    raise typer.Exit(run(coin, yes=yes, dry_run=dry_run))
+
+
 @app.command()
 def schema(
     output: Annotated[
@@ -98,11 +114,19 @@ def schema(
     from schema import build_schema  # noqa: PLC0415 - see above
 
     text = build_schema().as_str() + "\n"
+    content = text.encode()  # UTF-8, whatever the locale: it is a file's content, printed or not
     if output is None:
-        typer.echo(text, nl=False)
-    else:
-        output.write_text(text)
+        typer.echo(content, nl=False)
+        return
+    try:
+        output.write_bytes(content)
+    except OSError as error:
+        typer.echo(f"coingraph: {output} cannot be written: {error.strerror}", err=True)
+        raise typer.Exit(2) from None
 
 
 def main() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a locale without a character must end nothing
+            stream.reconfigure(errors="backslashreplace")
     app(prog_name="coingraph")

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from asyncio.transports import BaseTransport
 from typing import Any
 
 from uvicorn._types import ASGISendEvent
@@ -9,6 +10,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame
 from websockets.protocol import State
 
+from server.config.addresses import plain_address
+from server.crowds import Place
 from server.protocol import BoundedProtocol
 from server.streams.handshakes import Handshakes
 from server.streams.wire import ABORT
@@ -27,20 +30,44 @@ class HttpConnection(BoundedProtocol):
     What `app_state` holds is in the state of each scope, also after the upgrade to a WebSocket.
     """
 
+    _place: Place | None = None
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         peer = transport.get_extra_info("peername")
         address = peer[0] if isinstance(peer, tuple) else None
         app: Any = self.config.app  # Starlette's
-        leave = app.state.application.crowds.enter(address)
+        place = self._place = app.state.application.crowds.enter(address, self._close_idle)
+        leave = None if place is None else place.leave
         self.app_state = {**self.app_state, ABORT: transport.abort, LEAVE: leave}
         super().connection_made(transport)
-        if leave is None:
+        self.client = _plain(self.client)
+        if place is None:
             self.refuse(429, "Too many connections of this address are open.", "RATE_LIMITED")
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.timeout_keep_alive_task is not None and self._place is not None:
+            self._place.rest()
+
+    def _unset_keepalive_if_required(self) -> None:
+        super()._unset_keepalive_if_required()
+        if self._place is not None:
+            self._place.wake()
+
+    def _close_idle(self) -> bool:
+        if self.transport.get_write_buffer_size():
+            return False
+        self.transport.close()
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        if (leave := self.app_state[LEAVE]) is not None:
-            leave()
+        if self._place is not None:
+            self._place.leave()
+
+
+def _plain(peer: tuple[str, int] | None) -> tuple[str, int] | None:
+    return None if peer is None else (plain_address(peer[0]), peer[1])
 
 
 class SocketConnection(WebSocketsSansIOProtocol):
@@ -55,6 +82,10 @@ class SocketConnection(WebSocketsSansIOProtocol):
         # not the one that tells of the server's start: three lines a connection are too many
         self.logger = _log
         self.conn = Handshakes(self.config.ws_max_size, lambda: self.client, _log)
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        super().connection_made(transport)
+        self.client = _plain(self.client)
 
     def data_received(self, data: bytes) -> None:
         """Answer also a handshake that websockets cannot read; uvicorn would never end it."""

@@ -67,6 +67,13 @@ class EmbeddedPostgres:
         """A descriptor; the server runs on while any process that has inherited it lives."""
         return self._users
 
+    def exists(self) -> bool:
+        """Whether there is a cluster, or who asks may not look."""
+        try:
+            return (self._home / "cluster").exists()
+        except PermissionError:
+            return True
+
     def start(self) -> str:
         """Starts the server or joins the running one; returns the URL once it takes connections.
 

@@ -10,6 +10,7 @@ if sys.platform != "win32":
 
 log = structlog.get_logger("coingraph.server")
 
+_RESERVED = 256  # files for all but connections of clients: the database, the log, libraries
 _MOST = 65_536  # where there is no hard limit, some systems take no larger one
 
 
@@ -33,3 +34,11 @@ def raise_limit(per_address: int) -> None:
             files=soft,
             connections=per_address,
         )
+
+
+def room_for_connections() -> int | None:
+    """How many connections of clients this process has files for; None where nothing limits it."""
+    if sys.platform == "win32":
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else max(soft - _RESERVED, soft // 2)

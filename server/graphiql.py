@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from html import escape
 from os import PathLike, stat_result
 from pathlib import Path
@@ -67,7 +67,7 @@ def _tabs(folder: str) -> Iterator[dict[str, str]]:
         yield tab
 
 
-@cache
+@lru_cache(maxsize=64)  # prefixes are a proxy's to choose
 def _html(endpoint: str, mount: str, folder: str) -> str:
     def url(name: str) -> str:
         return escape(f"{mount}/{name}?v={_version(GRAPHIQL_DIR / name)}")
@@ -84,7 +84,9 @@ def _html(endpoint: str, mount: str, folder: str) -> str:
 def graphiql_page(
     *, endpoint: str = "/graphql", mount: str = GRAPHIQL_PATH, examples: bool = True
 ) -> HTMLResponse:
-    """The page. `mount` is where `graphiql_files()` are served; both may carry a proxy's prefix.
+    """The page. `mount` is where `graphiql_files()` are served.
+
+    Both may carry a proxy's prefix, or be relative to the page's address.
 
     Without `examples`, which tell what there is in the schema, it names nothing of it.
     """

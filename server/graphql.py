@@ -8,13 +8,13 @@ from asgi_correlation_id import correlation_id
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
-from starlette_compress import CompressMiddleware
 
 from resolvers.errors import UnavailableError
 from schema.errors import UNAVAILABLE, failure, masked
 from schema.operations import LimitedSchema
 from server.admission import Admission
 from server.answers import Answers
+from server.bodies import Compressed
 from server.cache import AnswerCache
 from server.exchange import Exchange
 from server.graphiql import GRAPHIQL_PATH, graphiql_page
@@ -54,7 +54,7 @@ class GraphQLEndpoint:
         self._outgoing = Outgoing()
         # the page is loaded without a token: what nobody is told without one is not in it
         self._shows_examples = schema.limits.introspection and admission.reads_are_open
-        self._page = CompressMiddleware(self._serve_page)
+        self._page = Compressed(self._serve_page)
         self.streams = StreamEndpoint(schema, admission, self.answers, streams)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -117,10 +117,16 @@ class GraphQLEndpoint:
             return encode(error.answer, headers=error.headers)
 
     async def _serve_page(self, scope: Scope, receive: Receive, send: Send) -> None:
-        prefix = str(scope.get("root_path", ""))  # a proxy's
+        # A prefix that the proxy does not name is in the browser's address alone.
+        root = f"{scope['root_path']}/" if scope["root_path"] else _way_up(scope["raw_path"])
         page = graphiql_page(
-            endpoint=f"{prefix}/graphql",
-            mount=prefix + GRAPHIQL_PATH,
+            endpoint=f"{root}graphql",
+            mount=root + GRAPHIQL_PATH.removeprefix("/"),
             examples=self._shows_examples,
         )
         await page(scope, receive, send)
+
+
+def _way_up(raw_path: bytes) -> str:
+    """Lead from the page's address to where `graphql` is, relatively."""
+    return "../" * (len(raw_path) - len(raw_path.rstrip(b"/")))

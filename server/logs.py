@@ -64,7 +64,9 @@ def set_up_logs(log_format: str, lowest: str, secrets: Iterable[str] = ()) -> No
         if log_format == "json"
         else [_printable, _console()]
     )
-    rendering += _hiding(secrets)
+    _hidden.forget()
+    _hidden.add(secrets)
+    rendering.append(_hidden)
     _set_up_standard_library(shared, rendering, lowest.upper())
     structlog.configure(
         processors=[*shared, *rendering],
@@ -123,27 +125,45 @@ def _tells_no_address(record: logging.LogRecord) -> bool:
     return '"WebSocket ' not in str(record.msg)
 
 
-def _hiding(secrets: Iterable[str]) -> list[structlog.typing.Processor]:
-    """Make what replaces secrets in a line, whoever wrote it: a library, a server that echoes."""
-    forms = {
-        form
-        for secret in secrets
-        if len(secret) >= _SHORTEST_SECRET
-        for form in (
-            secret,
-            quote(secret, safe="", errors="surrogateescape"),
-            json.dumps(secret)[1:-1],
-            repr(secret)[1:-1],
-        )
-    }
-    if not forms:
-        return []
-    pattern = re.compile("|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True)))
+class _Hidden:
+    """Replaces secrets in a line, whoever wrote it: a library, a server that echoes."""
 
-    def hide(_logger: object, _method: str, line: Any) -> str:  # noqa: ANN401 - what structlog hands on
-        return pattern.sub("[hidden]", line)
+    def __init__(self) -> None:
+        self._forms = set[str]()
+        self._pattern: re.Pattern[str] | None = None
 
-    return [hide]
+    def forget(self) -> None:
+        self._forms.clear()
+        self._pattern = None
+
+    def add(self, secrets: Iterable[str]) -> None:
+        """Hide these from now on, in the forms in which they may be written."""
+        forms = {
+            form
+            for secret in secrets
+            if len(secret) >= _SHORTEST_SECRET
+            for form in (
+                secret,
+                quote(secret, safe="", errors="surrogateescape"),
+                json.dumps(secret)[1:-1],
+                repr(secret)[1:-1],
+            )
+        }
+        if not forms <= self._forms:
+            self._forms |= forms
+            longest_first = sorted(self._forms, key=len, reverse=True)
+            self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+
+    def __call__(self, _logger: object, _method: str, line: Any) -> Any:  # noqa: ANN401 - what structlog hands on
+        return line if self._pattern is None else self._pattern.sub("[hidden]", line)
+
+
+_hidden = _Hidden()
+
+
+def hide_in_logs(*secrets: str) -> None:
+    """Hide secrets that became known after `set_up_logs`."""
+    _hidden.add(secrets)
 
 
 def _json(event: structlog.typing.EventDict, **more: Any) -> str:  # noqa: ANN401 - what structlog hands on

@@ -1,7 +1,12 @@
 """What the settings make of ingestion and models: for the application, and for commands."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import structlog
 
+from ingestion.addresses import PRO_URL, PUBLIC_URL
 from ingestion.coingecko import CoinGecko
 from ingestion.refresher import Refresher
 from ingestion.throttle import Throttle
@@ -9,6 +14,8 @@ from models import coins as coin_rows
 from models.database import POOL_SIZE, Database, DatabaseReadOnlyError
 from models.migrate import migrate
 from server import seeds
+from server.config.outbound import outbound_for
+from server.logs import hide_in_logs
 from server.rates import RateLimits, redis_storage
 from server.settings import Settings
 
@@ -19,14 +26,34 @@ log = structlog.get_logger("coingraph.server")
 _POOLED_BY_ALL = 60
 
 
+def make_database(settings: Settings, **more: Any) -> Database:  # noqa: ANN401 - Database's own
+    """Make the way to the database that the settings name; it connects at first use."""
+    assert settings.database_url is not None  # noqa: S101 - the commands see to it
+    url, secret = settings.database_url.get_secret_value(), settings.database_secret()
+    return Database(url, password=secret and partial(_password, secret), **more)
+
+
+def _password(read: Callable[[], str | None]) -> str | None:
+    """Read the password for one connection; a rotated one must not be in any log either."""
+    if password := read():
+        hide_in_logs(password)
+    return password
+
+
 def make_upstream(settings: Settings, database: Database) -> CoinGecko:
-    key = settings.coingecko_api_key
+    key, base_url = settings.coingecko_api_key, upstream_url(settings)
     return CoinGecko(
         throttle=Throttle(settings.requests_per_minute, database=database),
-        base_url=str(settings.coingecko_base_url) if settings.coingecko_base_url else None,
+        base_url=base_url,
         plan=settings.plan,
         api_key=key.get_secret_value() if key else None,
+        outbound=outbound_for(base_url),
     )
+
+
+def upstream_url(settings: Settings) -> str:
+    own_url = PRO_URL if settings.plan == "pro" else PUBLIC_URL
+    return str(settings.coingecko_base_url or own_url)
 
 
 def make_refresher(settings: Settings, database: Database, upstream: CoinGecko) -> Refresher:
@@ -40,6 +67,13 @@ def make_refresher(settings: Settings, database: Database, upstream: CoinGecko) 
     )
 
 
+async def migrate_database(database: Database) -> None:
+    """Check and migrate. Safe to do in several processes at once."""
+    await database.check()
+    if await migrate(database):
+        log.info("database migrated")
+
+
 async def prepare_database(settings: Settings, database: Database) -> bool:
     """Check, migrate and seed. Safe to do in several processes at once.
 
@@ -47,9 +81,7 @@ async def prepare_database(settings: Settings, database: Database) -> bool:
     Raises DatabaseUnavailableError, DatabaseRefusedError, UnsupportedServerError and
     NewerDatabaseError.
     """
-    await database.check()
-    if await migrate(database):
-        log.info("database migrated")
+    await migrate_database(database)
     try:
         async with database.write() as session:
             await coin_rows.seed(

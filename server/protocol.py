@@ -230,10 +230,19 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         content = orjson.dumps(failure(code, message, status).body)
-        lines = (b"%b: %b\r\n" % header for header in early_headers(content))
+        app: Any = self.config.app  # Starlette's
+        origins = app.state.application.origins
+        more = origins.response_headers(self._origin())
+        lines = (b"%b: %b\r\n" % header for header in (*early_headers(content), *more))
         self.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", content)))
         self.transport.close()
         log_refusal(status, self.client[0] if self.client else None)
+
+    def _origin(self) -> str | None:
+        """Name the origin of the page that asks, as far as the head has arrived."""
+        found = (value for name, value in self.headers or () if name == b"origin")
+        origin = next(found, None)
+        return None if origin is None else origin.decode("latin-1")
 
     def _expire(self, seconds: float, then: Callable[[], None]) -> None:
         self._unset_deadline()

@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
 from schema.errors import Answer, failure
-from server.browsers import Origins
+from server.http.cross_origin import Origins
 from server.persisted import BadHashError, hash_in
 from server.preferences import (
     GRAPHQL_JSON,

@@ -64,8 +64,8 @@ def server_config(app: Starlette) -> uvicorn.Config:
         http=HttpConnection,
         ws=SocketConnection,
         ws_max_size=settings.max_body_bytes,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=list(settings.trusted_proxies),
+        proxy_headers=False,  # server.http.forwarding reads them
+        timeout_keep_alive=settings.keep_alive.total_seconds(),
         ws_per_message_deflate=False,  # its windows would be most of what a subscriber costs
         log_config=None,
         access_log=False,

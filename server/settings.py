@@ -1,7 +1,10 @@
 """The settings: the only reader of the environment and of `.env`."""
 
+import os
 import re
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote
@@ -13,19 +16,33 @@ from pydantic import (
     HttpUrl,
     SecretStr,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
-from pydantic_settings import NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from models.connecting import database_url
 from schema.limits import Limits
+from server.config import env_file
+from server.config.hints import hints
+from server.config.origins import normal_origin
+from server.config.proxies import proxy_passwords
+from server.config.root_path import normal_root_path
+from server.config.secret_files import SecretFileError, read_secret, with_secrets_of_files
+from server.config.text import Unquoted, check_text, unquoted
 from server.limits import LimitSettings
 from server.rates.settings import networks, password_of, storage_url
 
 _NAME = re.compile(r"[^\s,/\\?#%\x00-\x1f\x7f]{1,200}")
 _CODE = re.compile(r"[a-z0-9]{2,10}")
-_ORIGIN = re.compile(r"https?://[^\s/,?#@]+")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)", re.ASCII)
+ENV_FILE = Path(".env")
 Plan = Literal["keyless", "demo", "pro"]
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -46,7 +63,8 @@ class SettingsError(Exception):
 def _split(value: object) -> object:
     if not isinstance(value, str):
         return value
-    return tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
+    parts = [unquoted(part.strip()) for part in value.split(",")]
+    return tuple(dict.fromkeys(part for part in parts if part))
 
 
 def _lower(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -74,20 +92,16 @@ def _some(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _tokens(value: object) -> object:
-    tokens = _split(value)
+    if not isinstance(value, str):
+        return value
+    tokens = tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
     if value and not tokens:  # taken for unset, READ_TOKENS would open what was to be closed
         raise ValueError("there is no token between the commas")
     return tokens
 
 
 def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
-    for value in values:
-        if value != "*" and not _ORIGIN.fullmatch(value):
-            raise ValueError(
-                f"{value[:60]!r} is no origin; write such as https://app.example.com, "
-                "without a path or a slash at the end, or * for all"
-            )
-    return values
+    return tuple(dict.fromkeys(normal_origin(value) for value in values))
 
 
 def _home(path: Path) -> Path:
@@ -146,7 +160,8 @@ class Settings(LimitSettings):
 
     model_config = SettingsConfigDict(
         frozen=True,
-        env_file=".env",
+        env_file=ENV_FILE,
+        env_file_encoding="utf-8-sig",
         env_ignore_empty=True,
         extra="ignore",
         hide_input_in_errors=True,
@@ -154,11 +169,18 @@ class Settings(LimitSettings):
 
     database_url: Annotated[SecretStr, AfterValidator(_url)] | None = None
     database_pool_size: int | None = Field(default=None, ge=1, le=1000)
+    database_url_file: Path | None = None
+    database_password: SecretStr | None = None
+    database_password_file: Path | None = None
     data_dir: Annotated[Path, AfterValidator(_home)] = Path(".coingraph")
     refresh_tokens: Tokens = ()
+    refresh_tokens_file: Path | None = None
     read_tokens: Tokens = ()
-    coingecko_base_url: HttpUrl | None = None
+    read_tokens_file: Path | None = None
+    coingecko_base_url: HttpUrl | None = Field(default=None, repr=False)  # a password in it
+    coingecko_base_url_file: Path | None = None
     coingecko_api_key: SecretStr | None = None
+    coingecko_api_key_file: Path | None = None
     coingecko_plan: Plan | None = None
     coingecko_requests_per_minute: float | None = Field(default=None, gt=0, le=1_000_000)
     coingecko_monthly_credits: int | None = Field(default=None, ge=1, le=10**12)
@@ -173,8 +195,11 @@ class Settings(LimitSettings):
     workers: int = Field(default=1, ge=1, le=32)
     cors_origins: Origins = ()
     trusted_proxies: Networks = ()
+    root_path: Annotated[str, AfterValidator(normal_root_path)] = ""
+    keep_alive: Duration = timedelta(seconds=75)
     rate_limit_points: int = Field(default=0, ge=0, le=10**12)
     rate_limit_storage: Annotated[SecretStr, AfterValidator(storage_url)] | None = None
+    rate_limit_storage_file: Path | None = None
     max_connections_per_address: int = Field(default=2000, ge=0, le=1_000_000)
     operations_per_connection: int = Field(default=20, ge=1, le=1000)
     max_body_bytes: int = Field(default=100_000, ge=1_000, le=10_000_000)
@@ -184,6 +209,37 @@ class Settings(LimitSettings):
     operation_timeout: Duration = timedelta(seconds=10)
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take quotes away from the environment's values; `.env` has its own rules for them."""
+        del file_secret_settings
+        return init_settings, Unquoted(settings_cls, env_settings), dotenv_settings
+
+    @model_validator(mode="before")
+    @classmethod
+    def _secrets_of_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return with_secrets_of_files(values, cls.model_fields)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _text(cls, value: object, info: ValidationInfo) -> object:
+        if isinstance(value, str) and info.field_name:
+            return check_text(value, cls.model_fields[info.field_name])
+        return value
+
+    @model_validator(mode="after")
+    def _a_password_wants_an_address(self) -> Self:
+        if self.database_password and not self.database_url:
+            raise ValueError("DATABASE_PASSWORD: is set, but DATABASE_URL is not; set both")
+        return self
 
     @model_validator(mode="after")
     def _a_key_wants_a_plan(self) -> Self:
@@ -212,28 +268,61 @@ class Settings(LimitSettings):
     def limits(self) -> Limits:
         return self.limits_of(operation_seconds=self.operation_timeout.total_seconds())
 
+    def database_secret(self) -> Callable[[], str | None] | None:
+        """Make what gives the database's password for each new connection.
+
+        A file is read each time, so that a rotated password needs no restart. None: the password
+        of the URL, if it has one. The function raises SecretFileError.
+        """
+        password, whole = self.database_password_file, self.database_url_file
+        if password is not None:
+            return partial(read_secret, "DATABASE_PASSWORD_FILE", password)
+        if self.database_password is not None:
+            return self.database_password.get_secret_value
+        return None if whole is None else partial(_password_in, whole)
+
     @property
     def secrets(self) -> set[str]:
         """What must not be in any log."""
         url, base, key = self.database_url, self.coingecko_base_url, self.coingecko_api_key
         given = [each.get_secret_value() for each in (*self.refresh_tokens, *self.read_tokens)]
         given += [key.get_secret_value()] if key else []
+        given += [self.database_password.get_secret_value()] if self.database_password else []
         given += [str(database_url(url.get_secret_value()).password or "")] if url else []
         given += [unquote(base.password or "")] if base else []
         given += [password_of(self.rate_limit_storage)] if self.rate_limit_storage else []
-        return {secret for secret in given if secret}
+        return {secret for secret in given if secret} | proxy_passwords()
 
     @property
     def requests_per_minute(self) -> float:
         return self.coingecko_requests_per_minute or _REQUESTS_PER_MINUTE[self.plan]
 
 
+def _password_in(path: Path) -> str | None:
+    """Read the password of the URL in a file. Raises SecretFileError."""
+    text = read_secret("DATABASE_URL_FILE", path)
+    try:
+        password = database_url(text).password
+    except ValueError:  # which may quote a part of it
+        raise SecretFileError(f"DATABASE_URL_FILE: {path} holds no postgresql:// address") from None
+    return None if password is None else str(password)
+
+
 def load_settings(**given: Any) -> Settings:  # noqa: ANN401 - the fields of Settings
-    """Read the environment. Raises SettingsError with a line for each setting in error."""
+    """Read the environment and `.env`. Raises SettingsError with a line for each in error."""
+    try:
+        env_file.check_env_file(ENV_FILE)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
     try:
         return Settings(**given)
     except ValidationError as error:
         raise SettingsError("\n".join(_line(dict(e)) for e in error.errors())) from None
+
+
+def settings_hints() -> list[str]:
+    """Say, in a line each, what in the environment and `.env` is hardly meant as it is written."""
+    return hints(Settings.model_fields, os.environ, ENV_FILE)
 
 
 def _line(error: dict[str, Any]) -> str:

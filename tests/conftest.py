@@ -2,19 +2,26 @@
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import os
+import ssl
+import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import asyncpg
+import coverage
 import httpx
+import hypothesis
 import pytest
 
 from ingestion.simulator import Simulator, SimulatorOptions, run_simulator
 from models.database import Database
 from models.migrate import migrate
+from server import embedded
 from server.embedded import EmbeddedPostgres
 from server.settings import Settings
 from tests.serving import (
@@ -29,8 +36,25 @@ from tests.serving import (
     reading,
 )
 
+# The same examples in each run, so that only a change can turn a test red; `make fuzz` draws more.
+# How fast they are drawn depends on what else the machine does.
+_STEADY = hypothesis.settings(
+    deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.register_profile("fixed", _STEADY, derandomize=True)
+hypothesis.settings.register_profile("drawn", _STEADY, max_examples=1000, print_blob=True)
+hypothesis.settings.load_profile("fixed")
+
 _numbers = itertools.count(1)
 _HOUR, _TEST_SECONDS = 3600, 30
+# PostgreSQL for tests that are not about its durability: these databases live for a moment.
+_FAST = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -54,56 +78,125 @@ def _within_one_hour() -> None:
         time.sleep(left)
 
 
+@pytest.fixture(autouse=True)
+def _processes_are_marked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse processes to tests of the fast tier, so that it stays what it says it is."""
+    marked = {mark.name for mark in request.node.iter_markers()}
+    if marked & {"processes", "endurance"}:
+        return
+
+    def refuse(_: object, command: object, **__: object) -> NoReturn:
+        raise AssertionError(f"a test that starts {command} needs @pytest.mark.processes")
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
+    monkeypatch.setattr(subprocess.Popen, "__del__", lambda _: None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _contexts_once() -> Iterator[None]:
+    """Load the certificates for TLS once: that takes longer than most tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        make = functools.cache(ssl.create_default_context)
+        patch.setattr(ssl, "create_default_context", make)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _supervisors_measured() -> Iterator[None]:
+    """Measure the coverage of the embedded PostgreSQL's supervisor, which starts without site."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "COVERAGE_PROCESS_CONFIG" in os.environ:
+            packages = str(Path(coverage.__file__).parents[1])
+            start = f"import sys; sys.path.append({packages!r}); import coverage"
+            patch.setattr(embedded, "BOOT", f"{start}; coverage.process_startup(); {embedded.BOOT}")
+            patch.setattr(embedded, "PASSED_ON", (*embedded.PASSED_ON, "COVERAGE_PROCESS_CONFIG"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a PostgreSQL to make databases in: TEST_DATABASE_URL, or an embedded one."""
+    """Address of a PostgreSQL to make databases in: TEST_DATABASE_URL, or an embedded one.
+
+    Parallel workers have one each.
+    """
     if outside := os.environ.get("TEST_DATABASE_URL"):
         yield outside
         return
-    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres")) as url:
-        yield url
+    with pytest.MonkeyPatch.context() as patch:
+        options = f"from server.postgres import programs; programs.OPTIONS.update({_FAST})"
+        patch.setattr(embedded, "BOOT", embedded.BOOT.replace("; from", f"; {options}; from", 1))
+        postgres = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
+        url = postgres.start()
+    yield url
+    postgres.stop()
 
 
 @pytest.fixture(scope="session")
-def template(postgres_url: str) -> str:
+def template(postgres_url: str) -> Iterator[str]:
     """Name a migrated database that others are copied from."""
-    name = f"coingraph_template_{os.getpid()}"
 
-    async def make() -> None:
-        await administer(postgres_url, f"CREATE DATABASE {name}")
-        database = Database(url_of(postgres_url, name))
+    async def make(url: str) -> None:
+        database = Database(url)
         await migrate(database)
         await database.close()
 
-    asyncio.run(make())
-    return name
+    with new_database(postgres_url) as url:
+        asyncio.run(make(url))
+        yield name_of(url)
 
 
 @contextlib.contextmanager
 def new_database(postgres_url: str, template: str = "template1") -> Iterator[str]:
-    """Make a database for the block, without `template` an empty one. For longer than a test."""
+    """Make a database for the block, without `template` an empty one; its address."""
     name = f"coingraph_test_{os.getpid()}_{next(_numbers)}"
-    asyncio.run(administer(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template}"))
-    yield url_of(postgres_url, name)
-    asyncio.run(administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
+    how = "" if "TEST_DATABASE_URL" in os.environ else "STRATEGY file_copy"  # fast without fsync
+    asyncio.run(administer(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template} {how}"))
+    try:
+        yield url_of(postgres_url, name)
+    finally:
+        asyncio.run(administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture
-async def empty_url(postgres_url: str) -> AsyncIterator[str]:
+def empty_url(postgres_url: str) -> Iterator[str]:
     """Address of a database with nothing in it."""
-    name = f"coingraph_test_{os.getpid()}_{next(_numbers)}"
-    await administer(postgres_url, f"CREATE DATABASE {name}")
-    yield url_of(postgres_url, name)
-    await administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+    with new_database(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def refreshed(
+    postgres_url: str, template: str, shared_simulator: Simulator
+) -> Iterator[Callable[[], str]]:
+    """Name a database of this hour with a finished refresh that others are copied from.
+
+    It has 2 coins, 2 currencies and 5 days.
+    """
+    made: dict[int, str] = {}
+    with contextlib.ExitStack() as databases:
+
+        def newest() -> str:
+            hour = int(time.time() // _HOUR)
+            if hour not in made:
+                url = databases.enter_context(new_database(postgres_url, template))
+                with served_for_long(url, shared_simulator) as served:
+                    _refresh(served)
+                made[hour] = name_of(url)
+            return made[hour]
+
+        yield newest
 
 
 @pytest.fixture
-async def database_url(postgres_url: str, template: str) -> AsyncIterator[str]:
-    """Address of a migrated database without rows."""
-    name = f"coingraph_test_{os.getpid()}_{next(_numbers)}"
-    await administer(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield url_of(postgres_url, name)
-    await administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+def database_url(request: pytest.FixtureRequest, postgres_url: str, template: str) -> Iterator[str]:
+    """Address of a migrated database: without rows, or with those of `refreshed` where it is used.
+
+    `server` uses it, and so may other fixtures and tests.
+    """
+    if "refreshed" in request.fixturenames:
+        template = request.getfixturevalue("refreshed")()
+    with new_database(postgres_url, template) as url:
+        yield url
 
 
 @pytest.fixture
@@ -136,6 +229,10 @@ async def administer(postgres_url: str, statement: str) -> None:
         await connection.close()
 
 
+def name_of(url: str) -> str:
+    return str(Database(url).url.database)
+
+
 def url_of(postgres_url: str, name: str | None = None) -> str:
     if name is None:
         return postgres_url
@@ -144,13 +241,11 @@ def url_of(postgres_url: str, name: str | None = None) -> str:
 
 
 @pytest.fixture
-async def server(database_url: str, shared_simulator: Simulator) -> AsyncIterator[LiveServer]:
+async def server(
+    refreshed: object, database_url: str, shared_simulator: Simulator
+) -> AsyncIterator[LiveServer]:
     """A server whose first refresh is done: 2 coins, 2 currencies, 5 days."""
     async with live_server(make_settings(database_url, shared_simulator)) as live:
-        await live.data(
-            "mutation { refreshPrices(input: {wait: true}) { run { status } } }", token=TOKEN
-        )
-        await live.application.refresher.interrupt()  # which may tidy up after its end
         yield live
 
 
@@ -163,10 +258,15 @@ def shared_url(
         new_database(postgres_url, template) as database_url,
         served_for_long(database_url, shared_simulator) as url,
     ):
-        headers = {"Authorization": f"Bearer {TOKEN}"}
-        query = "mutation { refreshPrices(input: {wait: true}) { run { status } } }"
-        httpx.post(f"{url}/graphql", json={"query": query}, headers=headers, timeout=PATIENCE)
+        _refresh(url)
         yield url, database_url
+
+
+def _refresh(url: str) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    query = "mutation { refreshPrices(input: {wait: true}) { run { status } } }"
+    done = httpx.post(f"{url}/graphql", json={"query": query}, headers=headers, timeout=PATIENCE)
+    assert done.json()["data"]["refreshPrices"]["run"]["status"] == "SUCCEEDED"
 
 
 @contextlib.contextmanager

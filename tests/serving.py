@@ -82,7 +82,7 @@ async def connected(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 async def reading(url: str, database_url: str) -> AsyncIterator[Reader]:
     """Read from a server and, past all of our code, from its database."""
     async with (
-        httpx.AsyncClient(base_url=url, timeout=PATIENCE) as http,
+        httpx.AsyncClient(base_url=url, timeout=PATIENCE, trust_env=False) as http,
         connected(database_url) as sql,
     ):
         yield Reader(url, http, sql)
@@ -123,7 +123,7 @@ async def live_server(settings: Settings, *, ready: bool = True) -> AsyncIterato
             task.result()
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
-        async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as http:
+        async with httpx.AsyncClient(base_url=url, timeout=PATIENCE, trust_env=False) as http:
             yield LiveServer(url, http, app.state.application)
     finally:
         server.should_exit = True

@@ -41,6 +41,7 @@ def _told(url: str, peer: Peer, part: Range) -> tuple[list[object], list[str], l
     )
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("peer", _PEERS, ids=lambda peer: peer.name)
 def test_a_peer_answers_what_coingraph_answers(
     peer: Peer, shared_url: tuple[str, str], tmp_path: Path
@@ -73,6 +74,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield server
 
 
+@pytest.mark.processes
 def test_load_is_counted_by_either_generator(
     bare: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,6 +94,7 @@ def test_load_is_counted_by_either_generator(
     assert usage.memory > 2**20
 
 
+@pytest.mark.processes
 def test_refused_requests_are_counted(bare: Running, tmp_path: Path) -> None:
     target = Target.of(bare.url, [Ask("/no/such/route")], tmp_path / "lines")
     counted = asyncio.run(load.generate(target, _SECONDS, 0, 1))
@@ -131,6 +134,7 @@ def test_a_rate_is_answers_a_second() -> None:
     assert Load(100, 4.0, 0, 1.0, 2.0, 0, 0).rate == 25
 
 
+@pytest.mark.processes
 def test_a_server_that_does_not_start_is_named(tmp_path: Path) -> None:
     broken = dataclasses.replace(catalog.BARE, module="no_such_module")
     place = Place("unused", tmp_path, tmp_path)

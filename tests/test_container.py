@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -19,7 +20,10 @@ from typing import Any
 import pytest
 import yaml
 
+from ingestion.simulator import Simulator
 from server.settings import Settings
+from tests.server.postgres_processes import eventually
+from tests.server.served import environment as server_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 REFRESH = ROOT / "deploy" / "refresh.sh"
@@ -49,22 +53,92 @@ def compose() -> dict[str, Any]:
     return services
 
 
-def test_the_last_stage_runs_as_nobody_special_and_builds_nothing() -> None:
-    images = [rest for name, rest in instructions() if name == "FROM"]
-    assert images == [
-        "python:${PYTHON_VERSION}-slim-bookworm AS build",
-        "python:${PYTHON_VERSION}-slim-bookworm",
-    ]
+def command_of(stage: dict[str, list[str]]) -> list[str]:
+    """What a container of the image runs, from this checkout."""
+    program, *arguments = json.loads(stage["ENTRYPOINT"][0]) + json.loads(stage["CMD"][0])
+    assert program in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    return [sys.executable, "-c", "from server.cli import main; main()", *arguments]
+
+
+def healthcheck_of(stage: dict[str, list[str]]) -> list[str]:
+    program, *arguments = json.loads(stage["HEALTHCHECK"][0].partition("CMD ")[2])
+    assert program == "/app/.venv/bin/python"
+    return [sys.executable, *(each.replace("/app", str(ROOT)) for each in arguments)]
+
+
+@pytest.mark.processes
+def test_what_the_image_runs_becomes_healthy_and_stops(
+    shared_simulator: Simulator, tmp_path: Path
+) -> None:
+    """Its command, in its environment, judged by its own healthcheck, ended by its own signal."""
     stage = last_stage()
-    assert stage["USER"] == ["10001:10001"]
+    given = dict(re.findall(r"(\w+)=(\S+)", " ".join(stage["ENV"]))) | {"PATH": os.environ["PATH"]}
+    assert {given["DATA_DIR"]} == set(stage["VOLUME"])
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    env = server_environment(
+        given
+        | {
+            "DATA_DIR": str(tmp_path / "data"),
+            "COINGECKO_BASE_URL": shared_simulator.base_url,
+            "COINGECKO_REQUESTS_PER_MINUTE": "600000",
+            "COINS": "bitcoin",
+            "CURRENCIES": "usd",
+            "HISTORY_DAYS": "3",
+            "PORT": port,
+            "REFRESH_TOKENS": TOKEN,
+        }
+    )
+    log = tmp_path / "log"
+    with (
+        log.open("wb") as stderr,
+        subprocess.Popen(command_of(stage), cwd=tmp_path, env=env, stderr=stderr) as server,
+    ):
+        try:
+            eventually(lambda: run(healthcheck_of(stage), {"PORT": port}).returncode == 0, 120)
+            assert server.poll() is None
+            server.send_signal(signal.Signals[stage["STOPSIGNAL"][0]])
+            assert server.wait(60) == 0
+        finally:
+            server.kill()
+    lines = [json.loads(line) for line in log.read_text().splitlines()]  # as LOG_FORMAT says
+    assert "serving" in {line["event"] for line in lines}
+
+
+def test_the_image_can_be_run_without_root_and_holds_no_compiler() -> None:
+    """Kubernetes' runAsNonRoot takes numbers only. What builds packages is not in the image."""
+    stage = last_stage()
+    [account] = stage["USER"]
+    assert all(int(number) > 0 for number in account.split(":"))
     assert not re.search(r"\b(pip|apt-get|gcc|curl)\b", " ".join(stage["RUN"]))
-    assert stage["STOPSIGNAL"] == ["SIGTERM"]
-    assert json.loads(stage["ENTRYPOINT"][0]) == ["coingraph"]
-    assert json.loads(stage["CMD"][0]) == ["serve", "--host", "0.0.0.0"]  # noqa: S104 - in a container
-    check = json.loads(stage["HEALTHCHECK"][0].partition("CMD ")[2])
-    assert check == ["/app/.venv/bin/python", "-I", "/app/deploy/healthcheck.py"]
-    names = set(re.findall(r"(\w+)=", stage["ENV"][0])) - {"PATH"}
-    assert {name for name in names if not name.startswith("PYTHON")} == {"LOG_FORMAT", "DATA_DIR"}
+    bases = [rest.split()[0] for name, rest in instructions() if name == "FROM"]
+    assert len(bases) == 2, "else the last stage may be the one that builds"
+    assert len(set(bases)) == 1, "or compiled packages may not fit"
+
+
+def environment_of_the_image() -> dict[str, str]:
+    return dict(re.findall(r"(\w+)=(\S+)", " ".join(last_stage()["ENV"])))
+
+
+def test_the_home_is_no_mount_and_mounts_belong_to_the_image_s_user() -> None:
+    """A tmpfs takes the mode of the folder beneath, but not its owner."""
+    stage = last_stage()
+    owner = dict(zip(("uid", "gid"), stage["USER"][0].split(":"), strict=True))
+    home, data = (Path(environment_of_the_image()[name]) for name in ("HOME", "DATA_DIR"))
+    assert f"--home-dir {home}" in stage["RUN"][0]
+    assert f"install --directory --mode=0755 {home}" in stage["RUN"][0]
+    assert stage["VOLUME"] == [str(data)]
+    assert not home.is_relative_to(data)
+    assert not data.is_relative_to(home)
+    api = compose()["api"]
+    mounts = {place: options.split(",") for place, _, options in
+              (each.partition(":") for each in api["tmpfs"])}  # fmt: skip
+    assert "volumes" not in api
+    assert not any(home.is_relative_to(place) for place in mounts)
+    options = dict(each.split("=") for each in mounts[str(data)])
+    assert {name: options[name] for name in owner} == owner
+    assert int(options["mode"], 8) == 0o700
+    assert {"HOME", "HOST", "PORT", "DATA_DIR"}.isdisjoint(api["environment"])
 
 
 def test_the_image_has_all_packages_and_this_version() -> None:
@@ -82,7 +156,8 @@ def test_the_image_has_all_packages_and_this_version() -> None:
 def test_compose_hands_on_every_setting_and_nothing_else() -> None:
     fixed_by_the_image = {"DATA_DIR", "HOST", "PORT", "LOG_FORMAT"}
     assert fixed_by_the_image <= SETTINGS
-    assert set(compose()["api"]["environment"]) == SETTINGS - fixed_by_the_image
+    files = {name for name in SETTINGS if name.endswith("_FILE")}  # who sets them mounts them too
+    assert set(compose()["api"]["environment"]) == SETTINGS - fixed_by_the_image - files
 
 
 def test_compose_refuses_to_start_without_secrets_and_contains_none() -> None:
@@ -168,6 +243,7 @@ def refresh(server: Stub, *arguments: str, **more: str) -> subprocess.CompletedP
     return run([str(REFRESH), *arguments], environment(server, **more))
 
 
+@pytest.mark.processes
 def test_refresh_asks_once_in_an_interval_and_prints_the_run(stub: Stub) -> None:
     for _ in range(2):
         ran = refresh(stub, REFRESH_INTERVAL_SECONDS="1000000000")
@@ -179,6 +255,7 @@ def test_refresh_asks_once_in_an_interval_and_prints_the_run(stub: Stub) -> None
     assert stub.asked[1] == stub.asked[0]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("status", "text"), [(401, REFUSED), (200, REFUSED), (500, "oops"), (200, "<html>"), (302, "")]
 )
@@ -191,18 +268,21 @@ def test_refresh_fails_with_what_the_server_says(stub: Stub, status: int, text: 
     assert TOKEN not in ran.stderr
 
 
+@pytest.mark.processes
 def test_refresh_tries_again_while_the_server_starts(stub: Stub) -> None:
     stub.answers = [(503, REFUSED), (200, STARTED)]
     ran = refresh(stub, REFRESH_RETRIES="1")
     assert (ran.returncode, ran.stdout) == (0, STARTED + "\n")
 
 
+@pytest.mark.processes
 def test_refresh_fails_where_nobody_listens(stub: Stub) -> None:
     ran = refresh(stub, COINGRAPH_URL="http://127.0.0.1:1/graphql")
     assert (ran.returncode, ran.stdout) == (1, "")
     assert "no answer from http://127.0.0.1:1/graphql" in ran.stderr
 
 
+@pytest.mark.processes
 def test_refresh_takes_the_first_token_of_a_file_and_shows_it_nobody(
     stub: Stub, tmp_path: Path
 ) -> None:
@@ -218,6 +298,7 @@ def test_refresh_takes_the_first_token_of_a_file_and_shows_it_nobody(
     assert "first" not in arguments.read_text()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "wrong", ["TOKEN= ", "TOKEN_FILE=/nowhere", "INTERVAL_SECONDS=0", "INTERVAL_SECONDS=1h"]
 )
@@ -230,6 +311,7 @@ def test_refresh_tells_misuse_apart(stub: Stub, wrong: str) -> None:
     assert refresh(stub, "now").returncode == 2
 
 
+@pytest.mark.processes
 def test_refresh_repeats_until_told_to_stop(stub: Stub, tmp_path: Path) -> None:
     stub.answers = [(401, REFUSED), (200, STARTED)]
     env = environment(stub, REFRESH_INTERVAL_SECONDS="1", TMPDIR=str(tmp_path))
@@ -243,6 +325,7 @@ def test_refresh_repeats_until_told_to_stop(stub: Stub, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1), (404, 1), (None, 1)])
 def test_the_healthcheck_judges_by_the_status(stub: Stub, status: int | None, code: int) -> None:
     stub.answers = [(status or 0, "{}")]

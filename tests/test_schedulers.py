@@ -79,6 +79,7 @@ def runs_twice(
     assert trigger_of(server, first) in {"MUTATION", "STARTUP"}  # STARTUP where that was joined
 
 
+@pytest.mark.processes
 def test_cron(scheduled_server: LiveServer, token: Path, tmp_path: Path) -> None:
     lines = [
         line
@@ -122,6 +123,7 @@ class Unit(configparser.RawConfigParser):
         )
 
 
+@pytest.mark.processes
 def test_systemd(scheduled_server: LiveServer, token: Path, tmp_path: Path) -> None:
     service = Unit(DEPLOY / "systemd/coingraph-refresh.service")
     timer = Unit(DEPLOY / "systemd/coingraph-refresh.timer")
@@ -146,6 +148,7 @@ def test_systemd(scheduled_server: LiveServer, token: Path, tmp_path: Path) -> N
     runs_twice(scheduled_server, shlex.split(command), environment, tmp_path)
 
 
+@pytest.mark.processes
 def test_systemd_itself_finds_nothing_wrong(tmp_path: Path) -> None:
     analyze = need("systemd-analyze")
     units = []
@@ -176,6 +179,7 @@ def mounted(
     return found
 
 
+@pytest.mark.processes
 def test_kubernetes(scheduled_server: LiveServer, token: Path, tmp_path: Path) -> None:
     job = yaml.safe_load((DEPLOY / "kubernetes/cronjob.yaml").read_text())
     assert (job["apiVersion"], job["kind"]) == ("batch/v1", "CronJob")
@@ -215,6 +219,7 @@ def test_kubernetes(scheduled_server: LiveServer, token: Path, tmp_path: Path) -
     runs_twice(scheduled_server, command, environment, tmp_path)
 
 
+@pytest.mark.processes
 def test_kustomize_itself_makes_it(tmp_path: Path) -> None:
     kubectl = need("kubectl")
     for path in ("kustomization.yaml", "refresh.sh", "kubernetes/cronjob.yaml"):

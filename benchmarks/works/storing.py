@@ -14,7 +14,7 @@ import httpx
 from benchmarks.databases import HOURS, fetch
 from benchmarks.figures import Figure, Section
 from benchmarks.laboratory import Laboratory
-from ingestion import answers
+from ingestion import answers, charts
 from ingestion.buckets import bucket_hours
 from ingestion.simulator import run_simulator
 from models.database import Database
@@ -172,7 +172,7 @@ async def _store(
 
 async def _store_one(database: Database, body: Body, start: datetime, end: datetime) -> None:
     """Do what a refresh does with one series once its answer is there."""
-    chart = answers.chart(answers.decode(body.json), end.timestamp())
+    chart = charts.chart(answers.decode(body.json), end.timestamp())
     bucketed = bucket_hours([chart], start, end)
     seen = bucketed.newest
     newest = (

@@ -42,10 +42,14 @@ _ACCEPTED: Mapping[str, Callable[[Session], bool]] = {
 
 
 class Connector:
-    """Opens sessions of the database at `url`, which `database_url` has read."""
+    """Opens sessions of the database at `url`, which `database_url` has read.
 
-    def __init__(self, url: URL) -> None:
+    `password` gives the password of each new session, None for the one in `url`.
+    """
+
+    def __init__(self, url: URL, password: Callable[[], str | None] | None = None) -> None:
         self._url = url
+        self._password = password or (lambda: url.password)
         self._query = {name: str(value) for name, value in url.query.items() if name != "host"}
         self._hosts = hosts_of(url)
         self._first = 0  # the host that answered last, or one after those that did not
@@ -106,7 +110,7 @@ class Connector:
                 host=host,
                 port=port,
                 user=self._url.username,
-                password=self._url.password,
+                password=self._password(),
                 database=self._url.database,
                 passfile=self._query.get("passfile"),
                 ssl=_system_trust(self._query),

@@ -10,7 +10,13 @@ from graphql import (
     EnumValueNode,
     FieldNode,
     FloatValueNode,
+    GraphQLArgument,
     GraphQLField,
+    GraphQLInputField,
+    GraphQLInputObjectType,
+    GraphQLInputType,
+    GraphQLList,
+    GraphQLNonNull,
     IntValueNode,
     ListValueNode,
     NullValueNode,
@@ -19,6 +25,7 @@ from graphql import (
     Undefined,
     ValueNode,
     VariableNode,
+    get_named_type,
 )
 
 _LONGEST_NUMBER = 20
@@ -29,34 +36,56 @@ class Arguments:
     """`given` are values, the schema's defaults among them; `open` are nodes with variables."""
 
     given: Mapping[str, Any] = field(default_factory=dict)
-    open: Mapping[str, ValueNode] = field(default_factory=dict)
+    open: Mapping[str, tuple[ValueNode, GraphQLArgument]] = field(default_factory=dict)
 
     def with_variables(self, variables: Mapping[str, Any]) -> Mapping[str, Any]:
         if not self.open:
             return self.given
-        found = dict(self.given)
-        for name, node in self.open.items():
-            if isinstance(node, VariableNode) and node.name.value not in variables:
-                continue  # left out, so that the default holds
-            found[name] = read_value(node, variables)
-        return found
+        read = {
+            name: _completed(read_value(node, variables), argument)
+            for name, (node, argument) in self.open.items()
+        }
+        return {**self.given, **read}
 
 
 def read_arguments(definition: GraphQLField, node: FieldNode) -> Arguments:
     """Read what can be read without variables."""
-    given = {
-        name: default.name if isinstance(default, Enum) else default
-        for name, argument in definition.args.items()
-        if (default := argument.default_value) is not Undefined
-    }
-    open_nodes: dict[str, ValueNode] = {}
-    for argument in node.arguments or ():
-        name = argument.name.value
-        if _holds_variables(argument.value):
-            open_nodes[name] = argument.value
+    given = {name: _completed(None, argument) for name, argument in definition.args.items()}
+    open_nodes: dict[str, tuple[ValueNode, GraphQLArgument]] = {}
+    for each in node.arguments or ():
+        name, argument = each.name.value, definition.args[each.name.value]
+        if _holds_variables(each.value):
+            open_nodes[name] = each.value, argument
         else:
-            given[name] = read_value(argument.value, {})
+            given[name] = _completed(read_value(each.value, {}), argument)
     return Arguments(given=given, open=open_nodes)
+
+
+def _completed(value: Any, place: GraphQLArgument | GraphQLInputField) -> Any:  # noqa: ANN401 - any JSON
+    """Put defaults in place of nulls and of what was left out, also within inputs."""
+    if value is None:
+        default = place.default_value
+        return None if default is Undefined else _names(default)
+    return _completed_parts(value, place.type)
+
+
+def _completed_parts(value: Any, kind: GraphQLInputType) -> Any:  # noqa: ANN401 - any JSON
+    if isinstance(kind, GraphQLNonNull):
+        kind = kind.of_type
+    if isinstance(kind, GraphQLList) and isinstance(value, list):
+        if isinstance(get_named_type(kind), GraphQLInputObjectType):
+            return [_completed_parts(each, kind.of_type) for each in value]
+    elif isinstance(kind, GraphQLInputObjectType) and isinstance(value, dict):
+        known = {name: _completed(value.get(name), part) for name, part in kind.fields.items()}
+        return {**value, **known}
+    return value
+
+
+def _names(default: Any) -> Any:  # noqa: ANN401 - any default
+    """Give a default as JSON: enum values as their names."""
+    if isinstance(default, list):
+        return [_names(each) for each in default]
+    return default.name if isinstance(default, Enum) else default
 
 
 def read_value(node: ValueNode, variables: Mapping[str, Any]) -> Any:  # noqa: ANN401, PLR0911 - any JSON; one return for each kind

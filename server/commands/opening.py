@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import structlog
 from pydantic import SecretStr
 
 from ingestion.errors import AccessRefused
@@ -16,10 +17,13 @@ from models.database import (
     UnsupportedServerError,
 )
 from models.migrate import NewerDatabaseError
+from models.postgres.client_files import ClientFileError, check_client_files
 from server.auth import generated_token
 from server.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from server.logs import set_up_logs
-from server.settings import Settings, SettingsError, load_settings
+from server.settings import Settings, SettingsError, load_settings, settings_hints
+
+log = structlog.get_logger("coingraph.settings")
 
 FAILED = 2
 
@@ -75,18 +79,31 @@ def _say(line: str) -> None:
 def read_settings(**given: Any) -> Settings:  # noqa: ANN401 - the fields of Settings
     settings = load_settings(**given)
     set_up_logs(settings.log_format, settings.log_level, settings.secrets)
+    for hint in settings_hints():
+        log.warning(hint)
     return settings
 
 
 @contextlib.contextmanager
-def opened(settings: Settings) -> Iterator[tuple[Settings, EmbeddedPostgres | None]]:
+def opened(
+    settings: Settings, *, writes: bool = True
+) -> Iterator[tuple[Settings, EmbeddedPostgres | None]]:
     """Give settings that name a database, the embedded one where none is set.
 
-    With the embedded one a refresh token is made and kept too, so that all works at once.
+    What `writes` nothing makes no embedded database either: it only starts one that is there.
     """
+    try:
+        check_client_files()
+    except ClientFileError as error:
+        raise CommandError(str(error)) from None
     if settings.database_url is not None:
         yield settings, None
         return
+    if not (writes or EmbeddedPostgres(settings.data_dir).exists()):
+        raise CommandError(
+            f"There is no database in DATA_DIR ({settings.data_dir}) yet: run `coingraph serve` or "
+            "`coingraph migrate`, or set DATABASE_URL."
+        )
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:

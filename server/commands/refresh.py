@@ -18,6 +18,7 @@ from ingestion.refresher import (
 )
 from models import runs
 from models.database import Database
+from models.migrate import OutdatedDatabaseError, check_migrated
 from models.tables import ItemStatus, RefreshRun, RefreshStatus, RefreshTrigger
 from server.commands.dry_run import show_plan
 from server.commands.opening import (
@@ -27,7 +28,7 @@ from server.commands.opening import (
     opened,
     read_settings,
 )
-from server.parts import make_refresher, make_upstream, prepare_database
+from server.parts import make_database, make_refresher, make_upstream, prepare_database
 from server.settings import Settings
 
 _EXIT = {RefreshStatus.SUCCEEDED: 0, RefreshStatus.PARTIAL: 1}
@@ -39,7 +40,10 @@ def refresh(
     *, coins: str | None, currencies: str | None, days: int | None, rebuild: bool, dry_run: bool
 ) -> int:
     """Run one refresh; the exit status."""
-    with one_line_errors(), opened(read_settings(log_level="warning")) as (settings, _):
+    with (
+        one_line_errors(),
+        opened(read_settings(log_level="warning"), writes=not dry_run) as (settings, _),
+    ):
         wanted = RefreshRequest(
             _chosen(coins, settings.coins, "COINS"),
             _chosen(currencies, settings.currencies, "CURRENCIES"),
@@ -60,16 +64,26 @@ def _chosen(names: str | None, tracked: tuple[str, ...], setting: str) -> tuple[
 
 
 @contextlib.asynccontextmanager
-async def opened_refresher(settings: Settings) -> AsyncIterator[tuple[Refresher, Database]]:
-    """Give a refresher on a database that is up to date. Raises CommandError."""
-    assert settings.database_url is not None  # noqa: S101 - `opened` gave one
-    database = Database(settings.database_url.get_secret_value())
+async def opened_refresher(
+    settings: Settings, *, writes: bool
+) -> AsyncIterator[tuple[Refresher, Database]]:
+    """Give a refresher on a database that is up to date, or made so if it `writes`.
+
+    Raises CommandError.
+    """
+    async with opened_database(settings) as database, make_upstream(settings, database) as upstream:
+        await (prepare_database(settings, database) if writes else check_migrated(database))
+        yield make_refresher(settings, database, upstream), database
+
+
+@contextlib.asynccontextmanager
+async def opened_database(settings: Settings) -> AsyncIterator[Database]:
+    """Give the way to the database. What goes wrong with it becomes a CommandError."""
+    database = make_database(settings)
     try:
         with database_needed():
-            async with make_upstream(settings, database) as upstream:
-                await prepare_database(settings, database)
-                yield make_refresher(settings, database, upstream), database
-    except (RefreshBusyError, BudgetExceededError) as error:
+            yield database
+    except (OutdatedDatabaseError, RefreshBusyError, BudgetExceededError) as error:
         raise CommandError(str(error)) from None
     finally:
         await database.close()
@@ -77,9 +91,9 @@ async def opened_refresher(settings: Settings) -> AsyncIterator[tuple[Refresher,
 
 async def _refresh(settings: Settings, wanted: RefreshRequest, *, dry_run: bool) -> int:
     console = Console(stderr=True, soft_wrap=True)
-    async with opened_refresher(settings) as (refresher, database):
+    async with opened_refresher(settings, writes=not dry_run) as (refresher, database):
         if dry_run:
-            return show_plan(await refresher.outlook(wanted))
+            return show_plan(await refresher.outlook(wanted, seeded=False))
         loop, me = asyncio.get_running_loop(), asyncio.current_task()
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(name, lambda: me and me.cancel())
@@ -147,8 +161,8 @@ async def _report(console: Console, database: Database, run: RefreshRun) -> None
         f"{run.status}: {what}, {run.duplicates_dropped:,} duplicates dropped, "
         f"{run.completed_calls} calls, {run.failed_calls} failed."
     )
-    if run.error:
-        console.print(run.error, markup=False)
+    for said in filter(None, (run.error, run.note)):
+        console.print(said, markup=False)
     async with database.read() as session:
         items = (await runs.items_of_runs(session, [run.id]))[run.id]
     failed = [(item, series) for item, series in items if item.status == ItemStatus.FAILED]

@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import structlog
 from pydantic import HttpUrl
 
 from ingestion.simulator import run_simulator
-from models.database import Database, DatabaseUnavailableError
+from models.database import DatabaseUnavailableError
 from server import files
 from server.app import create_app
 from server.commands.opening import (
@@ -22,8 +22,10 @@ from server.commands.opening import (
     read_settings,
     with_token,
 )
+from server.config.outbound import outbound_for
 from server.embedded import EmbeddedPostgres, EmbeddedPostgresError
-from server.parts import make_upstream, prepare_database
+from server.parts import make_database, make_upstream, prepare_database, upstream_url
+from server.process.listeners import ListenError, open_listeners, url_of
 from server.serving import Server, Signals, loop_factory
 from server.settings import Settings
 from server.workers.supervisor import Supervisor, WorkersFailedError
@@ -46,10 +48,15 @@ def serve(*, demo: bool, **given: Any) -> int:  # noqa: ANN401 - the fields of S
         if settings.workers > 1 and sys.platform == "win32":
             raise CommandError("WORKERS: Windows can only do with 1.")
         files.raise_limit(settings.max_connections_per_address)
-        listener = _listen(settings)
-        stack.callback(listener.close)
+        try:
+            listeners = open_listeners(settings.host, settings.port)
+        except ListenError as error:
+            raise CommandError(str(error)) from None
+        for listener in listeners:
+            stack.callback(listener.close)
         if demo:
             settings = stack.enter_context(_demo(settings))
+        _check_outbound(settings)
         own_database = settings.database_url is None
         settings, embedded = stack.enter_context(opened(settings))
         if own_database:
@@ -58,23 +65,8 @@ def serve(*, demo: bool, **given: Any) -> int:  # noqa: ANN401 - the fields of S
         # uvloop serves faster, but has no process groups for the children that it starts
         with asyncio.Runner(loop_factory=None if several else loop_factory()) as runner:
             run = _serve_by_workers if several else _serve
-            runner.run(run(settings, listener, embedded, signals))
+            runner.run(run(settings, listeners, embedded, signals))
     return 0
-
-
-def _listen(settings: Settings) -> socket.socket:
-    try:
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        address = (settings.host, settings.port)
-        listener = socket.create_server(address, family=family, backlog=2048)
-    except OSError as error:
-        raise CommandError(
-            f"{settings.host}:{settings.port} cannot be listened on: {error.strerror or error}. "
-            "Choose another with --host and --port, or HOST and PORT."
-        ) from None
-    # asyncio sets it only on sockets it made itself; without it answers wait some 40 ms
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
 
 
 @contextlib.contextmanager
@@ -84,6 +76,9 @@ def _demo(settings: Settings) -> Iterator[Settings]:
         yield settings.model_copy(
             update={
                 "database_url": None,
+                "database_url_file": None,
+                "database_password": None,
+                "database_password_file": None,
                 "data_dir": settings.data_dir / "demo",
                 "coingecko_base_url": HttpUrl(simulator.base_url),
                 "coingecko_plan": "keyless",
@@ -94,49 +89,48 @@ def _demo(settings: Settings) -> Iterator[Settings]:
         )
 
 
+def _check_outbound(settings: Settings) -> None:
+    """Warn once that upstream cannot be asked. What is kept is served all the same."""
+    if fault := outbound_for(upstream_url(settings)).fault:
+        log.warning("CoinGecko cannot be reached", reason=fault)
+
+
 async def _serve(
     settings: Settings,
-    listener: socket.socket,
+    listeners: Sequence[socket.socket],
     embedded: EmbeddedPostgres | None,
     signals: Signals,
 ) -> None:
     await _check_database(settings)
     app = create_app(settings)
-    _announce(listener)
+    _announce(settings, listeners)
     async with _watched(embedded):
-        await Server(app, signals).serve(sockets=[listener])
+        await Server(app, signals).serve(sockets=list(listeners))
 
 
 async def _serve_by_workers(
     settings: Settings,
-    listener: socket.socket,
+    listeners: Sequence[socket.socket],
     embedded: EmbeddedPostgres | None,
     signals: Signals,
 ) -> None:
     await _check_database(settings)
-    make_upstream(settings, _database(settings))  # which each of the workers would fail to do
-    _announce(listener, workers=settings.workers)
+    make_upstream(settings, make_database(settings))  # which each of the workers would fail to do
+    _announce(settings, listeners, workers=settings.workers)
     async with _watched(embedded):
         try:
-            await Supervisor(settings, listener, embedded, signals).run()
+            await Supervisor(settings, listeners, embedded, signals).run()
         except WorkersFailedError as error:
             raise CommandError(str(error)) from None
 
 
-def _announce(listener: socket.socket, **more: int) -> None:
-    host, port = listener.getsockname()[:2]
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/graphql"
-    log.info("serving", url=url, **more)
-
-
-def _database(settings: Settings) -> Database:
-    assert settings.database_url is not None  # noqa: S101 - `opened` gave one
-    return Database(settings.database_url.get_secret_value())
+def _announce(settings: Settings, listeners: Sequence[socket.socket], **more: int) -> None:
+    log.info("serving", url=f"{url_of(settings.host, listeners)}/graphql", **more)
 
 
 async def _check_database(settings: Settings) -> None:
     """Say at once what will not mend itself. A database that is away may come back."""
-    database = _database(settings)
+    database = make_database(settings)
     try:
         with database_errors():
             await prepare_database(settings, database)

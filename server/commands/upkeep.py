@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.table import Table
 
-from models.migrate import newest_revision
+from models.migrate import check_migrated, newest_revision
 from resolvers.footprint import Footprint
 from resolvers.series import SeriesFreshness
 from resolvers.series import status as series_status
 from server.commands.dry_run import table_console
 from server.commands.opening import one_line_errors, opened, read_settings
-from server.commands.refresh import opened_refresher
+from server.commands.refresh import opened_database
+from server.parts import migrate_database
 from server.settings import Settings
 
 
@@ -25,13 +26,16 @@ def migrate() -> int:
 
 
 async def _migrate(settings: Settings) -> None:
-    async with opened_refresher(settings):
-        pass
+    async with opened_database(settings) as database:
+        await migrate_database(database)
 
 
 def status() -> int:
     """Print a freshness table; the exit status."""
-    with one_line_errors(), opened(read_settings(log_level="warning")) as (settings, _):
+    with (
+        one_line_errors(),
+        opened(read_settings(log_level="warning"), writes=False) as (settings, _),
+    ):
         rows = asyncio.run(_status(settings))
     now = datetime.now(UTC)
     table = Table("coin", "currency", "newest", "age", "hours kept", "revision", "", box=None)
@@ -54,7 +58,8 @@ def status() -> int:
 
 
 async def _status(settings: Settings) -> list[SeriesFreshness]:
-    async with opened_refresher(settings) as (_, database):
+    async with opened_database(settings) as database:
+        await check_migrated(database)
         return await series_status(
             database,
             Footprint(),

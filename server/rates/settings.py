@@ -1,22 +1,26 @@
 """What may be given for the settings of rate limits."""
 
-from ipaddress import ip_network
 from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
+
+from server.config.addresses import normal_network
 
 _SCHEMES = {"redis", "rediss"}
 
 
 def networks(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Check addresses and networks, and write each in one way. Raises ValueError."""
+    found = []
     for value in values:
         try:
-            ip_network(value)
+            network = normal_network(value)
         except ValueError:
             raise ValueError(
                 f"{value[:60]!r} is no address or network; write such as 10.0.0.7 or 10.0.0.0/8"
             ) from None
-    return values
+        found.append(str(network) if "/" in value else str(network.network_address))
+    return tuple(found)
 
 
 def storage_url(value: SecretStr) -> SecretStr:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from schema.operations import LimitedSchema
 from server.admission import Admission
 from server.answers import Answers
 from server.exchange import Exchange
+from server.http.cross_origin import Origins
 from server.requests import RequestRefusedError, headers_of
 from server.streams.events import KEEP_ALIVE_SECONDS, EventStream
 from server.streams.messages import SUBPROTOCOL, UNKNOWN_SUBPROTOCOL
@@ -28,9 +29,9 @@ log = structlog.get_logger("coingraph.streams")
 
 @dataclass(frozen=True, slots=True)
 class StreamSettings:
-    """`origins`: pages of which others than our own may open a WebSocket; `*` stands for all."""
+    """`origins`: pages of which others than our own may open a WebSocket."""
 
-    origins: Sequence[str] = ()
+    origins: Origins = Origins()  # noqa: RUF009 - it is immutable
     most_operations: int = 20
     init_seconds: float = INIT_SECONDS
     stalled_seconds: float = STALLED_SECONDS
@@ -67,7 +68,7 @@ class StreamEndpoint:
         wire = Wire(scope, send, self._settings.stalled_seconds)
         headers = headers_of(scope)
         with contextlib.suppress(GoneError):
-            if not self._is_known(headers.get(b"origin"), headers.get(b"host", b"")):
+            if not self._settings.origins.admits(headers):
                 await _refuse(wire, failure("FORBIDDEN", _FOREIGN))
             elif self._closing:
                 await _refuse(wire, _STOPPING)
@@ -146,16 +147,6 @@ class StreamEndpoint:
             yield
         finally:
             self._open.discard(stream)
-
-    def _is_known(self, origin: bytes | None, host: bytes) -> bool:
-        """Whether a page of this origin may connect. Without one, it is no page of a browser."""
-        if origin is None:
-            return True
-        text = origin.decode("latin-1")
-        if "*" in self._settings.origins or text in self._settings.origins:
-            return True
-        # the scheme is not compared: a proxy may have taken off the TLS
-        return text.partition("://")[2].lower() == host.decode("latin-1").lower() != ""
 
     def _exchanges(self, scope: Scope) -> Exchanges:
         """Let each operation be answered as one that was posted."""

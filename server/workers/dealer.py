@@ -1,4 +1,4 @@
-"""Deals the listener's connections out: each to the worker that has the fewest.
+"""Deals the listeners' connections out: each to the worker that has the fewest.
 
 docs/decisions/0005-connections-are-dealt.md says why they do not accept for themselves.
 """
@@ -8,7 +8,7 @@ import contextlib
 import itertools
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -39,9 +39,10 @@ class Dealer:
     each of the first `workers` is ready or has failed, or the first one would get all who wait.
     """
 
-    def __init__(self, listener: socket.socket, workers: int) -> None:
-        listener.setblocking(False)
-        self._listener = listener
+    def __init__(self, listeners: Sequence[socket.socket], workers: int) -> None:
+        for listener in listeners:
+            listener.setblocking(False)
+        self._listeners = tuple(listeners)
         self._awaited = workers
         self._seats: deque[_Seat] = deque()  # of equals, the one whose turn it is comes first
         self._waiting: deque[socket.socket] = deque()
@@ -77,8 +78,9 @@ class Dealer:
         """Refuse new connections from now on."""
         if not self._closed:
             self._closed = True
-            asyncio.get_running_loop().remove_reader(self._listener)
-            self._listener.close()
+            self._pause()
+            for listener in self._listeners:
+                listener.close()
             self._deal()
 
     async def _next_words(self, control: socket.socket, on_silence: Callable[[], None]) -> bytes:
@@ -104,27 +106,33 @@ class Dealer:
             return
         while self._waiting and (seat := self._next()):
             self._hand(self._waiting.popleft(), seat)
-        loop = asyncio.get_running_loop()
         if self._waiting or not self._next():
-            loop.remove_reader(self._listener)
+            self._pause()
         else:
-            loop.add_reader(self._listener, self._accept)
+            loop = asyncio.get_running_loop()
+            for listener in self._listeners:
+                loop.add_reader(listener, self._accept, listener)
+
+    def _pause(self) -> None:
+        """Accept nothing for now."""
+        loop = asyncio.get_running_loop()
+        for listener in self._listeners:
+            loop.remove_reader(listener)
 
     def _next(self) -> _Seat | None:
         """Whose turn it is: a worker that is slow to take is passed over."""
         able = (each for each in self._seats if len(each.unconfirmed) < _UNCONFIRMED)
         return min(able, key=lambda each: each.connections, default=None)
 
-    def _accept(self) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         try:
-            connection, _ = self._listener.accept()
+            connection, _ = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return  # the client has gone again
         except OSError as error:  # out of descriptors or memory, for a while
             log.error("connections cannot be accepted", error=str(error))  # noqa: TRY400 - retried
-            loop = asyncio.get_running_loop()
-            loop.remove_reader(self._listener)
-            loop.call_later(_PAUSE_SECONDS, self._deal)
+            self._pause()
+            asyncio.get_running_loop().call_later(_PAUSE_SECONDS, self._deal)
             return
         self._waiting.append(connection)
         self._deal()

@@ -35,19 +35,19 @@ class WorkersFailedError(Exception):
 
 
 class Supervisor:
-    """Runs `settings.workers` processes on one listener until a signal stops them."""
+    """Runs `settings.workers` processes on the listeners until a signal stops them."""
 
     def __init__(
         self,
         settings: Settings,
-        listener: socket.socket,
+        listeners: Sequence[socket.socket],
         embedded: EmbeddedPostgres | None,
         signals: Signals,
     ) -> None:
         self._settings = settings
         self._embedded = embedded
         self._signals = signals
-        self._dealer = Dealer(listener, settings.workers)
+        self._dealer = Dealer(listeners, settings.workers)
         self._running: set[asyncio.subprocess.Process] = set()
         self._stopping = asyncio.Event()
         self._served = False

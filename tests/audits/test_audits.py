@@ -13,6 +13,8 @@ import pytest
 
 from tests.serving import Reader
 
+pytestmark = pytest.mark.processes
+
 FOLDER = Path(__file__).parent
 # How many there are of each kind in the pinned version; one that is left out would pass.
 EXPECTED = {"MUST": 13, "SHOULD": 23, "MAY": 25}

@@ -19,6 +19,8 @@ from tests.fuzz.documents import DOCUMENTS, variation
 from tests.fuzz.target import Target
 from tests.serving import PATIENCE, TOKEN
 
+pytestmark = pytest.mark.endurance
+
 _DOCUMENTS = 200
 _VARIATIONS = 15  # of each document
 _SHARE = 0.4

@@ -18,6 +18,8 @@ from tests.fuzz.faults import COINS, CURRENCIES, asked, faults
 from tests.ingestion.running import Deployment, Ended
 from tests.ingestion.upstream import Clock, days_of
 
+pytestmark = pytest.mark.endurance
+
 _REFRESHES = 30
 _SHARE = 0.1
 _NEVER = datetime(9999, 1, 1, tzinfo=UTC)

@@ -1,10 +1,14 @@
 """HTTP over raw sockets."""
 
+import pytest
+
 from tests.fuzz.answers import answers_in, judge
 from tests.fuzz.budget import Case, cases
 from tests.fuzz.crowd import crowd
 from tests.fuzz.http_bytes import count_of, requests
 from tests.fuzz.target import Target, exchange
+
+pytestmark = pytest.mark.endurance
 
 _CONNECTIONS = 2200
 _SHARE = 0.2

@@ -3,6 +3,7 @@
 import struct
 
 import orjson
+import pytest
 from websockets.frames import Opcode
 
 from tests.fuzz.answers import answers_in, judge, judge_errors, judge_result
@@ -16,6 +17,8 @@ from tests.fuzz.frames import (
 )
 from tests.fuzz.received import Frame, closes_in, frames_in
 from tests.fuzz.target import Target, exchange
+
+pytestmark = pytest.mark.endurance
 
 _CONVERSATIONS = 500
 _EVENT_STREAMS = 400

@@ -32,6 +32,7 @@ class Deployment:
     simulator: Simulator
     sql: asyncpg.Connection
     http: httpx.AsyncClient  # past our own client
+    clients: list[CoinGecko] = field(default_factory=list)  # of its processes
     _asked_before: int = 0
     _open: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
 
@@ -50,6 +51,8 @@ class Deployment:
         per_minute: float = 600_000,
         base_url: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
+        attempts: int = 3,
+        patience: float = 30.0,
     ) -> Refresher:
         """Make a refresher as another process has one: connections and client of its own."""
         database = Database(self.database_url)
@@ -57,10 +60,12 @@ class Deployment:
         upstream = CoinGecko(
             throttle=Throttle(per_minute, database=database, first_pause=0.05, max_pause=0.2),
             base_url=base_url or self.simulator.base_url,
-            attempts=3,
+            attempts=attempts,
+            timeout=patience,
             transport=transport,
         )
         await self._open.enter_async_context(upstream)
+        self.clients.append(upstream)
         coins, currencies = list(coins), list(currencies)
         async with database.write() as session:
             await seed(

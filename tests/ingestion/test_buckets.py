@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ingestion.buckets import Bucketed, bucket_hours
+from ingestion.buckets import Bucketed, bucket_hours, daily_points
 from ingestion.samples import Chart, Samples
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -164,3 +165,56 @@ def test_no_charts_no_hours() -> None:
     found = bucket_hours([], START, END)
     assert len(found.hours) == found.duplicates == 0
     assert found.newest is None
+
+
+DAY_MS = 24 * HOUR_MS
+YEAR = START + timedelta(days=100)
+
+
+def days_of(points: Points, end: datetime = YEAR) -> dict[int, float]:
+    """Prices of daily points by days after START."""
+    found = daily_points([chart_of((points, [], []))], START, end)
+    return {
+        (bucket // 1000 - START_MS) // DAY_MS: price
+        for bucket, price in zip(found.bucket.tolist(), found.price.tolist(), strict=True)
+    }
+
+
+def at(day: int, *, hours: float = 0, minutes: float = 0, seconds: float = 0) -> int:
+    return START_MS + day * DAY_MS + round((hours * 3600 + minutes * 60 + seconds) * 1000)
+
+
+@pytest.mark.parametrize(
+    ("points", "expected"),
+    [
+        # BTC on 2018-01-30 and 2018-02-08
+        ([(at(0), 1.0), (at(1, minutes=5, seconds=18), 2.0), (at(2, minutes=5, seconds=28), 3.0)],
+         {0: 1.0, 1: 2.0, 2: 3.0}),
+        ([(at(1, minutes=5), 5.0), (at(1), 1.0), (at(1, seconds=3), 3.0)], {1: 1.0}),
+        ([(at(1, minutes=59, seconds=59), 5.0)], {1: 5.0}),
+        ([(at(1, hours=1), 5.0), (at(2, hours=12), 6.0), (at(3, hours=23.999), 7.0)], {}),
+        ([(at(1), math.nan), (at(1, minutes=5), 2.0)], {1: 2.0}),
+        ([], {}),
+    ],
+)  # fmt: skip
+def test_a_daily_point_is_the_earliest_of_the_days_first_hour(
+    points: Points, expected: dict[int, float]
+) -> None:
+    assert days_of(points) == expected
+    assert days_of(points[::-1]) == expected
+
+
+@pytest.mark.parametrize(
+    ("now", "newest", "expected"),
+    [
+        (at(2, hours=15), (at(2, hours=14.9), 9.0), {0: 1.0, 1: 2.0}),
+        (at(2, minutes=20), (at(2, minutes=19), 9.0), {0: 1.0, 1: 2.0}),  # just past midnight
+        (at(2, hours=11), (at(2, minutes=19), 9.0), {0: 1.0, 1: 2.0}),  # cached for half a day
+        (at(2, hours=15), (at(2), 9.0), {0: 1.0, 1: 2.0, 2: 9.0}),  # sharp: a day's own
+        (at(40), (at(2, minutes=5), 9.0), {0: 1.0, 1: 2.0, 2: 9.0}),  # a chart that ends long ago
+    ],
+)
+def test_the_now_point_is_no_day(now: int, newest: Point, expected: dict[int, float]) -> None:
+    points = [(at(0), 1.0), (at(1, minutes=5, seconds=18), 2.0), newest]
+    end = datetime.fromtimestamp(now / 1000, UTC)
+    assert days_of(points, end) == expected

@@ -63,10 +63,54 @@ def test_a_quote_without_a_usable_price_and_time_is_missing(entry: object) -> No
     assert answers.quotes({"a": entry}, ["a"], ["usd"], NOW).missing == [("a", "usd")]
 
 
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ({"usd": 1.0, "last_updated_at": NOW + 72_000}, "a time 20:00:00 ahead"),
+        ({"usd": 1.0, "last_updated_at": NOW + 301}, "a time 0:05:01 ahead"),
+        ({"usd": 1.0, "last_updated_at": NOW * 1000}, "a time decades ahead"),
+        ({"usd": 1.0, "last_updated_at": 0}, "no time"),
+        ({"usd": 1.0, "last_updated_at": 10**400}, "no time"),
+        ({"usd": 1.0}, "no time"),
+        ({"usd": "1.0", "last_updated_at": NOW}, "no price"),
+        ([1.0], "no object"),
+        ({"usd": None, "last_updated_at": NOW}, None),
+        ({}, None),
+        (None, None),
+    ],
+)
+def test_what_is_wrong_with_a_quote_is_said(entry: object, why: str | None) -> None:
+    good = {"usd": 2.0, "last_updated_at": NOW + 299}
+    result = answers.quotes({"a": entry, "b": good}, ["a", "b"], ["usd"], NOW)
+    assert result.dropped == ({("a", "usd"): why} if why else {})
+    assert [quote.price for quote in result.found] == [2.0]
+
+
+@pytest.mark.parametrize("bad", ["5", True, [], {}, [None], -1.0, 1e101, 10**400, math.inf])
+def test_a_malformed_extra_of_a_quote_is_counted(bad: object) -> None:
+    entry = {"usd": 1.0, "last_updated_at": NOW, "usd_market_cap": bad, "usd_24h_vol": 3.0}
+    result = answers.quotes({"a": entry}, ["a"], ["usd"], NOW)
+    assert [(each.market_cap, each.volume) for each in result.found] == [(None, 3.0)]
+    assert result.extras == 1
+
+
 @given(st.dictionaries(st.sampled_from(["a", "b"]), json_values))
 def test_any_prices_give_every_pair_once(by_coin: dict[str, object]) -> None:
     result = answers.quotes(by_coin, ["a", "b"], ["usd"], NOW)
     assert len(result.found) + len(result.missing) == 2
+
+
+@given(
+    json_values,
+    st.dictionaries(
+        st.sampled_from(["eur", "usd_market_cap", "usd_24h_vol", "usd_24h_change", "gbp"]),
+        json_values,
+    ),
+)
+def test_any_json_costs_no_sound_quote(other: object, beside: dict[str, object]) -> None:
+    by_coin = {"a": {**beside, "usd": 1.5, "last_updated_at": NOW}, "b": other}
+    result = answers.quotes(by_coin, ["a", "b"], ["eur", "usd", "gbp"], NOW)
+    assert [q.price for q in result.found if (q.coin_id, q.currency_code) == ("a", "usd")] == [1.5]
 
 
 COIN: dict[str, Any] = {
@@ -93,12 +137,34 @@ def test_a_profile_without_decoration_is_a_profile(junk: object) -> None:
     assert (profile.description, profile.image_url, profile.website_url) == (None, None, None)
 
 
-@pytest.mark.parametrize(
-    "answer", [None, [], {}, {**COIN, "name": None}, {**COIN, "symbol": 5}, {**COIN, "id": "y"}]
-)
+@pytest.mark.parametrize("answer", [None, [], {}, 5, "x", [COIN], {**COIN, "id": "y"}])
 def test_what_is_not_that_coin_is_refused(answer: object) -> None:
     with pytest.raises(BadAnswer):
         answers.profile(answer, "x")
+
+
+@pytest.mark.parametrize("bad", [None, "", " \x00 ", 5, True, [], {}, ["X"], "\ud800"])
+@pytest.mark.parametrize("name", ["symbol", "name"])
+def test_a_profile_without_a_name_keeps_the_rest(name: str, bad: object) -> None:
+    profile = answers.profile({**COIN, name: bad}, "x")
+    assert getattr(profile, name) is None
+    assert profile.website_url == "https://x.example/"
+    assert (profile.symbol, profile.name).count(None) == 1
+
+
+@pytest.mark.parametrize("bad", [None, "", 5, [], {"x": "x"}])
+def test_a_profile_without_an_id_is_of_the_coin_that_was_asked_for(bad: object) -> None:
+    assert answers.profile({**COIN, "id": bad}, "x") == answers.profile(COIN, "x")
+
+
+@given(st.dictionaries(st.sampled_from([each for each in COIN if each != "id"]), json_values))
+def test_any_json_in_a_profile_costs_no_other_part(parts: dict[str, object]) -> None:
+    whole, found = answers.profile(COIN, "x"), answers.profile({**COIN, **parts}, "x")
+    for part, name in (
+        ("symbol", "symbol"), ("name", "name"), ("description", "description"),
+        ("image", "image_url"), ("links", "website_url"),
+    ):  # fmt: skip
+        assert part in parts or getattr(found, name) == getattr(whole, name)
 
 
 @pytest.mark.parametrize(
@@ -149,8 +215,15 @@ def test_a_listing_leaves_out_what_is_no_coin() -> None:
         {"id": 5, "symbol": "s", "name": "A"},
         None,
         {"id": "b", "symbol": "", "name": "B\x00", "platforms": {}},
+        {"id": "-2", "symbol": None, "name": ["C"]},
+        {"id": "boringdao-[old]"},
     ]
-    assert answers.listing(entries) == [ListedCoin("a", "s", "A"), ListedCoin("b", "", "B")]
+    assert answers.listing(entries) == [
+        ListedCoin("a", "s", "A"),
+        ListedCoin("b", "", "B"),
+        ListedCoin("-2", "", ""),
+        ListedCoin("boringdao-[old]", "", ""),
+    ]
     assert answers.listing([]) == []
 
 

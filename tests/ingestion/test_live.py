@@ -70,7 +70,7 @@ async def assert_charted(deployment: Deployment, name: str, before: dict[datetim
 async def test_live_hours_last_until_a_chart_has_them(
     deployment: Deployment, clock: Clock, database: Database
 ) -> None:
-    now = datetime.now(UTC).replace(minute=30, second=0, microsecond=0)
+    now = datetime.now(UTC).replace(minute=30, second=0, microsecond=0) - HOUR
     clock.now = now.timestamp()
     refresher = await deployment.process(COINS, CURRENCIES)
     await deployment.refresh(refresher)

@@ -1,4 +1,4 @@
-"""When calls may leave, and how often they are tried, as pure state."""
+"""When calls may leave, as pure state."""
 
 import math
 
@@ -7,8 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from ingestion.errors import BadAnswer, RateLimited, ServerFault, Unreachable
-from ingestion.pace import Pace, Patience
+from ingestion.pace import Pace
 
 
 def test_pauses_grow_until_a_success() -> None:
@@ -78,13 +77,3 @@ TestPace = PaceMachine.TestCase
 
 
 TestPace.settings = settings(max_examples=60, deadline=None)
-
-
-def test_patience_is_longer_with_a_rate_limit_than_with_faults() -> None:
-    patience = Patience(6)
-    assert [patience(ServerFault("")) for _ in range(3)] == [True] * 3
-    assert [patience(RateLimited("")) for _ in range(11)] == [0.0] * 10 + [False]
-    assert [patience(Unreachable("")) for _ in range(3)] == [True, True, False]
-    assert patience(BadAnswer("")) is False
-    assert Patience(1)(RateLimited("")) is False
-    assert Patience(1)(Unreachable("")) is False

@@ -3,7 +3,6 @@
 import asyncio
 from collections import defaultdict
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -106,36 +105,18 @@ async def test_all_series_failing_is_a_failure(deployment: Deployment) -> None:
     assert ended.calls == (11, 3, 8)
 
 
-async def test_an_upstream_that_answers_nobody_ends_the_run_early(deployment: Deployment) -> None:
-    deployment.simulator.add_fault(Fault("reset", path=CHART, times=None))
-    coins = ("bitcoin", "ethereum", "solana", "ripple", "cardano", "dogecoin")
-    ended = await deployment.refresh(await deployment.process(coins=coins))
-    assert ended.status == "FAILED"
-    assert ended.run["error"].startswith("CoinGecko cannot be reached")
-    assert ended.run["error"].endswith("3 series in a row got no answer, so no more were asked for")
-    asked = {(urlsplit(target).path, "eur" in target) for target in deployment.calls(CHART)}
-    assert 3 <= len(asked) <= 6  # the three, and those in flight beside them
-    assert len(ended.failed) == 12
-    own = [error for error in ended.failed.values() if error != ended.run["error"]]
-    assert len(own) <= 2  # of the first two, unless the end overtook the writing of it
-    assert ended.calls == (31, 1, 30)
-    deployment.simulator.clear_faults()
-    assert (await deployment.refresh(await deployment.process(coins=coins))).status == "SUCCEEDED"
-
-
 @pytest.mark.parametrize("kind", ["reset", "html"])
 async def test_without_an_answer_for_any_series_names_are_not_asked_for(
     deployment: Deployment, kind: Any
 ) -> None:
-    """Two series are too few to tell that nobody answers, but enough to stop waiting."""
+    """Two series are too few to tell that nobody answers, but enough to ask for nothing else."""
     deployment.simulator.add_fault(Fault(kind, path=CHART, times=None))
     refresher = await deployment.process(coins=["bitcoin"])
     ended = await deployment.refresh(refresher)
     assert (ended.status, len(ended.failed)) == ("FAILED", 2)
     # quotes, two series in hours and in days, a profile
-    answered = kind == "html"
-    assert ended.calls == (6, 1 + answered, 5 - answered)
-    assert len(deployment.calls("localization")) == answered
+    assert ended.calls[:2] == (6, 1)
+    assert len(deployment.calls("localization")) == 0
     assert deployment.charts(daily=True) == []
 
 

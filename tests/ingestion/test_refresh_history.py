@@ -8,7 +8,6 @@ from structlog.testing import capture_logs
 from ingestion.refresher import Refresher
 from ingestion.simulator import Fault, SimulatorOptions, run_simulator
 from tests.ingestion.running import Deployment, Ended
-from tests.ingestion.upstream import charts_of, days_of, hours_of, points_of
 
 NAME = "bitcoin/usd"
 CHART = "/market_chart/range"
@@ -19,39 +18,6 @@ async def rebuild(deployment: Deployment, refresher: Refresher) -> Ended:
     return await deployment.refresh(
         refresher, coins=("bitcoin",), currencies=("usd",), rebuild=True
     )
-
-
-async def test_a_rebuild_leaves_what_upstream_has_and_what_is_older(deployment: Deployment) -> None:
-    refresher = await deployment.process()
-    await deployment.refresh(refresher)
-    loaded, others = await deployment.hours(NAME), await deployment.hours("bitcoin/eur")
-    series = await deployment.series(NAME)
-    old = series["history_from"] - timedelta(days=30)
-    await deployment.sql.execute(
-        "INSERT INTO price_hourly VALUES ($1, $2, $2, 7.0)", series["id"], old
-    )
-    # upstream forgets every second hour
-    deployment.simulator.add_fault(Fault("nulls", path=CHART, times=None))
-    ended = await rebuild(deployment, refresher)
-    assert (ended.status, ended.items[NAME]["reason"]) == ("SUCCEEDED", "REBUILD")
-    expected, _ = hours_of(await charts_of(deployment.http, deployment.charts(), "usd"))
-    assert 50 < len(expected) < len(loaded) - 50
-    # where the first sample of a doubled hour is forgotten, the second takes its place
-    replaced = sum(hour != loaded[bucket] for bucket, hour in expected.items())
-    assert ended.rows == (0, replaced)
-    kept = await deployment.hours(NAME)
-    assert kept.pop(old) == (old, 7.0, None, None)
-    assert kept == expected
-    daily = await charts_of(deployment.http, deployment.charts(daily=True), "usd")
-    points = points_of(daily, series["history_from"])
-    assert 170 < len(points) < 190
-    assert await deployment.days(NAME) == points | days_of(expected, series["history_from"])
-    again = await deployment.series(NAME)
-    assert (again["first_bucket"], again["revision"]) == (
-        old,
-        series["revision"] + 2,
-    )  # hours, days
-    assert await deployment.hours("bitcoin/eur") == others
 
 
 @pytest.mark.parametrize("kind", ["html", "empty", "reset"])

@@ -16,7 +16,10 @@ from models.database import Database
 from models.locks import AdvisoryLock
 from models.runs import REFRESH_LOCK
 from models.tables import RefreshTrigger
-from tests.ingestion.running import EVERYTHING, Deployment
+from tests.ingestion.running import EVERYTHING, Deployment, Ended
+from tests.serving import connected
+
+pytestmark = pytest.mark.endurance
 
 NAMES = ["bitcoin/usd", "ethereum/usd", "bitcoin/eur", "ethereum/eur"]
 _PROCESS = """
@@ -74,9 +77,8 @@ async def test_a_killed_process_loses_nothing(deployment: Deployment, waits_for_
     deployment.simulator.add_fault(
         Fault("slow", path="/market_chart", currency="eur", times=None, seconds=30)
     )
-    stored = "SELECT count(*) = 2 FROM refresh_run_item WHERE status = 'SUCCEEDED'"
     async with other_process(deployment) as process:
-        await until(deployment, stored)
+        await until(deployment, _HALF)
         run_id = await only_run(deployment)
         # while it lives, it is joined
         assert await refresher.start(EVERYTHING, RefreshTrigger.COMMAND) == (run_id, False)
@@ -140,6 +142,14 @@ _CUT = """
 """
 
 
+_HALF = "SELECT count(*) = 2 FROM refresh_run_item WHERE status = 'SUCCEEDED'"
+_WAITING = """
+    SELECT count(*) > 0 FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'
+        AND application_name = 'coingraph'
+"""
+
+
 async def cut(deployment: Deployment, whose: str) -> None:
     """Cut connections, and wait until PostgreSQL has ended them: it only signals at first."""
     cut_off = [pid for pid, _ in await deployment.sql.fetch(_CUT, whose)]
@@ -149,28 +159,55 @@ async def cut(deployment: Deployment, whose: str) -> None:
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("whose", ["coingraph%", "coingraph", "coingraph lock"])
-async def test_a_run_whose_connections_are_cut_fails_whole(
-    deployment: Deployment, whose: str
-) -> None:
-    """All connections, those that write, the one that holds the lock; at any moment."""
+async def test_a_run_whose_writer_is_cut_fails(deployment: Deployment, database_url: str) -> None:
+    """In the midst of its first write, which waits for a lock of ours."""
     refresher = await deployment.process(history_days=95)
-    for pause in (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4):
+    async with connected(database_url) as other, other.transaction():
+        await other.execute("LOCK TABLE price_hourly IN EXCLUSIVE MODE")
         run_id, started = await refresher.start(EVERYTHING, RefreshTrigger.COMMAND)
         assert started
-        await asyncio.sleep(pause)
-        await cut(deployment, whose)
-        await asyncio.wait_for(refresher.wait(run_id), 60)
-        ended = await deployment.ended(run_id)
-        if ended.status != "SUCCEEDED":  # the cut can come too late
-            assert ended.status == "FAILED"
-            assert "atabase" in ended.run["error"]
-        assert ended.calls[0] == ended.calls[1] + ended.calls[2]
-        for name, item in ended.items.items():
-            if item["status"] == "SUCCEEDED":
-                assert await deployment.hours(name)
+        await until(deployment, _WAITING)
+        await cut(deployment, "coingraph")
+    await asyncio.wait_for(refresher.wait(run_id), 60)
+    ended = await deployment.ended(run_id)
+    assert ended.status == "FAILED"
+    assert "atabase" in ended.run["error"]
+    await assert_whole(deployment, ended)
     assert (await deployment.refresh(refresher)).status == "SUCCEEDED"
     await deployment.assert_stored(*NAMES)
+
+
+@pytest.mark.parametrize("whose", ["coingraph%", "coingraph", "coingraph lock"])
+async def test_a_run_whose_connections_are_cut_stays_whole(
+    deployment: Deployment, whose: str
+) -> None:
+    """All connections, those that write, the one that holds the lock, while upstream is asked.
+
+    Connections that only write are replaced. Who has lost the lock must not go on.
+    """
+    refresher = await deployment.process(history_days=95)
+    deployment.hold_up("/market_chart", currency="eur")
+    run_id, started = await refresher.start(EVERYTHING, RefreshTrigger.COMMAND)
+    assert started
+    await until(deployment, _HALF)
+    await cut(deployment, whose)
+    deployment.simulator.clear_faults()
+    await asyncio.wait_for(refresher.wait(run_id), 60)
+    ended = await deployment.ended(run_id)
+    assert ended.status == ("SUCCEEDED" if whose == "coingraph" else "FAILED")
+    assert whose == "coingraph" or "atabase" in ended.run["error"]
+    await assert_whole(deployment, ended)
+    assert [ended.items[name]["status"] for name in NAMES[:2]] == ["SUCCEEDED"] * 2
+    assert (await deployment.refresh(refresher)).status == "SUCCEEDED"
+    await deployment.assert_stored(*NAMES)
+
+
+async def assert_whole(deployment: Deployment, ended: Ended) -> None:
+    """What an item says is what is stored, and calls are counted."""
+    assert ended.calls[0] == ended.calls[1] + ended.calls[2]
+    assert list(ended.items) == NAMES
+    for name, item in ended.items.items():
+        assert bool(await deployment.hours(name)) == (item["status"] == "SUCCEEDED"), name
 
 
 async def test_who_lost_the_lock_stops_writing(deployment: Deployment) -> None:

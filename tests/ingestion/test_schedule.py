@@ -185,6 +185,31 @@ async def test_a_first_load_that_upstream_refused_is_not(
     assert await found(deployment) == ["STARTUP FAILED"]
 
 
+async def test_a_schedule_backs_off_while_its_runs_fail(
+    deployment: Deployment, database: Database
+) -> None:
+    """The period is shorter than the wait after a run that failed, whoever asked for it."""
+    refresher = await deployment.process()
+    deployment.simulator.add_fault(Fault("forbidden", times=None))
+    with capture_logs() as logs:
+        async with scheduled(database, refresher, timedelta(microseconds=1)):
+            await until(lambda: _told(logs, "the next refresh is due later"))
+    assert await found(deployment) == ["SCHEDULE FAILED"]
+    [seconds] = [log["seconds"] for log in logs if log["event"] == "the next refresh is due later"]
+    assert 60 < seconds <= 120
+    deployment.simulator.clear_faults()
+    # two minutes later
+    await deployment.sql.execute(
+        "UPDATE refresh_run SET started_at = started_at - interval '2 min'"
+    )
+    async with scheduled(database, refresher, timedelta(microseconds=1)):
+        await until(lambda: _begins_with(deployment, "SCHEDULE FAILED", "SCHEDULE SUCCEEDED"))
+
+
+async def _begins_with(deployment: Deployment, *expected: str) -> bool:
+    return (await found(deployment))[: len(expected)] == list(expected)
+
+
 @pytest.mark.parametrize(
     ("began", "seconds"),
     [

@@ -70,6 +70,7 @@ async def other_database(database_url: str) -> AsyncIterator[Database]:
     await database.close()
 
 
+@pytest.mark.processes
 async def test_two_processes_together_keep_the_rate(database_url: str) -> None:
     # 6 or 7 calls in two seconds, 12 or 13 if each kept the rate for itself; any may come late.
     options = SimulatorOptions(requests_per_minute=11, limit_window=2)
@@ -84,6 +85,7 @@ async def test_two_processes_together_keep_the_rate(database_url: str) -> None:
     assert arrivals[-1] - arrivals[0] > 11 * 60 / 190, "one alone takes 7 intervals"
 
 
+@pytest.mark.processes
 async def test_a_pause_that_one_process_was_told_holds_for_another(
     database: Database, database_url: str, simulator: Simulator, sql: asyncpg.Connection
 ) -> None:
@@ -170,6 +172,7 @@ async def test_the_row_goes_as_a_pace_of_one_process(
     assert seen == pytest.approx(expected, abs=0.001)
 
 
+@pytest.mark.processes
 async def test_a_killed_process_leaves_no_more_than_its_departure(
     database: Database, database_url: str, simulator: Simulator
 ) -> None:

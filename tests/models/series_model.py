@@ -21,6 +21,7 @@ class SeriesModel:
     days: dict[date, tuple[Any, ...]] = field(default_factory=dict)
     latest: tuple[Any, ...] | None = None
     history_from: datetime | None = None
+    charted: datetime | None = None  # the newest hour of a chart: it, and later ones, may move
     revision: int = 0
 
     def store(
@@ -34,10 +35,16 @@ class SeriesModel:
         """Do what `store_series` should, and tell what that changes."""
         before, days, latest = dict(self.hours), dict(self.days), self.latest
         for at, sample in samples.items():
-            self.hours[at] = _merged(self.hours.get(at), at, sample)
+            live = self.charted is not None and at >= self.charted
+            replaced = replace_from is not None and at >= replace_from
+            self.hours[at] = _merged(
+                self.hours.get(at), at, sample, keep_earlier=not live and not replaced
+            )
         if replace_from is not None:
             for at in [at for at in self.hours if at >= replace_from and at not in samples]:
                 del self.hours[at]
+        charted = max([*samples, *([self.charted] if self.charted else [])], default=None)
+        self.charted = min(charted, max(self.hours)) if charted and self.hours else None
         self.history_from = min(asked_from, self.history_from or asked_from)
         self.make_days(self.history_from)
         if newest is not None:
@@ -81,8 +88,10 @@ class SeriesModel:
         self.latest = (seen, price, cap, volume, change)
 
 
-def _merged(old: Hour | None, at: datetime, sample: Sample) -> Hour:
+def _merged(old: Hour | None, at: datetime, sample: Sample, *, keep_earlier: bool) -> Hour:
     observed_at = at + timedelta(seconds=sample.late)
+    if old is not None and old[0] < observed_at and keep_earlier:
+        return old
     cap, volume = sample.cap, sample.volume
     if old is not None and old[0] == observed_at:
         cap = old[2] if cap is None else cap

@@ -41,7 +41,10 @@ class LiveModel:
     """What charts have given beside what is stored."""
 
     series: SeriesModel = field(default_factory=SeriesModel)
-    charted: datetime | None = None
+
+    @property
+    def charted(self) -> datetime | None:
+        return self.series.charted
 
     def chart(self, step: Chart) -> tuple[int, int]:
         """Store a chart; how many hours were new to charts, and how many were corrected."""
@@ -52,8 +55,6 @@ class LiveModel:
         replace = asked if step.replace else None
         self.series.store(samples, asked_from=asked, replace_from=replace, newest=None)
         now = self.series.hours
-        charted = max([*samples, *([self.charted] if self.charted else [])], default=None)
-        self.charted = min(charted, max(now)) if charted and now else None
         inserted = len(samples.keys() - known)
         corrected = sum(before[at] != now[at] for at in known & samples.keys())
         return inserted, corrected

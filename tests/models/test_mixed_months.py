@@ -86,3 +86,20 @@ async def test_the_mean_of_the_largest_prices_there_are(
     assert found.columns.prices.tolist() == pytest.approx(
         [1.65e308] * len(found.columns), rel=1e-12
     )
+
+
+@pytest.mark.parametrize("granularity", [Granularity.DAY, Granularity.WEEK, Granularity.MONTH])
+@pytest.mark.parametrize("price", [1e307, 1.7e308])
+async def test_the_mean_of_the_largest_daily_points_there_are(
+    database: Database, series: int, granularity: Granularity, price: float
+) -> None:
+    await store(database, series, {END: price}, asked_from=END)
+    points = {FIRST + n * DAY: Sample(price, late=0) for n in range((END - FIRST) // DAY)}
+    async with database.write() as session:
+        await store_daily(session, series, hours_of(points), asked_from=FIRST, replace=False)
+    [found] = await read_windows(
+        database, granularity, [PriceWindow("bitcoin", "usd", FIRST, END, 100)]
+    )
+    assert found is not None
+    assert set(found.columns.prices.tolist()) == {price}
+    assert len(found.columns) >= 2

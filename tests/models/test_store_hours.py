@@ -101,6 +101,28 @@ async def test_a_null_loses_nothing_of_the_same_observation(
     assert await hours_in(sql, series) == {NOON: (1.5, 2.0, 3.0)}
 
 
+@pytest.mark.parametrize("back", [1, 2, 30])
+async def test_an_hour_never_moves_to_a_later_observation(
+    database: Database, sql: asyncpg.Connection, series: int, back: int
+) -> None:
+    """A later answer lacks the earlier sample of an hour that has two."""
+    samples: dict[datetime, Sample | float] = dict(run_of_hours(NOON, [1.0] * 48))
+    hour = NOON + (47 - back) * HOUR
+    await store(database, series, samples)
+    days = await days_in(sql, series)
+    later = Sample(2.0, 3.0, late=1800.0)
+    assert await store(database, series, {**samples, hour: later}) == Stored(0, 0, 0, revision=1)
+    assert (await hours_in(sql, series))[hour] == (1.0, None, None)
+    assert await days_in(sql, series) == days
+    # the same observation can be corrected, an earlier one comes first, a rebuild takes what comes
+    for sample in (Sample(1.5), Sample(4.0, late=30.0)):
+        assert (await store(database, series, {**samples, hour: sample})).corrected == 1
+        assert (await hours_in(sql, series))[hour] == (sample.price, None, None)
+    rebuilt = await store(database, series, {**samples, hour: later}, replace_from=NOON)
+    assert rebuilt.corrected == 1
+    assert (await hours_in(sql, series))[hour] == (2.0, 3.0, None)
+
+
 async def test_another_observation_brings_its_own_nulls(
     database: Database, sql: asyncpg.Connection, series: int
 ) -> None:

@@ -211,7 +211,7 @@ async def test_pages_of_runs(server: LiveServer, sql: asyncpg.Connection) -> Non
         ({"idempotencyKey": ""}, "BAD_USER_INPUT", "1 to 200 characters"),
         ({"idempotencyKey": "x" * 201}, "BAD_USER_INPUT", "1 to 200 characters"),
         ({"idempotencyKey": "a\0b"}, "BAD_USER_INPUT", "idempotencyKey"),
-        ({"rebuild": None}, "BAD_USER_INPUT", "$input"),
+        ({"rebuild": "yes"}, "BAD_USER_INPUT", "$input"),
         ({"nope": 1}, "BAD_USER_INPUT", "nope"),
     ],
 )

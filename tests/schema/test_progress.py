@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -114,7 +114,7 @@ async def test_an_ended_run_is_told_once(two: tuple[LiveServer, LiveServer]) -> 
 @pytest.mark.parametrize(
     ("run_id", "code", "words"),
     [
-        (str(uuid4()), "NOT_FOUND", "There is no run"),
+        (str(UUID(int=1)), "NOT_FOUND", "There is no run"),
         ("what", "BAD_USER_INPUT", "'what' is not the id of a run"),
         ("", "BAD_USER_INPUT", "is not the id of a run"),
     ],

@@ -30,10 +30,11 @@ HOUR = 3600
 
 
 @pytest.fixture
-async def own_server(database_url: str, simulator: Simulator) -> AsyncIterator[LiveServer]:
+async def own_server(
+    refreshed: object, database_url: str, simulator: Simulator
+) -> AsyncIterator[LiveServer]:
     """A server whose first refresh is done, and an upstream that nobody else calls."""
     async with live_server(make_settings(database_url, simulator)) as live:
-        await live.data(REFRESH, token=TOKEN, input={"wait": True})
         yield live
 
 

@@ -26,19 +26,19 @@ AGREED = """
     scalar BigInt
     type Query {
       coin(id: ID!): Coin
-      coins(filter: CoinFilter, first: Int! = 50, after: String): CoinConnection!
+      coins(filter: CoinFilter, first: Int = 50, after: String): CoinConnection!
       currencies: [Currency!]!
-      prices(coin: ID!, currency: ID! = "usd", from: DateTime, to: DateTime,
-             granularity: Granularity! = HOUR, order: SortDirection! = ASC, first: Int,
-             fill: FillPolicy! = NONE): PriceSeries!
+      prices(coin: ID!, currency: ID = "usd", from: DateTime, to: DateTime,
+             granularity: Granularity = HOUR, order: SortDirection = ASC, first: Int,
+             fill: FillPolicy = NONE): PriceSeries!
       latestPrices(coins: [ID!], currencies: [ID!]): [LatestPrice!]!
-      alignedPrices(coins: [ID!]!, currencies: [ID!]! = ["usd"], from: DateTime, to: DateTime,
-                    granularity: Granularity! = HOUR, fill: FillPolicy! = NULL): AlignedPrices!
+      alignedPrices(coins: [ID!]!, currencies: [ID!] = ["usd"], from: DateTime, to: DateTime,
+                    granularity: Granularity = HOUR, fill: FillPolicy = NULL): AlignedPrices!
       refreshRun(id: ID!): RefreshRun
-      refreshRuns(first: Int! = 20, after: String): RefreshRunConnection!
+      refreshRuns(first: Int = 20, after: String): RefreshRunConnection!
       seriesStatus(coins: [ID!], currencies: [ID!]): [SeriesStatus!]!
       anomalies(coins: [ID!], currencies: [ID!], from: DateTime, to: DateTime,
-                threshold: Float! = 4, window: Int! = 24): [Anomaly!]!
+                threshold: Float = 4, window: Int = 24): [Anomaly!]!
     }
     type Mutation { refreshPrices(input: RefreshPricesInput): RefreshPricesPayload! }
     type Subscription {
@@ -53,9 +53,9 @@ AGREED = """
     input CoinFilter { ids: [ID!] symbols: [String!] search: String }
     type Coin {
       id: ID! symbol: String! name: String! metadata: CoinMetadata
-      latest(currency: ID! = "usd"): LatestPrice
-      prices(currency: ID! = "usd", from: DateTime, to: DateTime, granularity: Granularity! = HOUR,
-             order: SortDirection! = ASC, first: Int, fill: FillPolicy! = NONE): PriceSeries!
+      latest(currency: ID = "usd"): LatestPrice
+      prices(currency: ID = "usd", from: DateTime, to: DateTime, granularity: Granularity = HOUR,
+             order: SortDirection = ASC, first: Int, fill: FillPolicy = NONE): PriceSeries!
       createdAt: DateTime! updatedAt: DateTime!
     }
     type CoinMetadata { description: String imageUrl: String websiteUrl: String }
@@ -69,7 +69,7 @@ AGREED = """
     }
     type PriceSeries {
       coin: ID! currency: ID! granularity: Granularity! from: DateTime! to: DateTime!
-      statistics: PriceStatistics! movingAverage(window: Int!, kind: AverageKind! = SMA): [Float]!
+      statistics: PriceStatistics! movingAverage(window: Int!, kind: AverageKind = SMA): [Float]!
       downsampled(maxPoints: Int!): [PricePoint!]!
       revision: BigInt! next: DateTime points: [PricePoint!]! columns: PriceColumns!
       coverage: Coverage!
@@ -118,7 +118,7 @@ AGREED = """
     }
     type RefreshRunEdge { cursor: String! node: RefreshRun! }
     input RefreshPricesInput {
-      coins: [ID!] currencies: [ID!] days: Int rebuild: Boolean! = false wait: Boolean! = false
+      coins: [ID!] currencies: [ID!] days: Int rebuild: Boolean = false wait: Boolean = false
       idempotencyKey: String
     }
     type RefreshPricesPayload { run: RefreshRun! started: Boolean! }

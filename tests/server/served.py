@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -57,6 +57,20 @@ class Served:
         eventually(lambda: len(self.ready()) == count, START_SECONDS)
         return self.ready()
 
+    def await_request(self, request_id: str) -> dict[str, Any]:
+        """Wait for the line of a request that was sent with this id."""
+
+        def found() -> list[dict[str, Any]]:
+            return [line for line in self.lines("request") if line.get("request_id") == request_id]
+
+        eventually(found)
+        return found()[0]
+
+    def healthcheck(self, **settings: str) -> int:
+        """Run the container's healthcheck until it has an answer; its exit status."""
+        script = [sys.executable, "-I", str(ROOT / "deploy" / "healthcheck.py")]
+        return subprocess.run(script, env=settings, capture_output=True, check=False).returncode
+
     def children(self) -> set[int]:
         return {pid for pid, (parent, _) in processes().items() if parent == self.process.pid}
 
@@ -82,18 +96,25 @@ class Served:
 
 
 def environment(given: Mapping[str, str]) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    """The environment of a program under test: our settings, and what measures its coverage."""
+    names = ("PATH", "HOME", "TMPDIR", "COVERAGE_PROCESS_CONFIG")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
     return kept | {"PYTHONPATH": str(ROOT)} | dict(given)
 
 
 @contextlib.contextmanager
-def served(folder: Path, *arguments: str, **settings: str) -> Iterator[Served]:
-    """Serve until the block ends, in a process group as a terminal makes one."""
+def served(
+    folder: Path, *arguments: str, by: Sequence[str] = (), **settings: str
+) -> Iterator[Served]:
+    """Serve until the block ends, in a process group as a terminal makes one.
+
+    `by` is a program that runs the command in its place.
+    """
     log = folder / "log"
     with (
         log.open("wb") as stderr,
         subprocess.Popen(
-            [*COMMAND, *arguments],
+            [*by, *COMMAND, *arguments],
             cwd=folder,
             env=environment(SMALL | settings),
             stderr=stderr,

@@ -10,41 +10,103 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from ingestion.simulator import Simulator
-from server.crowds import Crowds
+from server.crowds import Crowds, Place
 from tests.serving import live_server, make_settings
 
 MOST = 3
 
 
+def enter(crowds: Crowds, address: str) -> Place | None:
+    return crowds.enter(address, lambda: True)
+
+
 def test_each_address_has_its_own_count() -> None:
     crowds = Crowds(2)
-    leave = crowds.enter("192.0.2.1")
-    assert leave is not None
-    assert crowds.enter("192.0.2.1") is not None
-    assert crowds.enter("192.0.2.1") is None
-    assert crowds.enter("192.0.2.2") is not None
-    leave()
-    leave()  # counts once
-    assert crowds.enter("192.0.2.1") is not None
-    assert crowds.enter("192.0.2.1") is None
+    place = enter(crowds, "192.0.2.1")
+    assert place is not None
+    assert enter(crowds, "192.0.2.1") is not None
+    assert enter(crowds, "192.0.2.1") is None
+    assert enter(crowds, "192.0.2.2") is not None
+    place.leave()
+    place.leave()  # counts once
+    assert enter(crowds, "192.0.2.1") is not None
+    assert enter(crowds, "192.0.2.1") is None
 
 
 def test_a_network_of_ipv6_is_one_address_and_a_proxy_is_many() -> None:
     crowds = Crowds(1, [ip_network("10.0.0.0/8")])
-    assert crowds.enter("2001:db8::1") is not None
-    assert crowds.enter("2001:db8::2") is None
-    assert crowds.enter("2001:db8:0:1::2") is not None
-    assert crowds.enter("10.1.2.3") is not None
-    assert crowds.enter("10.1.2.3") is not None
+    for address, enters in (
+        ("2001:db8::1", True),
+        ("2001:db8::2", False),
+        ("2001:db8:0:1::2", True),
+        ("10.1.2.3", True),
+        ("10.1.2.3", True),
+        ("::ffff:10.1.2.3", True),
+        ("::ffff:192.0.2.1", True),
+        ("192.0.2.1", False),
+        ("::ffff:c000:201", False),
+    ):
+        assert (enter(crowds, address) is not None) == enters, address
 
 
 def test_nothing_is_kept_of_who_has_left() -> None:
     crowds = Crowds(1)
     for number in range(200):
-        leave = crowds.enter(f"192.0.2.{number}")
-        assert leave is not None
-        leave()
-    assert len(crowds) == 0
+        place = enter(crowds, f"192.0.2.{number}")
+        assert place is not None
+        place.rest()
+        place.leave()
+    assert len(crowds) == len(crowds.idle) == len(crowds.idle_clients) == 0
+
+
+class Connections:
+    """Which connections were closed for new ones; those that `read` are not."""
+
+    def __init__(self, crowds: Crowds) -> None:
+        self.crowds = crowds
+        self.closed: list[str] = []
+        self.read: set[str] = set()
+
+    def open(self, name: str, address: str) -> Place | None:
+        def close() -> bool:
+            if name in self.read:
+                return False
+            self.closed.append(name)
+            return True
+
+        return self.crowds.enter(address, close)
+
+    def idle(self, name: str, address: str) -> Place:
+        place = self.open(name, address)
+        assert place is not None
+        place.rest()
+        return place
+
+
+def test_the_one_that_has_been_idle_for_longest_is_closed_for_a_new_one() -> None:
+    connections = Connections(Crowds(3))
+    first, _, third = (connections.idle(name, "192.0.2.1") for name in "abc")
+    first.wake()
+    third.wake()
+    third.rest()
+    connections.idle("other", "192.0.2.2")
+    connections.read.add("c")
+    assert connections.open("d", "192.0.2.1") is not None
+    assert connections.closed == ["b"]
+    assert connections.open("e", "192.0.2.1") is None  # a is at work, c is read, d is new
+    first.rest()
+    assert connections.open("f", "192.0.2.1") is not None
+    assert connections.closed == ["b", "a"]
+
+
+def test_where_files_run_short_idle_clients_go_first_and_proxies_last() -> None:
+    connections = Connections(Crowds(0, [ip_network("10.0.0.0/8")], room=3))
+    connections.idle("proxy", "10.0.0.1")
+    connections.idle("a", "192.0.2.1")
+    connections.idle("b", "192.0.2.2")
+    for name in ("c", "d", "e", "f"):
+        assert connections.open(name, "192.0.2.3") is not None
+    assert connections.closed == ["a", "b", "proxy"]
 
 
 async def test_one_connection_too_many_is_refused(

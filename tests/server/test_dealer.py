@@ -59,7 +59,7 @@ class Table:
 
     def __init__(self, workers: int) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.dealer = Dealer(self._listener, workers)
+        self.dealer = Dealer([self._listener], workers)
         self.workers = [Worker(self.dealer) for _ in range(workers)]
         self.clients: list[socket.socket] = []
 

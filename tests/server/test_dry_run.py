@@ -10,6 +10,8 @@ import pytest
 from ingestion.simulator import Simulator
 from tests.server.postgres_processes import ROOT
 
+pytestmark = pytest.mark.processes
+
 COMMAND = (sys.executable, "-c", "from server.cli import main; main()", "refresh")
 
 

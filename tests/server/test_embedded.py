@@ -24,7 +24,10 @@ from tests.server.postgres_processes import (
     supervisor_of,
 )
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no embedded PostgreSQL there")
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(sys.platform == "win32", reason="no embedded PostgreSQL there"),
+]
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="about Linux")
 
 

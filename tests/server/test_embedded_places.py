@@ -27,7 +27,10 @@ from tests.server.postgres_processes import (
     supervisor_of,
 )
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no embedded PostgreSQL there")
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(sys.platform == "win32", reason="no embedded PostgreSQL there"),
+]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="about root")
 
 

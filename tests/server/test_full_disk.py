@@ -13,7 +13,10 @@ from tests.server.postgres_processes import servers_of
 from tests.server.served import COMMAND, SMALL, environment
 from tests.server.worlds import run_worlds
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="about a disk made for it on Linux")
+pytestmark = [
+    pytest.mark.endurance,
+    pytest.mark.skipif(sys.platform != "linux", reason="about a disk made for it on Linux"),
+]
 PRICES = '{ latestPrices(coins: ["bitcoin"]) { price } coins { nodes { id } } }'
 
 

@@ -3,9 +3,7 @@
 import hashlib
 import html
 import json
-import os
 import re
-import shutil
 import socket
 import subprocess
 import threading
@@ -27,6 +25,7 @@ from starlette.routing import Mount, Route
 from ingestion.simulator import Simulator
 from schema import build_schema
 from server.graphiql import GRAPHIQL_DIR, GRAPHIQL_PATH, graphiql_files, graphiql_page
+from tests.browser import arguments
 from tests.serving import live_server, make_settings
 
 EXAMPLES = sorted((GRAPHIQL_DIR / "examples").glob("*.graphql"))
@@ -205,26 +204,12 @@ def serving(asked: list[str]) -> Iterator[str]:
             thread.join()
 
 
-def browser() -> str:
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if found := shutil.which(name):
-            return found
-    if os.environ.get("CI"):
-        pytest.fail("no Chromium, and CI must have one")
-    pytest.skip("no Chromium: install the package chromium")
-
-
+@pytest.mark.processes
 def test_a_browser_shows_it(tmp_path: Path) -> None:
     asked: list[str] = []
     with serving(asked) as url:
         command = [
-            *(browser(), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
-            *("--no-first-run", "--disable-background-networking", "--disable-component-update"),
-            *("--disable-sync", "--disable-dev-shm-usage", f"--user-data-dir={tmp_path}"),
-            *(
-                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-                "--enable-logging=stderr",
-            ),
+            *(*arguments(tmp_path), "--enable-logging=stderr"),
             *("--virtual-time-budget=10000", "--dump-dom", url),
         ]
         ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)

@@ -22,7 +22,10 @@ from tests.server.stopping import (
     waiting,
 )
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of another kind")
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(sys.platform == "win32", reason="signals of another kind"),
+]
 
 
 @pytest.mark.parametrize("again", [signal.SIGTERM, signal.SIGINT])

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from ingestion.simulator import Fault, Simulator, SimulatorOptions, run_simulator
 from tests.server.postgres_processes import eventually
 from tests.server.served import START_SECONDS, Served, served
 from tests.serving import PATIENCE, TOKEN, connected
+
+pytestmark = pytest.mark.processes
 
 LEADS = "leading the deployment"
 LATEST = '{ latestPrices(coins: ["bitcoin"], currencies: ["usd"]) { price observedAt } }'

@@ -1,10 +1,8 @@
 """Servers that share a database, lose it, and never show what was before."""
 
 import asyncio
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import asyncpg
 import pytest
@@ -14,9 +12,9 @@ from models.database import Database
 from models.notifications import APPLICATION_NAME, CHANNEL
 from tests.server.caching import CURRENCIES, LATEST, hearing, is_true, quote, said, until
 from tests.server.proxy import proxy_to
+from tests.server.served import environment
 from tests.serving import LiveServer, live_server, make_settings
 
-ROOT = Path(__file__).parents[2]
 POINTS = '{ prices(coin: "bitcoin", to: "2100-01-01", first: 9) { points { price observedAt } } }'
 
 
@@ -37,6 +35,7 @@ async def test_what_another_server_writes(
                 assert said(await one.post(LATEST)) == "HIT"
 
 
+@pytest.mark.processes
 async def test_what_another_process_writes(
     server: LiveServer, database_url: str, shared_simulator: Simulator, sql: asyncpg.Connection
 ) -> None:
@@ -49,16 +48,14 @@ async def test_what_another_process_writes(
     assert said(await server.post(POINTS)) == "HIT"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", "from server.cli import main; main()", "refresh", "--rebuild",
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
+        env=environment({
             "DATABASE_URL": database_url,
             "COINGECKO_BASE_URL": str(shared_simulator.base_url),
             "COINGECKO_REQUESTS_PER_MINUTE": "600000",
             "COINS": "bitcoin,ethereum",
             "CURRENCIES": "usd,eur",
             "HISTORY_DAYS": "5",
-        },
+        }),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from ingestion.simulator import Simulator
-from server.browsers import Origins
+from server.http.cross_origin import Origins
 from tests.server.raw import raw
 from tests.serving import LiveServer, Reader, live_server, make_settings
 
@@ -77,7 +77,6 @@ async def test_origins_by_setting(database_url: str, shared_simulator: Simulator
         assert asked.status_code == 200
         assert asked.headers["access-control-max-age"] == "86400"
         assert asked.headers["access-control-allow-origin"] == FRIEND
-        assert (await preflight(server, FRIEND, "x-unheard-of")).status_code == 400
         foreign = await preflight(server, EVIL, sent)
         assert foreign.status_code == 400
         assert not any(name.startswith("access-control-allow") for name in foreign.headers)

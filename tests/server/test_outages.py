@@ -11,8 +11,14 @@ from ingestion.simulator import Fault, Simulator
 from models.database import Database, DatabaseUnavailableError
 from tests.server.caching import hearing, is_true, until
 from tests.server.outages import STATUS, far_server, leave_the_breaker_alone
+from tests.server.proxy import proxy_to
 from tests.server.test_unavailable import PRICES, REFRESH, unavailable, works
-from tests.serving import PATIENCE, TOKEN, LiveServer
+from tests.serving import PATIENCE, TOKEN, LiveServer, live_server, make_settings
+
+pytestmark = pytest.mark.endurance
+CHART = "/market_chart"
+BEGIN = "mutation { refreshPrices { run { id status } } }"
+LAST_RUNS = "{ refreshRuns(first: 3) { nodes { id status } } }"
 
 
 @pytest.fixture(autouse=True)
@@ -134,13 +140,30 @@ async def nobody_waits(sql: asyncpg.Connection) -> bool:
 
 
 async def test_it_stops_while_the_database_does_not_answer(
-    database_url: str, simulator: Simulator
+    refreshed: object, database_url: str, simulator: Simulator
 ) -> None:
-    async with far_server(database_url, simulator) as (server, proxy):
-        await server.data(REFRESH, token=TOKEN)
-        simulator.add_fault(Fault("slow", path="/market_chart", times=None, seconds=0.2))
-        await server.data("mutation { refreshPrices { started } }", token=TOKEN)
-        proxy.freeze()
+    """In the midst of a refresh, which the next server finds and closes."""
+    async with proxy_to(database_url) as proxy:
+        async with (
+            asyncio.timeout(PATIENCE),
+            live_server(make_settings(proxy.url, simulator)) as server,
+        ):
+            simulator.add_fault(Fault("slow", path=CHART, times=None, seconds=PATIENCE))
+            run = (await server.data(BEGIN, token=TOKEN))["refreshPrices"]["run"]
+            assert run["status"] == "RUNNING"
+            await until(is_true(lambda: any(CHART in each.target for each in simulator.requests)))
+            proxy.freeze()
+        async with httpx.AsyncClient(base_url=server.url) as http:
+            with pytest.raises(httpx.ConnectError):
+                await http.get("/health/live")
+    simulator.clear_faults()
+    async with live_server(make_settings(database_url, simulator)) as following:
+
+        async def is_closed() -> bool:
+            runs = (await following.data(LAST_RUNS))["refreshRuns"]["nodes"]
+            return {"id": run["id"], "status": "INTERRUPTED"} in runs
+
+        await until(is_closed)
 
 
 async def test_a_connection_of_a_client_outlives_the_outage(

@@ -11,6 +11,8 @@ from tests.server.outages import STATUS, far_server, leave_the_breaker_alone
 from tests.server.test_unavailable import REFRESH, unavailable, works
 from tests.serving import TOKEN
 
+pytestmark = pytest.mark.endurance
+
 
 @pytest.fixture(autouse=True)
 def _breaker_alone(monkeypatch: pytest.MonkeyPatch) -> None:

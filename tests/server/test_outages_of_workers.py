@@ -14,7 +14,10 @@ from tests.server.served import START_SECONDS, served
 from tests.server.test_unavailable import PRICES, unavailable
 from tests.serving import in_thread
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="one process only there")
+pytestmark = [
+    pytest.mark.endurance,
+    pytest.mark.skipif(sys.platform == "win32", reason="one process only there"),
+]
 
 
 def test_each_of_them_says_so_and_recovers(

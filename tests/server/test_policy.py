@@ -17,7 +17,9 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from server.browsers import CONTENT_SECURITY_POLICY
-from tests.server.test_graphiql import browser
+from tests.browser import browser
+
+pytestmark = pytest.mark.processes
 
 SCRIPT = """
 const tell = (name) => document.body.append(` ${name};`);

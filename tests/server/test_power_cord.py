@@ -38,7 +38,10 @@ from tests.server.postgres_processes import (
 from tests.server.served import START_SECONDS, Served
 from tests.server.worlds import Worlds, run_worlds
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no embedded PostgreSQL there")
+pytestmark = [
+    pytest.mark.endurance,
+    pytest.mark.skipif(sys.platform == "win32", reason="no embedded PostgreSQL there"),
+]
 
 KILLS = int(os.environ.get("POWER_KILLS", "20"))
 RUNNING = "SELECT count(*) FROM refresh_run WHERE status = 'RUNNING'"

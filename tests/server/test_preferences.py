@@ -16,10 +16,16 @@ CHROME = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q
 @pytest.mark.parametrize(
     ("accepted", "coding"),
     [
-        (b"", None), (b"*", "zstd"), (b"identity", None), (b"gzip;q=0", None), (b"GZIP", "gzip"),
+        (b"", None), (b"*", "gzip"), (b"identity", None), (b"gzip;q=0", None), (b"GZIP", "gzip"),
         (b"br;q=0.9, gzip", "gzip"), (b"br ; q=0.9,gzip;q=0.9", "br"), (b"*;q=0", None),
         (b"identity, gzip;q=0.5", None), (b"gzip;q=x", None), (b";;;,,,", None), (b"\xff", None),
         (b"br;q=0.001, gzip;q=0.", "br"), (b"br;Q=0.5, gzip;q=1.000", "gzip"),
+        (b"gzip, deflate, br, zstd", "br"), (b"zstd, br, gzip", "br"), (b"zstd, gzip", "gzip"),
+        (b"zstd;q=0.8, br;q=0.8, gzip;q=0.5", "br"), (b"gzip;q=0.9, zstd", "zstd"),
+        (b"zstd", "zstd"), (b"zstd, deflate", "zstd"), (b"zstd, *", "gzip"), (b"*, br", "br"),
+        (b"zstd, br;q=0.999, gzip;q=0.9, *;q=0.1", "zstd"), (b"zstd;q=0, *", "gzip"),
+        (b"gzip;q=0, *", "br"), (b"gzip;q=0, br;q=0, *", "zstd"), (b"zstd, *;q=0.5", "zstd"),
+        (b"identity;q=0.5, zstd;q=0.5", "zstd"), (b"zstd;q=0.4, identity;q=0.5", None),
     ],
 )  # fmt: skip
 def test_choosing_a_coding(accepted: bytes, coding: str | None) -> None:

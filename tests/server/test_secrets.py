@@ -19,6 +19,8 @@ from tests.server.postgres_processes import eventually
 from tests.server.raw import raw
 from tests.server.served import Served, served
 
+pytestmark = pytest.mark.processes
+
 REFRESH, READ = "refresh-s3cret-4711", "read-s3cret-0815"
 WRONG = "wrong-s3cret-1234"
 KEY, URL_PASSWORD, DATABASE_PASSWORD = "CG-s3cret-key", "url-s3cret-pw", "db-s3cret-pw"

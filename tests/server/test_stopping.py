@@ -33,7 +33,10 @@ from tests.server.stopping import (
 )
 from tests.serving import TOKEN
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of another kind")
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(sys.platform == "win32", reason="signals of another kind"),
+]
 
 
 @pytest.mark.parametrize("arguments", WORKERS, ids=["alone", "workers"])

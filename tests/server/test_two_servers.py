@@ -19,7 +19,10 @@ from tests.server.postgres_processes import eventually, postmaster_of, servers_o
 from tests.server.served import START_SECONDS
 from tests.server.worlds import run_worlds
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no embedded PostgreSQL there")
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(sys.platform == "win32", reason="no embedded PostgreSQL there"),
+]
 RUNNING = "SELECT count(*) FROM refresh_run WHERE status = 'RUNNING'"
 
 

@@ -19,6 +19,8 @@ from tests.server.caching import hearing
 from tests.server.served import environment
 from tests.serving import LiveServer, connected
 
+pytestmark = pytest.mark.processes
+
 
 async def test_what_a_refresh_in_another_process_writes(
     server: LiveServer, database_url: str, shared_simulator: Simulator, sql: asyncpg.Connection

@@ -23,7 +23,10 @@ from tests.server.postgres_processes import eventually, gone, processes, servers
 from tests.server.served import COMMAND, SMALL, START_SECONDS, Served, environment, served
 from tests.serving import TOKEN, connected
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="one process only there")
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(sys.platform == "win32", reason="one process only there"),
+]
 REFRESH = """mutation Refresh($wait: Boolean!, $key: String) {
   refreshPrices(input: {wait: $wait, idempotencyKey: $key}) { started run { id status } }
 }"""

@@ -23,6 +23,7 @@ QUOTE_ALL = {
 }
 
 
+@pytest.mark.processes
 def test_equal_seeds_are_equal_markets_in_any_process(http: httpx.Client) -> None:
     query = f"/coins/solana/market_chart/range?vs_currency=jpy&from={NOW - 5 * DAY}&to={NOW}"
     script = f"""

@@ -19,6 +19,8 @@ from tests.server.rates.redis import Redis, running_redis
 from tests.server.rates.spending import COST, POINTS, Clock, ask, left
 from tests.serving import LiveServer, live_server, make_settings
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 async def redis() -> AsyncIterator[Redis]:

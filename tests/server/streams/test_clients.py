@@ -16,6 +16,8 @@ from models.database import Database
 from tests.server.streams.moving import move
 from tests.serving import TOKEN, LiveServer
 
+pytestmark = pytest.mark.processes
+
 CLIENTS = Path(__file__).resolve().parents[2] / "clients"
 SECONDS = 60  # for Node to start, with other tests on the same machine
 

@@ -105,6 +105,7 @@ def settings(database_url: str, shared_simulator: Simulator) -> dict[str, str]:
     return {"DATABASE_URL": database_url, "COINGECKO_BASE_URL": shared_simulator.base_url}
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_a_server_that_stops_says_so(
     settings: dict[str, str],

@@ -1,0 +1,120 @@
+"""CoinGecko's market charts: every sound point of an answer that can be anything.
+
+Prices are what a chart is for; market caps and volumes are extras. A point that makes no sense is
+dropped and counted, and costs no other point anything. An answer is refused only where most of its
+prices make no sense: then its format has changed, and what is left of it may be wrong as well.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from ingestion.errors import BadAnswer
+from ingestion.samples import Chart, Dropped, Samples
+from models.latest_writes import MOST_AHEAD
+
+FIRST_MOMENT = datetime(2009, 1, 1, tzinfo=UTC).timestamp()  # no coin is older than Bitcoin
+# Beyond these, PostgreSQL's mean of a day would overflow, and a change in percent too.
+LEAST_NUMBER, MOST_NUMBER = 1e-100, 1e100
+_LAST_MILLIS = 2**53  # of times, beyond which a float skips integers
+_MOST_UNUSABLE = 0.5  # of the points that `prices` has
+
+
+def chart(answer: object, now: float) -> Chart:
+    """The three arrays of a market chart; `now` is in seconds since 1970.
+
+    Raises BadAnswer where there is no list `prices`, or more than half of its points are unusable:
+    no pair of numbers, a value that can be no price, a time before 2009 or more than a few minutes
+    ahead of `now`. A null is no price, and nothing unusual.
+    """
+    if not isinstance(answer, dict) or not isinstance(answer.get("prices"), list):
+        raise BadAnswer("CoinGecko's chart has no list `prices`", status=200)
+    points = answer["prices"]
+    prices = _read(points, now)
+    unusable = prices.malformed + prices.ahead
+    if unusable > _MOST_UNUSABLE * len(points):
+        raise BadAnswer(
+            f"{unusable:,} of {len(points):,} points of CoinGecko's `prices` make no sense",
+            status=200,
+        )
+    caps, volumes = (_read(answer.get(name), now) for name in ("market_caps", "total_volumes"))
+    return Chart(
+        prices=prices.samples,
+        market_caps=caps.samples,
+        volumes=volumes.samples,
+        dropped=Dropped(
+            prices=prices.malformed,
+            market_caps=caps.malformed,
+            volumes=volumes.malformed,
+            ahead=prices.ahead + caps.ahead + volumes.ahead,
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """The sound points of an array, and how many others it has."""
+
+    samples: Samples
+    malformed: int = 0
+    ahead: int = 0
+
+
+def _read(points: object, now: float) -> _Read:
+    if not points and (points is None or isinstance(points, list)):
+        return _Read(_NONE)
+    if not isinstance(points, list):
+        return _Read(_NONE, malformed=1)
+    when, what = _numbers(points)
+    # A value below 0 is none; nor is one so small that it can only be garbage.
+    sound = np.isnan(what) | (what == 0) | ((what >= LEAST_NUMBER) & (what <= MOST_NUMBER))
+    ahead = when > (now + MOST_AHEAD.total_seconds()) * 1000
+    believed = sound & (when >= FIRST_MOMENT * 1000)
+    late = int((believed & ahead).sum())
+    kept = believed & ~ahead
+    samples = Samples(when[kept].astype(np.int64), what[kept])
+    return _Read(samples, len(points) - len(samples.times) - late, late)
+
+
+_NONE = Samples(np.empty(0, np.int64), np.empty(0, np.float64))
+_Floats = npt.NDArray[np.float64]
+
+
+def _numbers(points: list[object]) -> tuple[_Floats, _Floats]:
+    """Times and values of all pairs of numbers among these points, NaN for a value of null."""
+    # An array without a flaw takes a fraction of a millisecond: each check is one quick pass.
+    if (pairs := _columns(points)) is not None:
+        return pairs
+    sound: list[object] = [point for point in points if _is_pair(point)]
+    return _columns(sound) or (np.empty(0), np.empty(0))
+
+
+def _columns(points: list[object]) -> tuple[_Floats, _Floats] | None:
+    """Times and values of these points; None where one of them is no pair of numbers."""
+    if set(map(type, points)) != {list} or set(map(len, points)) != {2}:  # type: ignore[arg-type] # lists
+        return None
+    times, values = zip(*points, strict=True)
+    # The exact types: bool is an int to isinstance, and numpy would read "1" as a number.
+    if not set(map(type, times)) <= {int, float}:
+        return None
+    if not set(map(type, values)) <= {int, float, type(None)}:
+        return None
+    try:
+        when, what = (np.fromiter(each, np.float64, len(points)) for each in (times, values))
+    except OverflowError:
+        return None
+    # CoinGecko's null is no price; a NaN, which is no JSON, is garbage.
+    return (when, what) if np.isnan(what).sum() == values.count(None) else None
+
+
+def _is_pair(point: object) -> bool:
+    if type(point) is not list or len(point) != 2:  # noqa: PLR2004 - a pair
+        return False
+    time, value = point
+    if type(time) not in {int, float} or not abs(time) <= _LAST_MILLIS:
+        return False
+    if value is None:
+        return True
+    return type(value) in {int, float} and abs(value) <= MOST_NUMBER

@@ -1,0 +1,121 @@
+"""Whether upstream answers at all: what all calls of a client have met since its last answer.
+
+A call that fails alone is tried again. Where every call fails, trying again only adds to what an
+upstream in trouble has to bear, or to the reasons for a ban. So failures are counted over all
+calls: after some in a row no call gets a second attempt, and once some different calls are among
+them, no other call gets a first one. A single answer ends an outage.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from ingestion.errors import RateLimited, ServerFault, Unreachable
+
+MOST_FAILURES = 6  # attempts in a row, over all calls
+MOST_CALLS = 4  # different ones among them; or as many as attempts, where none is worth a second
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0  # seconds between two attempts
+# So long after the last failure, upstream deserves some patience again. Less than usual: scheduled
+# refreshes that come every so often are to cost little while a ban or an outage lasts.
+_FORGET_AFTER = 600.0  # seconds
+
+
+class Outage:
+    """The failures of a client's calls in a row. Make one per event loop.
+
+    `answers` counts the answers of use. `clock` is in seconds and belongs to `sleep`.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self.answers = 0
+        self._clock = clock
+        self._sleep = sleep
+        self._in_a_row = 0
+        self._calls: set[str] = set()
+        self._failed_at = self._resume_at = -_FORGET_AFTER
+        self._turn = asyncio.Lock()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no call is worth a second attempt."""
+        return self._in_a_row >= MOST_FAILURES
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether no other call is worth a first attempt."""
+        calls = len(self._calls)
+        return calls >= MOST_FAILURES or (self.exhausted and calls >= MOST_CALLS)
+
+    @property
+    def calls(self) -> int:
+        """How many different calls have failed since the last answer."""
+        return len(self._calls)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait until an attempt may leave: while upstream fails, one after the other."""
+        if not self._in_a_row:
+            yield
+            return
+        async with self._turn:
+            if self._in_a_row:  # else another attempt was answered meanwhile
+                await self._sleep(max(0.0, self._resume_at - self._clock()))
+                yield
+                return
+        yield
+
+    def begin(self) -> float:
+        """Give the moment at which an attempt leaves, for `failed`."""
+        return self._clock()
+
+    def failed(self, call: str, began: float) -> None:
+        """Note that an attempt failed. Those that were under way together count once."""
+        now = self._clock()
+        if now - self._failed_at > _FORGET_AFTER:
+            self._in_a_row = min(self._in_a_row, MOST_FAILURES // 2)
+            self._calls.clear()
+        self._calls.add(call)
+        self._in_a_row += began >= self._failed_at
+        self._failed_at = now
+        self._resume_at = now + min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** (self._in_a_row - 1))
+
+    def over(self) -> None:
+        """Note that upstream said something sensible, be it no."""
+        self._in_a_row = 0
+        self._calls.clear()
+
+    def answered(self) -> None:
+        """Note an answer of use."""
+        self.answers += 1
+        self.over()
+
+
+class Patience:
+    """Whether one call is worth another try: a backoff hook for stamina.
+
+    `attempts` in all where upstream is unreachable or fails. Twice the retries where it says
+    that we are too fast: the throttle's pause is the cure for that, so there is none here. None
+    where no call is answered at all.
+    """
+
+    def __init__(self, attempts: int, outage: Outage) -> None:
+        self._faults_left = attempts - 1
+        self._refusals_left = 2 * (attempts - 1)
+        self._outage = outage
+
+    def __call__(self, error: Exception) -> bool | float:
+        if self._outage.exhausted:
+            return False
+        if isinstance(error, RateLimited):
+            self._refusals_left -= 1
+            return 0.0 if self._refusals_left >= 0 else False
+        if isinstance(error, Unreachable | ServerFault):
+            self._faults_left -= 1
+            return self._faults_left >= 0
+        return False

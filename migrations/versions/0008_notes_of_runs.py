@@ -1,0 +1,11 @@
+"""What a run and its items say of values that were not kept."""
+
+from alembic import op
+
+revision = "0008"
+down_revision = "0006"
+
+
+def upgrade() -> None:
+    for table in ("refresh_run", "refresh_run_item"):
+        op.execute(f"ALTER TABLE {table} ADD COLUMN note text")

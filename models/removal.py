@@ -1,0 +1,79 @@
+"""Removing a coin and all that is kept of it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from sqlalchemy import ColumnElement, Table, delete, func, select
+from sqlmodel import SQLModel, col
+
+from models.database import Database, ReadSession, WriteSession
+from models.notifications import tell_anything
+from models.tables import Coin, Series
+from models.writers import LOCK_SERIES
+
+# All that belongs to series, in whichever tables there are.
+_OF_SERIES = [table for table in SQLModel.metadata.sorted_tables if "series_id" in table.columns]
+TRACKING = 0x636F696E  # "coin": the class of the advisory locks that say what servers track
+_OTHERS = """
+    SELECT count(DISTINCT pid) FROM pg_locks JOIN pg_database ON pg_database.oid = database
+    WHERE locktype = 'advisory' AND objsubid = 2 AND granted
+      AND datname = current_database() AND classid = $1::bigint AND objid <> $2::bigint
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How many rows a table holds of a coin."""
+
+    table: str
+    rows: int
+
+
+def tracking_mark(coins: Iterable[str]) -> tuple[int, int]:
+    """Make the key of the lock that says that a server runs which tracks just these coins."""
+    digest = sha256("\n".join(sorted(set(coins))).encode(errors="surrogatepass")).digest()
+    return TRACKING, int.from_bytes(digest[:4]) >> 1  # an int4
+
+
+async def servers_tracking_others(database: Database, coins: Iterable[str]) -> int:
+    """Count the running processes of servers that track another set of coins than this one."""
+    [(count,)] = await database.fetch(_OTHERS, *tracking_mark(coins))
+    return int(count)
+
+
+async def kept_of_coin(session: ReadSession, coin_id: str) -> list[Kept]:
+    """Count what is kept of a coin, table by table; an empty list where there is no such coin."""
+    if await session.get(Coin, coin_id) is None:
+        return []
+    parts = _parts(coin_id, await _series_of(session, coin_id))
+    counts = []
+    for table, condition in parts:
+        rows = await session.scalar(select(func.count()).select_from(table).where(condition))
+        counts.append(Kept(table.name, rows or 0))
+    return counts
+
+
+async def remove_coin(session: WriteSession, coin_id: str) -> None:
+    """Delete a coin and all that is kept of it; tell every cache with the commit."""
+    ids = await _series_of(session, coin_id)
+    await session.execute(LOCK_SERIES, {"series": ids})
+    for table, condition in _parts(coin_id, ids):
+        await session.execute(delete(table).where(condition))
+    await tell_anything(session)
+
+
+async def _series_of(session: ReadSession, coin_id: str) -> list[int]:
+    found = await session.scalars(select(col(Series.id)).where(col(Series.coin_id) == coin_id))
+    return list(found)
+
+
+def _parts(coin_id: str, ids: Sequence[int]) -> list[tuple[Table, ColumnElement[bool]]]:
+    """Name the tables that hold parts of a coin, and which rows, in the order to delete them."""
+    tables = SQLModel.metadata.tables
+    return [
+        *((table, table.c.series_id.in_(ids)) for table in _OF_SERIES),
+        (tables["series"], tables["series"].c.coin_id == coin_id),
+        (tables["coin_metadata"], tables["coin_metadata"].c.coin_id == coin_id),
+        (tables["coin"], tables["coin"].c.id == coin_id),
+    ]

@@ -1,0 +1,1 @@
+"""Where settings come from: the environment, `.env`, and files that hold secrets."""

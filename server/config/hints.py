@@ -1,0 +1,37 @@
+"""Hints about an environment that is read without error, but hardly as it was meant."""
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+
+from server.config.env_file import names_in
+from server.config.text import unquoted
+
+_LIKE = 0.75  # of `.env`, whose names are mostly ours
+_VERY_LIKE = 0.9  # of the environment, whose names are mostly not
+
+
+def hints(settings: Iterable[str], environ: Mapping[str, str], env_file: Path) -> list[str]:
+    """Give one line for each misspelt name and each value whose quotes were taken away.
+
+    `settings` are the names of all settings. No value is quoted: it may be a secret.
+    """
+    known = {name.upper() for name in settings}
+    found = [
+        *_misspelt(f"{env_file}: ", names_in(env_file), known, _LIKE),
+        *_misspelt("", environ, known, _VERY_LIKE),
+    ]
+    for name, value in environ.items():
+        if name.upper() in known and unquoted(value) != value:
+            found.append(
+                f"{name.upper()}: the quotes around its value are not part of it; leave them out"
+            )
+    return found
+
+
+def _misspelt(where: str, names: Iterable[str], known: set[str], likeness: float) -> Iterable[str]:
+    for name in names:
+        if name.upper() in known:
+            continue
+        if close := get_close_matches(name.upper(), known, n=1, cutoff=likeness):
+            yield f"{where}{name[:60]} is no setting; did you mean {close[0]}?"

@@ -1,0 +1,53 @@
+"""Commands in processes of their own, as a shell runs them."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.server.postgres_processes import ROOT
+
+PROGRAM = (sys.executable, "-c", "from server.cli import main; main()")
+
+
+def run(
+    arguments: Sequence[str],
+    variables: Mapping[str, str],
+    cwd: Path | None = None,
+    prefix: Sequence[str] = (),
+) -> subprocess.CompletedProcess[bytes]:
+    """Run one to its end, with this environment alone."""
+    return subprocess.run(
+        [*prefix, *PROGRAM, *arguments],
+        env=_environment(variables),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=240,
+        check=False,
+    )
+
+
+async def run_beside(
+    arguments: Sequence[str], variables: Mapping[str, str], cwd: Path | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run one while the event loop goes on, as for a server in it."""
+    return await asyncio.to_thread(run, arguments, variables, cwd)
+
+
+def _environment(variables: Mapping[str, str]) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    return {**kept, "PYTHONPATH": str(ROOT), **variables}
+
+
+def one_line(done: subprocess.CompletedProcess[bytes]) -> str:
+    """What a command that cannot go on says: one line, and status 2."""
+    text = done.stderr.decode()
+    assert done.returncode == 2, text
+    assert "Traceback" not in text
+    lines = text.splitlines()
+    assert len(lines) == 1, text
+    assert lines[0].startswith("coingraph: ")
+    return lines[0].removeprefix("coingraph: ")

@@ -1,0 +1,160 @@
+"""Environments that other programs bear: commands end well in them, and servers serve."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from ingestion.simulator import Simulator
+from models import coins as coin_rows
+from models.database import Database
+from models.tables import Coin
+from server import seeds
+from tests.server.commands_run import one_line, run, run_beside
+from tests.server.postgres_processes import ROOT, eventually
+from tests.server.served import served
+from tests.serving import PATIENCE, TOKEN, live_server, make_settings
+
+REFRESH = "mutation { refreshPrices(input: {wait: true}) { run { status error } } }"
+# As some container runtimes, desktops and companies set them, all at once.
+ODD = {
+    "NO_PROXY": "localhost,fd00::/8,[::1],.local,10.0.0.0/8,fd07:b51a:cc66:f0::/64, ,%",
+    "HTTP_PROXY": "127.0.0.1:1",
+    "https_proxy": "http://me:s3cret-pw@127.0.0.1:1",
+    "ALL_PROXY": "socks4://127.0.0.1:1",
+    "SSL_CERT_FILE": "/nonexistent",
+    "REQUESTS_CA_BUNDLE": "/nonexistent",
+}
+
+
+@pytest.mark.processes
+def test_the_demo_asks_its_own_simulator(tmp_path: Path) -> None:
+    """Past all proxies: each of these would refuse."""
+    with served(tmp_path, "--demo", **ODD) as server, server.client() as client:
+        query = {"query": "{ latestPrices { price } }"}
+
+        def loaded() -> bool:
+            answer = client.post("/graphql", json=query)
+            return answer.status_code == 200 and len(answer.json()["data"]["latestPrices"]) == 2
+
+        eventually(loaded, PATIENCE)
+        server.process.terminate()
+        assert server.process.wait(60) == 0
+    text = server.log.read_text()
+    assert "Traceback" not in text
+    assert "s3cret" not in text
+
+
+@pytest.mark.parametrize(
+    ("variables", "reason"),
+    [
+        (
+            {"SSL_CERT_FILE": "/nonexistent"},
+            "SSL_CERT_FILE: '/nonexistent' cannot be used: No such",
+        ),
+        ({"SSL_CERT_DIR": "/nonexistent"}, "SSL_CERT_DIR: '/nonexistent' cannot be used: there is"),
+        ({"ALL_PROXY": "socks4://s3cret@h:1"}, "ALL_PROXY: names a proxy of an unknown kind"),
+        ({"https_proxy": "http://u:s3cret@h:x"}, "https_proxy: names no proxy"),
+    ],
+)
+async def test_a_server_serves_what_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+    database_url: str,
+    shared_simulator: Simulator,
+    variables: dict[str, str],
+    reason: str,
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    settings = make_settings(
+        database_url, shared_simulator, coingecko_base_url="https://upstream.test/api/v3"
+    )
+    async with live_server(settings) as server:
+        assert (await server.data("{ currencies { code } }"))["currencies"]
+        ran = (await server.data(REFRESH, token=TOKEN))["refreshPrices"]["run"]
+    assert ran["status"] == "FAILED"
+    assert ran["error"].startswith(f"CoinGecko cannot be reached: {reason}")
+    assert "s3cret" not in ran["error"]
+
+
+@pytest.mark.processes
+async def test_commands(database_url: str, tmp_path: Path) -> None:
+    """Only the one that asks upstream says that it cannot."""
+    where = {"DATABASE_URL": database_url, "COINS": "bitcoin", "CURRENCIES": "usd"}
+    status, plan, migrate, schema, refresh = await asyncio.gather(
+        *(
+            run_beside(command, ODD | where, tmp_path)
+            for command in (
+                ["status"], ["refresh", "--dry-run"], ["migrate"], ["schema"], ["refresh"]
+            )
+        )
+    )  # fmt: skip
+    for done in (status, plan, migrate, schema):
+        assert done.returncode == 0, done.stderr.decode()
+    told = refresh.stderr.decode()
+    assert refresh.returncode == 2, told
+    assert "FAILED: nothing new" in told
+    assert "CoinGecko cannot be reached: SSL_CERT_FILE: '/nonexistent' cannot be used: No s" in told
+    for done in (status, plan, migrate, schema, refresh):
+        assert b"Traceback" not in done.stderr
+        assert b"s3cret" not in done.stderr + done.stdout
+
+
+@pytest.mark.processes
+async def test_one_line_in_the_log_of_a_server(database_url: str, tmp_path: Path) -> None:
+    with served(tmp_path, DATABASE_URL=database_url, SSL_CERT_FILE="/nonexistent") as server:
+        await asyncio.to_thread(server.await_line, "refresh ended")
+        (line,) = server.lines("CoinGecko cannot be reached")
+        assert line["reason"].startswith("SSL_CERT_FILE: '/nonexistent' cannot be used")
+        assert "Traceback" not in server.log.read_text()
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+async def test_a_locale_without_our_characters(
+    database: Database,
+    database_url: str,
+    shared_simulator: Simulator,
+    encoding: str,
+    tmp_path: Path,
+) -> None:
+    """Files are UTF-8; what people read has an escape for each character that is missing."""
+    async with database.write() as session:
+        coins = [*seeds.coins(["bitcoin"]), Coin(id="żółw", symbol="ż", name="Żółw")]
+        await coin_rows.seed(session, coins, seeds.currencies(["usd"]))
+    where = {
+        "DATABASE_URL": database_url, "COINS": "bitcoin,żółw", "CURRENCIES": "usd",
+        "COINGECKO_BASE_URL": shared_simulator.base_url, "HISTORY_DAYS": "2",
+        "COINGECKO_REQUESTS_PER_MINUTE": "600000",
+        "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": encoding,
+    }  # fmt: skip
+    output = tmp_path / "schema.graphql"
+    status, refresh, printed, written, helped = await asyncio.gather(
+        *(
+            run_beside(command, where)
+            for command in (
+                ["status"], ["refresh"], ["schema"], ["schema", "--output", str(output)], ["--help"]
+            )
+        )
+    )  # fmt: skip
+    for done in (status, printed, written, helped):
+        assert (done.returncode, done.stderr) == (0, b""), done.stderr.decode()
+    assert b"Traceback" not in refresh.stderr
+    assert refresh.returncode == 1, "there is no such coin"
+    assert b"PARTIAL: " in refresh.stderr
+    sdl = await asyncio.to_thread((ROOT / "schema/schema.graphql").read_bytes)
+    assert not sdl.isascii()
+    assert printed.stdout == sdl
+    assert await asyncio.to_thread(output.read_bytes) == sdl
+    assert b"\\u017c" in status.stdout
+
+
+@pytest.mark.processes
+def test_a_schema_that_cannot_be_written(tmp_path: Path) -> None:
+    line = one_line(run(["schema", "--output", str(tmp_path / "no/file")], {}))
+    assert line == f"{tmp_path}/no/file cannot be written: No such file or directory"
