@@ -73,7 +73,7 @@ class ConnectionPool:
         try:
             async with asyncio.timeout(seconds) as limit:
                 while True:
-                    if self._spare and (self._places.full or self._spare[-1][1].stale):
+                    while self._spare and (self._places.full or self._spare[-1][1].stale):
                         await self.put_back(self._spare.pop()[0])
                     await self._places.take(first=refused is not None)
                     try:

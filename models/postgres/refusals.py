@@ -41,6 +41,7 @@ _REMEDIES: Mapping[str, str] = {
     "42501": "Grant the role what it lacks (GRANT CONNECT ON DATABASE … TO …).",
     "55000": "Name a database that takes connections.",
 }
+_SHORT = 3
 _FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile")
 
 
@@ -48,7 +49,8 @@ def connect_error(error: Exception, url: URL) -> DatabaseUnavailableError:
     """Say what an error of opening a connection means."""
     if isinstance(error, DatabaseUnavailableError):
         return error
-    state, text = getattr(error, "sqlstate", None), _first_line(error)
+    state = getattr(error, "sqlstate", None)
+    text = _without(url.password, _first_line(error))
     if isinstance(state, str) and (known := _server_error(state, text)):
         return known
     refusal = None if state else _refusal_of_client(error, text, url)
@@ -121,6 +123,14 @@ def _unreadable(path: str) -> str | None:
             return None
     except OSError as error:
         return error.strerror or str(error)
+
+
+def _without(password: str | None, text: str) -> str:
+    """Blot out the password, which a server may quote; a short one only where it stands alone."""
+    if not password:
+        return text
+    form = re.escape(password)
+    return re.sub(form if len(password) > _SHORT else rf"(?<!\w){form}(?!\w)", "***", text)
 
 
 def _first_line(error: BaseException) -> str:

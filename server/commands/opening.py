@@ -66,7 +66,8 @@ def database_needed() -> Iterator[None]:
     except DatabaseReadOnlyError as error:
         raise CommandError(f"{error} Try again when it does.") from None
     except DatabaseUnavailableError as error:
-        why = f" ({reason_of(error)})" if error.__cause__ else ""
+        # what a server says may quote a password; the operating system does not
+        why = f" ({reason_of(error)})" if isinstance(error.__cause__, OSError) else ""
         raise CommandError(f"{str(error).removesuffix('.')}{why}. Check DATABASE_URL.") from None
 
 

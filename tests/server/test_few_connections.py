@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from ingestion.simulator import Simulator
@@ -108,6 +109,16 @@ async def test_others_may_have_them_all(database_url: str, sql: asyncpg.Connecti
                 await impatient.fetch("SELECT 7")
         await impatient.close()
         await other.close()
+
+
+async def test_connections_at_hand_are_given_up(database: Database) -> None:
+    """Idle ones that `fetch` would take are no reason for others to wait."""
+    await asyncio.gather(*(database.fetch("SELECT pg_sleep(0.05)") for _ in range(12)))
+    database._pool._places.shrink_to(1)  # noqa: SLF001 - as a refusal does
+    async with database.write() as session:
+        assert await session.scalar(text("SELECT 7")) == 7
+    async with database.read() as session:
+        assert await session.scalar(text("SELECT 7")) == 7
 
 
 async def test_the_pool_grows_again(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

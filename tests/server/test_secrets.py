@@ -51,6 +51,8 @@ class Echo(http.server.BaseHTTPRequestHandler):
 class Doorkeeper(socketserver.BaseRequestHandler):
     """As PostgreSQL: asks for a password, in clear, and tells it in its refusal."""
 
+    state = b"57P03"  # it cannot be connected to now, but that may change
+
     def handle(self) -> None:
         def message(kind: bytes, body: bytes) -> bytes:
             return kind + struct.pack("!i", len(body) + 4) + body
@@ -63,8 +65,12 @@ class Doorkeeper(socketserver.BaseRequestHandler):
             self.request.recv(size - 8)
             self.request.sendall(message(b"R", struct.pack("!i", 3)))
             sent = self.request.recv(1000)[5:-1]
-            told = b"SFATAL\0C28P01\0Mpassword authentication failed: %b\0\0" % sent
+            told = b"SFATAL\0C%b\0Mthis is refused: %b\0\0" % (self.state, sent)
             self.request.sendall(message(b"E", told))
+
+
+class Refuser(Doorkeeper):
+    state = b"28P01"  # the password is wrong, and stays so
 
 
 class Threads(socketserver.ThreadingTCPServer):
@@ -126,6 +132,16 @@ async def test_a_database_and_an_upstream_that_tell_all(tmp_path: Path, log_form
             server.process.terminate()
             server.process.wait(60)
         check(server, *answers)
+
+
+def test_a_database_that_refuses_and_tells_all(tmp_path: Path) -> None:
+    with answering(Refuser) as database:
+        url = f"postgresql://coingraph:{DATABASE_PASSWORD}@127.0.0.1:{database.server_address[1]}/x"
+        with served(tmp_path, **settings(DATABASE_URL=url)) as server:
+            assert server.process.wait(60) == 2
+    said = server.log.read_text()
+    assert "this is refused: ***. Correct the password" in said
+    assert DATABASE_PASSWORD not in said
 
 
 async def test_a_refresh_that_fails(tmp_path: Path, empty_url: str) -> None:
