@@ -12,7 +12,7 @@ from ingestion.buckets import daily_points
 from ingestion.coingecko import CoinGecko
 from ingestion.errors import HistoryTooLong, UpstreamError
 from ingestion.planner import SeriesPlan, Window, offered_from
-from ingestion.samples import CallStats, Chart
+from ingestion.samples import CallStats, Chart, Dropped
 from models.gaps import SETTLED, Asked
 from models.hours import Hours, instant
 
@@ -72,10 +72,11 @@ class Fetched:
 
 
 class Fetcher:
-    """Makes the calls of one run for series."""
+    """Makes the calls of one run for series. `dropped` counts what was dropped of their days."""
 
     def __init__(self, upstream: CoinGecko) -> None:
         self._upstream = upstream
+        self.dropped: dict[int, Dropped] = {}
 
     async def hours(self, plan: SeriesPlan, stats: CallStats) -> Fetched:
         """Fetch the windows of a series, the newest first, as far back as the API's plan offers."""
@@ -106,6 +107,7 @@ class Fetcher:
         except HistoryTooLong as error:
             log.warning("daily history refused", **_name(plan), error=str(error))
             return daily_points([], asked.start, asked.end)
+        self.dropped[plan.state.series_id] = chart.dropped
         if not _has_prices(chart):
             raise UpstreamError("CoinGecko sent no days.")
         return daily_points([chart], asked.start, asked.end)

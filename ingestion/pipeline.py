@@ -13,7 +13,9 @@ from ingestion.errors import AccessRefused, NobodyAnswers, NotFound, RateLimited
 from ingestion.extras import Extras
 from ingestion.fetching import Fetcher
 from ingestion.journal import Journal
+from ingestion.notes import of_dropped
 from ingestion.planner import Reason, SeriesPlan
+from ingestion.samples import Dropped
 from ingestion.unknown import UnknownCoins
 from models.database import DatabaseUnavailableError
 from models.incoming import ReplacementTooSmallError
@@ -164,6 +166,8 @@ class Pipeline:
             if not skipped and plan.daily:
                 stats = self._journal.tallies.of(series_id)
                 daily = await self._fetcher.daily(plan, plan.daily, stats)
+                dropped = self._fetcher.dropped.pop(series_id, Dropped())
+                self._journal.notes.add_series(series_id, of_dropped(dropped, "days"))
                 await self._journal.daily(plan, plan.daily.start, daily)
                 return
         except (AccessRefused, RateLimited, DatabaseUnavailableError):

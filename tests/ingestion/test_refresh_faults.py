@@ -102,7 +102,8 @@ async def test_all_series_failing_is_a_failure(deployment: Deployment) -> None:
     deployment.simulator.add_fault(Fault("html", path=CHART, times=None))
     ended = await deployment.refresh(await deployment.process())
     assert (ended.status, len(ended.failed)) == ("FAILED", 4)
-    assert ended.calls == (11, 3, 8)
+    assert ended.calls == (11, 1, 10)
+    assert "4 calls in a row failed, so no more were made" in ended.run["error"]
 
 
 @pytest.mark.parametrize("kind", ["reset", "html"])
