@@ -12,9 +12,9 @@ from ingestion.budget import Credits
 from ingestion.coingecko import CoinGecko
 from ingestion.errors import UpstreamError
 from ingestion.faults import Faults
-from ingestion.planner import floor_hour
 from ingestion.quotes import newest_prices
 from models.database import Database, DatabaseUnavailableError
+from models.history import floor_hour
 from models.live_writes import store_live
 from models.series import SeriesKey, list_series
 

@@ -10,6 +10,7 @@ from enum import Enum
 import strawberry
 
 from models.database import Database
+from models.history import Tracked
 from models.series_memory import SeriesMemory
 from resolvers.footprint import Footprint
 from resolvers.kept import Kept
@@ -68,13 +69,20 @@ class Context:
     deadline: asyncio.Timeout | None = None  # of the operation, while it is executed
 
     def __post_init__(self) -> None:
+        services = self.services
         self.loaders = Loaders(
-            self.services.database, self.now, self.footprint, self.services.memory
+            services.database, self.now, self.footprint, services.memory, self.tracked
         )
 
     @property
     def database(self) -> Database:
         return self.services.database
+
+    @property
+    def tracked(self) -> Tracked | None:
+        """What the settings ask for; None without a refresher."""
+        refresher = self.services.refresher
+        return refresher.tracked if refresher else None
 
     @asynccontextmanager
     async def unhurried(self) -> AsyncIterator[None]:

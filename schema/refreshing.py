@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
+from models.history import Tracked
 from schema.plan import RefreshPlan
 
 
@@ -16,6 +17,7 @@ class RefreshScope:
     currencies: tuple[str, ...] | None
     days: int | None
     rebuild: bool
+    only_due: bool
 
 
 class RefreshService(Protocol):
@@ -26,6 +28,11 @@ class RefreshService(Protocol):
 
     @property
     def currencies(self) -> Sequence[str]: ...
+
+    @property
+    def tracked(self) -> Tracked:
+        """What the settings ask for."""
+        ...
 
     async def start(self, scope: RefreshScope, *, key: str | None) -> tuple[UUID, bool]:
         """Start a run or join one; its id, and whether it was started."""

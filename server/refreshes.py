@@ -6,6 +6,7 @@ from uuid import UUID
 from ingestion.outlook import BudgetExceededError
 from ingestion.preparing import RefreshRequest
 from ingestion.refresher import RefreshBusyError, Refresher
+from models.history import Tracked
 from models.tables import RefreshTrigger
 from resolvers.errors import UnavailableError
 from schema.plan import RefreshPlan
@@ -27,6 +28,10 @@ class Refreshes:
     def currencies(self) -> Sequence[str]:
         return self._refresher.currencies
 
+    @property
+    def tracked(self) -> Tracked:
+        return self._refresher.tracked
+
     async def start(self, scope: RefreshScope, *, key: str | None) -> tuple[UUID, bool]:
         request = _request(scope)
         try:
@@ -44,4 +49,4 @@ class Refreshes:
 
 
 def _request(scope: RefreshScope) -> RefreshRequest:
-    return RefreshRequest(scope.coins, scope.currencies, scope.days, scope.rebuild)
+    return RefreshRequest(scope.coins, scope.currencies, scope.days, scope.rebuild, scope.only_due)

@@ -31,7 +31,13 @@ _MOST_SHOWN = 10
 
 
 def refresh(
-    *, coins: str | None, currencies: str | None, days: int | None, rebuild: bool, dry_run: bool
+    *,
+    coins: str | None,
+    currencies: str | None,
+    days: int | None,
+    rebuild: bool,
+    only_due: bool,
+    dry_run: bool,
 ) -> int:
     """Run one refresh; the exit status."""
     with one_line_errors(), opened(read_settings(log_level="warning")) as (settings, _):
@@ -40,6 +46,7 @@ def refresh(
             _chosen(currencies, settings.currencies, "CURRENCIES"),
             days,
             rebuild,
+            only_due,
         )
         return asyncio.run(_refresh(settings, wanted, dry_run=dry_run))
 
@@ -152,7 +159,8 @@ async def _report(console: Console, database: Database, run: RefreshRun) -> None
         console.print(run.error, markup=False)
     async with database.read() as session:
         items = (await runs.items_of_runs(session, [run.id]))[run.id]
-    failed = [(item, series) for item, series in items if item.status == ItemStatus.FAILED]
+    bad = (ItemStatus.FAILED, ItemStatus.PARTIAL)
+    failed = [(item, series) for item, series in items if item.status in bad]
     for item, series in failed[:_MOST_SHOWN]:
         if item.error != run.error:
             line = f"  {series.coin_id}/{series.currency_code}: {item.error}"

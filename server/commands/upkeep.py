@@ -47,14 +47,14 @@ def status() -> int:
             _age((now - latest.observed_at).total_seconds()) if latest else "-",
             kept,
             str(series.revision),
-            f"stale: {freshness.reason}" if freshness.reason else "fresh",
+            _standing(freshness),
         )
     table_console().print(table)
     return 0
 
 
 async def _status(settings: Settings) -> list[SeriesFreshness]:
-    async with opened_refresher(settings) as (_, database):
+    async with opened_refresher(settings) as (refresher, database):
         return await series_status(
             database,
             Footprint(),
@@ -62,7 +62,14 @@ async def _status(settings: Settings) -> list[SeriesFreshness]:
             None,
             now=datetime.now(UTC),
             stale_after=settings.stale_after,
+            tracked=refresher.tracked,
         )
+
+
+def _standing(freshness: SeriesFreshness) -> str:
+    if freshness.reason:
+        return f"stale: {freshness.reason}"
+    return f"fresh, but: {freshness.lacking}" if freshness.lacking else "fresh"
 
 
 def _age(seconds: float) -> str:
