@@ -250,7 +250,7 @@ def test_refresh_asks_once_in_an_interval_and_prints_the_run(stub: Stub) -> None
     authorization, body = stub.asked[0]
     assert authorization == f"Bearer {TOKEN}"
     assert re.fullmatch(r"every-1000000000-\d+", body["variables"]["key"])
-    assert "refreshPrices(input: { idempotencyKey: $key })" in body["query"]
+    assert "refreshPrices(input: { idempotencyKey: $key, onlyDue: true })" in body["query"]
     assert stub.asked[1] == stub.asked[0]
 
 
