@@ -159,6 +159,21 @@ def test_compose_hands_on_every_setting_and_nothing_else() -> None:
     assert set(compose()["api"]["environment"]) == SETTINGS - fixed_by_the_image - files
 
 
+def test_compose_names_nothing_twice() -> None:
+    """PyYAML takes the last of two; Docker refuses the file."""
+
+    def check(node: yaml.Node | None) -> None:
+        if isinstance(node, yaml.MappingNode):
+            keys = [key.value for key, _ in node.value]
+            assert len(keys) == len(set(keys)), keys
+        if isinstance(node, yaml.CollectionNode):
+            for child in node.value:
+                for each in child if isinstance(child, tuple) else (child,):
+                    check(each)
+
+    check(yaml.compose((ROOT / "docker-compose.yml").read_text(), yaml.SafeLoader))
+
+
 def test_compose_refuses_to_start_without_secrets_and_contains_none() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     for name in ("POSTGRES_PASSWORD", "REFRESH_TOKENS"):
