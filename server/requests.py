@@ -9,7 +9,7 @@ from starlette.datastructures import QueryParams
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
-from schema.errors import Answer, failure
+from schema.errors import STATUS, UNAVAILABLE, Answer, failure
 from server.http.cross_origin import Origins
 from server.persisted import BadHashError, hash_in
 from server.preferences import (
@@ -52,6 +52,11 @@ class RequestRefusedError(Exception):
     def message(self) -> str:
         """What the caller is told, of several errors the first."""
         return str(self.answer.body["errors"][0]["message"])
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same request may well be answered a little later."""
+        return self.answer.status == STATUS[UNAVAILABLE]
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,9 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()  # nobody else comes in
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, HttpConnection):
+                connection.shutdown()  # nor over what is open: who reconnects would be refused
         started = time.monotonic()
         # first, because a request with `wait: true` ends with its run
         stopping = asyncio.create_task(self._application.end_refreshes())

@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 import structlog
@@ -39,7 +39,7 @@ class StreamSettings:
 
 
 class _Ends(Protocol):
-    async def end(self) -> None: ...
+    def end(self) -> Coroutine[Any, Any, None]: ...
 
     def abort(self) -> None: ...
 
@@ -130,7 +130,11 @@ class StreamEndpoint:
             await stream.serve(receive)
 
     async def close(self, seconds: float) -> None:
-        """End all that is open, well where it takes no longer than so many seconds."""
+        """End all that is open, well where it takes no longer than so many seconds.
+
+        All subscriptions are stopped before anything is awaited, so that none of them completes
+        because what it follows ends with the server.
+        """
         self._closing = True
         ends = {asyncio.create_task(each.end()): each for each in self._open}
         if not ends:

@@ -5,6 +5,8 @@ https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md
 
 import asyncio
 import contextlib
+from collections.abc import Coroutine
+from typing import Any
 
 import orjson
 import structlog
@@ -22,6 +24,7 @@ log = structlog.get_logger("coingraph.streams")
 KEEP_ALIVE_SECONDS = 15.0  # proxies and browsers take some 60 seconds of silence for the end
 # With a line of data, though there is none: browsers do not tell of an event without.
 _COMPLETE = "event: complete\ndata:\n\n"
+_LEFT_OPEN = ""
 _COMMENT = ":\n\n"
 _HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -66,10 +69,17 @@ class EventStream:
                 self._stop()
                 await asyncio.wait((leaving, self._answering))
 
-    async def end(self) -> None:
-        """Complete a subscription; an answer that is under way is awaited."""
+    def end(self) -> Coroutine[Any, Any, None]:
+        """Stop a subscription at once; an answer that is under way is still sent.
+
+        The body of a subscription ends without `complete`, after which clients connect again.
+        """
         self._wire.seconds = ENDING_SECONDS
         self._stop()
+        return self._end()
+
+    async def _end(self) -> None:
+        """Leave the rest to `serve`."""
 
     def abort(self) -> None:
         self._wire.abort()
@@ -92,10 +102,11 @@ class EventStream:
         try:
             begun = await self._operations.begin(self._exchange)
             if isinstance(begun, Payloads):
-                await self._stream(begun)
-                return _COMPLETE
+                return _COMPLETE if await self._stream(begun) else _LEFT_OPEN
             return _next(begun) + _COMPLETE
         except RequestRefusedError as refused:
+            if self._stopping and refused.passing:
+                return _LEFT_OPEN  # another server may answer it
             body = refused.answer.body
         except GoneError:
             raise
@@ -104,17 +115,21 @@ class EventStream:
             body = masked(correlation_id.get() or "").body
         return _next(orjson.dumps(body).decode()) + _COMPLETE
 
-    async def _stream(self, begun: Payloads) -> None:
+    async def _stream(self, begun: Payloads) -> bool:
+        """Send each event; whether they came to their own end."""
         try:
             async with begun.opened() as payloads:
                 if self._stopping:
-                    return
+                    return False
                 self._streaming = True
                 async for payload in payloads:
                     await self._send(_next(payload))
         except asyncio.CancelledError:
             if not self._stopping:
                 raise  # somebody else's, at the end of the process
+            return False
+        else:
+            return True
         finally:
             self._streaming = False
 

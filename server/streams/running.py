@@ -22,7 +22,7 @@ class _Wish(Enum):
     """What is wanted of the operation."""
 
     GO_ON = "go on"
-    END = "end"  # and say so
+    LEAVE_OPEN = "leave open"  # the server stops: the client subscribes again at another one
     GIVE_UP = "give up"  # and say nothing more
 
 
@@ -50,9 +50,9 @@ class Running:
         self.task = asyncio.create_task(self._run(operations, exchange))
         return self.task
 
-    def end(self) -> None:
-        """End a subscription with `complete`."""
-        self._stop(_Wish.END)
+    def leave_open(self) -> None:
+        """Stop a subscription without `complete`, after which clients would not subscribe again."""
+        self._stop(_Wish.LEAVE_OPEN)
 
     def give_up(self) -> None:
         """Send nothing more: the client has lost interest, or has gone."""
@@ -68,19 +68,22 @@ class Running:
             last = await self._answer(operations, exchange)
             # before it is told: the client may use the id again at once
             self._forget()
-            if self._wish is not _Wish.GIVE_UP:
+            if last is not None and self._wish is not _Wish.GIVE_UP:
                 await self._send(last)
 
-    async def _answer(self, operations: Operations, exchange: Exchange) -> str:
-        """Send what the operation gives; its last message."""
+    async def _answer(self, operations: Operations, exchange: Exchange) -> str | None:
+        """Send what the operation gives; its last message, None where it is left open."""
         try:
             begun = await operations.begin(exchange)
             del exchange  # a subscription may last for days
             if isinstance(begun, Payloads):
-                await self._stream(begun)
+                if not await self._stream(begun):
+                    return None
             elif self._wish is not _Wish.GIVE_UP:
                 await self._send(messages.opening(self.id) + begun + "}")
         except RequestRefusedError as refused:
+            if self._wish is _Wish.LEAVE_OPEN and refused.passing:
+                return None  # another server may answer it
             return messages.error(self.id, refused.answer.body["errors"])
         except GoneError:
             raise
@@ -90,17 +93,21 @@ class Running:
             return messages.error(self.id, errors)
         return messages.complete(self.id)
 
-    async def _stream(self, begun: Payloads) -> None:
+    async def _stream(self, begun: Payloads) -> bool:
+        """Send each event; whether they came to their own end."""
         opening = messages.opening(self.id)
         try:
             async with begun.opened() as payloads:
                 if self._wish is not _Wish.GO_ON:
-                    return
+                    return False
                 self._streaming = True
                 async for payload in payloads:
                     await self._send(opening + payload + "}")
         except asyncio.CancelledError:
             if self._wish is _Wish.GO_ON:
                 raise  # somebody else's, at the end of the process
+            return False
+        else:
+            return True
         finally:
             self._streaming = False

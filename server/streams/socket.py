@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from starlette.types import Receive
@@ -64,12 +64,18 @@ class Socket:
                 running.give_up()
             await self._all_done()
 
-    async def end(self) -> None:
-        """Complete all subscriptions, await the answers that are under way, and close."""
+    def end(self) -> Coroutine[Any, Any, None]:
+        """Stop all subscriptions at once; to be awaited until the answers under way are sent.
+
+        Then the socket closes with 1001, after which clients connect and subscribe again.
+        """
         self._ending = True
         self._wire.seconds = ENDING_SECONDS
         for running in list(self._running.values()):
-            running.end()
+            running.leave_open()
+        return self._end()
+
+    async def _end(self) -> None:
         await self._all_done()
         await self._close(messages.GOING_AWAY, "The server is going away.")
 

@@ -6,7 +6,7 @@ export function connect(url, token) {
   const client = createClient({
     url,
     headers: { authorization: `Bearer ${token}` },
-    retryAttempts: 0,
+    retryAttempts: Infinity,
   });
   return subscribing(client);
 }

@@ -10,12 +10,9 @@ export function wsClient(url, token) {
     url: url.replace("http", "ws"),
     connectionParams: { authorization: `Bearer ${token}` },
     lazyCloseTimeout: 60_000, // one connection for all steps
-    retryAttempts: 0,
+    retryAttempts: Infinity,
     on: {
-      closed: (event) => {
-        console.log(JSON.stringify({ step: "closed", code: event.code }));
-        process.exit();
-      },
+      closed: (event) => console.log(JSON.stringify({ step: "closed", code: event.code })),
     },
   });
 }

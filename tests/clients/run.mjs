@@ -21,7 +21,7 @@ const unsubscribe = follow(FOLLOW, (update) => {
     unsubscribe();
     // the connection goes on, until the server ends it
     const again = FOLLOW.replace("Follow", "Again");
-    follow(again, (update) => say("again", update), () => say("complete"));
+    follow(again, (update) => say("again", update), () => say("ended"));
   }
 });
 

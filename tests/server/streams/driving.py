@@ -1,0 +1,71 @@
+"""Client libraries that frontends use, on Node; tests/clients has them."""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CLIENTS = Path(__file__).resolve().parents[2] / "clients"
+SECONDS = 60  # for Node to start, with other tests on the same machine
+
+
+def node() -> str:
+    """Node's program; without it or the clients the test is skipped, but never in CI."""
+    missing = None
+    if (program := shutil.which("node")) is None:
+        missing = "no Node: `make test` installs one"
+    elif not (CLIENTS / "node_modules" / "graphql-ws").is_dir():
+        missing = "no clients: npm could not install tests/clients"
+    if missing and os.environ.get("CI"):
+        pytest.fail(missing)
+    if missing or program is None:
+        pytest.skip(missing or "")
+    return program
+
+
+class Driven:
+    """A client under way; each of its steps is a line."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout
+        self._lines = process.stdout
+        self.process = process
+
+    async def any_step(self) -> dict[str, Any]:
+        """Wait for the next step."""
+        line = await asyncio.wait_for(self._lines.readline(), SECONDS)
+        assert line, "it ended early"
+        step: dict[str, Any] = json.loads(line)
+        return step
+
+    async def step(self, name: str) -> dict[str, Any]:
+        """Wait for the next step, which must be this one."""
+        step = await self.any_step()
+        assert step["step"] == name, step
+        return step
+
+
+@contextlib.asynccontextmanager
+async def driven(*arguments: str, script: str = "") -> AsyncIterator[Driven]:
+    """Run Node with these arguments, and a script on its standard input."""
+    process = await asyncio.create_subprocess_exec(
+        *(node(), *arguments),
+        cwd=CLIENTS,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin
+    process.stdin.write(script.encode())
+    process.stdin.close()
+    try:
+        yield Driven(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
