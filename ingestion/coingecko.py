@@ -205,7 +205,7 @@ class CoinGecko:
                 with attempt:
                     url, again = f"{self._base_url}{path}{query}", attempt.num > 1
                     found = await self._attempt(url, call, parse, stats, again=again)
-        except (errors.AccessRefused, errors.RateLimited):
+        except (errors.AccessRefused, errors.RateLimited, errors.NobodyAnswers):
             raise
         except errors.UpstreamError as error:
             if self.outage.everywhere:
@@ -226,7 +226,7 @@ class CoinGecko:
                 if error.deliberate:
                     self.outage.over()
                 else:
-                    self.outage.failed(call, began)
+                    self.outage.failed(call, began, error)
                 raise
             self.outage.answered()
             return found

@@ -11,7 +11,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from ingestion.errors import RateLimited, ServerFault, Unreachable
+from ingestion.errors import (
+    NobodyAnswers,
+    RateLimited,
+    ServerFault,
+    Unreachable,
+    UpstreamError,
+)
 
 MOST_FAILURES = 6  # attempts in a row, over all calls
 MOST_CALLS = 4  # different ones among them; or as many as attempts, where none is worth a second
@@ -38,6 +44,7 @@ class Outage:
         self._sleep = sleep
         self._in_a_row = 0
         self._calls: set[str] = set()
+        self._error: UpstreamError | None = None  # the last one
         self._failed_at = self._resume_at = -_FORGET_AFTER
         self._turn = asyncio.Lock()
 
@@ -59,11 +66,17 @@ class Outage:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Wait until an attempt may leave: while upstream fails, one after the other."""
+        """Wait until an attempt may leave: while upstream fails, one after the other.
+
+        Raises NobodyAnswers where it turns out meanwhile that it is no use.
+        """
         if not self._in_a_row:
             yield
             return
+        before = self.everywhere
         async with self._turn:
+            if self._error is not None and self.everywhere and not before:
+                raise NobodyAnswers.after(self._error, self.calls)
             if self._in_a_row:  # else another attempt was answered meanwhile
                 await self._sleep(max(0.0, self._resume_at - self._clock()))
                 yield
@@ -74,8 +87,9 @@ class Outage:
         """Give the moment at which an attempt leaves, for `failed`."""
         return self._clock()
 
-    def failed(self, call: str, began: float) -> None:
+    def failed(self, call: str, began: float, error: UpstreamError | None = None) -> None:
         """Note that an attempt failed. Those that were under way together count once."""
+        self._error = error
         now = self._clock()
         if now - self._failed_at > _FORGET_AFTER:
             self._in_a_row = min(self._in_a_row, MOST_FAILURES // 2)
