@@ -45,12 +45,14 @@ _SHORT = 3
 _FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile")
 
 
-def connect_error(error: Exception, url: URL) -> DatabaseUnavailableError:
-    """Say what an error of opening a connection means."""
+def connect_error(
+    error: Exception, url: URL, password: str | None = None
+) -> DatabaseUnavailableError:
+    """Say what an error of opening a connection with this password means."""
     if isinstance(error, DatabaseUnavailableError):
         return error
     state = getattr(error, "sqlstate", None)
-    text = _without(url.password, _first_line(error))
+    text = _without(password, _first_line(error))
     if isinstance(state, str) and (known := _server_error(state, text)):
         return known
     refusal = None if state else _refusal_of_client(error, text, url)
