@@ -65,7 +65,7 @@ check: $(VENV)/.dev ## linters, types and architecture
 bench: $(VENV)/.bench ## set up and run the benchmarks (some 25 minutes)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-format: $(VENV)/.dev ## mend what the linters can mend
+format: $(VENV)/.dev ## apply what the linters can correct
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -22,7 +22,7 @@ interval=${REFRESH_INTERVAL_SECONDS:-3600}
 retries=${REFRESH_RETRIES:-3}
 
 # shellcheck disable=SC2016 # $key is GraphQL's
-mutation='mutation Refresh($key: String!) { refreshPrices(input: { idempotencyKey: $key }) { started run { id status plannedCalls estimatedSecondsLeft } } }'
+mutation='mutation Refresh($key: String!) { refreshPrices(input: { idempotencyKey: $key, onlyDue: true }) { started run { id status plannedCalls estimatedSecondsLeft } } }'
 
 complain() {
     printf 'refresh: %s\n' "$1" >&2

@@ -1,5 +1,6 @@
 """What is written of a run when it begins."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from ingestion.joining import note
@@ -24,7 +25,7 @@ def first_rows(
         id=new_run_id(),
         status=RefreshStatus.RUNNING,
         trigger=trigger,
-        request=note(request),
+        request=note(replace(request, only_due=preparation.withheld)),
         started_at=datetime.now(UTC),
         planned_calls=preparation.calls,
         seconds_per_call=outlook.seconds_per_call,

@@ -47,6 +47,11 @@ _QUOTE_PARTS = {"precision": "full"} | dict.fromkeys(
 )
 
 
+def history_of(plan: Plan) -> timedelta | None:
+    """Return how far back a plan offers prices, None where there is no limit."""
+    return None if plan == "pro" else FREE_HISTORY
+
+
 class CoinGecko:
     """A client, to be used as an async context manager.
 
@@ -87,7 +92,7 @@ class CoinGecko:
         self._attempts = attempts
         self._outbound = outbound or Outbound()
         self.outage = Outage()
-        self.history = None if plan == "pro" else FREE_HISTORY
+        self.history = history_of(plan)
         headers = {"User-Agent": user_agent(), "Accept-Encoding": "gzip"}
         if plan in KEY_HEADER and self._key:
             headers[KEY_HEADER[plan]] = self._key.get_secret_value()

@@ -1,37 +1,50 @@
 """Calls for series, and which of them were answered."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import takewhile
 
 import numpy as np
+import numpy.typing as npt
 import structlog
 
 from ingestion.buckets import daily_points
 from ingestion.coingecko import CoinGecko
-from ingestion.errors import HistoryTooLong, UpstreamError
-from ingestion.planner import SeriesPlan, Window, offered_from
-from ingestion.samples import CallStats, Chart
-from models.gaps import SETTLED, Asked
-from models.hours import Hours, instant
+from ingestion.errors import HistoryTooLong
+from ingestion.planner import SeriesPlan, Window
+from ingestion.samples import CallStats, Chart, Dropped
+from models.gaps import Asked
+from models.history import offered_from
+from models.hours import Hours, instant, micros
 
 log = structlog.get_logger("coingraph.refresh")
 
-_NEARLY_WHOLE = 0.9  # of its hours; CoinGecko lacks one of a hundred
-_HOUR_MILLIS = 3_600_000
+NEARLY_WHOLE = 0.9  # of its hours; CoinGecko lacks one of a hundred
+_HOURS_IN_ONE_PIECE = 24
+_LATE = timedelta(days=1)
+_HOUR_MILLIS, _DAY_MILLIS = 3_600_000, 86_400_000
+_DAYS_APART = 12 * _HOUR_MILLIS  # more than so much between most points: they are days
+_NEAR_MIDNIGHT = 30 * 60_000
+AGAIN = "what is missing is asked for again."
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """The windows of a series that were answered, the newest first, and those that were not."""
+    """The windows of a series that were answered, the newest first, and those that were not.
+
+    All of it came by `at`. `refusal` is why the others were not answered.
+    """
 
     answered: Sequence[tuple[Window, Chart]]
+    at: datetime
     refused: Sequence[Window] = ()
+    refusal: str | None = None
 
     @property
     def charts(self) -> list[Chart]:
-        return [chart for _, chart in self.answered]
+        """The answers that are in hours: days in place of hours are no samples of hours."""
+        return [chart for _, chart in self.answered if _has_hours(chart)]
 
     @property
     def start(self) -> datetime:
@@ -39,20 +52,20 @@ class Fetched:
 
     @property
     def asked(self) -> list[Asked]:
-        """What this tells of hours that did not come.
+        """What was asked for, and whether the answer is evidence of what it leaves out.
 
-        An answer that lacks more than a few of its hours may be a passing fault. In one that is
-        nearly whole, only what comes after the last of the newest window may still follow.
+        An answer with hours is. An empty one is none, unless the next newer window has begun late:
+        then it may lie before the coin was listed.
         """
-        asked = [Asked(window.start, window.end) for window in self.refused]
-        for number, (window, chart) in enumerate(self.answered):
-            times = chart.prices.times[np.isfinite(chart.prices.values)]
-            hours = len(np.unique(times // _HOUR_MILLIS))
-            if hours > _NEARLY_WHOLE * (window.end - window.start) / timedelta(hours=1):
-                last = instant(int(times.max()) * 1000)
-                sure = window.end if number else min(last, window.end)
-                asked.append(Asked(window.start, sure, SETTLED))
-            asked.append(Asked(window.start, window.end))
+        asked = [Asked(each.start, each.end, self.at, answered=False) for each in self.refused]
+        begun = False
+        for window, chart in self.answered:
+            if _has_hours(chart):
+                begun = _first_price(chart) - window.start > _LATE
+                evident = True
+            else:
+                evident = begun
+            asked.append(Asked(window.start, window.end, self.at, answered=evident))
         return asked
 
     @property
@@ -61,28 +74,62 @@ class Fetched:
 
         There, the days are better than nothing.
         """
-        full = [window.start for window, chart in self.answered if _has_prices(chart)]
+        full = [window.start for window, chart in self.answered if _has_hours(chart)]
         return min(full) if full else self.start
 
     @property
     def full_from(self) -> datetime | None:
         """Since when every window brought prices, None where the newest has none."""
-        full = list(takewhile(lambda each: _has_prices(each[1]), self.answered))
+        full = list(takewhile(lambda each: _has_hours(each[1]), self.answered))
         return full[-1][0].start if full else None
+
+    def shortfall(self, shown: Sequence[tuple[datetime, datetime]] = ()) -> str | None:
+        """Say what is wrong with the answers, None where they are nearly whole.
+
+        They are with nine tenths of their hours, and less than a day missing in one piece. Hours
+        of the ranges `shown`, which upstream has shown not to have, are not counted.
+        """
+        if self.refusal is not None:
+            return self.refusal
+        got = wanted = longest = 0
+        for window, chart in self.answered:
+            there, counts = _hours_there(window, chart), _hours_outside(window, shown)
+            got += int((there & counts).sum())
+            wanted += int(counts.sum())
+            longest = max(longest, _longest_run(~there & counts))
+        if got >= NEARLY_WHOLE * wanted and longest < _HOURS_IN_ONE_PIECE:
+            return None
+        if any(_has_prices(chart) and not _has_hours(chart) for _, chart in self.answered):
+            return f"CoinGecko gave days in place of hours: {got:,} of {wanted:,} hours came."
+        return f"CoinGecko gave {got:,} of {wanted:,} hours: {AGAIN}"
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedDays:
+    """The daily points of a range; where upstream gave none, `trouble` says why."""
+
+    window: Window
+    points: Hours
+    trouble: str | None = None
 
 
 class Fetcher:
-    """Makes the calls of one run for series."""
+    """Makes the calls of one run for series. `dropped` counts what was dropped of their days."""
 
-    def __init__(self, upstream: CoinGecko) -> None:
+    def __init__(self, upstream: CoinGecko, now: Callable[[], datetime]) -> None:
         self._upstream = upstream
+        self._now = now
+        self.dropped: dict[int, Dropped] = {}
 
     async def hours(self, plan: SeriesPlan, stats: CallStats) -> Fetched:
         """Fetch the windows of a series, the newest first, as far back as the API's plan offers."""
         answered: list[tuple[Window, Chart]] = []
-        for number, window in enumerate(plan.windows):
+        windows = [*plan.windows, *plan.rest]
+        for number, window in enumerate(windows):
             # The newest window reaches to the moment of its call, not to that of the plan.
-            now = datetime.now(UTC)
+            now = self._now()
+            if number == len(plan.windows) and not any(_has_prices(chart) for _, chart in answered):
+                break  # nothing has changed, so the rest can wait
             asked = self._offered(window, now, end=window.end if answered else now)
             try:
                 chart = await self._chart(plan, asked, stats)
@@ -90,25 +137,26 @@ class Fetcher:
                 if not answered:
                     raise
                 log.warning("history ends", **_name(plan), error=str(error))
-                return Fetched(answered, plan.windows[number:])
+                return Fetched(answered, now, windows[number:], str(error))
             answered.append((asked, chart))
-        return Fetched(answered)
+        return Fetched(answered, now)
 
-    async def daily(self, plan: SeriesPlan, window: Window, stats: CallStats) -> Hours:
-        """Fetch the daily points of a series; none where the API's plan does not offer them.
+    async def daily(self, plan: SeriesPlan, window: Window, stats: CallStats) -> FetchedDays:
+        """Fetch the daily points of a series; none, with the reason, where upstream gives none.
 
-        Raises UpstreamError, also for an answer without prices: it may be a passing fault.
+        Raises UpstreamError where there is no answer.
         """
-        now = datetime.now(UTC)
+        now = self._now()
         asked = self._offered(window, now, end=now)
         try:
             chart = await self._chart(plan, asked, stats)
         except HistoryTooLong as error:
             log.warning("daily history refused", **_name(plan), error=str(error))
-            return daily_points([], asked.start, asked.end)
-        if not _has_prices(chart):
-            raise UpstreamError("CoinGecko sent no days.")
-        return daily_points([chart], asked.start, asked.end)
+            return FetchedDays(asked, daily_points([], asked.start, asked.end), str(error))
+        self.dropped[plan.state.series_id] = chart.dropped
+        points = daily_points([chart], asked.start, asked.end)
+        empty = None if _has_prices(chart) else f"CoinGecko sent no days: {AGAIN}"
+        return FetchedDays(asked, points, empty)
 
     def _offered(self, window: Window, now: datetime, end: datetime) -> Window:
         """Start a window where the offered history starts by now: runs take their time."""
@@ -124,6 +172,58 @@ class Fetcher:
 
 def _has_prices(chart: Chart) -> bool:
     return bool(np.isfinite(chart.prices.values).any())
+
+
+def _times(chart: Chart) -> npt.NDArray[np.int64]:
+    """Give when the prices of a chart were observed, in milliseconds, by rising time."""
+    return np.unique(chart.prices.times[np.isfinite(chart.prices.values)])
+
+
+def _has_hours(chart: Chart) -> bool:
+    """Return True if a chart has prices, and these are not points of days.
+
+    Where upstream gives days in place of hours, they lie a day apart, at midnight or minutes past
+    it, but for the newest, which may be of now.
+    """
+    times = _times(chart)
+    if len(times) < 2:  # noqa: PLR2004 - one point alone is a sample of its hour
+        return len(times) == 1
+    apart = np.median(np.diff(times)) >= _DAYS_APART
+    return not (apart and (times[:-1] % _DAY_MILLIS <= _NEAR_MIDNIGHT).all())
+
+
+def _hours_there(window: Window, chart: Chart) -> npt.NDArray[np.bool_]:
+    """Tell of each whole hour of a window whether the chart has a price in it."""
+    first, last = _hour(window.start), _hour(window.end)
+    there = np.zeros(max(last - first, 0), np.bool_)
+    if _has_hours(chart):
+        hours = _times(chart) // _HOUR_MILLIS - first
+        there[hours[(hours >= 0) & (hours < len(there))]] = True
+    return there
+
+
+def _hours_outside(
+    window: Window, ranges: Sequence[tuple[datetime, datetime]]
+) -> npt.NDArray[np.bool_]:
+    """Tell of each whole hour of a window whether it lies outside all of these ranges."""
+    first, last = _hour(window.start), _hour(window.end)
+    outside = np.ones(max(last - first, 0), np.bool_)
+    for start, end in ranges:
+        outside[max(_hour(start) - first, 0) : max(_hour(end) - first, 0)] = False
+    return outside
+
+
+def _longest_run(missing: npt.NDArray[np.bool_]) -> int:
+    edges = np.flatnonzero(np.diff(missing, prepend=False, append=False))
+    return int((edges[1::2] - edges[::2]).max(initial=0))
+
+
+def _hour(moment: datetime) -> int:
+    return micros(moment) // (1000 * _HOUR_MILLIS)
+
+
+def _first_price(chart: Chart) -> datetime:
+    return instant(int(_times(chart)[0]) * 1000)
 
 
 def _name(plan: SeriesPlan) -> dict[str, str]:

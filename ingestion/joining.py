@@ -33,23 +33,34 @@ def other_work(run_id: UUID, seconds_left: float | None) -> RefreshBusyError:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a run does. `days` is None where it brings what is missing."""
+    """What a run does. `days` is None where it brings what is missing.
+
+    `only_due`: it leaves out what is missing, but not to be asked for yet.
+    """
 
     series: Names
     days: int | None
     rebuild: bool
+    only_due: bool = False
 
     @classmethod
     def noted(cls, request: dict[str, Any], series: Names) -> "Work":
         """Read what `note` wrote."""
-        return cls(series, request.get("days"), request.get("rebuild", False))
+        return cls(
+            series,
+            request.get("days"),
+            request.get("rebuild", False),
+            request.get("only_due", False),
+        )
 
     def covers(self, other: "Work", history_days: int) -> bool:
         """Whether who asks for the other work is served by this: all its series, as many days
-        (of `history_days`, where none were asked for), and built anew if it was to be.
+        (of `history_days`, where none were asked for), built anew if it was to be, and nothing
+        left out that the other work asks for.
         """
         enough = (other.days or history_days) <= (self.days or history_days)
-        return other.series <= self.series and enough and (self.rebuild or not other.rebuild)
+        whole = (self.rebuild or not other.rebuild) and (other.only_due or not self.only_due)
+        return other.series <= self.series and enough and whole
 
 
 def note(request: RefreshRequest) -> dict[str, Any]:

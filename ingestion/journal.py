@@ -1,23 +1,24 @@
 """What a refresh run writes: prices, and what became of them, in the same transaction."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
 from uuid import UUID
 
 import structlog
 
 from ingestion.buckets import Bucketed
-from ingestion.fetching import Fetched
+from ingestion.fetching import AGAIN, NEARLY_WHOLE, Fetched, FetchedDays
 from ingestion.notes import RunNotes, of_charts
-from ingestion.planner import Reason, SeriesPlan
+from ingestion.planner import SHORTEST_WINDOW, Reason, SeriesPlan
 from ingestion.samples import CoinProfile
 from ingestion.tallies import Tallies
 from models import runs
 from models.coins import save_profile
 from models.database import Database, DatabaseUnavailableError, WriteSession
-from models.hours import Hours
+from models.gap_writes import store_asked_days, store_silence
+from models.gaps import Asked
+from models.history import floor_day
 from models.latest_writes import Newest, store_quotes
 from models.locks import AdvisoryLock
 from models.price_writes import store_daily, store_series
@@ -56,9 +57,12 @@ class Journal:
             await store_quotes(session, newest)
             await self._add(session, completed_calls=calls)
 
-    async def series(self, plan: SeriesPlan, fetched: Fetched, bucketed: Bucketed) -> None:
+    async def series(
+        self, plan: SeriesPlan, fetched: Fetched, bucketed: Bucketed, trouble: str | None
+    ) -> None:
         """Store the hours of one series whole; a rebuild leaves no others from then on.
 
+        `trouble` says what the answers lack.
         Raises ReplacementTooSmallError where a rebuild would lose much of what is stored.
         """
         series_id = plan.state.series_id
@@ -79,36 +83,83 @@ class Journal:
                 "rows_corrected": stored.corrected,
                 "duplicates_dropped": bucketed.duplicates,
             }
-            await self._finish_item(session, series_id, None, note=note, **rows)
-            calls, unmade = len(fetched.answered), len(fetched.refused)
-            await self._add(session, series_id, completed_calls=calls, failed_calls=unmade, **rows)
+            status = ItemStatus.PARTIAL if trouble else ItemStatus.SUCCEEDED
+            await self._finish_item(session, series_id, status, trouble, note=note, **rows)
+            await self._add(session, series_id, **_calls(plan, fetched), **rows)
         log.debug("series stored", series=series_id, revision=stored.revision, **rows)
         if note:
             log.warning("values dropped", **_name(plan), note=note)
 
-    async def failure(self, plan: SeriesPlan, message: str) -> None:
-        """Note why a series failed; its stored prices stay as they are."""
+    async def silence(self, plan: SeriesPlan, fetched: Fetched, message: str) -> None:
+        """Note that no answer brought a price, and when upstream was asked for what."""
         series_id = plan.state.series_id
         async with self._transaction() as session:
+            await store_silence(session, series_id, fetched.asked)
             await record_failure(session, series_id, message)
-            await self._finish_item(session, series_id, message)
+            await self._finish_item(session, series_id, ItemStatus.FAILED, message)
+            await self._add(session, series_id, **_calls(plan, fetched))
+
+    async def failure(self, plan: SeriesPlan, message: str, asked: Sequence[Asked] = ()) -> None:
+        """Note why a series failed; its stored prices stay as they are.
+
+        `asked` is what upstream said that it does not have.
+        """
+        series_id = plan.state.series_id
+        async with self._transaction() as session:
+            await store_silence(session, series_id, asked)
+            await record_failure(session, series_id, message)
+            await self._finish_item(session, series_id, ItemStatus.FAILED, message)
             await self._add(session, series_id, failed_calls=len(plan.windows))
 
-    async def daily(self, plan: SeriesPlan, asked_from: datetime, daily: Hours) -> None:
-        """Store the days before the hours of one series; raises as `series` does."""
-        series_id, replace = plan.state.series_id, plan.reason is Reason.REBUILD
+    async def held(self, plan: SeriesPlan, message: str) -> None:
+        """Note why a series was not asked for. Nothing else is known of it than before."""
         async with self._transaction() as session:
-            new = await store_daily(
-                session,
-                series_id,
-                daily,
-                asked_from=asked_from,
-                replace=replace,
-                most_lost=_MOST_LOST,
-            )
+            await self._finish_item(session, plan.state.series_id, ItemStatus.FAILED, message)
+            await self._add(session)
+
+    async def daily(self, plan: SeriesPlan, fetched: FetchedDays) -> bool:
+        """Store the days of one series that hours do not make; note which ones did not come.
+
+        Returns False where the answer brought few of them, which the item then says. Raises
+        ReplacementTooSmallError where a rebuild would lose much of what is stored.
+        """
+        series_id, replace = plan.state.series_id, plan.reason is Reason.REBUILD
+        window, trouble = fetched.window, fetched.trouble
+        # the newest days are made of hours: the running one, and those of every refresh
+        asked = Asked(
+            window.start, floor_day(window.end - SHORTEST_WINDOW), window.end, trouble is None
+        )
+        async with self._transaction() as session:
+            if trouble is None:
+                await store_daily(
+                    session,
+                    series_id,
+                    fetched.points,
+                    asked_from=window.start,
+                    replace=replace,
+                    most_lost=_MOST_LOST,
+                )
+            there, wanted = await store_asked_days(session, series_id, asked)
+            if trouble is None and there < NEARLY_WHOLE * wanted and not plan.state.days_begin:
+                trouble = f"CoinGecko gave {there:,} of {wanted:,} days: {AGAIN}"
             await self._note_costs(session, series_id)
-            await self._add(session, series_id, completed_calls=1)
-        log.debug("daily history stored", series=series_id, days=new)
+            if trouble:
+                await self._note_trouble(session, series_id, trouble)
+            if len(fetched.points):
+                await runs.mark_partial(session, self._run_id, series_id)
+            failed = int(fetched.trouble is not None)
+            await self._add(session, series_id, completed_calls=1 - failed, failed_calls=failed)
+        log.debug("daily history stored", series=series_id, days=there)
+        return trouble is None
+
+    async def daily_failure(self, plan: SeriesPlan, message: str | None) -> None:
+        """Count a call for days that failed, or was not made (None); the next run makes it."""
+        series_id = plan.state.series_id
+        async with self._transaction() as session:
+            await self._note_costs(session, series_id)
+            if message:
+                await self._note_trouble(session, series_id, message)
+            await self._add(session, series_id, failed_calls=1)
 
     async def profile(self, coin_id: str, profile: CoinProfile) -> None:
         metadata = {
@@ -122,12 +173,10 @@ class Journal:
             )
             await self._add(session, completed_calls=1)
 
-    async def failed_call(self, *series_ids: int, calls: int = 1) -> None:
-        """Count calls that no series hangs on, not even the one that they were made for."""
+    async def failed_call(self, *, calls: int = 1) -> None:
+        """Count calls that no series hangs on."""
         async with self._transaction() as session:
-            for series_id in series_ids:
-                await self._note_costs(session, series_id)
-            await self._add(session, *series_ids, failed_calls=calls)
+            await self._add(session, failed_calls=calls)
 
     async def finish(self, status: RefreshStatus, error: str | None) -> None:
         """Write the end of the run, however long the database is away."""
@@ -171,13 +220,20 @@ class Journal:
                 raise
 
     async def _finish_item(
-        self, session: WriteSession, series_id: int, error: str | None, **values: int | str | None
+        self,
+        session: WriteSession,
+        series_id: int,
+        status: ItemStatus,
+        error: str | None,
+        **values: int | str | None,
     ) -> None:
-        status = ItemStatus.FAILED if error else ItemStatus.SUCCEEDED
         cost = self.tallies.item(series_id)
         await runs.finish_item(
             session, self._run_id, series_id, status, error=error, **cost, **values
         )
+
+    async def _note_trouble(self, session: WriteSession, series_id: int, message: str) -> None:
+        await runs.note_trouble(session, self._run_id, series_id, message)
 
     async def _note_costs(self, session: WriteSession, series_id: int) -> None:
         known = {**self.tallies.item(series_id), "note": self.notes.add_series(series_id, None)}
@@ -195,6 +251,13 @@ class Journal:
 
 def _name(plan: SeriesPlan) -> dict[str, str]:
     return {"coin": plan.state.coin_id, "currency": plan.state.currency_code}
+
+
+def _calls(plan: SeriesPlan, fetched: Fetched) -> dict[str, int]:
+    """Count the calls for a series' hours; older windows may come on top of those planned."""
+    made, unmade = len(fetched.answered), len(fetched.refused)
+    more = max(0, made + unmade - len(plan.windows))
+    return {"completed_calls": made, "failed_calls": unmade, "planned_calls": more}
 
 
 def _newest(series_id: int, bucketed: Bucketed) -> Newest | None:

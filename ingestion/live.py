@@ -13,9 +13,9 @@ from ingestion.coingecko import CoinGecko
 from ingestion.errors import UpstreamError
 from ingestion.faults import Faults
 from ingestion.notes import of_quotes
-from ingestion.planner import floor_hour
 from ingestion.quotes import NewestPrices, newest_prices
 from models.database import Database, DatabaseUnavailableError
+from models.history import floor_hour
 from models.live_writes import store_live
 from models.series import SeriesKey, list_series
 

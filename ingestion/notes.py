@@ -37,7 +37,11 @@ class RunNotes:
 
 def of_charts(charts: Iterable[Chart]) -> str | None:
     """What was dropped of a series' charts; None where nothing was."""
-    total = sum((chart.dropped for chart in charts), Dropped())
+    return of_dropped(sum((chart.dropped for chart in charts), Dropped()))
+
+
+def of_dropped(total: Dropped, among: str = "values") -> str | None:
+    """What was dropped; None where nothing was."""
     parts = [
         _count(number, name)
         for number, name in (
@@ -51,7 +55,7 @@ def of_charts(charts: Iterable[Chart]) -> str | None:
         parts.append(f"{_count(total.ahead, 'point')} with a time in the future")
     if not parts:
         return None
-    return f"Dropped values of CoinGecko's that make no sense: {_listed(parts)}."
+    return f"Dropped {among} of CoinGecko's that make no sense: {_listed(parts)}."
 
 
 def of_quotes(newest: NewestPrices) -> str | None:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ingestion.budget import Budget
-from ingestion.planner import LONGEST_WINDOW, SeriesPlan, history_start, plan_refresh
+from ingestion.planner import LONGEST_WINDOW, SeriesPlan, plan_refresh
 from ingestion.preparing import Preparation
+from models.history import history_start
 
 _MOST_NAMED = 20  # coins, in a sentence
 

@@ -2,20 +2,31 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import structlog
 
 from ingestion.buckets import bucket_hours
 from ingestion.coingecko import CoinGecko
-from ingestion.errors import AccessRefused, NobodyAnswers, NotFound, RateLimited, UpstreamError
+from ingestion.errors import (
+    AccessRefused,
+    BadRequest,
+    HistoryTooLong,
+    NobodyAnswers,
+    NotFound,
+    RateLimited,
+    UpstreamError,
+)
 from ingestion.extras import Extras
-from ingestion.fetching import Fetcher
+from ingestion.fetching import Fetched, Fetcher
 from ingestion.journal import Journal
+from ingestion.notes import of_dropped
 from ingestion.planner import Reason, SeriesPlan
+from ingestion.samples import Dropped
 from ingestion.unknown import UnknownCoins
 from models.database import DatabaseUnavailableError
+from models.gaps import Asked
 from models.incoming import ReplacementTooSmallError
 from models.tables import RefreshStatus
 
@@ -34,18 +45,25 @@ _ENDS_THE_RUN = (AccessRefused, RateLimited, NobodyAnswers, DatabaseUnavailableE
 _MOST_REFUSED = 5  # series, where no call of the run was answered: upstream refuses one as another
 
 
+# What says that upstream does not have what is asked for. It is asked again by time.
+_REFUSALS = (NotFound, BadRequest, HistoryTooLong)
+
+
 class Pipeline:
     """Works through the plans of one run. The caller holds the lock of the deployment."""
 
-    def __init__(self, upstream: CoinGecko, journal: Journal) -> None:
+    def __init__(self, upstream: CoinGecko, journal: Journal, now: Callable[[], datetime]) -> None:
         self._upstream = upstream
         self._answers_before = upstream.outage.answers
         self._journal = journal
+        self._now = now
         self._unknown = UnknownCoins(upstream, journal.tallies.others)
-        self._fetcher = Fetcher(upstream)
+        self._fetcher = Fetcher(upstream, now)
         self._extras = Extras(upstream, journal, _ENDS_THE_RUN)
         self._stored: set[int] = set()
         self._asking, self._asked_once = asyncio.Lock(), False
+        self._silent: set[int] = set()
+        self._troubled: set[int] = set()
         self._failed = 0
         self.lost_database = False
 
@@ -80,7 +98,7 @@ class Pipeline:
         except Exception:
             log.exception("refresh failed")
             return RefreshStatus.FAILED, _INTERNAL
-        if not self._failed:
+        if not self._troubled:
             return RefreshStatus.SUCCEEDED, None
         return (RefreshStatus.PARTIAL if self._stored else RefreshStatus.FAILED), None
 
@@ -112,7 +130,11 @@ class Pipeline:
         except UpstreamError as error:
             if self._refused_everything:
                 raise NobodyAnswers.after(error, self._failed + 1) from error
-            await self._fail(plan, await self._unknown.explain(plan.state.coin_id, error))
+            await self._fail(
+                plan,
+                await self._unknown.explain(plan.state.coin_id, error),
+                refused=isinstance(error, _REFUSALS),
+            )
         except ReplacementTooSmallError as error:
             await self._fail(plan, str(error))
         except Exception:
@@ -144,42 +166,75 @@ class Pipeline:
     async def _series(self, plan: SeriesPlan) -> None:
         """Fetch the hours of a series whole, then store them whole."""
         state = plan.state
+        if state.held is not None:
+            self._troubled.add(state.series_id)
+            await self._journal.held(plan, state.held)
+            return
         if known := self._unknown.reason(state.coin_id):
             raise NotFound(known)
         fetched = await self._fetcher.hours(plan, self._journal.tallies.of(state.series_id))
-        bucketed = bucket_hours(fetched.charts, fetched.start, datetime.now(UTC))
+        bucketed = bucket_hours(fetched.charts, fetched.start, self._now())
+        trouble = fetched.shortfall(state.shown)
         if not len(bucketed.hours):
             if plan.reason is Reason.REBUILD:
                 raise UpstreamError("CoinGecko sent no prices: what is stored was left as it is.")
-            # not a failure: some coins have no price in some currencies, or none any more
-            log.warning("no prices upstream", coin=state.coin_id, currency=state.currency_code)
-        await self._journal.series(plan, fetched, bucketed)
+            await self._silence(plan, fetched, trouble)
+            return
+        if trouble:
+            log.warning("prices missing", **_name(plan), trouble=trouble)
+            self._troubled.add(state.series_id)
+        await self._journal.series(plan, fetched, bucketed, trouble)
         self._stored.add(state.series_id)
 
+    async def _silence(self, plan: SeriesPlan, fetched: Fetched, trouble: str | None) -> None:
+        """Note a series without any price. It is asked for again, less and less often."""
+        state = plan.state
+        prices = "newer prices" if state.last_bucket else "prices"
+        message = f"CoinGecko sent no {prices} of {state.coin_id} in {state.currency_code}."
+        if fetched.refusal or any(len(chart.prices.times) for _, chart in fetched.answered):
+            message = trouble or message
+        log.warning("no prices upstream", **_name(plan), trouble=message)
+        self._troubled.add(state.series_id)
+        self._silent.add(state.series_id)
+        await self._journal.silence(plan, fetched, message)
+
     async def _try_daily(self, plan: SeriesPlan) -> None:
-        """Bring the days before the hours. A failure costs nothing: the next run asks again."""
+        """Bring the days that hours do not. A failure costs no hour: a later run asks again."""
         series_id = plan.state.series_id
-        skipped = self._upstream.outage.everywhere or series_id not in self._stored
+        asked = not self._upstream.outage.everywhere and series_id in self._stored | self._silent
+        trouble: str | None = None
         try:
-            if not skipped and plan.daily:
+            if asked and plan.daily:
                 stats = self._journal.tallies.of(series_id)
-                daily = await self._fetcher.daily(plan, plan.daily, stats)
-                await self._journal.daily(plan, plan.daily.start, daily)
+                fetched = await self._fetcher.daily(plan, plan.daily, stats)
+                dropped = self._fetcher.dropped.pop(series_id, Dropped())
+                self._journal.notes.add_series(series_id, of_dropped(dropped, "days"))
+                if len(fetched.points):
+                    self._stored.add(series_id)
+                if not await self._journal.daily(plan, fetched):
+                    self._troubled.add(series_id)
                 return
         except (AccessRefused, RateLimited, DatabaseUnavailableError):
             raise
         except (UpstreamError, ReplacementTooSmallError) as error:
-            log.warning("daily history failed", series=series_id, error=str(error))
-            self._journal.notes.add_series(series_id, f"Days were not stored: {error}")
-        await self._journal.failed_call(series_id)
+            trouble = str(error)
+            log.warning("daily history failed", series=series_id, error=trouble)
+        self._troubled.add(series_id)
+        await self._journal.daily_failure(plan, trouble)
 
-    async def _fail(self, plan: SeriesPlan, message: str) -> None:
-        state = plan.state
-        log.warning(
-            "series failed", coin=state.coin_id, currency=state.currency_code, error=message
-        )
+    async def _fail(self, plan: SeriesPlan, message: str, *, refused: bool = False) -> None:
+        """Note a failure; where upstream `refused` the coin or the currency, what was asked for."""
+        log.warning("series failed", **_name(plan), error=message)
         self._failed += 1
-        await self._journal.failure(plan, message)
+        self._troubled.add(plan.state.series_id)
+        now = self._now()
+        windows = [*plan.windows, *plan.rest] if refused else []
+        asked = [Asked(each.start, each.end, now, answered=False) for each in windows]
+        await self._journal.failure(plan, message, asked)
+
+
+def _name(plan: SeriesPlan) -> dict[str, str]:
+    return {"coin": plan.state.coin_id, "currency": plan.state.currency_code}
 
 
 async def _work_off(

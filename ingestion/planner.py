@@ -2,18 +2,21 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from ingestion.holes import Hole
+from models.history import (
+    DAILY_HISTORY,
+    HOUR,
+    first_midnight,
+    floor_hour,
+    history_start,
+)
 
 # CoinGecko answers 2 to 90 days with hours. Less can come back empty, more comes as days.
 LONGEST_WINDOW = timedelta(days=89)
 SHORTEST_WINDOW = timedelta(days=2)
-DAILY_HISTORY = timedelta(days=365)
-# A refusal for asking too far back costs the whole window: clocks differ, and calls take time.
-_MARGIN = timedelta(minutes=10)
-_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 
 
 class Reason(StrEnum):
@@ -37,9 +40,13 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class SeriesState:
-    """What is known of a series before a refresh. `holes` are worth asking for, oldest first.
+    """What is known of a series before a refresh.
 
-    `last_bucket` is the newest hour that a chart gave: live prices only stand in for later ones.
+    `holes` are the missing hours and `missing_days` the missing days that are worth asking for now,
+    both the oldest first. `last_bucket` is the newest hour that a chart gave: live prices only
+    stand in for later ones. `shown` are hours that upstream has shown not to have; `days_begin` is
+    where it has shown the days to begin, None where it has not. `absent`: upstream was asked
+    before, and has never given a price. `held` says why such a series is not asked for now.
     """
 
     series_id: int
@@ -47,18 +54,26 @@ class SeriesState:
     currency_code: str
     history_from: datetime | None
     last_bucket: datetime | None
-    daily_from: datetime | None = None
+    missing_days: tuple[Hole, ...] = ()
     holes: tuple[Hole, ...] = ()
+    shown: tuple[Hole, ...] = ()
+    days_begin: datetime | None = None
+    absent: bool = False
+    held: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesPlan:
-    """The calls for one series: windows of hours, the newest first, and one for daily points."""
+    """The calls for one series: windows of hours, the newest first, and one for daily points.
+
+    `rest` are older windows that are asked for only where the others bring prices.
+    """
 
     state: SeriesState
     reason: Reason
     windows: tuple[Window, ...]
     daily: Window | None = None
+    rest: tuple[Window, ...] = ()
 
     @property
     def start(self) -> datetime:
@@ -96,9 +111,14 @@ def plan_refresh(
             windows = windows_over([(max(whole, offered or whole), now)], now)
         else:
             reason, windows = _missing(state, now, offered)
-        wanted = not requested and (rebuild or state.daily_from is None)
-        daily = _daily(state, windows[-1].start, now, offered) if wanted else None
-        plans.append(SeriesPlan(state, reason, windows, daily))
+        rest: tuple[Window, ...] = ()
+        if state.absent and not (rebuild or requested):
+            # one call for the newest hours and one for the days see whether there is anything
+            windows, rest = windows[:1], windows[1:]
+        daily = None if requested else _daily(state, windows, now, offered, rebuild=rebuild)
+        if state.held is not None:
+            windows, daily, rest = (), None, ()
+        plans.append(SeriesPlan(state, reason, windows, daily, rest))
     return plans
 
 
@@ -113,26 +133,49 @@ def _missing(
     holes = [(_with(state.last_bucket, first), end) for first, end in holes]
     if state.history_from is None or state.last_bucket is None:
         reason = Reason.FIRST_LOAD
-    elif not holes:
+    elif not (missing := [*holes, *state.missing_days]):
         reason = Reason.ROUTINE
     else:
-        reason = Reason.BACKFILL if holes[0][0] < state.history_from else Reason.GAP
+        older = min(missing)[0] < state.history_from
+        reason = Reason.BACKFILL if older else Reason.GAP
     return reason, windows_over([*holes, (recent, now)], now)
 
 
 def _with(hour: datetime | None, first: datetime) -> datetime:
     """Begin an hour earlier where that is this hour."""
-    return first - _HOUR if first - _HOUR == hour else first
+    return first - HOUR if first - HOUR == hour else first
 
 
 def _daily(
-    state: SeriesState, asked_from: datetime, now: datetime, offered: datetime | None
+    state: SeriesState,
+    windows: Sequence[Window],
+    now: datetime,
+    offered: datetime | None,
+    *,
+    rebuild: bool,
 ) -> Window | None:
-    """Ask for the days before the hourly history, if there are any, in one range of days."""
+    """Ask for the days that the hours of these windows do not bring, in one range of days."""
     start = history_start(now, DAILY_HISTORY.days, offered)
-    midnight = datetime.combine(start + _DAY - timedelta.resolution, time.min, start.tzinfo)
-    history_from = min(asked_from, state.history_from or asked_from)
-    return Window(start, now) if midnight < history_from else None
+    midnight = first_midnight(start)
+    if rebuild:
+        kept_from = min(windows[-1].start, state.history_from or now)
+        return Window(start, now) if midnight < kept_from else None
+    missing = ((max(first, midnight), end) for first, end in state.missing_days if end > midnight)
+    if all(_within(first, end, windows) for first, end in missing):
+        return None
+    return Window(start, now)
+
+
+def _within(first: datetime, end: datetime, windows: Sequence[Window]) -> bool:
+    """Return True if windows that follow each other bring all of [first, end)."""
+    reached = None
+    for window in reversed(windows):  # the oldest first
+        if reached is None or window.start > reached:
+            start = window.start
+        reached = window.end
+        if start <= first and end <= reached:
+            return True
+    return False
 
 
 def windows_over(ranges: Iterable[Hole], now: datetime) -> tuple[Window, ...]:
@@ -144,24 +187,9 @@ def windows_over(ranges: Iterable[Hole], now: datetime) -> tuple[Window, ...]:
     windows = []
     while left:
         end = left[0][1]
-        earliest = floor_hour(end - LONGEST_WINDOW + _HOUR - timedelta.resolution)
+        earliest = floor_hour(end - LONGEST_WINDOW + HOUR - timedelta.resolution)
         start = min(max(first, earliest) for first, stop in left if stop > earliest)
         left = [(first, min(stop, start)) for first, stop in left if first < start]
         end = min(max(end, start + SHORTEST_WINDOW), now)
         windows.append(Window(min(start, floor_hour(end - SHORTEST_WINDOW)), end))
     return tuple(windows)
-
-
-def history_start(now: datetime, days: int, offered: datetime | None) -> datetime:
-    """Tell where a history of so many days starts, no earlier than upstream offers."""
-    start = floor_hour(now - timedelta(days=days))
-    return max(start, offered or start)
-
-
-def offered_from(now: datetime, history: timedelta | None) -> datetime | None:
-    """Name the first hour that a plan of the API offers, and will for a while. None: any."""
-    return None if history is None else floor_hour(now - history + _MARGIN) + _HOUR
-
-
-def floor_hour(instant: datetime) -> datetime:
-    return instant.replace(minute=0, second=0, microsecond=0)

@@ -1,7 +1,7 @@
 """What a run would do: series and what is known of them, read from the database, and a plan."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import product
 
@@ -9,17 +9,16 @@ import numpy as np
 
 from ingestion.addresses import quote_chunks
 from ingestion.holes import Hole, find_holes
-from ingestion.planner import (
-    SeriesPlan,
-    SeriesState,
-    history_start,
-    offered_from,
-    plan_refresh,
-)
-from models.answered import answered_hours
+from ingestion.planner import SHORTEST_WINDOW, SeriesPlan, SeriesState, plan_refresh
+from ingestion.silence import Silence, silence_of
+from models.answered import NOTHING_KNOWN, Known, begins_at, known_history
 from models.coins import coins_wanting_metadata
 from models.database import Database
-from models.series import series_with_latest
+from models.gaps import DAY_MICROS, HOUR_MICROS, Micros, confirmed, next_asks, times_in
+from models.granularity import Granularity
+from models.history import Tracked, floor_day, history_start, offered_from
+from models.hours import Rows, instant, micros
+from models.series import SeriesWithLatest, series_with_latest
 from models.tables import Series
 
 METADATA_AGE = timedelta(days=30)
@@ -29,35 +28,32 @@ _AT_A_TIME = 10  # series: a year of hours of so many is measured in a few ms
 
 @dataclass(frozen=True, slots=True)
 class RefreshRequest:
-    """What to refresh. None stands for everything tracked, or what is missing."""
+    """What to refresh. None stands for everything tracked, or what is missing.
+
+    `only_due` leaves out what upstream did not have lately, until it is to be asked for again: for
+    refreshes that nobody asked for.
+    """
 
     coins: tuple[str, ...] | None = None
     currencies: tuple[str, ...] | None = None
     days: int | None = None
     rebuild: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Tracked:
-    """What is to be kept. `offered` is how much history upstream offers, None: without limit."""
-
-    coins: tuple[str, ...]
-    currencies: tuple[str, ...]
-    history_days: int
-    offered: timedelta | None
+    only_due: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
     """What a run will do: calls for series, calls for metadata, calls for all newest prices.
 
-    Made at `now`; upstream offers no history before `offered`.
+    Made at `now`; upstream offers no history before `offered`. `withheld`: something is missing
+    that is not due.
     """
 
     plans: list[SeriesPlan]
     metadata: list[str]
     now: datetime
     offered: datetime | None
+    withheld: bool = False
 
     @property
     def quotes(self) -> int:
@@ -88,40 +84,28 @@ async def prepare(
         found = await series_with_latest(session, coins, currencies)
         metadata = await coins_wanting_metadata(session, coins, older_than=now - METADATA_AGE)
     offered = offered_from(now, tracked.offered)
-    start = history_start(now, request.days or tracked.history_days, offered)
-    requested = request.days is not None
-    series = [row.series for row in found]
-    holes = {} if requested or request.rebuild else await _holes(database, series, start, now)
     if not seeded:
-        unknown = _unknown_series(series, coins, currencies)
-        metadata += sorted({each.coin_id for each in unknown} - {each.coin_id for each in series})
-        series += unknown
-        if not (requested or request.rebuild):
-            holes[_UNKNOWN] = find_holes(np.empty(0, "datetime64[us]"), start, now)
+        unknown = _unknown_series([row.series for row in found], coins, currencies)
+        metadata += sorted({each.coin_id for each in unknown} - {r.series.coin_id for r in found})
+        found = [*found, *(SeriesWithLatest(each, None) for each in unknown)]
     rank = {coin: number for number, coin in enumerate(tracked.coins)}
-    series.sort(key=lambda each: rank.get(each.coin_id, len(rank)))
-    states = [
-        SeriesState(
-            each.id,
-            each.coin_id,
-            each.currency_code,
-            each.history_from,
-            each.charted_to,
-            each.daily_from,
-            holes.get(each.id, ()),
-        )
-        for each in series
-    ]
+    found.sort(key=lambda row: rank.get(row.series.coin_id, len(rank)))
+    if request.days is not None or request.rebuild:
+        states, withheld = [_state(row) for row in found], False
+    else:
+        states, withheld = await _missing(database, tracked, found, now, only_due=request.only_due)
     plans = plan_refresh(
         states,
         now,
         currencies=tracked.currencies,
-        start=start,
+        start=history_start(now, request.days or tracked.history_days, offered),
         offered=offered,
-        requested=requested,
+        requested=request.days is not None,
         rebuild=request.rebuild,
     )
-    return Preparation(plans, metadata, now, offered)
+    asked = {plan.state.coin_id for plan in plans if plan.state.held is None}
+    metadata = [coin for coin in metadata if coin in asked]
+    return Preparation(plans, metadata, now, offered, withheld)
 
 
 def _unknown_series(
@@ -136,18 +120,139 @@ def _unknown_series(
     ]
 
 
-async def _holes(
-    database: Database, series: Sequence[Series], start: datetime, now: datetime
-) -> dict[int, tuple[Hole, ...]]:
-    """Find what is missing of each series, from the wanted or the kept start of its history on."""
-    holes = {}
-    for first in range(0, len(series), _AT_A_TIME):
-        starts = {
-            each.id: min(start, each.history_from or start)
-            for each in series[first : first + _AT_A_TIME]
-        }
+def _state(row: SeriesWithLatest) -> SeriesState:
+    series = row.series
+    return SeriesState(
+        series.id, series.coin_id, series.currency_code, series.history_from, series.charted_to
+    )
+
+
+async def _missing(
+    database: Database,
+    tracked: Tracked,
+    rows: Sequence[SeriesWithLatest],
+    now: datetime,
+    *,
+    only_due: bool,
+) -> tuple[list[SeriesState], bool]:
+    """Find what is missing of each series, from the wanted or the kept start of its history on.
+
+    Also returns whether something is missing that is not to be asked for now.
+    """
+    states, withheld = [], False
+    wanted, days_wanted = tracked.hours_from(now), tracked.days_from(now)
+    for first in range(0, len(rows), _AT_A_TIME):
+        group = rows[first : first + _AT_A_TIME]
+        since = min([wanted, *(row.series.history_from or wanted for row in group)])
         async with database.read() as session:
-            answered = await answered_hours(session, list(starts), min(starts.values()))
-        for series_id, since in starts.items():
-            holes[series_id] = find_holes(answered[series_id], since, now)
-    return holes
+            known = await known_history(
+                session, [row.series.id for row in group], since, days_wanted
+            )
+        for row in group:
+            look = SeriesLook(
+                row,
+                known.get(row.series.id, NOTHING_KNOWN),
+                wanted,
+                days_wanted,
+                now,
+                only_due=only_due,
+            )
+            states.append(look.state())
+            withheld |= look.withheld
+    return states, withheld
+
+
+class SeriesLook:
+    """One series, looked at to find what to ask for."""
+
+    def __init__(
+        self,
+        row: SeriesWithLatest,
+        known: Known,
+        wanted: datetime,
+        days_wanted: datetime,
+        now: datetime,
+        *,
+        only_due: bool,
+    ) -> None:
+        self._row, self._known, self._now = row, known, now
+        self._wanted, self._days_wanted = wanted, days_wanted
+        self._only_due = only_due
+        self.withheld = False
+
+    def state(self) -> SeriesState:
+        known, series = self._known, self._row.series
+        first_hour = _first(known.hours)
+        first_day = _first(known.days)
+        begins = begins_at(first_hour, self._wanted, known.hour_gaps, first_day)
+        days_begin = begins_at(first_day, self._days_wanted, known.day_gaps, None)
+        state = replace(
+            _state(self._row),
+            holes=self._holes(
+                known.hours,
+                known.hour_gaps,
+                min(self._wanted, series.history_from or self._wanted),
+                self._now,
+                begins,
+            ),
+            missing_days=self._holes(
+                known.days,
+                known.day_gaps,
+                self._days_wanted,
+                floor_day(self._now - SHORTEST_WINDOW),
+                days_begin,
+                Granularity.DAY,
+            ),
+            shown=tuple(
+                (instant(row["starts"]), instant(row["ends"]))
+                for row in known.hour_gaps[confirmed(known.hour_gaps)]
+            ),
+            days_begin=days_begin,
+        )
+        silence = self._silence()
+        if silence is None:
+            return state
+        held = None
+        if self._only_due and silence.until > self._now and self._row.latest is None:
+            held = silence.sentence(series.last_error)
+        self.withheld |= held is not None
+        return replace(state, absent=True, held=held)
+
+    def _silence(self) -> Silence | None:
+        """Return since when a series has been asked for of which upstream never gave a price."""
+        known = self._known
+        if self._row.series.first_bucket is not None or len(known.hours) or len(known.days):
+            return None
+        return silence_of(known.hour_gaps)
+
+    def _holes(
+        self,
+        stored: Micros,
+        gaps: Rows,
+        start: datetime,
+        end: datetime,
+        begins: datetime | None,
+        granularity: Granularity = Granularity.HOUR,
+    ) -> tuple[Hole, ...]:
+        """List what is missing from `start` to `end`, without what is not asked for now.
+
+        What lies before the shown beginning of a coin (`begins`) is not missing, and always waits
+        until it is due; other gaps wait only where nobody asked for the refresh.
+        """
+        unit = HOUR_MICROS if granularity is Granularity.HOUR else DAY_MICROS
+        waits = next_asks(gaps) > micros(self._now)
+        before = np.zeros(len(gaps), np.bool_)
+        if begins is not None:
+            before = gaps["ends"] <= micros(begins)
+        waiting = gaps[waits & (before | self._only_due)]
+        self.withheld |= bool((waits & ~before).any()) and self._only_due
+        known = np.union1d(stored, times_in(waiting, unit)).astype("datetime64[us]")
+        holes = find_holes(known, start, end, granularity)
+        if holes and len(stored) and holes[0][1] == _first(stored):
+            # an answer that begins late, with a price, is evidence; one without any is none
+            holes = ((holes[0][0], holes[0][1] + SHORTEST_WINDOW), *holes[1:])
+        return holes
+
+
+def _first(times: Micros) -> datetime | None:
+    return instant(int(times[0])) if len(times) else None

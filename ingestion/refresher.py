@@ -1,7 +1,7 @@
 """One refresh at a time in the whole deployment: starting, joining, waiting, interrupting."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from itertools import chain, product, repeat
 from uuid import UUID
@@ -15,9 +15,10 @@ from ingestion.joining import Names, RefreshBusyError, Work, other_work
 from ingestion.journal import Journal
 from ingestion.outlook import BudgetExceededError, Outlook
 from ingestion.pipeline import Pipeline
-from ingestion.preparing import Preparation, RefreshRequest, Tracked, prepare
+from ingestion.preparing import Preparation, RefreshRequest, prepare
 from models import runs
 from models.database import Database, DatabaseUnavailableError
+from models.history import Tracked
 from models.locks import AdvisoryLock
 from models.tables import RefreshRun, RefreshStatus, RefreshTrigger
 
@@ -58,12 +59,14 @@ class Refresher:
         currencies: Sequence[str],
         history_days: int,
         monthly_credits: int | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._database = database
         self._upstream = upstream
-        self.coins = tuple(coins)
-        self.currencies = tuple(currencies)
+        self.tracked = Tracked(tuple(coins), tuple(currencies), history_days, upstream.history)
+        self.coins, self.currencies = self.tracked.coins, self.tracked.currencies
         self._history_days = history_days
+        self._now = now
         self._credits = Credits(database, monthly_credits)
         self._task: asyncio.Task[None] | None = None
         self._run_id: UUID | None = None
@@ -80,8 +83,7 @@ class Refresher:
 
     async def prepare(self, request: RefreshRequest, *, seeded: bool = True) -> Preparation:
         """Plan a run without starting it; see `ingestion.preparing.prepare`."""
-        tracked = Tracked(self.coins, self.currencies, self._history_days, self._upstream.history)
-        return await prepare(self._database, tracked, request, datetime.now(UTC), seeded=seeded)
+        return await prepare(self._database, self.tracked, request, self._now(), seeded=seeded)
 
     async def outlook(self, request: RefreshRequest, *, seeded: bool = True) -> Outlook:
         """Plan a run, and see how long it would take now and what it would cost."""
@@ -127,6 +129,7 @@ class Refresher:
             set(product(request.coins or self.coins, request.currencies or self.currencies)),
             request.days,
             request.rebuild,
+            request.only_due,
         )
         if not Work.noted(running.request, self._joinable[1]).covers(wanted, self._history_days):
             raise other_work(running.id, runs.seconds_left(running, datetime.now(UTC)))
@@ -186,7 +189,7 @@ class Refresher:
         journal = Journal(self._database, lock, run.id, lambda: throttle.interval)
         try:
             async with lock:
-                self._pipeline = Pipeline(self._upstream, journal)
+                self._pipeline = Pipeline(self._upstream, journal, self._now)
                 await self._pipeline.run(preparation.plans, preparation.metadata)
         except Exception:  # nobody awaits this task's result
             log.exception("the end of a refresh could not be written; the next run will mark it")

@@ -95,7 +95,8 @@ class CallStats:
     """What calls have cost so far. One object may be shared by several calls.
 
     `attempts` are the calls that left, `retries` those of them that were made again for one that
-    had failed. `paused_seconds` is by how much the 429s among their answers held all calls up.
+    had failed. `paused_seconds` is by how much 429s, and other refusals with a `Retry-After`, held
+    all calls up.
     """
 
     attempts: int = 0

@@ -19,6 +19,7 @@ _LONGEST_SLEEP = 60.0  # then it looks whether somebody else has asked for a ref
 # A run that began later than so long from now was begun by a clock that was wrong.
 _MOST_AHEAD = timedelta(hours=1)
 _FIRST_BACKOFF, _LONGEST_BACKOFF = timedelta(minutes=2), timedelta(minutes=15)
+_WHAT_IS_DUE = RefreshRequest(only_due=True)
 _PASSING = (RefreshBusyError, BudgetExceededError, DatabaseUnavailableError)
 
 
@@ -57,7 +58,7 @@ class Schedule:
             begun.set()
             return True
         log.info("series without prices: starting a refresh", series=unloaded)
-        run_id, started = await self._refresher.start(RefreshRequest(), RefreshTrigger.STARTUP)
+        run_id, started = await self._refresher.start(_WHAT_IS_DUE, RefreshTrigger.STARTUP)
         if started:
             begun.set()
         await self._refresher.wait(run_id)
@@ -92,7 +93,7 @@ class Schedule:
         if seconds > 0:
             self._tell(last, seconds)
             return min(seconds, _LONGEST_SLEEP)
-        run_id, started = await self._refresher.start(RefreshRequest(), RefreshTrigger.SCHEDULE)
+        run_id, started = await self._refresher.start(_WHAT_IS_DUE, RefreshTrigger.SCHEDULE)
         log.info("a scheduled refresh is due", run=str(run_id), started=started)
         # what was joined may not be of everything: then this one is still due after it
         await self._refresher.wait(run_id)

@@ -1,54 +1,104 @@
-"""Reading which hours of a series upstream has answered for, with a price or with nothing."""
+"""Reading what is stored of series, and what upstream was asked for and did not give."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, time
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from models.database import Database, ReadSession
-from models.gaps import SETTLED, hours_in
-from models.price_tables import BUCKETS, GAPS
+from models.gaps import DAY_MICROS, GAP_ROW, Micros, confirmed, covers
+from models.hours import Rows, micros
+from models.price_tables import BUCKETS, DAY_GAPS, DAY_KEYS, GAPS
 
 
-async def answered_hours(
-    session: ReadSession, series_ids: Sequence[int], since: datetime
-) -> dict[int, npt.NDArray[np.datetime64]]:
-    """Read which hours of these series need not be asked for, by rising time.
+class Known(NamedTuple):
+    """The hours and days of a series that are stored, and the gaps asked for, by rising time.
 
-    A chart gave them, or upstream was asked for them often enough to know that it has none.
+    Hours and days are given by their starts, in microseconds since 1970. Hours that only live
+    prices stand in for are left out.
     """
+
+    hours: Micros
+    days: Micros
+    hour_gaps: Rows
+    day_gaps: Rows
+
+
+NOTHING_KNOWN = Known(
+    np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, GAP_ROW), np.empty(0, GAP_ROW)
+)
+
+
+async def known_history(
+    session: ReadSession, series_ids: Sequence[int], since: datetime, days_since: datetime
+) -> dict[int, Known]:
+    """Read what is known of these series: hours from `since` on, days from `days_since` on."""
     driver = await session.driver()
-    rows = await driver.fetch(_ANSWERED, series_ids, since, SETTLED)
-    found = {}
-    for series_id, buckets, gaps in rows:
-        stored = BUCKETS.decode(buckets)["bucket"]
-        hours = np.concatenate((stored, hours_in(GAPS.decode(gaps))))
-        hours.sort(kind="stable")  # which takes hardly any time where they come in order
-        again = hours[1:] == hours[:-1]
-        found[series_id] = np.delete(hours, np.flatnonzero(again)).astype("datetime64[us]")
-    return found
+    rows = await driver.fetch(_KNOWN, series_ids, since, days_since)
+    return {
+        series_id: Known(
+            BUCKETS.decode(hours)["bucket"],
+            DAY_KEYS.decode(days)["day"] * DAY_MICROS,
+            GAPS.decode(hour_gaps),
+            DAY_GAPS.decode(day_gaps),
+        )
+        for series_id, hours, days, hour_gaps, day_gaps in rows
+    }
 
 
-_ANSWERED = f"""
+_KNOWN = f"""
     SELECT wanted.id,
            {BUCKETS.reading("series_id = wanted.id AND bucket >= $2 AND bucket <= charted_to")},
-           {GAPS.reading("series_id = wanted.id AND ends > $2 AND asked >= $3")}
+           {DAY_KEYS.reading("series_id = wanted.id AND day >= ($3 AT TIME ZONE 'UTC')::date")},
+           {GAPS.reading("series_id = wanted.id AND ends > $2")},
+           {DAY_GAPS.reading("series_id = wanted.id AND ends > $3")}
     FROM series AS wanted WHERE id = ANY($1::int[])
 """  # noqa: S608 - constants of this module alone
 
 
-async def upstream_gaps(
-    database: Database, series_ids: Sequence[int]
-) -> dict[int, npt.NDArray[np.datetime64]]:
-    """Give the hours that upstream does not have, by rising time; of each series that has such."""
-    rows = await database.fetch(_SETTLED, [str(each) for each in series_ids], SETTLED)
+class AskedGaps(NamedTuple):
+    """The gaps of a series that upstream was asked for, and where what is stored begins."""
+
+    hours: Rows
+    days: Rows
+    first_hour: datetime | None
+    first_day: datetime | None
+
+
+async def asked_gaps(database: Database, series_ids: Sequence[int]) -> dict[int, AskedGaps]:
+    """Read the gaps of these series, one of which may have none."""
+    rows = await database.fetch(_ASKED, [str(each) for each in series_ids])
     return {
-        series_id: hours_in(GAPS.decode(gaps)).astype("datetime64[us]") for series_id, gaps in rows
+        series_id: AskedGaps(
+            GAPS.decode(hours),
+            DAY_GAPS.decode(days),
+            first_hour,
+            None if first_day is None else datetime.combine(first_day, time.min, UTC),
+        )
+        for series_id, hours, days, first_hour, first_day in rows
     }
 
 
-_SETTLED = f"""
-    SELECT wanted.id, {GAPS.reading("series_id = wanted.id AND asked >= $2")}
-    FROM unnest($1::text[]::int[]) AS wanted (id)
+_ASKED = f"""
+    SELECT wanted.id, {GAPS.reading("series_id = wanted.id")},
+           {DAY_GAPS.reading("series_id = wanted.id")}, first_bucket,
+           (SELECT min(day) FROM price_daily WHERE series_id = wanted.id)
+    FROM unnest($1::text[]::int[]) AS wanted (id) JOIN series ON series.id = wanted.id
 """  # noqa: S608 - constants of this module alone
+
+
+def begins_at(
+    first: datetime | None, wanted: datetime, gaps: Rows, first_day: datetime | None
+) -> datetime | None:
+    """Return where the history of a coin begins, once upstream has shown it; else None.
+
+    It begins at `first`, the first bucket stored, where upstream's answers have left out all from
+    `wanted` to there for long enough, and no day before has a price. `gaps` are the rows of hours
+    or days, as `first` is of.
+    """
+    if first is None or first <= wanted:
+        return None
+    if first_day is not None and micros(first_day) // DAY_MICROS < micros(first) // DAY_MICROS:
+        return None
+    return first if covers(gaps[confirmed(gaps)], micros(wanted), micros(first)) else None

@@ -6,6 +6,7 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
+from models.gaps import Evidence, Micros
 from models.granularity import Granularity, Numbered, Times, to_datetime
 
 
@@ -14,8 +15,10 @@ class Coverage:
     """How many buckets of a range there should be and are, and each run of those that are not.
 
     `starts`, `ends` and `lengths` are arrays with an entry for each gap, the oldest first:
-    half-open ranges of time, and how many buckets are missing in them. `upstream` tells of each
-    whether upstream has none of it, as far as that was asked for.
+    half-open ranges of time, and how many buckets are missing in them. So are what is known of
+    asking upstream for it: `since` when (NaT: never), how many `times`, from when on it is asked
+    for again (`until`, NaT: by the next refresh), and whether it is `upstream`'s own: see
+    models.gaps.Evidence.
     """
 
     expected: int
@@ -25,13 +28,31 @@ class Coverage:
     starts: Times
     ends: Times
     lengths: Numbered
+    since: Times
+    times: npt.NDArray[np.int32]
+    until: Times
     upstream: npt.NDArray[np.bool_]
 
-    def with_upstream(self, hours: Times) -> "Coverage":
-        """Say which gaps lie wholly within these hours, by rising time, that upstream lacks."""
-        lacked = np.searchsorted(hours, self.ends) - np.searchsorted(hours, self.starts)
-        whole = (self.ends - self.starts) // np.timedelta64(1, "h")
-        return replace(self, upstream=lacked == whole)
+    def next_due(self) -> datetime | None:
+        """Return when the first waiting gap is to be asked for again, None without any."""
+        waiting = self.until[~np.isnat(self.until)]
+        return to_datetime(waiting.min()) if len(waiting) else None
+
+    def with_evidence(self, found: Evidence) -> "Coverage":
+        """Add what asking upstream for these gaps showed."""
+        return replace(
+            self,
+            since=_moments(found.since),
+            times=found.times,
+            until=_moments(found.until),
+            upstream=found.upstream,
+        )
+
+
+def _moments(micros: Micros) -> Times:
+    times: Times = micros.astype("datetime64[us]")
+    times[micros == 0] = np.datetime64("NaT")
+    return times
 
 
 def measure(
@@ -45,9 +66,9 @@ def measure(
 ) -> Coverage:
     """Compare the buckets that are there, oldest first, with those that begin in [start, end).
 
-    Nothing is expected before the bucket of `begins`, when the series' history starts (None:
-    nothing at all). A bucket that is not over yet at `now` counts only where it is there: its
-    price may still come.
+    Nothing is expected before the bucket of `begins`, where the series' history starts or is
+    wanted to (None: nothing at all). A bucket that is not over yet at `now` counts only where it is
+    there: its price may still come.
     """
     first, last = granularity.ceil(start), granularity.ceil(end)
     present = granularity.numbers(timestamps)
@@ -70,5 +91,8 @@ def measure(
         starts=granularity.starts(edged[holes] + 1),
         ends=granularity.starts(edged[holes + 1]),
         lengths=edged[holes + 1] - edged[holes] - 1,
+        since=_moments(np.zeros(len(holes), np.int64)),
+        times=np.zeros(len(holes), np.int32),
+        until=_moments(np.zeros(len(holes), np.int64)),
         upstream=np.zeros(len(holes), np.bool_),
     )

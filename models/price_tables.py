@@ -37,9 +37,9 @@ _TIME = _Type(
     "{} AT TIME ZONE 'UTC'",
 )  # fmt: skip
 _TYPES = {
-    **dict.fromkeys(("bucket", "observed_at", "starts", "ends"), _TIME),
+    **dict.fromkeys(("bucket", "observed_at", "starts", "ends", "asked_since", "asked_at"), _TIME),
     "day": _DATE,
-    **dict.fromkeys(("samples", "asked"), _COUNT),
+    **dict.fromkeys(("samples", "asked", "answered"), _COUNT),
 }
 _NULLABLE = ("market_cap", "volume")
 
@@ -163,4 +163,6 @@ async def _at_once(data: bytes) -> AsyncIterator[bytes]:
 HOURLY = PriceTable("price_hourly", HOUR_ROW)
 DAILY = PriceTable("price_daily", DAY_ROW)
 GAPS = PriceTable("price_gap", GAP_ROW)
+DAY_GAPS = PriceTable("price_gap_daily", GAP_ROW)
 BUCKETS = PriceTable("price_hourly", np.dtype([("bucket", np.int64)]))  # only to read
+DAY_KEYS = PriceTable("price_daily", np.dtype([("day", np.int64)]))  # only to read

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import asyncpg
+import numpy as np
 
 from models.database import WriteSession
-from models.days import days_at
+from models.days import DAY_MICROS, days_at
 from models.gaps import Asked
 from models.hours import Hours, instant, micros
 from models.incoming import Changes, Incoming, compare_points
@@ -110,7 +111,7 @@ async def store_daily(
     replace: bool,
     most_lost: float = 1.0,
 ) -> int:
-    """Write daily points of one series, which it gets for days that begin before its hours.
+    """Write daily points of one series, for days before its hours and days without any hour.
 
     `daily` holds samples taken at midnight. With `replace`, points since `asked_from` that are
     not among them are removed, unless there are none. Gives how many were new. No
@@ -119,9 +120,13 @@ async def store_daily(
     locked = await session.execute(LOCK_SERIES, {"series": [series_id]})
     history_from, *_ = locked.one()
     driver = await session.driver()
-    cut = micros(history_from) if history_from else 0  # without hours, there is nothing before them
-    points = days_at(daily.rows()[daily.bucket < cut])
-    kept = DAILY.decode(await driver.fetchval(_READ_DAILY, series_id, history_from))
+    points = days_at(daily.rows())
+    kept = DAILY.decode(await driver.fetchval(_READ_DAILY, series_id))
+    if history_from:  # from then on days are made of hours, where there are any
+        cut = micros(history_from)
+        made = kept["day"][kept["day"] * DAY_MICROS >= cut]
+        points = points[(points["day"] * DAY_MICROS < cut) | ~np.isin(points["day"], made)]
+        kept = kept[kept["day"] * DAY_MICROS < cut]
     replace_from = micros(asked_from) if replace else None
     changes = compare_points(kept, points, replace_from, most_lost=most_lost)
     await DAILY.write(driver, series_id, changes)
@@ -155,10 +160,7 @@ _READ = f"""
            {GAPS.reading("series_id = $1")}
 """
 
-# The day that the history begins within is among them.
-_READ_DAILY = f"""
-    SELECT {DAILY.reading("series_id = $1 AND day::timestamp AT TIME ZONE 'UTC' < $2")}
-"""
+_READ_DAILY = f"SELECT {DAILY.reading('series_id = $1')}"
 
 _EDGES = "SELECT min(bucket), max(bucket) FROM price_hourly WHERE series_id = $1"
 

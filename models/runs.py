@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import func, select, text, update
+from sqlalchemy import case, func, literal_column, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 
@@ -90,6 +90,34 @@ async def note_costs(
         )
 
 
+async def note_trouble(session: WriteSession, run_id: UUID, series_id: int, message: str) -> None:
+    """Write what is wrong with a series beside its hours. One that succeeded is PARTIAL then."""
+    item = RefreshRunItem
+    succeeded = col(item.status) == ItemStatus.SUCCEEDED
+    await session.execute(
+        update(item)
+        .where(col(item.run_id) == run_id, col(item.series_id) == series_id)
+        .values(
+            status=case((succeeded, ItemStatus.PARTIAL.value), else_=col(item.status)),
+            error=func.concat_ws(" ", col(item.error), message),
+        )
+    )
+
+
+async def mark_partial(session: WriteSession, run_id: UUID, series_id: int) -> None:
+    """Note that a series whose hours failed has its days."""
+    item = RefreshRunItem
+    await session.execute(
+        update(item)
+        .where(
+            col(item.run_id) == run_id,
+            col(item.series_id) == series_id,
+            col(item.status) == ItemStatus.FAILED,
+        )
+        .values(status=ItemStatus.PARTIAL)
+    )
+
+
 async def finish_run(
     session: WriteSession, run_id: UUID, status: RefreshStatus, error: str | None
 ) -> None:
@@ -144,7 +172,8 @@ async def last_full_run(session: ReadSession, before: datetime) -> RefreshRun | 
     query = (
         select(RefreshRun)
         .where(
-            col(RefreshRun.request) == {},
+            # refreshes by schedule leave out what is not due, and are of everything all the same
+            col(RefreshRun.request).op("-")(literal_column("'only_due'")) == {},
             col(RefreshRun.status) != RefreshStatus.INTERRUPTED,
             col(RefreshRun.started_at) < before,
         )

@@ -133,7 +133,9 @@ _FACTS = "SELECT id, coin_id, currency_code, revision, history_from, daily_from 
 async def count_unloaded(
     database: Database, coins: Sequence[str], currencies: Sequence[str]
 ) -> int:
-    """Count those of these series that no refresh has ever brought."""
+    """Count those of these series that no refresh has ever brought, nor asked for within an hour:
+    a server that starts again and again must not ask each time for what upstream does not have.
+    """
     [(count,)] = await database.fetch(_UNLOADED, coins, currencies)
     return int(count)
 
@@ -141,6 +143,9 @@ async def count_unloaded(
 _UNLOADED = """
     SELECT count(*) FROM series
     WHERE last_success_at IS NULL AND coin_id = ANY($1::text[]) AND currency_code = ANY($2::text[])
+      AND NOT EXISTS (
+          SELECT FROM price_gap WHERE series_id = id AND asked_at > now() - interval '1 hour'
+      )
 """
 
 

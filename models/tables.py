@@ -45,6 +45,7 @@ class ItemStatus(StrEnum):
 
     PENDING = "PENDING"
     SUCCEEDED = "SUCCEEDED"
+    PARTIAL = "PARTIAL"
     FAILED = "FAILED"
     INTERRUPTED = "INTERRUPTED"
 
@@ -85,11 +86,11 @@ class Currency(SQLModel, table=True):
 class Series(SQLModel, table=True):
     """One coin in one currency.
 
-    `history_from` is how far back upstream has been asked: hours before it are unknown, hours
-    after it that are not there were missing upstream. `daily_from` is how far back upstream has
-    been asked for the days before that. `charted_to` is the newest hour that a chart of upstream's
-    gave: the samples of later hours are provisional, from live prices. `deployment_revision` is
-    the deployment's one as of the last change of this series.
+    `history_from` is how far back upstream has given hours: the start of the oldest window that
+    brought any. `daily_from` is how far back upstream has been asked for the days before that.
+    PriceGap and PriceGapDaily have what upstream did not give. `charted_to` is the newest hour that
+    a chart of upstream's gave: the samples of later hours are provisional, from live prices.
+    `deployment_revision` is the deployment's one as of the last change of this series.
     """
 
     __table_args__ = (UniqueConstraint("coin_id", "currency_code"),)
@@ -151,7 +152,11 @@ class PriceDaily(SQLModel, table=True):
 
 
 class PriceGap(SQLModel, table=True):
-    """Hours, [starts, ends), that upstream was asked for and did not give, and how often."""
+    """Hours, [starts, ends), that upstream was asked for and did not give.
+
+    `asked` counts the asks between `asked_since` and `asked_at`, those within an hour of each other
+    as one; `answered` those of them that an answer with prices left out. See models.gaps.
+    """
 
     __tablename__ = "price_gap"
 
@@ -159,6 +164,23 @@ class PriceGap(SQLModel, table=True):
     starts: datetime = fields.key(DateTime(timezone=True))
     ends: datetime = fields.time()
     asked: int = fields.count()
+    answered: int = fields.count()
+    asked_since: datetime = fields.time()
+    asked_at: datetime = fields.time()
+
+
+class PriceGapDaily(SQLModel, table=True):
+    """Days, [starts, ends), that upstream's daily points left out; the columns of PriceGap."""
+
+    __tablename__ = "price_gap_daily"
+
+    series_id: int = fields.key(Integer)
+    starts: datetime = fields.key(DateTime(timezone=True))
+    ends: datetime = fields.time()
+    asked: int = fields.count()
+    answered: int = fields.count()
+    asked_since: datetime = fields.time()
+    asked_at: datetime = fields.time()
 
 
 class PriceLatest(SQLModel, table=True):

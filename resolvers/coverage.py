@@ -4,12 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from models.answered import upstream_gaps
+import numpy as np
+
+from models.answered import AskedGaps, asked_gaps, begins_at
 from models.coverage import Coverage, measure
 from models.database import Database
+from models.gaps import Evidence, evidence
 from models.granularity import Granularity
+from models.history import Tracked
+from models.hours import micros
 from models.price_statements import BEGINS
-from models.prices import PriceWindow, read_windows
+from models.prices import PriceWindow, WindowPrices, read_windows
 from models.series import SeriesKey
 from resolvers.names import explain_missing
 from resolvers.turns import breathe
@@ -28,35 +33,104 @@ class CoverageQuestion:
 
 
 async def coverages(
-    database: Database, questions: Sequence[CoverageQuestion], now: datetime
+    database: Database,
+    questions: Sequence[CoverageQuestion],
+    now: datetime,
+    tracked: Tracked | None,
 ) -> list[Coverage | Exception]:
     """Answer many questions with one statement for each granularity, which reads no prices.
 
-    Where there are gaps, one more tells which of them are upstream's.
+    Of tracked series, what the settings ask for is expected, unless upstream has shown that the
+    coin began later. Where there are gaps, one more statement reads what is known of them.
     """
-    found: dict[CoverageQuestion, Coverage | None] = {}
-    gappy: dict[CoverageQuestion, int] = {}
+    parts: dict[CoverageQuestion, WindowPrices] = {}
+    found: dict[CoverageQuestion, Coverage] = {}
     for granularity in dict.fromkeys(question.granularity for question in questions):
         group = [question for question in questions if question.granularity is granularity]
         windows = [PriceWindow(*each.series, each.start, each.end, _ALL) for each in group]
-        parts = await read_windows(database, granularity, windows, columns=frozenset({BEGINS}))
-        for question, part in zip(group, parts, strict=True):
-            await breathe()  # a page of coins takes a while
-            measured = part and measure(
-                granularity,
-                part.columns.timestamps,
-                start=question.start,
-                end=question.end,
-                begins=part.begins,
-                now=now,
-            )
-            if part and measured and len(measured.lengths):
-                gappy[question] = part.facts.id
-            found[question] = measured
-    lacked = await upstream_gaps(database, sorted(set(gappy.values()))) if gappy else {}
-    for question, series in gappy.items():
-        measured = found[question]
-        found[question] = measured and measured.with_upstream(lacked[series])
-    missing = [question.series for question in questions if found[question] is None]
+        read = await read_windows(database, granularity, windows, columns=frozenset({BEGINS}))
+        for question, part in zip(group, read, strict=True):
+            if part is not None:
+                await breathe()  # a page of coins takes a while
+                parts[question] = part
+                begins = expected_from(question, part.begins, tracked, now)
+                found[question] = _measure(question, part, begins, now)
+    gappy = [question for question, measured in found.items() if len(measured.lengths)]
+    ids = sorted({parts[question].facts.id for question in gappy})
+    known = await asked_gaps(database, ids) if ids else {}
+    for question in gappy:
+        await breathe()
+        gaps = known[parts[question].facts.id]
+        if tracked and (begins := _listed(question, gaps, tracked, now)):
+            found[question] = _measure(question, parts[question], begins, now)
+        found[question] = _with_evidence(question, found[question], gaps, now)
+    missing = [question.series for question in questions if question not in found]
     errors = await explain_missing(database, missing) if missing else {}
-    return [found[question] or errors[question.series] for question in questions]
+    return [found.get(question) or errors[question.series] for question in questions]
+
+
+def expected_from(
+    question: CoverageQuestion, begins: datetime | None, tracked: Tracked | None, now: datetime
+) -> datetime | None:
+    """Return from when on buckets are expected: what is stored and what the settings ask for."""
+    wanted = wanted_from(question.series, question.granularity, tracked, now)
+    return min((each for each in (begins, wanted) if each), default=None)
+
+
+def wanted_from(
+    series: SeriesKey, granularity: Granularity, tracked: Tracked | None, now: datetime
+) -> datetime | None:
+    """Return since when the settings ask for buckets of this length; None for no such series."""
+    if tracked is None or not tracked.tracks(*series):
+        return None
+    hourly = granularity is Granularity.HOUR
+    return tracked.hours_from(now) if hourly else tracked.days_from(now)
+
+
+def _measure(
+    question: CoverageQuestion, part: WindowPrices, begins: datetime | None, now: datetime
+) -> Coverage:
+    return measure(
+        question.granularity,
+        part.columns.timestamps,
+        start=question.start,
+        end=question.end,
+        begins=begins,
+        now=now,
+    )
+
+
+def _listed(
+    question: CoverageQuestion, gaps: AskedGaps, tracked: Tracked, now: datetime
+) -> datetime | None:
+    """Return where upstream has shown the coin to begin, None where it has not (yet)."""
+    wanted = wanted_from(question.series, question.granularity, tracked, now)
+    if wanted is None:
+        return None
+    if question.granularity is Granularity.HOUR:
+        return begins_at(gaps.first_hour, wanted, gaps.hours, gaps.first_day)
+    # the days may have been asked for as days, or as the hours that make them
+    return begins_at(gaps.first_day, wanted, gaps.days, None) or begins_at(
+        gaps.first_day, wanted, gaps.hours, None
+    )
+
+
+def _with_evidence(
+    question: CoverageQuestion, measured: Coverage, gaps: AskedGaps, now: datetime
+) -> Coverage:
+    starts, ends = (
+        edge.astype("datetime64[us]").view(np.int64) for edge in (measured.starts, measured.ends)
+    )
+    hours = evidence(gaps.hours, starts, ends, micros(now))
+    if question.granularity is Granularity.HOUR:
+        return measured.with_evidence(hours)
+    days = evidence(gaps.days, starts, ends, micros(now))
+    asked = days.times > 0
+    return measured.with_evidence(
+        Evidence(
+            np.where(asked, days.since, hours.since),
+            np.where(asked, days.times, hours.times),
+            np.where(asked, days.until, hours.until),
+            np.where(asked, days.upstream, hours.upstream),
+        )
+    )

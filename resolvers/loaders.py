@@ -15,6 +15,7 @@ from models import series as series_rows
 from models.coins import CoinProfile
 from models.coverage import Coverage
 from models.database import Database
+from models.history import HOUR, Tracked, floor_hour
 from models.series import LatestFacts, SeriesKey
 from models.series_memory import SeriesMemory
 from models.tables import RefreshRunItem, Series
@@ -38,11 +39,13 @@ class Loaders:
         now: datetime,
         footprint: Footprint,
         memory: SeriesMemory | None = None,
+        tracked: Tracked | None = None,
     ) -> None:
         self.now = now
         self._database = database
         self._footprint = footprint
         self._memory = memory
+        self._tracked = tracked
         self._batches = set[asyncio.Task[object]]()
 
     @cached_property
@@ -103,10 +106,18 @@ class Loaders:
         return [found[key] if key in found else errors[key] for key in keys]
 
     async def _prices(self, questions: list[PriceQuestion]) -> list[PriceAnswer | Exception]:
-        return await price_series(self._database, self._memory, self._footprint, questions)
+        return await price_series(
+            self._database, self._memory, self._footprint, questions, self._tracked
+        )
 
     async def _coverage(self, questions: list[CoverageQuestion]) -> list[Coverage | Exception]:
-        return await coverages(self._database, questions, self.now)
+        found = await coverages(self._database, questions, self.now, self._tracked)
+        # what is expected moves with the hours, and what is asked for again becomes due
+        self._footprint.ends(floor_hour(self.now) + HOUR)
+        for each in found:
+            if isinstance(each, Coverage) and (due := each.next_due()) is not None:
+                self._footprint.ends(due)
+        return found
 
     async def _run_items(self, run_ids: list[UUID]) -> list[list[tuple[RefreshRunItem, Series]]]:
         self._footprint.changes_untold()

@@ -11,10 +11,12 @@ import numpy.typing as npt
 
 from models.database import Database
 from models.granularity import Granularity, to_datetime
+from models.history import Tracked
 from models.price_statements import BEFORE
 from models.prices import ALL_COLUMNS, PriceColumns, PriceWindow, WindowPrices, read_windows
 from models.series import SeriesKey
 from models.series_memory import SeriesMemory, recall_windows
+from resolvers.coverage import wanted_from
 from resolvers.errors import RangeTooLargeError
 from resolvers.fill import FillPolicy, fill
 from resolvers.footprint import Footprint
@@ -60,11 +62,13 @@ async def price_series(
     memory: SeriesMemory | None,
     footprint: Footprint,
     questions: Sequence[PriceQuestion],
+    tracked: Tracked | None,
 ) -> list[PriceAnswer | Exception]:
     """Answer many questions with one statement for each granularity and direction among them.
 
-    Results are in the order of `questions`, with an error in the place of one that cannot be
-    answered.
+    A range without a start begins where the history does that is kept, or that `tracked` series
+    are to have. Results are in the order of `questions`, with an error in the place of one that
+    cannot be answered.
     """
     groups: dict[tuple[Granularity, bool], list[PriceQuestion]] = {}
     for question in questions:
@@ -82,7 +86,7 @@ async def price_series(
         parts = await read(windows, columns=columns, descending=descending)
         footprint.series(part[0].id for part in parts if part)
         for question, part in zip(group, parts, strict=True):
-            found[question] = _answer(question, part) if part else None
+            found[question] = _answer(question, part, tracked) if part else None
     missing = [question.series for question, answer in found.items() if answer is None]
     errors = await explain_missing(database, missing) if missing else {}
     return [found[question] or errors[question.series] for question in questions]
@@ -100,9 +104,12 @@ def _window(question: PriceQuestion) -> PriceWindow:
     return PriceWindow(*question.series, request.start or BEGINNING, request.end, most + 1)
 
 
-def _answer(question: PriceQuestion, part: WindowPrices) -> PriceAnswer | Exception:
+def _answer(
+    question: PriceQuestion, part: WindowPrices, tracked: Tracked | None
+) -> PriceAnswer | Exception:
     request, facts = question.request, part.facts
-    start = request.start or history_start(request.granularity, facts, request.end)
+    wanted = wanted_from(question.series, request.granularity, tracked, request.now)
+    start = request.start or history_start(request.granularity, facts, request.end, wanted)
     if request.first is None:
         try:
             check_size(request.granularity, start, request.end)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from models.granularity import Granularity, to_datetime
+from models.history import HOUR, floor_hour
 from models.series import SeriesFacts
 from resolvers.errors import BadInputError, RangeTooLargeError
 from resolvers.fill import FillPolicy
@@ -61,6 +62,8 @@ def check_range(
     if end is None:  # who asks from beyond now on, for what comes next, gets nothing yet
         end = max(now, start or now)
         footprint.now()
+    if start is None:  # the start of what is wanted moves with the hours
+        footprint.ends(floor_hour(now) + HOUR)
     running = granularity.floor(now)
     if granularity.ceil(end) > running:  # that bucket is not over, and will be
         footprint.ends(to_datetime(granularity.starts(running + 1)))
@@ -94,13 +97,21 @@ def longer_buckets(
     return next((each for each in longer if each.buckets_between(start, end) <= most), None)
 
 
-def history_start(granularity: Granularity, facts: SeriesFacts, end: datetime) -> datetime:
-    """Tell where a range begins that was asked for without a start.
+def history_start(
+    granularity: Granularity,
+    facts: SeriesFacts,
+    end: datetime,
+    wanted: datetime | None = None,
+) -> datetime:
+    """Return where a range begins that was asked for without a start.
+
+    That is where the kept history begins, or where it is `wanted` from, if that is earlier: what
+    is missing at its start is part of the range.
 
     The history may begin within a week or a month. That one is made of the days there are, so it
     is the range's first; but a day of which only some hours are known is not kept.
     """
-    start = min(facts.history_from or end, end)
+    start = min(facts.history_from or end, wanted or end, end)
     if granularity is not Granularity.HOUR:  # days reach farther back
         start = min(start, facts.daily_from or start)
     if granularity in (Granularity.HOUR, Granularity.DAY):

@@ -4,19 +4,61 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from models.answered import AskedGaps, asked_gaps, begins_at
 from models.database import Database
+from models.gaps import missing_micros
+from models.history import DAY, HOUR, Tracked, floor_day, floor_hour
+from models.hours import Rows, micros
 from models.latest_writes import MOST_AHEAD
 from models.series import LatestFacts, SeriesWithLatest, latest_of, series_with_latest
+from models.tables import Series
 from resolvers.footprint import Footprint
 from resolvers.names import known_names
+
+_NEARLY_WHOLE = 0.9  # of the history; CoinGecko lacks one hour of a hundred
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """How many hours and days of a history are wanted, and how many of these are missing."""
+
+    hours: int = 0
+    days: int = 0
+    hours_wanted: int = 0
+    days_wanted: int = 0
+
+    def sentence(self) -> str | None:
+        """Name what is missing, None where the history is nearly whole."""
+        parts = [
+            f"{missing:,} of {wanted:,} {unit}"
+            for missing, wanted, unit in (
+                (self.hours, self.hours_wanted, "hours"),
+                (self.days, self.days_wanted, "days"),
+            )
+            if missing > (1 - _NEARLY_WHOLE) * wanted
+        ]
+        if not parts:
+            return None
+        return (
+            f"Of the history that the settings ask for, {' and '.join(parts)} are missing: "
+            "`coverage` shows which, and when they are asked for again."
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesFreshness:
-    """A series, its newest price, and the reason why it is stale (None: it is fresh)."""
+    """A series, its newest price, and the reason why it is stale (None: it is fresh).
+
+    `missing` is what its history lacks, and `lacking` says so where that is much.
+    """
 
     row: SeriesWithLatest
     reason: str | None
+    missing: Missing
+
+    @property
+    def lacking(self) -> str | None:
+        return self.missing.sentence()
 
 
 async def latest(
@@ -41,13 +83,22 @@ async def status(
     *,
     now: datetime,
     stale_after: timedelta,
+    tracked: Tracked | None,
 ) -> list[SeriesFreshness]:
-    """Tell of each series whether it is fresh, and if not, why."""
+    """Tell of each series whether it is fresh and whole, and if not, why."""
     footprint.changes_untold()  # failures and successes are noted without a new revision
     coin_ids, codes = await known_names(database, coins, currencies)
     async with database.read() as session:
         rows = await series_with_latest(session, coin_ids, codes)
-    return [SeriesFreshness(row, stale_reason(row, now, stale_after)) for row in rows]
+    gaps = await asked_gaps(database, [row.series.id for row in rows])
+    return [
+        SeriesFreshness(
+            row,
+            stale_reason(row, now, stale_after, tracked),
+            _missing(row.series, gaps[row.series.id], now, tracked),
+        )
+        for row in rows
+    ]
 
 
 def age_of(observed_at: datetime, now: datetime) -> timedelta:
@@ -55,7 +106,9 @@ def age_of(observed_at: datetime, now: datetime) -> timedelta:
     return max(now - observed_at, timedelta(0))
 
 
-def stale_reason(row: SeriesWithLatest, now: datetime, stale_after: timedelta) -> str | None:
+def stale_reason(
+    row: SeriesWithLatest, now: datetime, stale_after: timedelta, tracked: Tracked | None
+) -> str | None:
     """Say why a series' newest price is older than `stale_after`; None where it is not."""
     series, newest = row.series, row.latest
     if newest is not None and newest.observed_at - now > MOST_AHEAD:
@@ -65,10 +118,56 @@ def stale_reason(row: SeriesWithLatest, now: datetime, stale_after: timedelta) -
         )
     if newest is not None and now - newest.observed_at <= stale_after:
         return None
+    if tracked is not None and not tracked.tracks(series.coin_id, series.currency_code):
+        return _untracked(series, tracked)
+    return _last_refresh(series, newest is not None, now, stale_after)
+
+
+def _last_refresh(series: Series, known: bool, now: datetime, stale_after: timedelta) -> str:
+    """Say why the last refresh brought a tracked series no newer price, or the first one."""
     if series.last_error is not None:
         return f"The last refresh failed: {series.last_error}"
     if series.last_success_at is None:
         return "No refresh has reached this series yet."
     if now - series.last_success_at > stale_after:
         return "No refresh has run lately: check the scheduler."
-    return f"CoinGecko has no {'newer ' if newest else ''}price."
+    return f"CoinGecko has no {'newer ' if known else ''}price."
+
+
+def _untracked(series: Series, tracked: Tracked) -> str:
+    missing = [
+        f"{name!r} is not in {setting}"
+        for name, setting, names in (
+            (series.coin_id, "COINS", tracked.coins),
+            (series.currency_code, "CURRENCIES", tracked.currencies),
+        )
+        if name not in names
+    ]
+    return f"This series is no longer tracked: {' and '.join(missing)}, so no refresh asks for it."
+
+
+def _missing(series: Series, gaps: AskedGaps, now: datetime, tracked: Tracked | None) -> Missing:
+    """Count what is missing, from the gaps that refreshes have found: no price is looked at."""
+    if tracked is None or not tracked.tracks(series.coin_id, series.currency_code):
+        return Missing()
+    hours_from, days_from = tracked.hours_from(now), tracked.days_from(now)
+    hours_begin = begins_at(gaps.first_hour, hours_from, gaps.hours, gaps.first_day)
+    days_begin = begins_at(gaps.first_day, days_from, gaps.days, None) or begins_at(
+        gaps.first_day, days_from, gaps.hours, None
+    )
+    hours = _lost(gaps.hours, hours_begin or hours_from, floor_hour(now), gaps.first_hour, HOUR)
+    days = _lost(gaps.days, days_begin or days_from, floor_day(now), gaps.first_day, DAY)
+    return Missing(hours[0], days[0], hours[1], days[1])
+
+
+def _lost(
+    gaps: Rows, start: datetime, end: datetime, first: datetime | None, unit: timedelta
+) -> tuple[int, int]:
+    """Count the buckets of [start, end) that are missing, and all of them.
+
+    Those before the `first` that is there are missing, whether they were asked for or not.
+    """
+    begins = max(start, min(first or end, end))
+    asked = missing_micros(gaps, micros(begins), micros(end)) if begins < end else 0
+    missing = max(begins - start, timedelta(0)) + timedelta(microseconds=asked)
+    return missing // unit, max((end - start) // unit, 0)

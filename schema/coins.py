@@ -72,7 +72,8 @@ class Coin:
         "a coin that is not tracked any more stay, and grow old."
     )
     def tracked(self, info: Info) -> bool:
-        return self.id in info.context.services.tracked.coins
+        tracked = info.context.tracked
+        return tracked is not None and self.id in tracked.coin_ids
 
     @strawberry.field(description="Description, picture, home page; null until first fetched.")
     async def metadata(self, info: Info) -> CoinMetadata | None:
@@ -120,8 +121,9 @@ class CoinList(ColumnarList[Coin]):
 
     def column(self, field: str) -> Column | None:
         if field == "tracked":
-            tracked = self._context.services.tracked.coins
-            return [row.id in tracked for row in self._rows]
+            tracked = self._context.tracked
+            ids = tracked.coin_ids if tracked else ()
+            return [row.id in ids for row in self._rows]
         read = _READERS.get(field)
         return None if read is None else [read(row) for row in self._rows]
 
@@ -154,7 +156,8 @@ class Currency:
         "`CURRENCIES`."
     )
     def tracked(self, info: Info) -> bool:
-        return self.code in info.context.services.tracked.currencies
+        tracked = info.context.tracked
+        return tracked is not None and self.code in tracked.currency_codes
 
     @classmethod
     def from_row(cls, row: CurrencyFacts) -> Self:
@@ -185,12 +188,13 @@ class CoinFilter:
     )
 
     def match(self, context: Context) -> CoinMatch:
+        tracked = context.tracked
         return answers.coin_match(
             given(self.ids),
             given(self.symbols),
             given(self.search),
             tracked=given(self.tracked),
-            tracked_ids=context.services.tracked.coins,
+            tracked_ids=tracked.coin_ids if tracked else (),
         )
 
 

@@ -10,6 +10,7 @@ from enum import Enum
 import strawberry
 
 from models.database import Database
+from models.history import Tracked
 from models.series_memory import SeriesMemory
 from resolvers.footprint import Footprint
 from resolvers.kept import Kept
@@ -40,14 +41,6 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Tracked:
-    """The ids of the coins and the codes of the currencies that this server refreshes."""
-
-    coins: frozenset[str] = frozenset()
-    currencies: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
 class Services:
     """What lives as long as the process."""
 
@@ -58,7 +51,7 @@ class Services:
     runs: RunWatcher
     memory: SeriesMemory | None = None
     kept: Kept | None = None  # without it, costs are not reckoned
-    tracked: Tracked = Tracked()
+    tracked: Tracked | None = None  # what the settings ask for
 
 
 @dataclass(slots=True)
@@ -77,13 +70,19 @@ class Context:
     deadline: asyncio.Timeout | None = None  # of the operation, while it is executed
 
     def __post_init__(self) -> None:
+        services = self.services
         self.loaders = Loaders(
-            self.services.database, self.now, self.footprint, self.services.memory
+            services.database, self.now, self.footprint, services.memory, self.tracked
         )
 
     @property
     def database(self) -> Database:
         return self.services.database
+
+    @property
+    def tracked(self) -> Tracked | None:
+        """What the settings ask for, None where nothing is refreshed."""
+        return self.services.tracked
 
     @asynccontextmanager
     async def unhurried(self) -> AsyncIterator[None]:

@@ -3,6 +3,7 @@
 from functools import cached_property
 from typing import Any, Self, cast
 
+import numpy as np
 import strawberry
 
 from models import coverage as measured
@@ -21,9 +22,23 @@ class Gap:
         description="When the last missing bucket ends: itself not part of the gap."
     )
     buckets: int = strawberry.field(description="How many buckets are missing.")
+    asked_since: DateTime | None = strawberry.field(
+        description="When CoinGecko was first asked for a part of it and did not give it; null "
+        "where it was never asked: the next refresh asks."
+    )
+    asked_times: int = strawberry.field(
+        description="How often it was asked since then, of its parts the most. Asks within an hour "
+        "of each other count as one."
+    )
+    next_ask: DateTime | None = strawberry.field(
+        description="From when on a scheduled refresh asks for it again: ever less often the "
+        "longer CoinGecko is silent, but always again; null: by the next one. `refreshPrices` and "
+        "`coingraph refresh` ask at once."
+    )
     upstream: bool = strawberry.field(
-        description="True where CoinGecko has no price in all of it, or gave none as often as it "
-        "was asked: no refresh asks for it again. False where the next one will."
+        description="True where CoinGecko's answers, which had prices around it, have left out all "
+        "of it for at least 7 days and 5 times: `askedSince` and `askedTimes` say how long and how "
+        "often. It is asked for again all the same."
     )
 
 
@@ -35,6 +50,9 @@ class GapList(ColumnarList[Gap]):
             "from": found.starts,
             "to": found.ends,
             "buckets": found.lengths,
+            "askedSince": found.since,
+            "askedTimes": found.times,
+            "nextAsk": found.until,
             "upstream": found.upstream,
         }
 
@@ -55,15 +73,24 @@ class GapList(ColumnarList[Gap]):
                 from_=DateTime(to_datetime(start)),
                 to=DateTime(to_datetime(end)),
                 buckets=int(buckets),
+                asked_since=_moment(since),
+                asked_times=int(times),
+                next_ask=_moment(until),
                 upstream=bool(upstream),
             )
-            for start, end, buckets, upstream in each
+            for start, end, buckets, since, times, until, upstream in each
         ]
 
 
+def _moment(time: np.datetime64) -> DateTime | None:
+    return None if np.isnat(time) else DateTime(to_datetime(time))
+
+
 @strawberry.type(
-    description="How much of a range there is. Buckets are expected from the series' first one on, "
-    "so that the time before a coin was listed is no gap, and up to now: the bucket that is not "
+    description="How much of a range there is. Buckets are expected as far back as the settings "
+    "ask for (HISTORY_DAYS; days a year at least) or as the series reaches, whichever is earlier. "
+    "The time before a coin was listed is no gap once CoinGecko's answers have begun with the same "
+    "price for 7 days; until then it is. Buckets are expected up to now: the one that is not "
     "over yet counts only once it has a price. Where `present` equals `expected`, nothing is "
     "missing. A day, week or month is present with its first hour; its `samples` tell whether it "
     "is whole."

@@ -239,5 +239,6 @@ class Query:
             given(currencies),
             now=context.now,
             stale_after=context.services.stale_after,
+            tracked=context.tracked,
         )
         return [SeriesStatus.from_row(row, context.now) for row in rows]

@@ -24,7 +24,9 @@ from schema.scalars import DateTime, moment
 class RefreshStatus(Enum):
     RUNNING = strawberry.enum_value("RUNNING", description="It is under way.")
     SUCCEEDED = strawberry.enum_value("SUCCEEDED", description="Every series was brought.")
-    PARTIAL = strawberry.enum_value("PARTIAL", description="Some series failed: see `items`.")
+    PARTIAL = strawberry.enum_value(
+        "PARTIAL", description="Some series failed, or parts of them: see `items`."
+    )
     FAILED = strawberry.enum_value("FAILED", description="No series was brought, or see `error`.")
     INTERRUPTED = strawberry.enum_value(
         "INTERRUPTED", description="The server stopped meanwhile. What was stored stays."
@@ -34,7 +36,13 @@ class RefreshStatus(Enum):
 @strawberry.enum(description="What became of one series in a run.")
 class RefreshItemStatus(Enum):
     PENDING = strawberry.enum_value("PENDING", description="Its turn has not come.")
-    SUCCEEDED = strawberry.enum_value("SUCCEEDED", description="It is stored whole.")
+    SUCCEEDED = strawberry.enum_value(
+        "SUCCEEDED", description="Nearly all that was asked for came, and is stored."
+    )
+    PARTIAL = strawberry.enum_value(
+        "PARTIAL",
+        description="What came is stored, but much of what was asked for did not: see `error`.",
+    )
     FAILED = strawberry.enum_value("FAILED", description="See `error`; what was there stays.")
     INTERRUPTED = strawberry.enum_value("INTERRUPTED", description="The run ended before.")
 
@@ -69,7 +77,7 @@ class RefreshRunItem:
     duplicates_dropped: int = strawberry.field(
         description="Later observations of an hour, of which the earliest is kept."
     )
-    error: str | None = strawberry.field(description="Why it failed.")
+    error: str | None = strawberry.field(description="Why it failed, or what did not come.")
     note: str | None = strawberry.field(
         description="What was not kept of CoinGecko's answers, and why; null where all was."
     )

@@ -30,6 +30,12 @@ class RefreshPricesInput:
         description="Fetch the history anew and replace what is kept, each series at one stroke: "
         "where fetching fails, what is there stays.",
     )
+    only_due: bool = strawberry.field(
+        default=False,
+        description="Leave out what CoinGecko did not have when it was asked lately: it is asked "
+        "for again later, ever less often. For schedulers: it bounds what a month costs. Without "
+        "it, all that is missing is asked for at once.",
+    )
     wait: bool = strawberry.field(
         default=False,
         description="Answer only when the run has ended. For people and tests; a scheduler "
@@ -57,7 +63,7 @@ class RefreshPricesInput:
             raise BadInputError(f"`days` must be between 1 and {_MOST_DAYS:,}, not {days:,}.")
         if key is not None and (not 1 <= len(key) <= _LONGEST_KEY or "\x00" in key):
             raise BadInputError(f"`idempotencyKey` must have 1 to {_LONGEST_KEY} characters.")
-        return RefreshScope(coins, currencies, days, self.rebuild), key
+        return RefreshScope(coins, currencies, days, self.rebuild, self.only_due), key
 
 
 def _names(argument: str, names: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -16,6 +16,7 @@ class RefreshScope:
     currencies: tuple[str, ...] | None
     days: int | None
     rebuild: bool
+    only_due: bool
 
 
 class RefreshService(Protocol):

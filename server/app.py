@@ -21,7 +21,7 @@ from resolvers.kept import what_is_kept
 from resolvers.run_watch import RunWatcher
 from resolvers.updates import PriceUpdates
 from schema import build_schema
-from schema.context import Services, Tracked
+from schema.context import Services
 from server.admission import Admission
 from server.auth import Authenticator
 from server.bodies import Compressed
@@ -176,7 +176,7 @@ class Application:
             self.runs,
             self.memory,
             kept,
-            Tracked(frozenset(self.settings.coins), frozenset(self.settings.currencies)),
+            self.refresher.tracked,
         )
         if self._leads:
             await self.leadership.decided.wait()

@@ -46,6 +46,10 @@ def refresh(
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Replace what is kept with what CoinGecko says now.")
     ] = False,
+    only_due: Annotated[
+        bool,
+        typer.Option("--only-due", help="Leave out what CoinGecko did not have lately: for cron."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show its calls, and what they cost.")
     ] = False,
@@ -54,7 +58,14 @@ def refresh(
     from server.commands.refresh import refresh as run  # noqa: PLC0415 - see above
 
     raise typer.Exit(
-        run(coins=coins, currencies=currencies, days=days, rebuild=rebuild, dry_run=dry_run)
+        run(
+            coins=coins,
+            currencies=currencies,
+            days=days,
+            rebuild=rebuild,
+            only_due=only_due,
+            dry_run=dry_run,
+        )
     )
 
 

@@ -7,11 +7,12 @@ from typing import Any
 import structlog
 
 from ingestion.addresses import PRO_URL, PUBLIC_URL
-from ingestion.coingecko import CoinGecko
+from ingestion.coingecko import CoinGecko, history_of
 from ingestion.refresher import Refresher
 from ingestion.throttle import Throttle
 from models import coins as coin_rows
 from models.database import POOL_SIZE, Database, DatabaseReadOnlyError
+from models.history import Tracked
 from models.migrate import migrate
 from server import seeds
 from server.config.outbound import outbound_for
@@ -64,6 +65,13 @@ def make_refresher(settings: Settings, database: Database, upstream: CoinGecko) 
         currencies=settings.currencies,
         history_days=settings.history_days,
         monthly_credits=settings.coingecko_monthly_credits,
+    )
+
+
+def tracked_by(settings: Settings) -> Tracked:
+    """What the settings ask for, without a client of upstream."""
+    return Tracked(
+        settings.coins, settings.currencies, settings.history_days, history_of(settings.plan)
     )
 
 

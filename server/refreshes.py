@@ -44,4 +44,4 @@ class Refreshes:
 
 
 def _request(scope: RefreshScope) -> RefreshRequest:
-    return RefreshRequest(scope.coins, scope.currencies, scope.days, scope.rebuild)
+    return RefreshRequest(scope.coins, scope.currencies, scope.days, scope.rebuild, scope.only_due)

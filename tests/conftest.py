@@ -7,7 +7,6 @@ import itertools
 import os
 import ssl
 import subprocess
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -24,6 +23,8 @@ from models.migrate import migrate
 from server import embedded
 from server.embedded import EmbeddedPostgres
 from server.settings import Settings
+from tests import hours
+from tests.hours import pytest_runtest_protocol  # noqa: F401 - pytest finds it here
 from tests.serving import (
     PATIENCE,
     TOKEN,
@@ -38,15 +39,16 @@ from tests.serving import (
 
 # The same examples in each run, so that only a change can turn a test red; `make fuzz` draws more.
 # How fast they are drawn depends on what else the machine does.
-_STEADY = hypothesis.settings(
-    deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+_fixed = hypothesis.settings(
+    derandomize=True, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
-hypothesis.settings.register_profile("fixed", _STEADY, derandomize=True)
-hypothesis.settings.register_profile("drawn", _STEADY, max_examples=1000, print_blob=True)
+hypothesis.settings.register_profile("fixed", _fixed)
+hypothesis.settings.register_profile(
+    "drawn", _fixed, derandomize=False, max_examples=1000, print_blob=True
+)
 hypothesis.settings.load_profile("fixed")
 
 _numbers = itertools.count(1)
-_HOUR, _TEST_SECONDS = 3600, 30
 # PostgreSQL for tests that are not about its durability: these databases live for a moment.
 _FAST = {
     "fsync": "off",
@@ -57,6 +59,13 @@ _FAST = {
 }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give endurance tests more time than pyproject.toml does: one of them kills twenty servers."""
+    for item in items:
+        if item.get_closest_marker("endurance") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(1200))
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
@@ -65,17 +74,6 @@ def _no_settings_from_outside(
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
-
-
-@pytest.fixture(autouse=True)
-def _within_one_hour() -> None:
-    """Begin no test just before an hour ends: what it compares would be of two hours.
-
-    Tests about the change of hours and days have clocks of their own.
-    """
-    left = _HOUR - time.time() % _HOUR
-    if left < _TEST_SECONDS:
-        time.sleep(left)
 
 
 @pytest.fixture(autouse=True)
@@ -176,13 +174,13 @@ def refreshed(
     with contextlib.ExitStack() as databases:
 
         def newest() -> str:
-            hour = int(time.time() // _HOUR)
-            if hour not in made:
+            this = hours.hour()
+            if this not in made:
                 url = databases.enter_context(new_database(postgres_url, template))
                 with served_for_long(url, shared_simulator) as served:
                     _refresh(served)
-                made[hour] = name_of(url)
-            return made[hour]
+                made[this] = name_of(url)
+            return made[this]
 
         yield newest
 

@@ -151,6 +151,13 @@ async def test_a_refresh_serves_exactly_what_was_recorded(
         rows = await sql.fetch("SELECT * FROM price_hourly WHERE series_id = $1", series["id"])
         assert {row["bucket"]: tuple(row)[2:] for row in rows} == expected
         await _assert_days(sql, series["id"], expected, start)
+        # of weeks and months, those made of hours alone
+        await sql.execute(
+            "DELETE FROM price_daily "
+            "WHERE series_id = $1 AND day::timestamp AT TIME ZONE 'UTC' < $2",
+            series["id"],
+            start,
+        )
         await assert_weeks_and_months(database, coin, currency, expected, start)
         latest = await sql.fetchrow("SELECT * FROM price_latest WHERE series_id = $1", series["id"])
         assert latest is not None

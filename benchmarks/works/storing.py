@@ -18,7 +18,7 @@ from ingestion import answers, charts
 from ingestion.buckets import bucket_hours
 from ingestion.simulator import run_simulator
 from models.database import Database
-from models.gaps import SETTLED, Asked
+from models.gaps import Asked
 from models.latest_writes import Newest
 from models.price_writes import store_series
 
@@ -187,5 +187,5 @@ async def _store_one(database: Database, body: Body, start: datetime, end: datet
             bucketed.hours,
             newest,
             asked_from=start,
-            asked=[Asked(start, end, SETTLED)],
+            asked=[Asked(start, end, end)],
         )

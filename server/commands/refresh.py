@@ -37,7 +37,13 @@ _MOST_SHOWN = 10
 
 
 def refresh(
-    *, coins: str | None, currencies: str | None, days: int | None, rebuild: bool, dry_run: bool
+    *,
+    coins: str | None,
+    currencies: str | None,
+    days: int | None,
+    rebuild: bool,
+    only_due: bool,
+    dry_run: bool,
 ) -> int:
     """Run one refresh; the exit status."""
     with (
@@ -49,6 +55,7 @@ def refresh(
             _chosen(currencies, settings.currencies, "CURRENCIES"),
             days,
             rebuild,
+            only_due,
         )
         return asyncio.run(_refresh(settings, wanted, dry_run=dry_run))
 
@@ -165,7 +172,8 @@ async def _report(console: Console, database: Database, run: RefreshRun) -> None
         console.print(said, markup=False)
     async with database.read() as session:
         items = (await runs.items_of_runs(session, [run.id]))[run.id]
-    failed = [(item, series) for item, series in items if item.status == ItemStatus.FAILED]
+    bad = (ItemStatus.FAILED, ItemStatus.PARTIAL)
+    failed = [(item, series) for item, series in items if item.status in bad]
     for item, series in failed[:_MOST_SHOWN]:
         if item.error != run.error:
             line = f"  {series.coin_id}/{series.currency_code}: {item.error}"

@@ -13,7 +13,7 @@ from resolvers.series import status as series_status
 from server.commands.dry_run import table_console
 from server.commands.opening import one_line_errors, opened, read_settings
 from server.commands.refresh import opened_database
-from server.parts import migrate_database
+from server.parts import migrate_database, tracked_by
 from server.settings import Settings
 
 
@@ -51,7 +51,7 @@ def status() -> int:
             _age((now - latest.observed_at).total_seconds()) if latest else "-",
             kept,
             str(series.revision),
-            f"stale: {freshness.reason}" if freshness.reason else "fresh",
+            _standing(freshness),
         )
     table_console().print(table)
     return 0
@@ -67,7 +67,14 @@ async def _status(settings: Settings) -> list[SeriesFreshness]:
             None,
             now=datetime.now(UTC),
             stale_after=settings.stale_after,
+            tracked=tracked_by(settings),
         )
+
+
+def _standing(freshness: SeriesFreshness) -> str:
+    if freshness.reason:
+        return f"stale: {freshness.reason}"
+    return f"fresh, but: {freshness.lacking}" if freshness.lacking else "fresh"
 
 
 def _age(seconds: float) -> str:

@@ -11,6 +11,7 @@ import pytest
 import stamina
 from structlog.testing import capture_logs
 
+from ingestion import outages
 from ingestion.refresher import Refresher
 from ingestion.simulator import SimulatorOptions, run_simulator
 from tests.fuzz.budget import SECONDS, SEED, Case, cases
@@ -27,8 +28,9 @@ _NAMES = [f"{coin}/{currency}" for currency in CURRENCIES for coin in COINS]
 
 
 @pytest.fixture(autouse=True)
-def _no_backoff() -> Iterator[None]:
+def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let retries follow at once; how many there are is up to the client."""
+    monkeypatch.setattr(outages, "_FIRST_PAUSE", 0.0)
     with stamina.set_testing(True, attempts=100, cap=True):
         yield
 

@@ -6,14 +6,8 @@ from itertools import pairwise
 from hypothesis import strategies as st
 
 from ingestion.holes import Hole
-from ingestion.planner import (
-    SeriesPlan,
-    SeriesState,
-    Window,
-    floor_hour,
-    history_start,
-    plan_refresh,
-)
+from ingestion.planner import SeriesPlan, SeriesState, Window, plan_refresh
+from models.history import floor_hour, history_start
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 NOW = datetime(2026, 3, 1, 12, 34, 56, 789, tzinfo=UTC)
@@ -35,9 +29,9 @@ def state(
     coin: str = "bitcoin",
     currency: str = "usd",
     holes: tuple[Hole, ...] = (),
-    daily_from: datetime | None = NOW,
+    missing_days: tuple[Hole, ...] = (),
 ) -> SeriesState:
-    return SeriesState(1, coin, currency, history_from, last_bucket, daily_from, holes)
+    return SeriesState(1, coin, currency, history_from, last_bucket, missing_days, holes)
 
 
 def plan(

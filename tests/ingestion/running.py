@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -53,6 +53,7 @@ class Deployment:
         transport: httpx.AsyncBaseTransport | None = None,
         attempts: int = 3,
         patience: float = 30.0,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> Refresher:
         """Make a refresher as another process has one: connections and client of its own."""
         database = Database(self.database_url)
@@ -74,7 +75,12 @@ class Deployment:
                 [Currency(code=each, name=each, symbol="¤") for each in currencies],
             )
         refresher = Refresher(
-            database, upstream, coins=coins, currencies=currencies, history_days=history_days
+            database,
+            upstream,
+            coins=coins,
+            currencies=currencies,
+            history_days=history_days,
+            now=now,
         )
         self._open.push_async_callback(refresher.interrupt)
         return refresher

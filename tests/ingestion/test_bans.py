@@ -114,7 +114,7 @@ async def calls_of_a_refresh(
 @pytest.mark.parametrize(
     ("some", "most", "again"),
     # those in flight beside the last one come on top; newest prices are an answer, to begin with
-    [("everything", 10, 6), ("charts", 11, 11)],
+    [("everything", 10, 7), ("charts", 11, 11)],
 )
 async def test_what_refuses_everything_is_not_hammered(
     deployment: Deployment, upstream: ScriptedUpstream, some: str, most: int, again: int

@@ -1,5 +1,6 @@
 """What a refresh costs of a month's credits, and what would fit. Pure."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from itertools import product
 
@@ -9,8 +10,9 @@ from hypothesis import strategies as st
 
 from ingestion.budget import Budget, month_of, next_month
 from ingestion.outlook import BudgetExceededError, Outlook, what_fits
-from ingestion.planner import SeriesState, history_start, offered_from, plan_refresh
+from ingestion.planner import SeriesState, plan_refresh
 from ingestion.preparing import Preparation
+from models.history import history_start, offered_from
 
 NOW = datetime(2026, 11, 21, 12, 41, 30, tzinfo=UTC)
 DECEMBER = datetime(2026, 12, 1, tzinfo=UTC)
@@ -23,15 +25,16 @@ def prepared(coins: int, currencies: int, *, loaded: bool, metadata: int = 0) ->
     known = NOW.replace(minute=0, second=0) if loaded else None
     start = NOW - timedelta(days=90) if loaded else None
     states = [
-        SeriesState(number, coin, code, start, known, start)
+        SeriesState(number, coin, code, start, known)
         for number, (coin, code) in enumerate(
             product([f"coin-{each}" for each in range(coins)], CURRENCIES[:currencies])
         )
     ]
     if not loaded:
         holes = ((history_start(NOW, 90, offered), NOW),)
+        days = ((NOW - timedelta(days=364), NOW),)
         states = [
-            SeriesState(each.series_id, each.coin_id, each.currency_code, None, None, None, holes)
+            replace(each, history_from=None, last_bucket=None, holes=holes, missing_days=days)
             for each in states
         ]
     plans = plan_refresh(

@@ -19,7 +19,9 @@ HISTORY = 90
 
 
 def work(series: frozenset[tuple[str, str]] = ALL, **asked: Any) -> Work:
-    return Work(series, asked.get("days"), asked.get("rebuild", False))
+    return Work(
+        series, asked.get("days"), asked.get("rebuild", False), asked.get("only_due", False)
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,10 @@ def work(series: frozenset[tuple[str, str]] = ALL, **asked: Any) -> Work:
         (work(rebuild=True, days=7), work(rebuild=True), False),
         (work(rebuild=True, days=7), work(SOME, days=5), True),
         (work(SOME, rebuild=True), work(rebuild=True), False),
+        (work(only_due=True), work(), False),  # which may ask for what is left out
+        (work(only_due=True), work(only_due=True), True),
+        (work(), work(only_due=True), True),
+        (work(days=7), work(only_due=True), False),
     ],
 )
 def test_what_is_covered(running: Work, wanted: Work, covered: bool) -> None:
@@ -54,8 +60,10 @@ def test_a_request_is_read_as_it_was_noted() -> None:
         RefreshRequest(),
         RefreshRequest(coins=("bitcoin",), days=3),
         RefreshRequest(rebuild=True),
+        RefreshRequest(only_due=True),
     ):
-        assert Work.noted(note(request), ALL) == Work(ALL, request.days, request.rebuild)
+        expected = Work(ALL, request.days, request.rebuild, request.only_due)
+        assert Work.noted(note(request), ALL) == expected
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,20 @@ async def test_malformed_extras_cost_no_price(
         )
 
 
+async def test_malformed_values_of_days_cost_no_day(
+    deployment: Deployment, upstream: ScriptedUpstream
+) -> None:
+    upstream.spoil["daily"] = lambda chart: with_extras("prices", *SIDE_VALUES[:3])(
+        {**chart, "market_caps": "x", "total_volumes": [[]] * 5}
+    )
+    ended = await refreshed_coins(deployment, upstream, 1)
+    assert ended.status == "SUCCEEDED"
+    assert ended.items["coin-0/usd"]["note"] == (
+        "Dropped days of CoinGecko's that make no sense: 3 prices, 1 market cap and 5 volumes."
+    )
+    assert len(await deployment.days("coin-0/usd")) >= 361
+
+
 async def test_bad_price_points_cost_themselves_alone(
     deployment: Deployment, upstream: ScriptedUpstream
 ) -> None:

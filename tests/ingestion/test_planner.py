@@ -11,11 +11,9 @@ from ingestion.planner import (
     Reason,
     SeriesState,
     Window,
-    floor_hour,
-    history_start,
-    offered_from,
     plan_refresh,
 )
+from models.history import floor_hour, history_start, offered_from
 from tests.ingestion.planning import (
     DAY,
     HOUR,
@@ -137,24 +135,62 @@ def test_nothing_is_asked_for_from_before_what_upstream_offers() -> None:
     assert plan(older, 800, offered=offered).reason is Reason.ROUTINE
 
 
-def test_days_before_the_hours_are_asked_for_once() -> None:
-    year = Window(floor_hour(NOW - 365 * DAY), NOW)
+YEAR = Window(floor_hour(NOW - 365 * DAY), NOW)
+MIDNIGHT = datetime(2025, 3, 2, tzinfo=UTC)  # the first that upstream offers
+TODAY = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def test_days_before_the_hours_are_asked_for_in_one_range() -> None:
+    old = ((MIDNIGHT, datetime(2025, 12, 1, tzinfo=UTC)),)
     kept, last = HISTORY, floor_hour(NOW)
-    assert plan(state(daily_from=None)).daily == year
-    assert plan(state(kept, last, daily_from=None)).daily == year
+    assert plan(state(missing_days=((MIDNIGHT, TODAY),))).daily == YEAR
+    made = plan(state(kept, last, missing_days=old))
+    assert (made.daily, made.reason) == (YEAR, Reason.BACKFILL)
     assert plan(state(kept, last)).daily is None
     assert plan(state(kept, last), days=7).daily is None
-    assert plan(state(kept, last, daily_from=None), days=7).daily is None
-    assert plan(state(kept, last), rebuild=True).daily == year
-    # hours that reach back as far leave no day to ask for
-    assert plan(state(NOW - 365 * DAY, last, daily_from=None), 365).daily is None
+    assert plan(state(kept, last, missing_days=old), days=7).daily is None
+    assert plan(state(kept, last), rebuild=True).daily == YEAR
     offered = offered_from(NOW, 365 * DAY)
-    assert plan(state(kept, last, daily_from=None), offered=offered).daily == Window(
+    assert plan(state(kept, last, missing_days=old), offered=offered).daily == Window(
         datetime(2025, 3, 1, 13, tzinfo=UTC), NOW
     )
-    hole = ((datetime(2025, 3, 1, 13, tzinfo=UTC), kept),)
-    whole = state(kept, last, daily_from=None, holes=hole)
-    assert plan(whole, 365, offered=offered).daily is None
+
+
+@pytest.mark.parametrize(
+    ("first", "days", "daily"),
+    [
+        (NOW - 365 * DAY, 365, False),  # hours that reach back as far bring all days
+        (NOW - 90 * DAY, 3, True),  # the hours begin within the first of them
+        (NOW - 90 * DAY + DAY, 3, False),
+        (NOW - 20 * DAY, 5, False),
+        (NOW - 200 * DAY, 3, True),
+    ],
+)
+def test_days_that_the_hours_bring_are_not_asked_for(
+    first: datetime, days: int, daily: bool
+) -> None:
+    missing = first.replace(hour=0, minute=0, second=0, microsecond=0)
+    offered = offered_from(NOW, 365 * DAY)
+    start = history_start(NOW, 365 if days == 365 else 90, offered)
+    known = state(
+        HISTORY,
+        floor_hour(NOW),
+        holes=((start, floor_hour(NOW)),),
+        missing_days=((missing, min(missing + days * DAY, TODAY)),),
+    )
+    assert (plan(known, offered=offered).daily is not None) == daily
+
+
+def test_what_upstream_never_had_is_probed_with_one_window_of_hours() -> None:
+    start = history_start(NOW, 300, None)
+    absent = replace(state(holes=((start, floor_hour(NOW)),)), absent=True)
+    made = plan(absent, 300)
+    assert (made.calls, made.reason) == (1, Reason.FIRST_LOAD)
+    assert made.windows[0].end == NOW
+    assert_covered((*made.windows, *made.rest), start, NOW)
+    held = plan(replace(absent, held="later"), 300)
+    assert (held.calls, held.windows, held.daily) == (0, (), None)
+    assert plan(absent, days=300).calls == 4
 
 
 def test_a_shorter_history_forgets_nothing_and_asks_for_nothing() -> None:

@@ -144,3 +144,44 @@ async def test_daily_points_minutes_past_midnight_are_days(
     assert 364 <= len(days) <= 366
     assert max(days) - min(days) == timedelta(days=len(days) - 1)
     assert {row[7] for day, row in days.items() if day < max(days) - timedelta(days=7)} == {1}
+
+
+async def test_a_refresh_moves_no_hour_to_a_later_observation(
+    deployment: Deployment, upstream: ScriptedUpstream
+) -> None:
+    """Each hour has two samples; later answers lack the earlier ones of some hours."""
+
+    def doubled(chart: Any) -> Any:
+        late = [[at + 1_800_000, price + 1] for at, price in chart["prices"][:-1]]
+        return {**chart, "prices": sorted([*chart["prices"], *late])}
+
+    upstream.spoil["chart"] = doubled
+    refresher = await loaded(deployment, upstream, history_days=3)
+    before = await stored(deployment)
+    now = int(datetime.now(UTC).timestamp() * 1000)
+
+    def lacking(chart: Any) -> Any:
+        return without(
+            lambda at: (
+                at % 3_600_000 == 270_000 and at // 3_600_000 % 3 == 0 and at < now - 7_200_000
+            )
+        )(doubled(chart))
+
+    upstream.spoil["chart"] = lacking
+    ended = await deployment.refresh(refresher)
+    assert (ended.status, ended.rows[1]) == ("SUCCEEDED", 0)
+    assert await stored(deployment) == before
+    # what it says of the same observations is taken
+    upstream.spoil["chart"] = lambda chart: {
+        **chart, "prices": [[at, 2 * price] for at, price in lacking(chart)["prices"]]
+    }  # fmt: skip
+    ended = await deployment.refresh(refresher)
+    assert ended.rows[1] > 20
+    hours = await deployment.hours(NAME)
+    assert {hour: row[0] for hour, row in hours.items()} == {
+        hour: row[0] for hour, row in before[0].items()
+    }
+    # a rebuild takes what upstream has now
+    await rebuild(deployment, refresher)
+    moved = [row[0].minute for row in (await deployment.hours(NAME)).values()]
+    assert moved.count(34) > 20

@@ -67,7 +67,8 @@ async def test_a_passing_fault_is_not_even_seen(deployment: Deployment, kind: An
 async def test_nulls_are_no_prices(deployment: Deployment) -> None:
     deployment.simulator.add_fault(on_victim("nulls"))
     ended = await deployment.refresh(await deployment.process())
-    assert ended.status == "SUCCEEDED"
+    assert (ended.status, ended.items[VICTIM]["status"]) == ("PARTIAL", "PARTIAL")
+    assert " of 120 hours" in ended.failed[VICTIM]
     await deployment.assert_stored(*NAMES)  # the fault is still in force
     assert 50 < len(await deployment.hours(VICTIM)) < 75
 
@@ -87,14 +88,16 @@ async def test_a_failure_keeps_what_is_there(deployment: Deployment) -> None:
         assert series["revision"] == 3
 
 
-async def test_no_prices_are_no_failure(deployment: Deployment) -> None:
+async def test_no_prices_are_named_and_cost_nothing(deployment: Deployment) -> None:
     """Some coins have no price in some currencies; what is stored stays in any case."""
     refresher = await deployment.process()
     await deployment.refresh(refresher)
     before = await deployment.hours(VICTIM), await deployment.days(VICTIM)
     deployment.simulator.add_fault(on_victim("empty"))
     ended = await deployment.refresh(refresher)
-    assert (ended.status, ended.failed) == ("SUCCEEDED", {})
+    coin, currency = VICTIM.split("/")
+    message = f"CoinGecko sent no newer prices of {coin} in {currency}."
+    assert (ended.status, ended.failed) == ("PARTIAL", {VICTIM: message})
     assert (await deployment.hours(VICTIM), await deployment.days(VICTIM)) == before
 
 
@@ -102,7 +105,8 @@ async def test_all_series_failing_is_a_failure(deployment: Deployment) -> None:
     deployment.simulator.add_fault(Fault("html", path=CHART, times=None))
     ended = await deployment.refresh(await deployment.process())
     assert (ended.status, len(ended.failed)) == ("FAILED", 4)
-    assert ended.calls == (11, 3, 8)
+    assert ended.calls == (11, 1, 10)
+    assert "4 calls in a row failed, so no more were made" in ended.run["error"]
 
 
 @pytest.mark.parametrize("kind", ["reset", "html"])

@@ -32,7 +32,7 @@ async def test_a_rebuild_that_fails_costs_nothing(deployment: Deployment, kind: 
             deployment.simulator.add_fault(Fault("slow", path=CHART, seconds=0))
         deployment.simulator.add_fault(Fault(kind, path=CHART, times=None))  # type: ignore[arg-type] # kinds are literals
         ended = await rebuild(deployment, refresher)
-        expected = "SUCCEEDED" if passing and kind == "empty" else "FAILED"
+        expected = "PARTIAL" if passing and kind == "empty" else "FAILED"
         assert ended.status == expected, ended.failed
         assert ended.rows == (0, 0)
         assert (await deployment.hours(NAME), await deployment.days(NAME)) == before
@@ -45,24 +45,25 @@ async def test_what_the_plan_offers_is_taken(deployment: Deployment) -> None:
         refresher = await deployment.process(history_days=200, base_url=stingy.base_url)
         with capture_logs() as logs:
             ended = await deployment.refresh(refresher)
-        assert (ended.status, ended.failed) == ("SUCCEEDED", {})
+        assert ended.status == "PARTIAL"
+        assert {item["status"] for item in ended.items.values()} == {"PARTIAL"}
+        assert all("lower HISTORY_DAYS" in error for error in ended.failed.values())
         told = [line for line in logs if line["event"] == "history ends"]
         assert len(told) == 4
         assert all("lower HISTORY_DAYS" in line["error"] for line in told)
         # of three windows one was answered, one refused, one not asked for; the days were refused
-        assert ended.calls == (1 + 4 * (3 + 1) + 2, 1 + 4 * (1 + 1) + 2, 8)
+        assert ended.calls == (1 + 4 * (3 + 1) + 2, 1 + 4 + 2, 12)
         assert ended.items[NAME]["calls"] == 3
         hours = await deployment.hours(NAME)
         assert 88 * 24 < len(hours) < 90 * 24
         series = await deployment.series(NAME)
         assert timedelta(0) <= series["first_bucket"] - series["history_from"] <= timedelta(hours=3)
         assert series["last_error"] is None
-        # what was refused is asked for twice more, then left alone
+        # what was refused is asked for again by whoever asks for a refresh
         runs = [await deployment.refresh(refresher) for _ in range(4)]
-    reasons = [{item["reason"] for item in run.items.values()} for run in runs]
-    assert reasons == [{"BACKFILL"}, {"BACKFILL"}, {"ROUTINE"}, {"ROUTINE"}]
-    assert [run.status for run in runs] == ["SUCCEEDED"] * 4
-    assert [run.calls[2] for run in runs] == [8, 8, 0, 0]
+    assert {item["reason"] for run in runs for item in run.items.values()} == {"BACKFILL"}
+    assert [run.status for run in runs] == ["PARTIAL"] * 4
+    assert [run.calls[2] for run in runs] == [12] * 4
     assert (await deployment.series(NAME))["history_from"] == series["history_from"]
 
 
@@ -111,7 +112,8 @@ async def test_a_coin_that_is_listed_is_not_unknown(deployment: Deployment) -> N
 async def test_a_coin_listed_a_week_ago_has_a_weeks_history(deployment: Deployment) -> None:
     refresher = await deployment.process(coins=["fresh-mint"], history_days=95)
     ended = await deployment.refresh(refresher)
-    assert ended.status == "SUCCEEDED"
+    # whether it was listed then, or upstream withholds something, only time can tell
+    assert ended.status == "PARTIAL"
     await deployment.assert_stored("fresh-mint/usd", "fresh-mint/eur")
     assert 6 * 24 < len(await deployment.hours("fresh-mint/usd")) < 8 * 24
     assert (await deployment.refresh(refresher)).rows == (0, 0)
@@ -125,8 +127,6 @@ async def test_half_an_answer_is_not_believed_at_once(deployment: Deployment) ->
     assert len(await deployment.hours(NAME)) < 800
     await deployment.refresh(refresher)
     assert len(await deployment.hours(NAME)) > 1_430
-    ended = await deployment.refresh(refresher)
-    assert ended.items[NAME]["reason"] == "ROUTINE"
 
 
 async def test_days_stand_in_for_hours_that_did_not_come(deployment: Deployment) -> None:

@@ -20,17 +20,18 @@ async def test_a_setting_within_the_limit_is_never_refused(deployment: Deploymen
 
 
 async def test_a_setting_too_high_is_slowed_down_and_completes(deployment: Deployment) -> None:
-    options = SimulatorOptions(requests_per_minute=5, limit_window=0.9)
+    # a window that the seven calls fit into also on a slow machine
+    options = SimulatorOptions(requests_per_minute=5, limit_window=4)
     with run_simulator(options) as limited:
         refresher = await deployment.process(per_minute=6000, base_url=limited.base_url)
         ended = await deployment.refresh(refresher, days=5)
         statuses = [each.status for each in limited.requests]
         refused = [each.at for each in limited.requests if each.status == 429]
-        after = [each.at for each in limited.requests if each.at > refused[0] + 0.5]
+        after = [each.at for each in limited.requests if each.at > max(refused, default=0)]
     assert (ended.status, ended.calls) == ("SUCCEEDED", (7, 7, 0))
     assert statuses.count(200) == 7
     assert 1 <= len(refused) <= 4  # those in flight, once
-    assert min(after) - max(refused) > 0.9  # Retry-After: 1
+    assert min(after) - max(refused) > 0.9  # Retry-After: 1 at least
 
 
 async def test_too_many_calls_for_ever_end_the_run(deployment: Deployment) -> None:

@@ -8,7 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ingestion.holes import find_holes
-from ingestion.planner import floor_hour, windows_over
+from ingestion.planner import windows_over
+from models.history import floor_hour
 from tests.ingestion.planning import (
     DAY,
     HOUR,

@@ -90,15 +90,3 @@ def test_months_are_counted_as_months() -> None:
     assert found.lengths.tolist() == [2, 1]
     assert [str(at)[:10] for at in found.starts] == ["2021-01-01", "2021-04-01"]
     assert [str(at)[:10] for at in found.ends] == ["2021-03-01", "2021-05-01"]
-
-
-@given(present=st.sets(st.integers(0, 40), min_size=1), lacked=st.sets(st.integers(0, 40)))
-def test_a_gap_is_upstreams_where_upstream_lacks_all_of_it(
-    present: set[int], lacked: set[int]
-) -> None:
-    times = [BASE.replace(tzinfo=None) + place * HOUR for place in sorted(lacked)]
-    found = measured(present, 0, 41, 0, 50).with_upstream(np.array(times, "datetime64[us]"))
-    expected = [
-        all(place in lacked for place in range(start, end)) for start, end, _ in gaps(found)
-    ]
-    assert found.upstream.tolist() == expected

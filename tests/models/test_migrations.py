@@ -2,19 +2,23 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlmodel import SQLModel
 
+from ingestion.preparing import RefreshRequest, prepare
 from models import migrate as migrating
 from models import tables
 from models.database import Database
+from models.history import Tracked
 from models.migrate import (
     MIGRATION_LOCK,
     NewerDatabaseError,
@@ -23,6 +27,8 @@ from models.migrate import (
     migrate,
     newest_revision,
 )
+from models.series import count_unloaded
+from tests.serving import connected
 
 
 @pytest.fixture
@@ -71,6 +77,52 @@ async def test_a_migration_that_fails_leaves_nothing(
     assert left == 0
     monkeypatch.undo()
     assert await migrate(empty) is True
+
+
+def _to_0006(connection: Connection) -> None:
+    config = alembic_config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "0006")
+
+
+async def test_what_the_old_rule_had_settled_is_asked_for_again(
+    empty: Database, empty_url: str
+) -> None:
+    """It took hours for upstream's own gaps after three answers, empty ones too."""
+    async with empty.engine.begin() as connection:
+        await connection.run_sync(_to_0006)
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    start = now - timedelta(days=90)
+    async with connected(empty_url) as sql:
+        await sql.execute(
+            "INSERT INTO coin (id, symbol, name) VALUES ('a', 'a', 'a'), ('b', 'b', 'b');"
+            "INSERT INTO currency (code, name, symbol) VALUES ('usd', 'usd', '$');"
+        )
+        await sql.executemany(
+            "INSERT INTO series (coin_id, currency_code, history_from, daily_from, first_bucket,"
+            " last_bucket, charted_to, last_success_at) VALUES ($1, 'usd', $2, $2, $3, $3, $3, $4)",
+            [("a", start, now - timedelta(hours=1), now), ("b", start, None, now)],
+        )
+        await sql.execute(
+            "INSERT INTO price_hourly SELECT id, last_bucket, last_bucket, 1 FROM series"
+            " WHERE coin_id = 'a'"
+        )
+        await sql.execute(
+            "INSERT INTO price_gap SELECT id, $1, $2, 3 FROM series",
+            start,
+            now - timedelta(hours=1),
+        )
+    assert await migrate(empty) is True
+    tracked = Tracked(("a", "b"), ("usd",), 90, timedelta(days=365))
+    for only_due in (True, False):
+        made = await prepare(empty, tracked, RefreshRequest(only_due=only_due), now)
+        # the history of one was cut short, the other one's is not there at all
+        assert [plan.reason for plan in made.plans] == ["BACKFILL", "FIRST_LOAD"]
+        for plan in made.plans:
+            assert plan.daily is not None
+            assert min(window.start for window in plan.windows) <= start
+            assert plan.windows[0].end == now
+    assert await count_unloaded(empty, ["a", "b"], ["usd"]) == 1
 
 
 async def test_a_newer_database_is_refused(database: Database, sql: asyncpg.Connection) -> None:

@@ -158,3 +158,22 @@ async def test_a_run_of_a_clock_that_was_ahead_is_not_the_last_one(database: Dat
         assert last is not None
         assert last.id == mine
         assert await runs.last_full_run(session, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("request_", "whole"),
+    [
+        ({}, True),
+        ({"only_due": True}, True),  # as schedules ask
+        ({"coins": ["bitcoin"]}, False),
+        ({"days": 3}, False),
+        ({"only_due": True, "currencies": ["usd"]}, False),
+    ],
+)
+async def test_which_runs_are_of_everything(
+    database: Database, request_: dict[str, Any], *, whole: bool
+) -> None:
+    mine = await insert(database, make_run(request=request_, status="PARTIAL"))
+    async with database.read() as session:
+        last = await runs.last_full_run(session, NOW + timedelta(hours=1))
+    assert (last is not None and last.id == mine) is whole

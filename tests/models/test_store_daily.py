@@ -143,11 +143,26 @@ async def test_each_change_is_told_once(
     assert told.empty()
 
 
-async def test_without_hours_there_is_nothing_before_them(
+async def test_days_without_any_hour_have_their_daily_point(
     database: Database, sql: asyncpg.Connection, series: int
 ) -> None:
-    assert await store_points(database, series, midnights({-2: 7.0})) == 0
-    assert await days_in(sql, series) == {}
+    points = midnights({-2: 7.0, -1: 8.0, 1: 9.0})
+    assert await store_points(database, series, points) == 3
+    later = NOON + 2 * DAY
+    await store(database, series, run_of_hours(NOON, [1.0]), asked_from=NOON - 2 * DAY)
+    await store(database, series, run_of_hours(later, [2.0]), asked_from=NOON - 2 * DAY)
+    # the hours begin on that day, or two days before it: a hole in them is no reason for none
+    assert await store_points(database, series, points | midnights({0: 5.0, 2: 6.0})) == 0
+    days = await days_in(sql, series)
+    assert {day: row[0] for day, row in days.items()} == {
+        date(2026, 2, 27): 7.0,
+        date(2026, 2, 28): 8.0,
+        NOON.date(): 1.0,
+        date(2026, 3, 2): 9.0,
+        later.date(): 2.0,
+    }
+    await store(database, series, run_of_hours(NOON + DAY, [4.0, 5.0]), asked_from=NOON - DAY)
+    assert (await days_in(sql, series))[date(2026, 3, 2)][0] == 4.5
 
 
 async def test_how_far_back_was_asked_only_grows(

@@ -1,7 +1,7 @@
 """The newest price of a series: it only moves forward."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -121,3 +121,18 @@ async def test_only_the_newest_price_may_change(
         database, series, hours, newest=Newest(series, NOON + SECOND, 1.1, None, None)
     )
     assert (stored.inserted, stored.corrected, stored.revision) == (0, 0, 2)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(minutes=6), timedelta(hours=20), timedelta(days=9999)])
+async def test_one_from_the_future_gives_way_to_any_other(
+    database: Database, sql: asyncpg.Connection, series: int, ahead: timedelta
+) -> None:
+    """Upstream's clock was ahead when an earlier version stored it, or ours has jumped back."""
+    now = datetime.now(UTC)
+    await quote(database, Newest(series, now + ahead, 666.0, None, None))
+    assert await quote(database, Newest(series, now - HOUR, 1.0, None, None)) == 1
+    assert await latest(sql, series) == (now - HOUR, 1.0, None, None, None)
+    # from here on, it moves forward only, also by what is minutes ahead
+    assert await quote(database, Newest(series, now - DAY, 2.0, None, None)) == 0
+    assert await quote(database, Newest(series, now + timedelta(minutes=4), 3.0, None, None)) == 1
+    assert await quote(database, Newest(series, now, 4.0, None, None)) == 0

@@ -125,29 +125,89 @@ async def test_it_reads_no_prices_and_one_statement(
     assert not any(word in statement for statement in reading for word in ("float8send", "volume"))
 
 
-async def test_what_upstream_was_asked_for_often_enough_is_its_own(
+async def test_a_gap_says_what_asking_for_it_showed(
     database_url: str, sql: asyncpg.Connection, shared_simulator: Simulator
 ) -> None:
     database = Database(database_url)
     await store_all(database)
     await database.close()
     query = """{ prices(coin: "gappy", to: "2021-04-01") {
-      coverage { gaps { from to buckets upstream } } } }"""
+      coverage { gaps { from to buckets upstream askedSince askedTimes nextAsk } } } }"""
     settings = make_settings(
-        database_url, shared_simulator, coins="gappy", currencies="usd", cache_megabytes=0
+        database_url, shared_simulator, coins="bitcoin", currencies="usd", cache_megabytes=0
     )
+    now = datetime.now(UTC).replace(microsecond=0)
+    day, hour = timedelta(days=1), timedelta(hours=1)
     async with live_server(settings) as server:
-        await server.data(REFRESH, token=TOKEN)
         gaps = (await server.data(query))["prices"]["coverage"]["gaps"]
         assert not any(gap["upstream"] for gap in gaps)
+        assert {(gap["askedSince"], gap["askedTimes"], gap["nextAsk"]) for gap in gaps} == {
+            (None, 0, None)
+        }
         several = next(number for number, gap in enumerate(gaps) if gap["buckets"] > 1)
-        for number, hours, asked in ((0, 0, 3), (1, 0, 2), (several, 1, 3)):
+        asked = [  # which gap, without how many of its hours; counts; for how long
+            (0, 0, 9, 9, 8 * day),
+            (several, 1, 9, 9, 8 * day),
+            (several + 1, 0, 9, 4, 8 * day),
+            (several + 2, 0, 3, 3, 2 * hour),
+            (several + 3, 0, 1, 1, 0 * hour),
+        ]
+        for number, hours, times, answered, lasted in asked:
             await sql.execute(
-                "INSERT INTO price_gap SELECT id, $1, $2, $3 FROM series WHERE coin_id = 'gappy'"
-                " AND currency_code = 'usd' ON CONFLICT DO NOTHING",
-                datetime.fromisoformat(gaps[number]["from"]) + timedelta(hours=hours),
+                "INSERT INTO price_gap SELECT id, $1, $2, $3, $4, $5, $6 FROM series"
+                " WHERE coin_id = 'gappy' AND currency_code = 'usd'",
+                datetime.fromisoformat(gaps[number]["from"]) + hours * hour,
                 datetime.fromisoformat(gaps[number]["to"]),
-                asked,
+                times,
+                answered,
+                now - hour - lasted,
+                now - hour,
             )
         after = (await server.data(query))["prices"]["coverage"]["gaps"]
     assert [number for number, gap in enumerate(after) if gap["upstream"]] == [0]
+    for number, hours, times, _, lasted in asked:
+        gap = after[number]
+        assert (gap["askedSince"], gap["askedTimes"]) == (text(now - hour - lasted), times)
+        pause = {8 * day: 3 * day, 2 * hour: 6 * hour, 0 * hour: None}[lasted]
+        # what was never asked for is by the next refresh
+        expected = None if hours or pause is None else text(now - hour + pause)
+        assert gap["nextAsk"] == expected
+
+
+async def test_what_the_settings_ask_for_is_expected_of_tracked_series_alone(
+    database_url: str, shared_simulator: Simulator
+) -> None:
+    """The server's refreshes fail, so that nothing comes meanwhile."""
+    database = Database(database_url)
+    await store_all(database)
+    await database.close()
+    query = """query ($coin: ID!, $currency: ID!, $of: Granularity!, $from: DateTime!) {
+      prices(coin: $coin, currency: $currency, from: $from, granularity: $of) {
+        coverage { expected present } } }"""
+    settings = make_settings(
+        database_url,
+        shared_simulator,
+        coins="none,single",
+        currencies="usd",
+        history_days=90,
+        cache_megabytes=0,
+        coingecko_base_url="http://127.0.0.1:9",
+    )
+    start = datetime.now(UTC) - timedelta(days=400)
+    async with live_server(settings) as server:
+
+        async def shown(coin: str, of: str, currency: str = "usd") -> tuple[int, int]:
+            edges = {"coin": coin, "currency": currency, "of": of, "from": text(start)}
+            found = (await server.data(query, **edges))["prices"]["coverage"]
+            return found["expected"], found["present"]
+
+        hours, there = await shown("none", "HOUR")
+        assert (hours in {90 * 24, 90 * 24 + 1}, there) == (True, 0)
+        days, there = await shown("none", "DAY")
+        assert (days in {364, 365}, there) == (True, 0)
+        assert (await shown("none", "WEEK"))[0] in {51, 52, 53}
+        assert (await shown("none", "MONTH"))[0] in {11, 12}
+        assert await shown("none", "HOUR", "eur") == (0, 0)
+        # a history that reaches further back than the settings ask for
+        start = datetime.now(UTC) - timedelta(days=200)
+        assert (await shown("single", "HOUR"))[0] >= 200 * 24 - 1

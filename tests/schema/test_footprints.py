@@ -49,7 +49,8 @@ READS: dict[str, tuple[str, set[str]]] = {
         f'{{ prices(coin: "bitcoin", {PAST}) {{ columns {{ prices }} }} }}', {SERIES}
     ),
     "PriceSeries.coverage": (
-        f'{{ prices(coin: "bitcoin", {PAST}) {{ coverage {{ present }} }} }}', {SERIES}
+        f'{{ prices(coin: "bitcoin", {PAST}) {{ coverage {{ present }} }} }}',
+        {SERIES, "until"},
     ),
     **{
         f"PriceColumns.{field}": (

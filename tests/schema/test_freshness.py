@@ -6,13 +6,14 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.serving import LiveServer, Reader
+from ingestion.simulator import Simulator
+from tests.serving import LiveServer, Reader, live_server, make_settings
 
 STATUS = """
     query ($coins: [ID!], $currencies: [ID!]) {
       seriesStatus(coins: $coins, currencies: $currencies) {
         coin currency revision firstBucket lastBucket observedAt ageSeconds stale reason
-        lastSuccessAt lastError consecutiveFailures
+        hoursMissing daysMissing lastSuccessAt lastError consecutiveFailures
       }
     }
 """
@@ -117,3 +118,36 @@ async def test_why_a_series_is_stale(server: LiveServer, sql: asyncpg.Connection
     assert "check the scheduler" in (await status())["reason"]
     await put(series__last_success_at=None)
     assert "No refresh has reached" in (await status())["reason"]
+
+
+@pytest.mark.parametrize(
+    ("coins", "currencies", "missing"),
+    [
+        ("ethereum", "usd,eur", ["'bitcoin' is not in COINS"]),
+        ("bitcoin,ethereum", "eur", ["'usd' is not in CURRENCIES"]),
+        ("ethereum", "eur", ["'bitcoin' is not in COINS", "'usd' is not in CURRENCIES"]),
+    ],
+)
+async def test_what_is_no_longer_tracked_is_said_to_be(
+    database_url: str,
+    sql: asyncpg.Connection,
+    shared_simulator: Simulator,
+    coins: str,
+    currencies: str,
+    missing: list[str],
+) -> None:
+    """No scheduler brings it any more."""
+    await sql.execute(
+        "INSERT INTO coin (id, symbol, name) VALUES ('bitcoin', 'btc', 'Bitcoin');"
+        "INSERT INTO currency (code, name, symbol) VALUES ('usd', 'US Dollar', '$');"
+        "INSERT INTO series (coin_id, currency_code, last_success_at)"
+        " VALUES ('bitcoin', 'usd', now() - interval '9 days');"
+    )
+    settings = make_settings(database_url, shared_simulator, coins=coins, currencies=currencies)
+    async with live_server(settings) as live:
+        found = await live.data(STATUS, coins=["bitcoin"], currencies=["usd"])
+    [one] = found["seriesStatus"]
+    assert one["stale"]
+    expected = f"This series is no longer tracked: {' and '.join(missing)}, "
+    assert one["reason"] == expected + "so no refresh asks for it."
+    assert (one["hoursMissing"], one["daysMissing"]) == (0, 0)

@@ -102,7 +102,10 @@ AGREED = """
     type Coverage {
       expected: Int! present: Int! firstAvailable: DateTime lastAvailable: DateTime gaps: [Gap!]!
     }
-    type Gap { from: DateTime! to: DateTime! buckets: Int! }
+    type Gap {
+      from: DateTime! to: DateTime! buckets: Int! upstream: Boolean!
+      askedSince: DateTime askedTimes: Int! nextAsk: DateTime
+    }
     type AlignedPrices {
       granularity: Granularity! from: DateTime! to: DateTime! timestamps: [DateTime!]!
       series: [AlignedSeries!]!
@@ -112,13 +115,16 @@ AGREED = """
       coin: ID! currency: ID! price: Float! marketCap: Float volume: Float change24h: Float
       observedAt: DateTime! ageSeconds: Float! revision: BigInt!
     }
-    type SeriesStatus { coin: ID! currency: ID! stale: Boolean! reason: String }
+    type SeriesStatus {
+      coin: ID! currency: ID! stale: Boolean! reason: String hoursMissing: Int! daysMissing: Int!
+    }
     type RefreshRunConnection {
       nodes: [RefreshRun!]! edges: [RefreshRunEdge!]! pageInfo: PageInfo! totalCount: Int!
     }
     type RefreshRunEdge { cursor: String! node: RefreshRun! }
     input RefreshPricesInput {
-      coins: [ID!] currencies: [ID!] days: Int rebuild: Boolean = false wait: Boolean = false
+      coins: [ID!] currencies: [ID!] days: Int rebuild: Boolean = false
+      onlyDue: Boolean = false wait: Boolean = false
       idempotencyKey: String
     }
     type RefreshPricesPayload { run: RefreshRun! started: Boolean! }
@@ -129,7 +135,7 @@ AGREED = """
       items(status: RefreshItemStatus): [RefreshRunItem!]! error: String
     }
     enum RefreshTrigger { MUTATION COMMAND STARTUP SCHEDULE }
-    enum RefreshItemStatus { PENDING SUCCEEDED FAILED INTERRUPTED }
+    enum RefreshItemStatus { PENDING SUCCEEDED PARTIAL FAILED INTERRUPTED }
     type RefreshRunItem { coin: ID! currency: ID! status: RefreshItemStatus! error: String }
 """
 

@@ -21,7 +21,7 @@ COMMANDS: dict[str, Callable[[], int]] = {
     "status": status,
     "migrate": migrate,
     "refresh": lambda: refresh(
-        coins=None, currencies=None, days=None, rebuild=False, dry_run=False
+        coins=None, currencies=None, days=None, rebuild=False, only_due=False, dry_run=False
     ),
     "serve": lambda: serve(demo=False),
 }

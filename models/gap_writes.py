@@ -1,0 +1,66 @@
+"""Writing what upstream was asked for and did not give, where no hours are stored with it.
+
+`models.price_writes` writes the gaps of hours together with hours.
+"""
+
+from collections.abc import Sequence
+
+from models.database import WriteSession
+from models.gaps import DAY_MICROS, Asked, count_asked
+from models.hours import micros
+from models.incoming import compare
+from models.notifications import TELL_SERIES
+from models.price_tables import BUCKETS, DAY_GAPS, DAY_KEYS, GAPS
+from models.writers import LOCK_SERIES
+
+
+async def store_silence(session: WriteSession, series_id: int, asked: Sequence[Asked]) -> None:
+    """Note that upstream gave no hours for these ranges, in which some may be stored."""
+    if not asked:
+        return
+    await session.execute(LOCK_SERIES, {"series": [series_id]})
+    driver = await session.driver()
+    start, end = min(each.start for each in asked), max(each.end for each in asked)
+    [(hours, stored)] = await driver.fetch(_READ_HOURS, series_id, start, end)
+    gaps = GAPS.decode(stored)
+    changes = compare(gaps, count_asked(gaps, asked, BUCKETS.decode(hours)["bucket"]))
+    await GAPS.write(driver, series_id, changes)
+    if changes:
+        await driver.execute(_TELL, series_id)
+
+
+async def store_asked_days(session: WriteSession, series_id: int, asked: Asked) -> tuple[int, int]:
+    """Note which days of this range are missing after upstream was asked for its daily points.
+
+    Returns how many days are there and how many there could be.
+    """
+    await session.execute(LOCK_SERIES, {"series": [series_id]})
+    driver = await session.driver()
+    first, last = -(-micros(asked.start) // DAY_MICROS), micros(asked.end) // DAY_MICROS
+    [(days, stored)] = await driver.fetch(_READ_DAYS, series_id, asked.start, asked.end)
+    numbers, gaps = DAY_KEYS.decode(days)["day"], DAY_GAPS.decode(stored)
+    changes = compare(gaps, count_asked(gaps, [asked], numbers * DAY_MICROS, DAY_MICROS))
+    await DAY_GAPS.write(driver, series_id, changes)
+    if changes:
+        await driver.execute(_TELL, series_id)
+    return int(((numbers >= first) & (numbers < last)).sum()), max(last - first, 0)
+
+
+_READ_HOURS = f"""
+    SELECT {BUCKETS.reading("series_id = $1 AND bucket >= $2 AND bucket < $3")},
+           {GAPS.reading("series_id = $1")}
+"""
+
+# What is missing is asked for again and again: days that came by other ways are no gaps any more.
+_READ_DAYS = f"""
+    SELECT {
+    DAY_KEYS.reading(
+        "series_id = $1 AND day < ($3 AT TIME ZONE 'UTC')::date AND day >= least("
+        "($2 AT TIME ZONE 'UTC')::date,"
+        " (SELECT min(starts AT TIME ZONE 'UTC')::date FROM price_gap_daily WHERE series_id = $1))"
+    )
+},
+           {DAY_GAPS.reading("series_id = $1")}
+"""  # noqa: S608 - constants of this module alone
+
+_TELL = f"SELECT {TELL_SERIES} FROM series WHERE id = $1"  # noqa: S608 - constants alone
