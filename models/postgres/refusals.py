@@ -13,6 +13,7 @@ from models.availability import (
     DatabaseRefusedError,
     DatabaseUnavailableError,
     TooManyConnectionsError,
+    WrongPasswordError,
     unavailable_because,
 )
 
@@ -78,7 +79,8 @@ def _server_error(state: str, text: str) -> DatabaseUnavailableError | None:
     if state in {"26000", "42P05"}:  # prepared statements of another client
         return DatabaseRefusedError(TRANSACTION_POOLING)
     remedy = _REMEDIES.get(state, "Correct the URL, or the settings of the role or the database.")
-    return DatabaseRefusedError(f"the server says: {text}. {remedy}")
+    refusal = WrongPasswordError if state == "28P01" else DatabaseRefusedError
+    return refusal(f"the server says: {text}. {remedy}")
 
 
 def _refusal_of_client(error: Exception, text: str, url: URL) -> str | None:
@@ -132,7 +134,7 @@ def _without(password: str | None, text: str) -> str:
     if not password:
         return text
     form = re.escape(password)
-    return re.sub(form if len(password) > _SHORT else rf"(?<!\w){form}(?!\w)", "***", text)
+    return re.sub(form if len(password) > _SHORT else rf"(?<!\w){form}(?!\w)", "[hidden]", text)
 
 
 def _first_line(error: BaseException) -> str:

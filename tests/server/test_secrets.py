@@ -143,7 +143,7 @@ def test_a_database_that_refuses_and_tells_all(tmp_path: Path, where: str) -> No
         with served(tmp_path, **settings(DATABASE_URL=url, **more)) as server:
             assert server.process.wait(60) == 2
     said = server.log.read_text()
-    assert "this is refused: ***. Correct the password" in said
+    assert "this is refused: [hidden]. Correct the password" in said
     assert DATABASE_PASSWORD not in said
 
 
