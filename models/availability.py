@@ -43,6 +43,10 @@ class DatabaseRefusedError(DatabaseUnavailableError):
         self.remedy = remedy
 
 
+class WrongPasswordError(DatabaseRefusedError):
+    """PostgreSQL refuses the password. One that a file holds may be about to be rotated."""
+
+
 # The last is what asyncpg raises where a farewell of the server's lies unread.
 DRIVER_ERRORS = (
     OSError,

@@ -19,6 +19,7 @@ from models.availability import (
     DatabaseRefusedError,
     DatabaseUnavailableError,
     TooManyConnectionsError,
+    WrongPasswordError,
     availability,
     unavailable_because,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "ReadSession",
     "UnsupportedServerError",
     "WriteSession",
+    "WrongPasswordError",
     "availability",
 ]
 

@@ -50,6 +50,7 @@ class Connector:
     def __init__(self, url: URL, password: Callable[[], str | None] | None = None) -> None:
         self._url = url
         self._password = password or (lambda: url.password)
+        self._given: str | None = None  # the password of the last attempt
         self._query = {name: str(value) for name, value in url.query.items() if name != "host"}
         self._hosts = hosts_of(url)
         self._first = 0  # the host that answered last, or one after those that did not
@@ -91,7 +92,7 @@ class Connector:
                 lost = error
                 continue
             except (*DRIVER_ERRORS, ValueError, KeyError) as error:
-                raise connect_error(error, self._url) from error
+                raise connect_error(error, self._url, self._given) from error
             answered = True
             if accepted(session):
                 # a standby that was met by chance is not where to look for the primary
@@ -99,18 +100,19 @@ class Connector:
                 return session
             session.terminate()
         if lost is not None and not answered:
-            raise connect_error(lost, self._url) from lost
+            raise connect_error(lost, self._url, self._given) from lost
         return None
 
     async def _open(self, place: int, application_name: str) -> Session:
         host, port = self._hosts[place]
+        self._given = self._password()
         async with asyncio.timeout(self._seconds()):
             session: Session = await asyncpg.connect(
                 f"postgresql://?{urlencode(self._tls())}",
                 host=host,
                 port=port,
                 user=self._url.username,
-                password=self._password(),
+                password=self._given,
                 database=self._url.database,
                 passfile=self._query.get("passfile"),
                 ssl=_system_trust(self._query),

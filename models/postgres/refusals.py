@@ -13,6 +13,7 @@ from models.availability import (
     DatabaseRefusedError,
     DatabaseUnavailableError,
     TooManyConnectionsError,
+    WrongPasswordError,
     unavailable_because,
 )
 
@@ -45,12 +46,14 @@ _SHORT = 3
 _FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile")
 
 
-def connect_error(error: Exception, url: URL) -> DatabaseUnavailableError:
-    """Say what an error of opening a connection means."""
+def connect_error(
+    error: Exception, url: URL, password: str | None = None
+) -> DatabaseUnavailableError:
+    """Say what an error of opening a connection with this password means."""
     if isinstance(error, DatabaseUnavailableError):
         return error
     state = getattr(error, "sqlstate", None)
-    text = _without(url.password, _first_line(error))
+    text = _without(password, _first_line(error))
     if isinstance(state, str) and (known := _server_error(state, text)):
         return known
     refusal = None if state else _refusal_of_client(error, text, url)
@@ -76,7 +79,8 @@ def _server_error(state: str, text: str) -> DatabaseUnavailableError | None:
     if state in {"26000", "42P05"}:  # prepared statements of another client
         return DatabaseRefusedError(TRANSACTION_POOLING)
     remedy = _REMEDIES.get(state, "Correct the URL, or the settings of the role or the database.")
-    return DatabaseRefusedError(f"the server says: {text}. {remedy}")
+    refusal = WrongPasswordError if state == "28P01" else DatabaseRefusedError
+    return refusal(f"the server says: {text}. {remedy}")
 
 
 def _refusal_of_client(error: Exception, text: str, url: URL) -> str | None:
@@ -130,7 +134,7 @@ def _without(password: str | None, text: str) -> str:
     if not password:
         return text
     form = re.escape(password)
-    return re.sub(form if len(password) > _SHORT else rf"(?<!\w){form}(?!\w)", "***", text)
+    return re.sub(form if len(password) > _SHORT else rf"(?<!\w){form}(?!\w)", "[hidden]", text)
 
 
 def _first_line(error: BaseException) -> str:

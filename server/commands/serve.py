@@ -11,7 +11,7 @@ import structlog
 from pydantic import HttpUrl
 
 from ingestion.simulator import run_simulator
-from models.database import DatabaseUnavailableError
+from models.database import DatabaseUnavailableError, WrongPasswordError
 from server import files
 from server.app import create_app
 from server.commands.opening import (
@@ -129,10 +129,14 @@ def _announce(settings: Settings, listeners: Sequence[socket.socket], **more: in
 
 
 async def _check_database(settings: Settings) -> None:
-    """Say at once what will not mend itself. A database that is away may come back."""
+    """Say at once what waiting does not repair.
+
+    A database that is away may come back, and a password that a file holds may change.
+    """
     database = make_database(settings)
+    rotated = settings.database_password_file or settings.database_url_file
     try:
-        with database_errors():
+        with database_errors(), contextlib.suppress(*([WrongPasswordError] if rotated else [])):
             await prepare_database(settings, database)
     except DatabaseUnavailableError:
         pass  # the application waits for it, and says so

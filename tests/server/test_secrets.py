@@ -134,13 +134,16 @@ async def test_a_database_and_an_upstream_that_tell_all(tmp_path: Path, log_form
         check(server, *answers)
 
 
-def test_a_database_that_refuses_and_tells_all(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["url", "setting"])
+def test_a_database_that_refuses_and_tells_all(tmp_path: Path, where: str) -> None:
     with answering(Refuser) as database:
-        url = f"postgresql://coingraph:{DATABASE_PASSWORD}@127.0.0.1:{database.server_address[1]}/x"
-        with served(tmp_path, **settings(DATABASE_URL=url)) as server:
+        secret = f":{DATABASE_PASSWORD}" if where == "url" else ""
+        url = f"postgresql://coingraph{secret}@127.0.0.1:{database.server_address[1]}/x"
+        more = {"DATABASE_PASSWORD": DATABASE_PASSWORD} if where == "setting" else {}
+        with served(tmp_path, **settings(DATABASE_URL=url, **more)) as server:
             assert server.process.wait(60) == 2
     said = server.log.read_text()
-    assert "this is refused: ***. Correct the password" in said
+    assert "this is refused: [hidden]. Correct the password" in said
     assert DATABASE_PASSWORD not in said
 
 
