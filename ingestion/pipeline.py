@@ -201,8 +201,10 @@ class Pipeline:
     async def _try_daily(self, plan: SeriesPlan) -> None:
         """Bring the days that hours do not. A failure costs no hour: a later run asks again."""
         series_id = plan.state.series_id
-        asked = not self._upstream.outage.everywhere and series_id in self._stored | self._silent
+        asked = series_id in self._stored | self._silent  # else its item says why it failed
         trouble: str | None = None
+        if asked and self._upstream.outage.everywhere:
+            asked, trouble = False, "Days were not asked for: CoinGecko stopped answering."
         try:
             if asked and plan.daily:
                 stats = self._journal.tallies.of(series_id)
@@ -217,8 +219,8 @@ class Pipeline:
         except (AccessRefused, RateLimited, DatabaseUnavailableError):
             raise
         except (UpstreamError, ReplacementTooSmallError) as error:
-            trouble = str(error)
-            log.warning("daily history failed", series=series_id, error=trouble)
+            trouble = f"Days were not stored: {error}"
+            log.warning("daily history failed", series=series_id, error=str(error))
         self._troubled.add(series_id)
         await self._journal.daily_failure(plan, trouble)
 

@@ -127,7 +127,7 @@ async def test_a_rebuild_never_replaces_many_days_by_few(
     upstream.spoil["daily"] = without(lambda at: at < edge)
     ended = await rebuild(deployment, refresher)
     assert ended.calls[2] == 1
-    assert "Days were not stored: CoinGecko gave" in ended.items[NAME]["note"]
+    assert "Days were not stored: CoinGecko gave" in ended.items[NAME]["error"]
     assert await stored(deployment) == before
 
 

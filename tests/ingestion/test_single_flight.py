@@ -86,9 +86,11 @@ async def test_a_key_bound_while_its_run_is_prepared_wins(
     first = (await deployment.refresh(refresher)).run["id"]
     prepare = refresher.prepare
 
-    async def overtaken(request: refreshing.RefreshRequest) -> refreshing.Preparation:
+    async def overtaken(
+        request: refreshing.RefreshRequest, *, seeded: bool = True
+    ) -> refreshing.Preparation:
         await deployment.sql.execute("INSERT INTO refresh_run_key VALUES ('k', $1)", first)
-        return await prepare(request)
+        return await prepare(request, seeded=seeded)
 
     monkeypatch.setattr(refresher, "prepare", overtaken)
     assert await start(refresher, key="k") == (first, False)

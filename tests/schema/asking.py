@@ -16,7 +16,8 @@ SERIES = f"""
           timestamps prices marketCaps volumes open high low close samples partial filled
         }}
         coverage {{
-          expected present firstAvailable lastAvailable gaps {{ from to buckets upstream }}
+          expected present firstAvailable lastAvailable
+          gaps {{ from to buckets upstream askedSince askedTimes nextAsk }}
         }}
       }}
     }}

@@ -89,7 +89,8 @@ async def test_the_counter_counts(server: LiveServer) -> None:
         await server.data("{ seriesStatus { reason } }")
     assert any("float8send" in query for query in sent), "what goes past SQLAlchemy too"
     assert any("FROM series" in query for query in sent)
-    assert len(sent) == 2
+    assert any("price_gap" in query for query in sent)
+    assert len(sent) == 3
 
 
 async def test_names_given_twice_are_asked_once(server: LiveServer) -> None:

@@ -214,7 +214,8 @@ async def test_a_coin_without_anything(listed: Client, sql: asyncpg.Connection) 
         "seriesStatus": [
             {
                 "stale": True,
-                "reason": "No refresh has reached this series yet.",
+                "reason": "This series is no longer tracked: 'umlaut' is not in COINS, so no "
+                "refresh asks for it.",
                 "observedAt": None,
                 "ageSeconds": None,
                 "firstBucket": None,

@@ -42,7 +42,9 @@ def expected(coin: str, granularity: str, start: datetime, end: datetime) -> dic
             gaps[-1]["to"] = after
             gaps[-1]["buckets"] += 1
         else:
-            gaps.append({"from": begin, "to": after, "buckets": 1, "upstream": False})
+            never_asked = {"askedSince": None, "askedTimes": 0, "nextAsk": None}
+            gap = {"from": begin, "to": after, "buckets": 1, "upstream": False}
+            gaps.append(gap | never_asked)
     return {
         "expected": len(wanted),
         "present": len(present),

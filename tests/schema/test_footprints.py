@@ -25,6 +25,8 @@ READS: dict[str, tuple[str, set[str]]] = {
     "Query.refreshPlan": ("{ refreshPlan { calls } }", {"untold"}),
     "Query.seriesStatus": ("{ seriesStatus { stale } }", {"untold"}),
     "Coin.metadata": ("{ coins { nodes { metadata { imageUrl } } } }", {CATALOGUE}),
+    "Coin.tracked": ("{ coins { nodes { tracked } } }", {CATALOGUE}),
+    "Currency.tracked": ("{ currencies { tracked } }", {CATALOGUE}),
     "Coin.latest": ("{ coins { nodes { latest { price } } } }", {CATALOGUE, SERIES}),
     "Coin.prices": (f"{{ coins {{ nodes {{ prices({PAST}) {{ to }} }} }} }}", {CATALOGUE, SERIES}),
     "CoinConnection.totalCount": ("{ coins { totalCount } }", {CATALOGUE}),
