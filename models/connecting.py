@@ -8,6 +8,8 @@ from sqlalchemy import exc
 from sqlalchemy.engine import URL, make_url
 
 CONNECT_SECONDS = 5.0
+_LAST_PORT = 65_535
+_MOST_DIGITS = 9  # of a port, however wrong
 
 # libpq's parameters, https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 # These have a meaning here:
@@ -103,8 +105,10 @@ def _place(name: str | None, number: str) -> tuple[str | None, int | None]:
         if form is None or not form["host"]:
             raise ValueError("a host is not written as host:port")
         host, number = form["host"].strip("[]"), form["port"] or number
-    if number and not number.isdigit():
+    if number and not (number.isdecimal() and number.isascii()):
         raise ValueError("the port is not a number")
+    if number and not 1 <= int(number[:_MOST_DIGITS]) <= _LAST_PORT:
+        raise ValueError(f"the port is not from 1 to {_LAST_PORT}")
     return host, int(number) if number else None
 
 
@@ -141,5 +145,6 @@ def _check(query: Mapping[str, str | tuple[str, ...]]) -> None:
         raise ValueError("sslrootcert=system needs sslmode=verify-full")
     if query.get("target_session_attrs", "any") not in _ATTRIBUTES:
         raise ValueError(f"target_session_attrs must be one of {', '.join(_ATTRIBUTES)}")
-    if not str(query.get("connect_timeout", "0")).strip().isdigit():
+    timeout = str(query.get("connect_timeout", "0")).strip()
+    if not (timeout.isdecimal() and timeout.isascii()):
         raise ValueError("connect_timeout must be a whole number of seconds")

@@ -164,6 +164,10 @@ async def is_alive(session: ReadSession, run_id: UUID) -> bool:
     return not await session.scalar(probe, {"key": lock_of(run_id)})
 
 
+# Refreshes by schedule leave out what is not due, and are of everything all the same.
+_OF_EVERYTHING = col(RefreshRun.request).op("-")(literal_column("'only_due'")) == {}
+
+
 async def last_full_run(session: ReadSession, before: datetime) -> RefreshRun | None:
     """Find the newest run that asked for everything, whoever asked; not one that was cut short.
 
@@ -172,8 +176,7 @@ async def last_full_run(session: ReadSession, before: datetime) -> RefreshRun | 
     query = (
         select(RefreshRun)
         .where(
-            # refreshes by schedule leave out what is not due, and are of everything all the same
-            col(RefreshRun.request).op("-")(literal_column("'only_due'")) == {},
+            _OF_EVERYTHING,
             col(RefreshRun.status) != RefreshStatus.INTERRUPTED,
             col(RefreshRun.started_at) < before,
         )
@@ -191,7 +194,7 @@ async def failures_in_a_row(session: ReadSession, before: datetime) -> int:
     query = (
         select(col(RefreshRun.status))
         .where(
-            col(RefreshRun.request) == {},
+            _OF_EVERYTHING,
             col(RefreshRun.status) != RefreshStatus.INTERRUPTED,
             col(RefreshRun.started_at) < before,
         )

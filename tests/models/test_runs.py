@@ -173,7 +173,9 @@ async def test_a_run_of_a_clock_that_was_ahead_is_not_the_last_one(database: Dat
 async def test_which_runs_are_of_everything(
     database: Database, request_: dict[str, Any], *, whole: bool
 ) -> None:
-    mine = await insert(database, make_run(request=request_, status="PARTIAL"))
+    mine = await insert(database, make_run(request=request_, status="FAILED"))
     async with database.read() as session:
         last = await runs.last_full_run(session, NOW + timedelta(hours=1))
+        failures = await runs.failures_in_a_row(session, NOW + timedelta(hours=1))
     assert (last is not None and last.id == mine) is whole
+    assert failures == int(whole), "so many times longer until the next one"

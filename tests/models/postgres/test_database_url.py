@@ -42,7 +42,13 @@ REFUSED = {
     "postgresql://u:p@h/db?channel_binding=require": "channel_binding can only be",
     "postgresql://u:p@h/db?target_session_attrs=master": "target_session_attrs must be one of",
     "postgresql://u:p@h/db?connect_timeout=soon": "connect_timeout must be",
+    "postgresql://u:p@h/db?connect_timeout=²": "connect_timeout must be",
     "postgresql://u:p@h1:x,h2/db": "port",
+    "postgresql://u:p@127.0.0.1:65536/db": "the port is not from 1 to 65535",
+    "postgresql://u:p@127.0.0.1:0/db": "the port is not from 1 to 65535",
+    "postgresql://u:p@h1:99999999999999999999,h2/db": "the port is not from 1 to 65535",
+    "postgresql://u:p@/db?host=h1,h2&port=1,70000": "the port is not from 1 to 65535",
+    "postgresql://u:p@/db?host=h&port=²": "the port is not a number",
     "postgresql://u:p@h1,h2,h3/db?port=1,2": "3 hosts, but 2 ports",
 }
 
