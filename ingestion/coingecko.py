@@ -145,14 +145,18 @@ class CoinGecko:
         currencies: Iterable[str],
         *,
         stats: CallStats | None = None,
+        outage: Outage | None = None,
     ) -> Quotes:
-        """The newest price of every coin in every currency: one call for up to 250 coins."""
+        """The newest price of every coin in every currency: one call for up to 250 coins.
+
+        What becomes of it counts for `outage` instead of the client's own.
+        """
         coins, codes = list(dict.fromkeys(coin_ids)), list(dict.fromkeys(currencies))
         currency_list = ",".join(filter(fits_in_list, codes))
         gathered: dict[str, object] = {}
         for ids in quote_chunks(coins if currency_list else []):
             params = {"ids": ",".join(ids), "vs_currencies": currency_list} | _QUOTE_PARTS
-            gathered |= await self._get("/simple/price", params, answers.prices, stats)
+            gathered |= await self._get("/simple/price", params, answers.prices, stats, outage)
         return answers.quotes(gathered, coins, codes, time.time())
 
     async def market_chart_range(
@@ -188,15 +192,16 @@ class CoinGecko:
         params: dict[str, str],
         parse: Callable[[object], T],
         stats: CallStats | None,
+        outage: Outage | None = None,
     ) -> T:
         if self._outbound.fault:
             raise errors.AccessRefused(f"CoinGecko cannot be reached: {self._outbound.fault}")
-        stats = CallStats() if stats is None else stats
+        stats, outage = stats or CallStats(), outage or self.outage
         query = f"?{urlencode(params, safe=',', errors='replace')}" if params else ""
         call = f"{path} {params.get('vs_currency', '')}"
         try:
             async for attempt in stamina.retry_context(
-                on=Patience(self._attempts, self.outage),
+                on=Patience(self._attempts, outage),
                 attempts=None,
                 timeout=None,
                 wait_initial=0.5,
@@ -204,31 +209,38 @@ class CoinGecko:
             ):
                 with attempt:
                     url, again = f"{self._base_url}{path}{query}", attempt.num > 1
-                    found = await self._attempt(url, call, parse, stats, again=again)
+                    found = await self._attempt(url, call, parse, stats, outage, again=again)
         except (errors.AccessRefused, errors.RateLimited, errors.NobodyAnswers):
             raise
         except errors.UpstreamError as error:
-            if self.outage.everywhere:
-                raise errors.NobodyAnswers.after(error, self.outage.calls) from error
+            if outage.everywhere:
+                raise errors.NobodyAnswers.after(error, outage.calls) from error
             raise
         return found
 
     async def _attempt(
-        self, url: str, call: str, parse: Callable[[object], T], stats: CallStats, *, again: bool
+        self,
+        url: str,
+        call: str,
+        parse: Callable[[object], T],
+        stats: CallStats,
+        outage: Outage,
+        *,
+        again: bool,
     ) -> T:
-        async with self.outage.turn(), self._throttle.slot() as departed:
+        async with outage.turn(), self._throttle.slot() as departed:
             stats.attempts += 1
             stats.retries += again
-            began = self.outage.begin()
+            began = outage.begin()
             try:
                 found = parse(await self._answer(url, stats, departed))
             except errors.UpstreamError as error:
                 if error.deliberate:
-                    self.outage.over()
+                    outage.over()
                 else:
-                    self.outage.failed(call, began, error)
+                    outage.failed(call, began, error)
                 raise
-            self.outage.answered()
+            outage.answered()
             return found
 
     async def _answer(self, url: str, stats: CallStats, departed: int) -> object:

@@ -13,6 +13,7 @@ from ingestion.coingecko import CoinGecko
 from ingestion.errors import UpstreamError
 from ingestion.faults import Faults
 from ingestion.notes import of_quotes
+from ingestion.outages import Outage
 from ingestion.quotes import NewestPrices, newest_prices
 from models.database import Database, DatabaseUnavailableError
 from models.history import floor_hour
@@ -56,6 +57,8 @@ class LivePoller:
         self._now = now
         self._series: dict[SeriesKey, int] = {}
         self._lacking: frozenset[object] = frozenset()
+        # A poll that is answered says nothing of charts: it must not renew a refresh's patience.
+        self._outage = Outage()
         self._faults = Faults("live poll", longest_pause=_LONGEST_PAUSE)
 
     async def run(self, verify: Callable[[], Awaitable[None]]) -> None:
@@ -90,7 +93,7 @@ class LivePoller:
         if not self._series:
             facts = await list_series(self._database, self._coins, self._currencies)
             self._series = {(each.coin_id, each.currency_code): each.id for each in facts}
-        newest = await newest_prices(self._upstream, self._series)
+        newest = await newest_prices(self._upstream, self._series, outage=self._outage)
         self._log_missing(newest)
         hour = floor_hour(self._now())
         changed = 0

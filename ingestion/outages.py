@@ -28,7 +28,7 @@ _FORGET_AFTER = 600.0  # seconds
 
 
 class Outage:
-    """The failures of a client's calls in a row. Make one per event loop.
+    """The failures in a row of calls that end together: a client's. Make one per event loop.
 
     `answers` counts the answers of use. `clock` is in seconds and belongs to `sleep`.
     """

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ingestion.coingecko import CoinGecko
+from ingestion.outages import Outage
 from ingestion.samples import CallStats
 from models.latest_writes import Newest
 from models.series import SeriesKey
@@ -23,12 +24,19 @@ class NewestPrices:
 
 
 async def newest_prices(
-    upstream: CoinGecko, series: Mapping[SeriesKey, int], *, stats: CallStats | None = None
+    upstream: CoinGecko,
+    series: Mapping[SeriesKey, int],
+    *,
+    stats: CallStats | None = None,
+    outage: Outage | None = None,
 ) -> NewestPrices:
-    """Ask for the newest price of each series, given with its id. Raises UpstreamError."""
+    """Ask for the newest price of each series, given with its id. Raises UpstreamError.
+
+    `outage` is as for `CoinGecko.simple_price`.
+    """
     coins = list(dict.fromkeys(coin for coin, _ in series))
     currencies = list(dict.fromkeys(currency for _, currency in series))
-    quotes = await upstream.simple_price(coins, currencies, stats=stats)
+    quotes = await upstream.simple_price(coins, currencies, stats=stats, outage=outage)
     found = [
         Newest(
             series_id=series[quote.coin_id, quote.currency_code],

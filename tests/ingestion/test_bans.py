@@ -3,6 +3,7 @@
 The calls are those that upstream saw.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -25,7 +26,9 @@ from ingestion.outages import MOST_FAILURES, Outage, Patience
 from ingestion.refresher import Refresher
 from ingestion.schedule import backoff
 from ingestion.throttle import Throttle
+from models.database import Database
 from tests.ingestion.jumping import now, run
+from tests.ingestion.polling import leads, poller_of
 from tests.ingestion.running import Deployment
 from tests.ingestion.scripted import HANG, Kind, ScriptedUpstream, http, scripted
 from tests.ingestion.talking import PING
@@ -201,6 +204,38 @@ async def test_some_series_in_a_row_that_fail_stop_no_other(
     assert (ended.status, ended.run["error"]) == ("PARTIAL", None)
     assert set(ended.failed) == {f"coin-{number}/usd" for number in range(4, 9)}
     assert all(error.startswith("CoinGecko answered 503") for error in ended.failed.values())
+
+
+async def test_live_polls_that_are_answered_renew_no_patience_with_charts(
+    deployment: Deployment, database: Database, upstream: ScriptedUpstream
+) -> None:
+    """A ban of charts alone, and a poll beside every other call, as at six calls a minute."""
+    coins = [f"coin-{number}" for number in range(20)]
+    refresher = await deployment.process(
+        coins, ["usd"], base_url=upstream.url, attempts=6, history_days=3
+    )
+    poller = poller_of(database, deployment.clients[-1], coins=tuple(coins))
+    polled = asyncio.Semaphore(0)
+
+    def refuse(kind: Kind, _target: str) -> bytes | None:
+        if kind not in {"chart", "daily"}:
+            return None
+        polled.release()
+        return REFUSALS["banned"][0]
+
+    async def poll() -> None:
+        while True:
+            await polled.acquire()
+            await poller.poll(leads)
+
+    upstream.refuse = refuse
+    polling = asyncio.create_task(poll())
+    ended = await deployment.refresh(refresher)
+    polling.cancel()
+    await asyncio.gather(polling, return_exceptions=True)
+    assert ended.status == "FAILED"
+    assert upstream.count("price") > 1
+    assert upstream.count("chart", "daily") <= 12
 
 
 async def test_an_outage_in_the_middle_ends_the_run(
