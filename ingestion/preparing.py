@@ -223,7 +223,7 @@ class SeriesLook:
         known = self._known
         if self._row.series.first_bucket is not None or len(known.hours) or len(known.days):
             return None
-        return silence_of(known.hour_gaps)
+        return silence_of(known.hour_gaps, self._now)
 
     def _holes(
         self,
@@ -240,7 +240,8 @@ class SeriesLook:
         until it is due; other gaps wait only where nobody asked for the refresh.
         """
         unit = HOUR_MICROS if granularity is Granularity.HOUR else DAY_MICROS
-        waits = next_asks(gaps) > micros(self._now)
+        now = micros(self._now)
+        waits = next_asks(gaps, now) > now
         before = np.zeros(len(gaps), np.bool_)
         if begins is not None:
             before = gaps["ends"] <= micros(begins)

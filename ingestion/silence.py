@@ -6,7 +6,7 @@ from datetime import datetime
 import numpy as np
 
 from models.gaps import GAP_ROW, next_asks
-from models.hours import Rows, instant
+from models.hours import Rows, instant, micros
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class Silence:
         )
 
 
-def silence_of(gaps: Rows) -> Silence | None:
-    """Sum up the gaps of such a series; None where it was never asked for."""
+def silence_of(gaps: Rows, now: datetime) -> Silence | None:
+    """Sum up the gaps of such a series at `now`; None where it was never asked for."""
     if not len(gaps):
         return None
     whole = np.zeros(1, GAP_ROW)
@@ -37,5 +37,5 @@ def silence_of(gaps: Rows) -> Silence | None:
     return Silence(
         instant(int(whole["asked_since"][0])),
         int(whole["asked"][0]),
-        instant(int(next_asks(whole)[0])),
+        instant(int(next_asks(whole, micros(now))[0])),
     )

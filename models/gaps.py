@@ -90,8 +90,12 @@ def count_asked(
 
 
 def _ask(units: Rows, at: int, *, answered: bool) -> None:
-    """Count one more ask in place. Within an hour of the one before, it changes nothing."""
-    new = units["asked"] == 0
+    """Count one more ask in place. Within an hour of the one before, it changes nothing.
+
+    What a clock that was ahead has counted begins again.
+    """
+    new = (units["asked"] == 0) | (units["asked_at"] - at > HOUR_MICROS)
+    units["asked"] = np.where(new, 0, units["asked"])
     counts = new | (at - units["asked_at"] >= HOUR_MICROS)
     units["answered"] = np.where(new, 0, units["answered"]) + (counts & answered)
     units["asked_since"] = np.where(new, at, units["asked_since"])
@@ -110,11 +114,15 @@ def _runs(units: Rows, first: int, unit: int) -> Rows:
     return runs[runs["asked"] > 0]
 
 
-def next_asks(gaps: Rows) -> Micros:
-    """Give the moment from which each gap is asked for again. In the first hour: at once."""
+def next_asks(gaps: Rows, now: int) -> Micros:
+    """Give the moment from which each gap is asked for again. In the first hour: at once.
+
+    So is what was asked for at a moment that is still to come, by a clock that was ahead.
+    """
     lasted = gaps["asked_at"] - gaps["asked_since"]
-    asks: Micros = gaps["asked_at"] + _PAUSES[np.searchsorted(_LASTED, lasted, side="right")]
-    return asks
+    asks = gaps["asked_at"] + _PAUSES[np.searchsorted(_LASTED, lasted, side="right")]
+    due: Micros = np.where(gaps["asked_at"] - now > HOUR_MICROS, now, asks)
+    return due
 
 
 def confirmed(gaps: Rows) -> npt.NDArray[np.bool_]:
@@ -167,7 +175,7 @@ def evidence(gaps: Rows, starts: Micros, ends: Micros, now: int) -> Evidence:
 
         since[some] = reduced(np.minimum, gaps["asked_since"])
         times[some] = reduced(np.maximum, gaps["asked"])
-        again = reduced(np.minimum, next_asks(gaps))
+        again = reduced(np.minimum, next_asks(gaps, now))
         until[some] = np.where(whole[some] & (again > now), again, 0)
         upstream[some] = whole[some] & reduced(np.logical_and, confirmed(gaps))
     return Evidence(since, times, until, upstream)

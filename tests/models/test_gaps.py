@@ -149,7 +149,28 @@ def silent(lasted: timedelta, answered: int = 99, hours: int = 1) -> Rows:
 def test_it_is_asked_for_again_by_time_and_not_by_count(
     lasted: timedelta, pause: timedelta, asked: int
 ) -> None:
-    assert instant(next_asks(silent(lasted, asked))[0]) == NOON + lasted + pause
+    now = micros(NOON + lasted)
+    assert instant(next_asks(silent(lasted, asked), now)[0]) == NOON + lasted + pause
+
+
+def test_an_ask_by_a_clock_that_was_ahead_makes_nobody_wait() -> None:
+    for ahead in (DAY, 4000 * DAY):
+        gaps = NOTHING
+        for ask in range(9):
+            at = NOON + ahead + ask * DAY
+            gaps = count_asked(gaps, [Asked(NOON - DAY, NOON, at)], NONE)
+        now = micros(NOON)
+        assert next_asks(gaps, now)[0] <= now
+        gaps = count_asked(gaps, [Asked(NOON - DAY, NOON, NOON)], NONE)  # by the right time
+        assert gaps[["asked", "answered"]].tolist() == [(1, 1)]
+        assert gaps[["asked_since", "asked_at"]].tolist() == [(now, now)]
+
+
+def test_clocks_that_differ_by_minutes_count_as_one() -> None:
+    asks = [Asked(NOON - DAY, NOON, NOON + late) for late in (HOUR / 10, 0 * HOUR)]
+    gaps = count_asked(count_asked(NOTHING, asks[:1], NONE), asks[1:], NONE)
+    assert gaps["asked"].tolist() == [1]
+    assert instant(gaps["asked_at"][0]) == NOON + HOUR / 10
 
 
 def test_three_answers_within_a_second_are_one() -> None:
@@ -158,7 +179,7 @@ def test_three_answers_within_a_second_are_one() -> None:
         at = NOON + DAY + second * timedelta(seconds=0.3)
         gaps = count_asked(gaps, [Asked(NOON, NOON + 5 * HOUR, at)], NONE)
     assert (gaps["asked"].tolist(), gaps["answered"].tolist()) == ([1], [1])
-    assert instant(next_asks(gaps)[0]) <= NOON + DAY + timedelta(seconds=1)
+    assert instant(next_asks(gaps, micros(at))[0]) <= NOON + DAY + timedelta(seconds=1)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +236,7 @@ def test_evidence_of_any_gaps(
         asked_for = [each for each in inside if each is not None]
         whole = len(asked_for) == length
         since = min((int(each["asked_since"][0]) for each in asked_for), default=0)
-        again = min((int(next_asks(each)[0]) for each in asked_for), default=0)
+        again = min((int(next_asks(each, moment)[0]) for each in asked_for), default=0)
         assert found.since[place] == since
         assert found.times[place] == max((int(each["asked"][0]) for each in asked_for), default=0)
         assert found.until[place] == (again if whole and again > moment else 0)
