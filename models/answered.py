@@ -67,9 +67,9 @@ class AskedGaps(NamedTuple):
 
 
 async def asked_gaps(database: Database, series_ids: Sequence[int]) -> dict[int, AskedGaps]:
-    """Read the gaps of these series, one of which may have none."""
+    """Read the gaps of these series. Those that have none, or are removed by now, have no gaps."""
     rows = await database.fetch(_ASKED, [str(each) for each in series_ids])
-    return {
+    return dict.fromkeys(series_ids, _NO_GAPS) | {
         series_id: AskedGaps(
             GAPS.decode(hours),
             DAY_GAPS.decode(days),
@@ -79,6 +79,8 @@ async def asked_gaps(database: Database, series_ids: Sequence[int]) -> dict[int,
         for series_id, hours, days, first_hour, first_day in rows
     }
 
+
+_NO_GAPS = AskedGaps(np.empty(0, GAP_ROW), np.empty(0, GAP_ROW), None, None)
 
 _ASKED = f"""
     SELECT wanted.id, {GAPS.reading("series_id = wanted.id")},
