@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 
+from server.embedded import EmbeddedPostgres
 from tests.server.ledger import Ledger
 from tests.server.postgres_processes import eventually, gone
 from tests.server.served import START_SECONDS, Served, served
@@ -37,7 +38,7 @@ def serving(folder: Path, worlds: Worlds, **more: str) -> Iterator[Served]:
 
 
 def ledger_of(folder: Path) -> Ledger:
-    return Ledger(folder / "data/postgres/socket", DAYS)
+    return Ledger(EmbeddedPostgres(folder / "data").socket_dir, DAYS)
 
 
 def await_ready(server: Served) -> None:

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from ingestion.simulator import Fault, Simulator
+from server.embedded import EmbeddedPostgres
 from server.serving import GRACE_SECONDS
 from tests.server.postgres_processes import eventually, gone, servers_of, supervisor_of
 from tests.server.served import START_SECONDS, served
@@ -120,7 +121,7 @@ def test_its_own_database_ends_last(
     with served(tmp_path, "--demo", *arguments, DATA_DIR="data") as server:
         pids = await_start(server, arguments)
         database = servers_of(tmp_path / "data/demo")
-        folder = tmp_path / "data/demo/postgres/socket"
+        folder = EmbeddedPostgres(tmp_path / "data/demo").socket_dir
         url = f"postgresql://coingraph@/coingraph?host={folder}&port=5432"
         with Lock(url) as lock:
             answer = asked(server, threads)
