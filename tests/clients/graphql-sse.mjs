@@ -7,6 +7,14 @@ export function connect(url, token) {
     url,
     headers: { authorization: `Bearer ${token}` },
     retryAttempts: Infinity,
+    fetchFn: async (...request) => {
+      try {
+        return await fetch(...request);
+      } catch (error) {
+        console.log(JSON.stringify({ step: "refused" }));
+        throw error;
+      }
+    },
   });
   return subscribing(client);
 }

@@ -1,9 +1,7 @@
 import { createClient } from "graphql-ws";
-import WebSocket from "ws";
 
+import "./websocket.mjs";
 import { subscribing } from "./subscribing.mjs";
-
-globalThis.WebSocket ??= WebSocket; // Node has it by itself from 22 on, browsers always
 
 export function wsClient(url, token) {
   return createClient({
@@ -11,8 +9,10 @@ export function wsClient(url, token) {
     connectionParams: { authorization: `Bearer ${token}` },
     lazyCloseTimeout: 60_000, // one connection for all steps
     retryAttempts: Infinity,
+    shouldRetry: () => true, // a connection that was refused, too
     on: {
       closed: (event) => console.log(JSON.stringify({ step: "closed", code: event.code })),
+      error: () => console.log(JSON.stringify({ step: "refused" })),
     },
   });
 }

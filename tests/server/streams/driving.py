@@ -5,6 +5,8 @@ import contextlib
 import json
 import os
 import shutil
+import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,13 @@ SECONDS = 60  # for Node to start, with other tests on the same machine
 
 
 def node() -> str:
-    """Node's program; without it or the clients the test is skipped, but never in CI."""
+    """Return Node's program, the pinned one before the system's.
+
+    Without it or the clients the test is skipped, but never in CI.
+    """
     missing = None
-    if (program := shutil.which("node")) is None:
+    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    if (program := shutil.which("node", path=places)) is None:
         missing = "no Node: `make test` installs one"
     elif not (CLIENTS / "node_modules" / "graphql-ws").is_dir():
         missing = "no clients: npm could not install tests/clients"
@@ -59,6 +65,7 @@ async def driven(*arguments: str, script: str = "") -> AsyncIterator[Driven]:
         cwd=CLIENTS,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
     )
     assert process.stdin
     process.stdin.write(script.encode())
@@ -66,6 +73,6 @@ async def driven(*arguments: str, script: str = "") -> AsyncIterator[Driven]:
     try:
         yield Driven(process)
     finally:
-        if process.returncode is None:
-            process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # the pinned `node` is a script that starts Node
         await process.wait()
