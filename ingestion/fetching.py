@@ -193,7 +193,7 @@ def _has_hours(chart: Chart) -> bool:
 
 
 def _hours_there(window: Window, chart: Chart) -> npt.NDArray[np.bool_]:
-    """Tell of each whole hour of a window whether the chart has a price in it."""
+    """Return, for each whole hour of a window, whether the chart has a price in it."""
     first, last = _hour(window.start), _hour(window.end)
     there = np.zeros(max(last - first, 0), np.bool_)
     if _has_hours(chart):
@@ -205,7 +205,7 @@ def _hours_there(window: Window, chart: Chart) -> npt.NDArray[np.bool_]:
 def _hours_outside(
     window: Window, ranges: Sequence[tuple[datetime, datetime]]
 ) -> npt.NDArray[np.bool_]:
-    """Tell of each whole hour of a window whether it lies outside all of these ranges."""
+    """Return, for each whole hour of a window, whether it lies outside all of these ranges."""
     first, last = _hour(window.start), _hour(window.end)
     outside = np.ones(max(last - first, 0), np.bool_)
     for start, end in ranges:

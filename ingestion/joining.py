@@ -54,9 +54,10 @@ class Work:
         )
 
     def covers(self, other: "Work", history_days: int) -> bool:
-        """Whether who asks for the other work is served by this: all its series, as many days
-        (of `history_days`, where none were asked for), built anew if it was to be, and nothing
-        left out that the other work asks for.
+        """Return True if this run covers `other`: its series, its days, and a rebuild if requested.
+
+        Without days of its own, a run has `history_days`. A run of what is due covers no run of
+        everything.
         """
         enough = (other.days or history_days) <= (self.days or history_days)
         whole = (self.rebuild or not other.rebuild) and (other.only_due or not self.only_due)

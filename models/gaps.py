@@ -159,7 +159,7 @@ class Evidence:
 
 
 def evidence(gaps: Rows, starts: Micros, ends: Micros, now: int) -> Evidence:
-    """Collect what the rows `gaps`, by rising time, tell of the ranges [starts, ends) at `now`."""
+    """Sum up the rows `gaps`, by rising time, for each of the ranges [starts, ends) at `now`."""
     lows = np.searchsorted(gaps["ends"], starts, side="right")
     highs = np.searchsorted(gaps["starts"], ends, side="left")
     some = lows < highs

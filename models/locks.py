@@ -64,7 +64,7 @@ class AdvisoryLock:
         async with self._connecting() as session:
             async with self._limit():
                 await session.execute(f"SET idle_session_timeout = '{_SILENCE}'")
-            while not await self._try(session):  # noqa: ASYNC110 - no event tells of it
+            while not await self._try(session):  # noqa: ASYNC110 - there is no event to wait for
                 await asyncio.sleep(pause())
             self._session = session
 

@@ -79,7 +79,7 @@ class Listener:
     """Hears of every change while its task runs, on one connection of its own.
 
     `listening` is false whenever a change could go unheard; it turns true only after the audience
-    has been told that anything may have changed. While it listens, the connection shares an
+    was notified that anything may have changed. While it listens, the connection shares an
     advisory lock with the key `mark`, by which others see in pg_locks that this process runs.
     """
 
@@ -94,7 +94,7 @@ class Listener:
 
     @property
     def listening(self) -> bool:
-        # a standby may not have what it has been told of
+        # a standby may lack a change that it was notified of
         return self._listening and not self._database.read_only.on_standby
 
     @listening.setter

@@ -85,7 +85,7 @@ async def status(
     stale_after: timedelta,
     tracked: Tracked | None,
 ) -> list[SeriesFreshness]:
-    """Tell of each series whether it is fresh and whole, and if not, why."""
+    """Return, for each series, whether it is fresh and whole, and if not, why."""
     footprint.changes_untold()  # failures and successes are noted without a new revision
     coin_ids, codes = await known_names(database, coins, currencies)
     async with database.read() as session:

@@ -126,7 +126,7 @@ def _tells_no_address(record: logging.LogRecord) -> bool:
 
 
 class _Hidden:
-    """Replaces secrets in a line, whoever wrote it: a library, a server that echoes."""
+    """Replaces secrets in a line, from any source: a library, a server that echoes."""
 
     def __init__(self) -> None:
         self._forms = set[str]()
