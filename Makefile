@@ -24,19 +24,19 @@ demo: $(VENV)/.run ## the same on the built-in simulator: no network needed
 WORKERS ?= logical
 RUNNER ?= $(BIN)/python -m pytest
 PYTEST = env PATH="$(CURDIR)/$(BIN):$$PATH" $(RUNNER) -n $(WORKERS) --dist worksteal
-FAST := not processes and not endurance
+FAST := not processes and not slow and not endurance
 MAIN := not endurance
 ENDURANCE := endurance
 
 test: $(VENV)/.dev $(VENV)/.clients $(VENV)/.audits ## set up and run the tests, without the endurance tests
 	@$(PYTEST) -m '$(MAIN)' $(ARGS)
 
-test-fast: $(VENV)/.dev ## only the tests that start no processes of their own
+test-fast: $(VENV)/.dev ## only the tests that are quick and start no processes of their own
 	@$(PYTEST) -m '$(FAST)' $(ARGS)
 
 test-endurance: $(VENV)/.dev ## kills, outages, long fuzzing, and another PostgreSQL if one is installed
 	@$(PYTEST) -m '$(ENDURANCE)' $(ARGS)
-	@tests/other_postgres.sh $(PYTEST) \
+	@tests/other_postgres.sh $(PYTEST) -m '$(FAST)' \
 		tests/models tests/ingestion tests/schema tests/resolvers $(ARGS)
 
 check-tiers: $(VENV)/.dev ## every test is run by test or by test-endurance

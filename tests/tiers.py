@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-_MARKERS = ("processes", "endurance")
+_MARKERS = ("processes", "slow", "endurance")
 
 
 class Collected:
