@@ -44,7 +44,8 @@ class ConnectionPool:
         self._queue = self.engine.pool
         self._queue.keeps = self._keeps
         event.listen(self.engine.sync_engine, "checkout", _ping)
-        self._places = Places(size)
+        self._places = Places[Pooled](size)
+        self._giving_back = set[asyncio.Task[None]]()
         # Connections that the last reader needs no more and the next one will: the way into the
         # queue and out again costs as much as a small statement.
         self._spare: list[Pooled] = []
@@ -75,7 +76,12 @@ class ConnectionPool:
                 while True:
                     while self._spare and (self._places.full or self._spare[-1][1].stale):
                         await self.put_back(self._spare.pop()[0])
-                    await self._places.take(first=refused is not None)
+                    passed = await self._places.take(
+                        first=refused is not None,
+                        connected=self._pass_by if engine is self.reader else None,
+                    )
+                    if passed is not None:
+                        return passed
                     try:
                         return await _connect(engine, ping=ping)
                     except TooManyConnectionsError as error:
@@ -96,11 +102,19 @@ class ConnectionPool:
 
     async def spare(self, pooled: Pooled) -> None:
         """Give back a connection of `reader` that was used well."""
+        if not pooled[1].stale and self._places.pass_on(pooled):
+            return
         few = min(self._most_spare, self._places.limit // 2)
         if len(self._spare) < few and not self._places.crowded:
             self._spare.append(pooled)
         else:
             await self.put_back(pooled[0])
+
+    def _pass_by(self, pooled: Pooled) -> None:
+        """Give back a connection of `reader` that came too late for who was to have it."""
+        task = asyncio.get_running_loop().create_task(self.spare(pooled))
+        self._giving_back.add(task)
+        task.add_done_callback(self._giving_back.discard)
 
     async def put_back(self, connection: AsyncConnection) -> None:
         try:

@@ -5,6 +5,7 @@ import logging
 
 import asyncpg
 import pytest
+from sqlalchemy import event
 
 from models import database as subject
 from models.database import Database, DatabaseUnavailableError
@@ -78,3 +79,21 @@ async def test_an_error_of_the_statement_is_told(database: Database) -> None:
         await database.fetch("SELECT * FROM nothing")
     [row] = await database.fetch("SELECT 7")
     assert row[0] == 7
+
+
+async def test_reads_in_parallel_pass_connections_on(database: Database) -> None:
+    """The way into the pool and out again costs more than twice what a small statement does."""
+    taken = 0
+
+    def count(*_: object) -> None:
+        nonlocal taken
+        taken += 1
+
+    event.listen(database.engine.sync_engine, "checkout", count)
+
+    async def read() -> None:
+        for _ in range(20):
+            await database.fetch("SELECT 1")
+
+    await asyncio.gather(*(read() for _ in range(50)))
+    assert 0 < taken <= 100, "of 1,000"

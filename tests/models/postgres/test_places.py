@@ -7,8 +7,12 @@ from hypothesis import strategies as st
 
 from models.postgres.places import Places
 
-# Somebody comes, a holder leaves, a waiter gives up, there are fewer places.
-STEPS = st.lists(st.sampled_from(["come", "leave", "give up", "shrink"]), max_size=60)
+# Somebody comes, for a place or also for one with a connection; a holder leaves, or passes it on; a
+# waiter gives up, maybe just as it is given a place; there are fewer places.
+STEPS = st.lists(
+    st.sampled_from(["come", "come for one", "leave", "pass on", "give up", "too late", "shrink"]),
+    max_size=60,
+)
 
 
 @given(st.integers(1, 4), STEPS)
@@ -17,22 +21,10 @@ def test_none_is_lost(most: int, steps: list[str]) -> None:
 
 
 async def _play(most: int, steps: list[str]) -> None:
-    places = Places(most)
-    asked: list[asyncio.Task[None]] = []
+    places = Places[str](most)
+    asked: list[asyncio.Task[str | None]] = []
     for step in steps:
-        held = [task for task in asked if task.done()]
-        waiting = [task for task in asked if not task.done()]
-        if step == "come":
-            asked.append(asyncio.create_task(places.take()))
-        elif step == "leave" and held:
-            asked.remove(held[0])
-            places.give_back()
-        elif step == "give up" and waiting:
-            waiting[0].cancel()
-            await asyncio.gather(waiting[0], return_exceptions=True)
-            asked.remove(waiting[0])
-        elif step == "shrink":
-            places.shrink_to(places.taken - 1)
+        await _take(step, places, asked)
         for _ in range(3):
             await asyncio.sleep(0)
         done = [task.done() for task in asked]
@@ -45,8 +37,45 @@ async def _play(most: int, steps: list[str]) -> None:
     await asyncio.gather(*asked, return_exceptions=True)
 
 
+async def _take(step: str, places: Places[str], asked: list[asyncio.Task[str | None]]) -> None:
+    def pass_on(connection: str = "connection") -> None:
+        assert connection == "connection"
+        if not places.pass_on(connection):
+            places.give_back()
+
+    held = [task for task in asked if task.done()]
+    waiting = [task for task in asked if not task.done()]
+    if step.startswith("come"):
+        connected = pass_on if step == "come for one" else None
+        asked.append(asyncio.create_task(places.take(connected=connected)))
+    elif step == "shrink":
+        places.shrink_to(places.taken - 1)
+    if held and step in {"leave", "pass on", "too late"}:
+        asked.remove(held[0])
+        places.give_back() if step == "leave" else pass_on()
+    if waiting and step in {"give up", "too late"}:
+        waiting[0].cancel()
+        await asyncio.gather(waiting[0], return_exceptions=True)
+        asked.remove(waiting[0])
+
+
+async def test_a_connection_is_passed_on_to_who_takes_one() -> None:
+    places = Places[str](1)
+    await places.take()
+    assert not places.pass_on("nobody waits")
+    reader = asyncio.create_task(places.take(connected=lambda _: None))
+    writer = asyncio.create_task(places.take())
+    await asyncio.sleep(0)
+    assert places.pass_on("connection")
+    assert await reader == "connection"
+    assert not places.pass_on("connection"), "it takes none"
+    places.give_back()
+    assert await writer is None
+    assert places.taken == 1
+
+
 async def test_who_was_refused_is_next() -> None:
-    places = Places(1)
+    places = Places[str](1)
     await places.take()
     late = asyncio.create_task(places.take())
     await asyncio.sleep(0)
