@@ -21,11 +21,17 @@ def ask(host: str, port: int) -> bool:
     return response.status == http.HTTPStatus.OK
 
 
+def setting(name: str, default: str) -> str:
+    """Read a setting as the server does: without quotes, which `docker run --env-file` keeps."""
+    value = os.environ.get(name, "").strip()
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+        value = value[1:-1]
+    return value or default
+
+
 def main() -> None:
-    port = int(os.environ.get("PORT") or 8000)
-    names = [
-        name.strip().strip("[]") for name in (os.environ.get("HOST") or "127.0.0.1").split(",")
-    ]
+    port = int(setting("PORT", "8000"))
+    names = [name.strip().strip("[]").lower() for name in setting("HOST", "127.0.0.1").split(",")]
     failures = []
     for host in (address for name in names if name for address in ANY.get(name, (name,))):
         try:

@@ -72,7 +72,7 @@ def refresh(
 @app.command()
 def simulate(
     host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Which port.")] = 8900,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Which port.")] = 8900,
     seed: Annotated[int, typer.Option(help="Names the market; equal seeds, equal prices.")] = 1,
     per_minute: Annotated[int, typer.Option(help="Answer 429 past so many calls; 0: never.")] = 0,
     key: Annotated[

@@ -24,6 +24,7 @@ _QUIET = {
     "httpx": "WARNING",
     "httpcore": "WARNING",
     "alembic": "WARNING",
+    "models.postgres.pool": "WARNING",  # SQLAlchemy logs by the module of the pool's class
     "stamina": "ERROR",
     "asyncio": "WARNING",
     "asgi_correlation_id": "ERROR",  # it warns of each X-Request-ID that we do not take over

@@ -14,6 +14,7 @@ from models.removal import Kept, kept_of_coin, remove_coin, servers_tracking_oth
 from server.commands.dry_run import table_console
 from server.commands.opening import CommandError, one_line_errors, opened, read_settings
 from server.commands.refresh import opened_database
+from server.config.text import is_utf8
 from server.settings import Settings
 
 
@@ -28,7 +29,9 @@ def remove(coin: str, *, yes: bool, dry_run: bool) -> int:
             raise CommandError(
                 f"{coin!r} is tracked: take it out of COINS and restart the server first."
             )
-        kept = asyncio.run(_kept(settings, coin))
+        kept = asyncio.run(_kept(settings, coin)) if is_utf8(coin) else []
+        if not kept:
+            raise CommandError(f"There is no coin {coin!r}: `coingraph status` lists the coins.")
         _show(coin, kept)
         if dry_run:
             return 0
@@ -44,9 +47,8 @@ async def _kept(settings: Settings, coin: str) -> list[Kept]:
         await check_migrated(database)
         async with database.read() as session:
             kept = await kept_of_coin(session, coin)
-        if not kept:
-            raise CommandError(f"There is no coin {coin!r}: `coingraph status` lists the coins.")
-        await _check_servers(settings, database)
+        if kept:
+            await _check_servers(settings, database)
         return kept
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from server.config.env_file import names_in
 from server.config.text import unquoted
 
+_TOKENS = {"READ_TOKENS", "REFRESH_TOKENS"}  # lists whose entries may have quotes
 _LIKE = 0.75  # of `.env`, whose names are mostly ours
 _VERY_LIKE = 0.9  # of the environment, whose names are mostly not
 
@@ -22,11 +23,21 @@ def hints(settings: Iterable[str], environ: Mapping[str, str], env_file: Path) -
         *_misspelt("", environ, known, _VERY_LIKE),
     ]
     for name, value in environ.items():
-        if name.upper() in known and unquoted(value) != value:
+        if name.upper() not in known:
+            continue
+        if unquoted(value) != value:
             found.append(
                 f"{name.upper()}: the quotes around its value are not part of it; leave them out"
             )
+        elif name.upper() in _TOKENS and any(_is_quoted(part) for part in value.split(",")):
+            found.append(
+                f"{name.upper()}: the quotes around its entries are part of them; are they meant?"
+            )
     return found
+
+
+def _is_quoted(part: str) -> bool:
+    return unquoted(part.strip()) != part.strip()
 
 
 def _misspelt(where: str, names: Iterable[str], known: set[str], likeness: float) -> Iterable[str]:

@@ -46,6 +46,7 @@ def _trusting_nobody() -> ssl.SSLContext:
 
 def _certificates() -> ssl.SSLContext:
     """Trust those of SSL_CERT_FILE, else those of SSL_CERT_DIR, else the ones that certifi has."""
+    _check_key_log()
     file, folders = os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", "")
     if not file and not folders:
         return ssl.create_default_context(cafile=certifi.where())
@@ -65,3 +66,16 @@ def _certificates() -> ssl.SSLContext:
     raise _CertificateError(
         f"{name}: {place[:200]!r} cannot be used: {reason}; correct it or unset it"
     )
+
+
+def _check_key_log() -> None:
+    """Open SSLKEYLOGFILE for appending, as `ssl` does with each context that it makes."""
+    place = os.environ.get("SSLKEYLOGFILE", "")
+    try:
+        if place:
+            Path(place).open("ab").close()
+    except OSError as error:
+        raise _CertificateError(
+            f"SSLKEYLOGFILE: {place[:200]!r} cannot be written: {error.strerror}; "
+            "correct it or unset it"
+        ) from None

@@ -54,7 +54,7 @@ def _kinds(field: FieldInfo) -> set[Any]:
     return {field.annotation, *get_args(field.annotation)}
 
 
-def _is_utf8(value: str) -> bool:
+def is_utf8(value: str) -> bool:
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -71,7 +71,7 @@ def check_text(value: str, field: FieldInfo) -> str:
     if _CONTROL.search(value):
         raise ValueError("it has a line break or another control character")
     kinds = _kinds(field)
-    if Path not in kinds and not {SecretStr, Ellipsis} <= kinds and not _is_utf8(value):
+    if Path not in kinds and not {SecretStr, Ellipsis} <= kinds and not is_utf8(value):
         raise ValueError("it is not UTF-8")  # which tokens may be: they are bytes to compare
     if Ellipsis in kinds:  # a list
         return value

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import structlog
 
+from server.config.addresses import plain_address
+
 log = structlog.get_logger("coingraph.server")
 
 _BACKLOG = 2048
@@ -28,7 +30,7 @@ def open_listeners(host: str, port: int) -> list[socket.socket]:
     `::` and `*` are IPv4 too, and IPv4 alone on a machine without IPv6. With port 0 all get the
     same free port. Raises ListenError.
     """
-    names = [name.strip().strip("[]") for name in host.split(",") if name.strip()]
+    names = [_normal(name) for name in host.split(",") if name.strip()]
     if not names:
         raise ListenError("HOST: name at least one address, or leave it out for 127.0.0.1.")
     found = dict.fromkeys(each for name in names for each in _addresses_of(name, port))
@@ -45,10 +47,15 @@ def open_listeners(host: str, port: int) -> list[socket.socket]:
     raise AssertionError
 
 
+def _normal(name: str) -> str:
+    """Write a name as the comparisons below expect it; a mapped address as IPv4."""
+    return plain_address(name.strip().strip("[]").lower())
+
+
 def url_of(host: str, listeners: Sequence[socket.socket]) -> str:
     """Give an address at which a browser on this machine finds the server."""
     address, port = listeners[0].getsockname()[:2]
-    if _is_dual(listeners[0]) or host.strip() == _LOCAL:
+    if _is_dual(listeners[0]) or _normal(host) == _LOCAL:
         address = _LOCAL
     elif address in {_ANY4, _ANY6}:
         address = "127.0.0.1" if address == _ANY4 else "::1"

@@ -53,6 +53,10 @@ def test_the_demo_asks_its_own_simulator(tmp_path: Path) -> None:
             "SSL_CERT_FILE: '/nonexistent' cannot be used: No such",
         ),
         ({"SSL_CERT_DIR": "/nonexistent"}, "SSL_CERT_DIR: '/nonexistent' cannot be used: there is"),
+        (
+            {"SSLKEYLOGFILE": "/nonexistent/log"},
+            "SSLKEYLOGFILE: '/nonexistent/log' cannot be written: No such",
+        ),
         ({"ALL_PROXY": "socks4://s3cret@h:1"}, "ALL_PROXY: names a proxy of an unknown kind"),
         ({"https_proxy": "http://u:s3cret@h:x"}, "https_proxy: names no proxy"),
     ],
@@ -67,7 +71,7 @@ async def test_a_server_serves_what_it_has(
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -94,6 +98,7 @@ async def test_commands(database_url: str, tmp_path: Path) -> None:
             )
         )
     )  # fmt: skip
+    assert b"Pool" not in migrate.stderr, "the log has no lines of the pool's own"
     for done in (status, plan, migrate, schema):
         assert done.returncode == 0, done.stderr.decode()
     told = refresh.stderr.decode()

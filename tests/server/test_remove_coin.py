@@ -98,7 +98,8 @@ async def test_what_is_refused(
         return one_line(await run_beside(["remove-coin", coin, "--yes"], variables))
 
     assert "'bitcoin' is tracked: take it out of COINS" in await refused("bitcoin")
-    assert "There is no coin 'nothing'" in await refused("nothing")
+    for coin in ("nothing", "", "a\udcff", "x" * 5000):
+        assert f"There is no coin {coin!a}" in await refused(coin)
     # a shell that knows nothing of the server's settings
     assert "A server with other COINS runs" in await refused("ethereum", COINS="tron")
     async with AdvisoryLock(server.application.database, REFRESH_LOCK) as lock:

@@ -115,6 +115,18 @@ def test_quotes_that_are_part_of_a_token(
     assert [token.get_secret_value() for token in load_settings().read_tokens] == meant
 
 
+@pytest.mark.parametrize("written", ["'a','b'", 'a,"b"', "'a' , b"])
+def test_quotes_around_tokens_of_a_list_are_pointed_out(
+    monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    monkeypatch.setenv("READ_TOKENS", written)
+    assert settings_hints() == [
+        "READ_TOKENS: the quotes around its entries are part of them; are they meant?"
+    ]
+    monkeypatch.setenv("READ_TOKENS", "a'b,'c,d\"")
+    assert settings_hints() == []
+
+
 def test_entries_of_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COINS", "\"bitcoin\", 'tron'")
     assert load_settings().coins == ("bitcoin", "tron")

@@ -54,6 +54,8 @@ def reachable(address: str, port: int) -> bool:
         ("[::]", ["127.0.0.1", "::1"], "localhost"),
         ("*", ["127.0.0.1", "::1"], "localhost"),
         ("localhost", ["127.0.0.1", "::1"], "localhost"),
+        ("LocalHost", ["127.0.0.1", "::1"], "localhost"),
+        ("::ffff:127.0.0.1", ["127.0.0.1"], "127.0.0.1"),
         ("127.0.0.1,::1", ["127.0.0.1", "::1"], "127.0.0.1"),
         ("127.0.0.1, 127.0.0.2", ["127.0.0.1", "127.0.0.2"], "127.0.0.1"),
         ("0.0.0.0,::", ["127.0.0.1", "::1"], "localhost"),
@@ -153,4 +155,7 @@ def test_a_server_on_all_addresses_shows_ipv4_callers_as_ipv4(tmp_path: Path) ->
         httpx.get(f"{server.url}/graphql", params={"query": "{ __typename }"}).raise_for_status()
         for host in ("::", "*", "localhost", "127.0.0.1", "::1", "[::1]", "192.0.2.1,::1"):
             assert server.healthcheck(HOST=host, PORT=str(port)) == 0, host
+            for quote in "'\"":  # which `docker run --env-file` keeps, and the server takes away
+                quoted = {"HOST": f"{quote}{host}{quote}", "PORT": f"{quote}{port}{quote}"}
+                assert server.healthcheck(**quoted) == 0, quoted
         assert server.healthcheck(HOST="::1", PORT="1") == 1
