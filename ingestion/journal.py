@@ -9,7 +9,7 @@ import structlog
 
 from ingestion.buckets import Bucketed
 from ingestion.fetching import AGAIN, NEARLY_WHOLE, Fetched, FetchedDays
-from ingestion.notes import RunNotes, of_charts
+from ingestion.notes import RunNotes, of_charts, of_removed
 from ingestion.planner import SHORTEST_WINDOW, Reason, SeriesPlan
 from ingestion.samples import CoinProfile
 from ingestion.tallies import Tallies
@@ -66,7 +66,7 @@ class Journal:
         Raises ReplacementTooSmallError where a rebuild would lose much of what is stored.
         """
         series_id = plan.state.series_id
-        note = self.notes.add_series(series_id, of_charts(fetched.charts))
+        self.notes.add_series(series_id, of_charts(fetched.charts))
         async with self._transaction() as session:
             stored = await store_series(
                 session,
@@ -83,12 +83,13 @@ class Journal:
                 "rows_corrected": stored.corrected,
                 "duplicates_dropped": bucketed.duplicates,
             }
+            note = self.notes.add_series(series_id, of_removed(stored.removed, "hour"))
             status = ItemStatus.PARTIAL if trouble else ItemStatus.SUCCEEDED
             await self._finish_item(session, series_id, status, trouble, note=note, **rows)
             await self._add(session, series_id, **_calls(plan, fetched), **rows)
         log.debug("series stored", series=series_id, revision=stored.revision, **rows)
         if note:
-            log.warning("values dropped", **_name(plan), note=note)
+            log.warning("values dropped or removed", **_name(plan), note=note)
 
     async def silence(self, plan: SeriesPlan, fetched: Fetched, message: str) -> None:
         """Note that no answer brought a price, and when upstream was asked for what."""
@@ -131,7 +132,7 @@ class Journal:
         )
         async with self._transaction() as session:
             if trouble is None:
-                await store_daily(
+                _, removed = await store_daily(
                     session,
                     series_id,
                     fetched.points,
@@ -139,6 +140,7 @@ class Journal:
                     replace=replace,
                     most_lost=_MOST_LOST,
                 )
+                self.notes.add_series(series_id, of_removed(removed, "day"))
             there, wanted = await store_asked_days(session, series_id, asked)
             if trouble is None and there < NEARLY_WHOLE * wanted and not plan.state.days_begin:
                 trouble = f"CoinGecko gave {there:,} of {wanted:,} days: {AGAIN}"

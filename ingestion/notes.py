@@ -1,4 +1,4 @@
-"""What a run says of values that it did not keep, in sentences for people."""
+"""What a run says of values that it did not keep or that it removed, in sentences for people."""
 
 from collections.abc import Iterable, Sequence
 
@@ -56,6 +56,13 @@ def of_dropped(total: Dropped, among: str = "values") -> str | None:
     if not parts:
         return None
     return f"Dropped {among} of CoinGecko's that make no sense: {_listed(parts)}."
+
+
+def of_removed(number: int, what: str) -> str | None:
+    """What a rebuild removed because upstream does not give it any more; None where nothing."""
+    if not number:
+        return None
+    return f"The rebuild removed {_count(number, what)} that CoinGecko did not give this time."
 
 
 def of_quotes(newest: NewestPrices) -> str | None:

@@ -86,7 +86,7 @@ class Pipeline:
         try:
             await self._extras.quotes(plans)
             await self._all(plans, self._try_series)
-            if self._stored or not plans:
+            if self._stored or self._silent or not plans:
                 await self._extras.profiles(metadata, self._unknown)
                 await self._all([plan for plan in plans if plan.daily], self._try_daily)
                 if self._upstream.outage.everywhere:

@@ -110,12 +110,13 @@ async def store_daily(
     asked_from: datetime,
     replace: bool,
     most_lost: float = 1.0,
-) -> int:
+) -> tuple[int, int]:
     """Write daily points of one series, for days before its hours and days without any hour.
 
     `daily` holds samples taken at midnight. With `replace`, points since `asked_from` that are
-    not among them are removed, unless there are none. Gives how many were new. No
-    more than the share `most_lost` of them is removed, else ReplacementTooSmallError is raised.
+    not among them are removed, unless there are none. Returns how many were new, and
+    how many were removed: no more than the share `most_lost` of them, else
+    ReplacementTooSmallError is raised.
     """
     locked = await session.execute(LOCK_SERIES, {"series": [series_id]})
     history_from, *_ = locked.one()
@@ -131,7 +132,7 @@ async def store_daily(
     changes = compare_points(kept, points, replace_from, most_lost=most_lost)
     await DAILY.write(driver, series_id, changes)
     await driver.fetchval(_FINISH_DAILY, series_id, asked_from, int(bool(changes)))
-    return len(changes.new)
+    return len(changes.new), len(changes.gone)
 
 
 async def _store_buckets(

@@ -8,7 +8,7 @@ import pytest
 
 from ingestion.refresher import Refresher
 from tests.ingestion.running import Deployment, Ended
-from tests.ingestion.scripted import ScriptedUpstream, scripted
+from tests.ingestion.scripted import HOUR_MS, ScriptedUpstream, scripted
 
 NAME = "bitcoin/usd"
 DAY_MS = 86_400_000
@@ -92,6 +92,24 @@ async def test_a_rebuild_never_replaces_much_by_little(
     assert await stored(deployment) == before
 
 
+async def test_a_rebuild_says_what_little_it_removed(
+    deployment: Deployment, upstream: ScriptedUpstream
+) -> None:
+    refresher = await loaded(deployment, upstream)
+    hours, days = await stored(deployment)
+    upstream.spoil["chart"] = without(lambda at: at // HOUR_MS % 20 == 0)
+    upstream.spoil["daily"] = without(lambda at: at // DAY_MS % 20 == 0)
+    ended = await rebuild(deployment, refresher)
+    hours_left, days_left = await stored(deployment)
+    lost, lost_days = len(hours) - len(hours_left), len(days) - len(days_left)
+    assert min(lost, lost_days) > 3
+    assert ended.items[NAME]["note"] == (
+        f"The rebuild removed {lost} hours that CoinGecko did not give this time. "
+        f"The rebuild removed {lost_days} days that CoinGecko did not give this time."
+    )
+    assert ended.run["note"] == "1 item with a note."
+
+
 async def test_one_series_that_would_lose_much_stops_no_other(
     deployment: Deployment, upstream: ScriptedUpstream
 ) -> None:
@@ -129,6 +147,17 @@ async def test_a_rebuild_never_replaces_many_days_by_few(
     assert ended.calls[2] == 1
     assert "Days were not stored: CoinGecko gave" in ended.items[NAME]["error"]
     assert await stored(deployment) == before
+
+
+async def test_days_come_even_where_no_series_gets_hours(
+    deployment: Deployment, upstream: ScriptedUpstream
+) -> None:
+    upstream.spoil["chart"] = without(lambda at: at // HOUR_MS % 24 != 0)  # days in their place
+    refresher = await deployment.process(["bitcoin"], ["usd"], base_url=upstream.url)
+    ended = await deployment.refresh(refresher)
+    assert ended.status == "PARTIAL"
+    assert "days in place of hours" in ended.failed[NAME]
+    assert len(await deployment.days(NAME)) > 360
 
 
 @pytest.mark.parametrize("rebuilt", [False, True])

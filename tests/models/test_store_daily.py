@@ -42,9 +42,10 @@ async def store_points(
     replace: bool = False,
 ) -> int:
     async with database.write() as session:
-        return await store_daily(
+        new, _ = await store_daily(
             session, series, hours_of(points), asked_from=asked_from, replace=replace
         )
+        return new
 
 
 def point(price: float, cap: float | None = None, volume: float | None = None) -> tuple[Any, ...]:
