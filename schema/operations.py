@@ -19,6 +19,7 @@ from resolvers.turns import begin_operation
 from schema.context import Context
 from schema.cost import CostPlan, check_cost
 from schema.documents import DocumentCache, ValidDocument
+from schema.execution import gathering
 from schema.execution.null_defaults import let_null_mean_the_default
 from schema.executor import ColumnarExecutor
 from schema.limits import (
@@ -31,6 +32,7 @@ from schema.limits import (
 from schema.suggestions import mend
 
 mend()
+gathering.install()
 
 # Characters of documents. Those that are not short are read one in a turn of the event loop; those
 # that take longer than a turn should, beside it.

@@ -1,4 +1,4 @@
-"""What is given up while it waits for its turn leaves nothing behind."""
+"""What is given up before it is done leaves nothing behind."""
 
 import asyncio
 import gc
@@ -19,26 +19,88 @@ class Thing:
         return 1
 
     @strawberry.field
+    async def slow(self) -> int:
+        await asyncio.sleep(0.01)
+        return 1
+
+    @strawberry.field
     async def broken(self) -> int:
         raise ValueError
 
-
-@strawberry.type
-class Query:
     @strawberry.field
-    def things(self) -> list[Thing]:
-        return [Thing() for _ in range(50)]
-
-
-async def test_no_resolver_is_left_unawaited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "_SLICE", 0.0)
-    monkeypatch.setattr(turns, "_FREE", 0.0)
-    schema = strawberry.Schema(Query, execution_context_class=ColumnarExecutor)
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        begin_operation()
-        result = await schema.execute("{ things { a: small b: small broken } }")
+    async def soon_broken(self) -> int:
         await asyncio.sleep(0)
+        raise ValueError
+
+    @strawberry.field
+    def broken_at_once(self) -> int:
+        raise ValueError
+
+    @strawberry.field
+    def things(self) -> list["Thing"]:
+        return [Thing() for _ in range(8)]
+
+    @strawberry.field
+    async def later(self) -> list["Thing"]:
+        return [Thing() for _ in range(8)]
+
+
+LEAVES = ["small", "slow", "broken", "soonBroken", "brokenAtOnce"]
+BRANCHES = [
+    *("things { a: small b: small }", "later { a: small b: small broken }"),
+    *("things { broken small }", "later { things { small } later { soonBroken small } }"),
+]
+TEXTS = [
+    *("{ things { a: small b: small broken } }", "{ small slow brokenAtOnce }"),
+    *(f"{{ {branch} {leaf} slow }}" for branch in BRANCHES for leaf in LEAVES),
+    *(f"{{ slow {leaf} {branch} later {{ small }} }}" for branch in BRANCHES for leaf in LEAVES),
+]
+# Of how much work an operation does at once: as the server runs, and none.
+SLICES = pytest.mark.parametrize("seconds", [None, 0.0])
+
+
+def schema_in_slices(monkeypatch: pytest.MonkeyPatch, seconds: float | None) -> strawberry.Schema:
+    if seconds is not None:
+        monkeypatch.setattr(turns, "_SLICE", seconds)
+        monkeypatch.setattr(turns, "_FREE", seconds)
+    begin_operation()
+    return strawberry.Schema(Thing, execution_context_class=ColumnarExecutor)
+
+
+@SLICES
+async def test_no_coroutine_is_left_by_an_error(
+    monkeypatch: pytest.MonkeyPatch, seconds: float | None
+) -> None:
+    schema = schema_in_slices(monkeypatch, seconds)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        for text in TEXTS:
+            result = await schema.execute(text)
+            assert bool(result.errors) == ("roken" in text)
+            del result  # its errors have tracebacks, which hold what is left
+            await asyncio.sleep(0)
+            assert [str(each.message) for each in warned] == [], text
         gc.collect()
-    assert result.data is None
-    assert [str(each.message) for each in told] == []
+    assert [str(each.message) for each in warned] == []
+
+
+@SLICES
+async def test_no_coroutine_is_left_by_a_cancellation(
+    monkeypatch: pytest.MonkeyPatch, seconds: float | None
+) -> None:
+    """At each step of the event loop, as when the caller leaves."""
+    schema = schema_in_slices(monkeypatch, seconds)
+    text = "{ slow things { small later { small slow } } later { small things { small } } }"
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        for steps in range(25):
+            begin_operation()
+            task = asyncio.create_task(schema.execute(text))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+            await asyncio.sleep(0)
+            del task
+        gc.collect()
+    assert [str(each.message) for each in warned] == []
