@@ -144,7 +144,8 @@ _UNLOADED = """
     SELECT count(*) FROM series
     WHERE last_success_at IS NULL AND coin_id = ANY($1::text[]) AND currency_code = ANY($2::text[])
       AND NOT EXISTS (
-          SELECT FROM price_gap WHERE series_id = id AND asked_at > now() - interval '1 hour'
+          SELECT FROM price_gap WHERE series_id = id
+              AND asked_at BETWEEN now() - interval '1 hour' AND now() + interval '1 hour'
       )
 """
 

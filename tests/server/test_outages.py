@@ -98,18 +98,21 @@ async def test_a_crowded_pool(
     server: LiveServer, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Statements that wait for a lock hold every connection."""
-    monkeypatch.setattr(server.application.database, "_wait_seconds", 0.2)
+    database = server.application.database
+    monkeypatch.setattr(database, "_read_seconds", 60.0)
+    monkeypatch.setattr(database, "_wait_seconds", 60.0)
     async with sql.transaction():
         await sql.execute("LOCK TABLE refresh_run")
         # each in its own words, or one would be computed for all
-        texts = [STATUS.replace("{ refresh", f"{{ n{n}: refresh", 1) for n in range(40)]
-        stuck = [asyncio.create_task(server.post(text)) for text in texts]
-        done, pending = await asyncio.wait(stuck, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            unavailable(task.result())
-            assert "busy" in task.result().text
+        texts = [STATUS.replace("{ refresh", f"{{ n{n}: refresh", 1) for n in range(41)]
+        stuck = [asyncio.create_task(server.post(text)) for text in texts[:40]]
+        places = database._pool._places  # noqa: SLF001 - no other way to see who holds them
+        await until(is_true(lambda: places.crowded and places.taken == places.limit))
+        monkeypatch.setattr(database, "_wait_seconds", 0.2)
+        refused = await server.post(texts[40])
+        unavailable(refused)
+        assert "busy" in refused.text
         assert await readiness(server) == 503
-        assert pending
     for answer in await asyncio.gather(*stuck):
         assert answer.status_code in {200, 503}
     assert await works(server)
