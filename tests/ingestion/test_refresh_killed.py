@@ -105,9 +105,8 @@ async def test_a_killed_process_loses_nothing(deployment: Deployment, waits_for_
         "INTERRUPTED"
     ] * 2
     assert next_run.status == "SUCCEEDED"
-    assert [item["reason"] for item in next_run.items.values()] == ["ROUTINE"] * 2 + [
-        "FIRST_LOAD"
-    ] * 2
+    reasons = [item["reason"] for item in next_run.items.values()]
+    assert reasons == ["BACKFILL"] * 2 + ["FIRST_LOAD"] * 2, "all lack their days"
     assert [item["rows_inserted"] for item in next_run.items.values()][:2] == [0, 0]
     await deployment.assert_stored(*NAMES)
 
