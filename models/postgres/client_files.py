@@ -35,6 +35,15 @@ def check_client_files() -> None:
             ) from None
 
 
+def ignore_variables() -> None:
+    """Drop libpq's variables, which are about another server: the URL of our own says everything.
+
+    asyncpg takes from them whatever a URL leaves out, such as PGSSLMODE.
+    """
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]
+
+
 def pass_over_unreadable_homes() -> None:
     """Let asyncpg take a default file that it may not look at for one that does not exist.
 

@@ -17,7 +17,7 @@ from models.database import (
     UnsupportedServerError,
 )
 from models.migrate import NewerDatabaseError
-from models.postgres.client_files import ClientFileError, check_client_files
+from models.postgres.client_files import ClientFileError, check_client_files, ignore_variables
 from server.auth import generated_token
 from server.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from server.logs import set_up_logs
@@ -92,13 +92,14 @@ def opened(
 
     What `writes` nothing makes no embedded database either: it only starts one that is there.
     """
-    try:
-        check_client_files()
-    except ClientFileError as error:
-        raise CommandError(str(error)) from None
     if settings.database_url is not None:
+        try:
+            check_client_files()
+        except ClientFileError as error:
+            raise CommandError(str(error)) from None
         yield settings, None
         return
+    ignore_variables()
     if not (writes or EmbeddedPostgres(settings.data_dir).exists()):
         raise CommandError(
             f"There is no database in DATA_DIR ({settings.data_dir}) yet: run `coingraph serve` or "

@@ -25,12 +25,22 @@ ODD = {
     "SSL_CERT_FILE": "/nonexistent",
     "REQUESTS_CA_BUNDLE": "/nonexistent",
 }
+# As for psql; they are about another server than the embedded one.
+OF_ANOTHER_SERVER = {
+    "PGSSLMODE": "verify-full",
+    "PGSSLROOTCERT": "/nonexistent",
+    "PGSSLNEGOTIATION": "direct",
+    "PGTARGETSESSIONATTRS": "standby",
+    "PGHOST": "db.invalid",
+    "PGSERVICEFILE": "/nonexistent",
+}
 
 
 @pytest.mark.processes
 def test_the_demo_asks_its_own_simulator(tmp_path: Path) -> None:
-    """Past all proxies: each of these would refuse."""
-    with served(tmp_path, "--demo", **ODD) as server, server.client() as client:
+    """Past all proxies: each of these would refuse. And so with its own database."""
+    odd = ODD | OF_ANOTHER_SERVER
+    with served(tmp_path, "--demo", **odd) as server, server.client() as client:
         query = {"query": "{ latestPrices { price } }"}
 
         def loaded() -> bool:
@@ -156,6 +166,14 @@ async def test_a_locale_without_our_characters(
     assert printed.stdout == sdl
     assert await asyncio.to_thread(output.read_bytes) == sdl
     assert b"\\u017c" in status.stdout
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("port", ["99999", "-1", "x"])
+def test_a_port_that_no_simulator_can_have(port: str) -> None:
+    done = run(["simulate", "--port", port], {})
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"Traceback" not in done.stderr
 
 
 @pytest.mark.processes
