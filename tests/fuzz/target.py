@@ -32,6 +32,7 @@ signal.signal(signal.SIGUSR1, tell)
 main()
 """
 _SILENCE = 0.15  # seconds
+_ATTEMPTS = 3
 _LONG = 0.1  # seconds of the processor for one request, which are worth telling
 
 
@@ -145,15 +146,13 @@ def _refreshed(server: Served) -> Target:
 async def exchange(address: Any, pieces: list[bytes], *, handshake: bytes = b"") -> bytes:
     """Send pieces over a connection of their own; what comes until silence or the end.
 
-    A handshake is sent first, and its answer awaited.
+    A handshake is sent first, and its answer awaited, on other connections where one is closed
+    before: a head that takes more than some seconds to arrive, on a machine too busy to send it, is
+    given up by the server.
     """
-    reader, writer = await asyncio.open_connection(*address)
-    received = bytearray()
+    reader, writer, received = await _opened(address, handshake)
     try:
         with contextlib.suppress(ConnectionError, TimeoutError):
-            if handshake:
-                writer.write(handshake)
-                received += await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
             for piece in pieces:
                 writer.write(piece)
                 await asyncio.wait_for(writer.drain(), _SILENCE)
@@ -164,3 +163,23 @@ async def exchange(address: Any, pieces: list[bytes], *, handshake: bytes = b"")
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
     return bytes(received)
+
+
+async def _opened(
+    address: Any, handshake: bytes
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bytearray]:
+    """Open a connection; the answer to the handshake, if there is one."""
+    for attempt in range(_ATTEMPTS):
+        reader, writer = await asyncio.open_connection(*address)
+        if not handshake:
+            break
+        try:
+            writer.write(handshake)
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
+        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
+            writer.transport.abort()
+            if attempt == _ATTEMPTS - 1:
+                raise
+        else:
+            return reader, writer, bytearray(head)
+    return reader, writer, bytearray()
