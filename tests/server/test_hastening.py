@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from ingestion.simulator import Fault, Simulator
+from server.embedded import EmbeddedPostgres
 from tests.server.postgres_processes import eventually, gone, servers_of
 from tests.server.served import START_SECONDS, served
 from tests.server.stopping import (
@@ -64,7 +65,7 @@ def test_haste_ends_its_own_database_too(
     with served(tmp_path, "--demo", *arguments, DATA_DIR="data", **patience(tmp_path)) as server:
         pids = await_start(server, arguments)
         database = servers_of(tmp_path / "data/demo")
-        folder = tmp_path / "data/demo/postgres/socket"
+        folder = EmbeddedPostgres(tmp_path / "data/demo").socket_dir
         url = f"postgresql://coingraph@/coingraph?host={folder}&port=5432"
         with Lock(url):
             answer = asked(server, threads)

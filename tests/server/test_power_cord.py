@@ -1,6 +1,6 @@
 """The power cord: SIGKILL at random moments of refreshes, to everything that holds data.
 
-The seed is printed, and POWER_SEED repeats it. How many kills of each kind: POWER_KILLS.
+POWER_SEED chooses other moments (0). How many kills of each kind: POWER_KILLS.
 """
 
 import contextlib
@@ -49,7 +49,7 @@ RUNNING = "SELECT count(*) FROM refresh_run WHERE status = 'RUNNING'"
 
 @pytest.fixture
 def chance() -> random.Random:
-    seed = int(os.environ.get("POWER_SEED", random.SystemRandom().randrange(2**32)))
+    seed = int(os.environ.get("POWER_SEED", "0"))
     print(f"POWER_SEED={seed}")  # noqa: T201 - shown where a test fails
     return random.Random(seed)  # noqa: S311 - nothing secret
 
