@@ -124,7 +124,10 @@ class Pipeline:
         except NobodyAnswers as error:
             if not await self._answers_others():
                 raise
-            await self._fail(plan, str(error.__cause__ or error))
+            if error.__cause__ is None:  # it waited behind others, and was never tried
+                await self._try_series(plan)
+                return
+            await self._fail(plan, str(error.__cause__))
         except _ENDS_THE_RUN:
             raise
         except UpstreamError as error:

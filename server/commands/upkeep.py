@@ -59,6 +59,7 @@ def status() -> int:
 
 async def _status(settings: Settings) -> list[SeriesFreshness]:
     async with opened_database(settings) as database:
+        await database.check()
         await check_migrated(database)
         return await series_status(
             database,

@@ -103,7 +103,7 @@ def test_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     role, database, parameters, told = CASES[case]
-    if (case, command) == ("no schema", "status"):
+    if command == "status" and case in {"no schema", "no create"}:
         told = "no tables"  # it only reads, so that it may lack a place to make them in
     url = f"postgresql://{role}@127.0.0.1:{cluster.port}/{database}?{parameters}"
     assert told in said(command, url.rstrip("?"), monkeypatch, capsys)
