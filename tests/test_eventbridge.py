@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import yaml
 
 from tests.serving import TOKEN, LiveServer
@@ -24,6 +25,7 @@ def _short_form(_: yaml.SafeLoader, suffix: str, node: yaml.Node) -> tuple[str, 
 yaml.add_multi_constructor("!", _short_form, Template)
 
 
+@pytest.mark.slow
 def test_eventbridge(scheduled_server: LiveServer) -> None:
     template = yaml.load(TEMPLATE.read_text(), Template)  # noqa: S506 - a SafeLoader
     parts, resources = template["Parameters"], template["Resources"]

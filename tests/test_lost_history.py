@@ -136,6 +136,7 @@ async def refreshed(client: Client, coin: str) -> dict[str, Any]:
             await asyncio.sleep(0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coin", CASES)
 async def test_what_is_withheld_is_missing_until_it_comes(
     client: Client, upstream: Withholding, coin: str

@@ -57,6 +57,7 @@ def test_statistics(coin: str, currency: str) -> None:
     assert hours[found.minimum.at] == found.minimum.price == min(prices)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("coin", "currency"), SERIES)
 @pytest.mark.parametrize("window", [24, 168])
 def test_averages(coin: str, currency: str, window: int) -> None:
@@ -86,6 +87,7 @@ def test_fewer_points(coin: str, currency: str) -> None:
     assert {min(prices), max(prices)} <= {prices[place] for place in places}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("threshold", "window"), [(4.0, 24), (3.0, 12)])
 @pytest.mark.parametrize("coin", ["bitcoin", "nym"])
 def test_anomalies(coin: str, threshold: float, window: int) -> None:

@@ -62,6 +62,7 @@ async def refreshed(
     return ended, [asked for asked in upstream.asked if asked.currency in ABSENT_CODES]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "first_calls", "reason"),
     [
@@ -108,6 +109,7 @@ async def test_pairs_that_upstream_does_not_have(
     assert len([asked for asked in calls if not asked.daily]) == len(ABSENT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("only_due", [False, True])
 async def test_pairs_that_upstream_has_by_now(
     deployment: Deployment,

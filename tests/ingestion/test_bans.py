@@ -142,6 +142,7 @@ async def test_what_refuses_everything_is_not_hammered(
     assert wrong == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["banned", "{} 200"])
 async def test_after_a_ban_all_heals(
     deployment: Deployment, upstream: ScriptedUpstream, how: str

@@ -95,6 +95,7 @@ def _matching(draw: st.DrawFn) -> list[Arrays]:
     return charts
 
 
+@pytest.mark.slow
 @given(_charts | _matching())
 @example([([(START_MS - 1, 1.0), (START_MS, 2.0), (START_MS + 6 * HOUR_MS, 3.0)], [], [])])
 @example([([(START_MS + 5, 1.0), (START_MS + 4, 2.0)], [(START_MS + 4, 7.0)], [])])
@@ -107,6 +108,7 @@ def test_hours_are_those_of_the_rules(charts: list[Arrays]) -> None:
     assert found.duplicates == dropped
 
 
+@pytest.mark.slow
 @given(_charts | _matching())
 def test_the_newest_is_the_last_of_all_samples(charts: list[Arrays]) -> None:
     newest = bucket_hours([chart_of(each) for each in charts], START, END).newest

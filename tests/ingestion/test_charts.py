@@ -176,6 +176,7 @@ def test_an_integer_that_python_refuses_to_parse_costs_no_price() -> None:
     assert len(chart(answers.decode(body)).prices.times) == 3
 
 
+@pytest.mark.slow
 @given(
     st.lists(json_values, max_size=9),
     st.lists(st.integers(0, 9), min_size=9, max_size=9),

@@ -157,6 +157,7 @@ def test_a_profile_without_an_id_is_of_the_coin_that_was_asked_for(bad: object) 
     assert answers.profile({**COIN, "id": bad}, "x") == answers.profile(COIN, "x")
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from([each for each in COIN if each != "id"]), json_values))
 def test_any_json_in_a_profile_costs_no_other_part(parts: dict[str, object]) -> None:
     whole, found = answers.profile(COIN, "x"), answers.profile({**COIN, **parts}, "x")

@@ -113,6 +113,7 @@ async def test_every_endpoint_of_the_simulator() -> None:
                 await stranger.ping()
 
 
+@pytest.mark.slow
 async def test_the_simulators_rate_limit_only_slows_it_down() -> None:
     options = SimulatorOptions(requests_per_minute=6, limit_window=2)
     stats = CallStats()

@@ -45,6 +45,7 @@ async def test_calls_and_retries_are_those_that_upstream_saw(deployment: Deploym
     assert ended.run["seconds_waited"] == 0
 
 
+@pytest.mark.slow
 async def test_waiting_for_429_counts_for_the_series_that_was_refused(
     deployment: Deployment,
 ) -> None:
@@ -77,6 +78,7 @@ async def test_failed_series_keep_what_they_cost(deployment: Deployment) -> None
     assert ended.run["retries"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["rate_limited", "no access"])
 async def test_a_run_that_ends_early_keeps_what_it_cost(deployment: Deployment, kind: str) -> None:
     """Those whose turn was cut short by it, too."""

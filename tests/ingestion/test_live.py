@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from models.database import Database
 from tests.ingestion.polling import COINS, CURRENCIES, NAMES, latest, leads, poller_of, upstream_of
 from tests.ingestion.running import Deployment
@@ -125,6 +127,7 @@ async def test_hours_that_only_live_prices_have_are_asked_for(
     assert ended.run["rows_inserted"] == sum(at > charted for at in given)
 
 
+@pytest.mark.slow
 async def test_a_first_load_comes_all_the_same(deployment: Deployment, database: Database) -> None:
     refresher = await deployment.process(COINS, CURRENCIES)
     async with upstream_of(deployment.simulator) as upstream:

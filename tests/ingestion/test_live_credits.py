@@ -42,6 +42,7 @@ async def test_a_poll_leaves_the_run_under_way_what_it_needs(
         await poller.poll(leads)
 
 
+@pytest.mark.slow
 async def test_a_run_that_died_keeps_nothing_from_the_next(
     deployment: Deployment, database: Database
 ) -> None:

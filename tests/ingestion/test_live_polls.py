@@ -53,6 +53,7 @@ async def until(condition: Callable[[], Awaitable[object]]) -> None:
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["error500", "html", "truncated", "reset", "rate_limited"])
 async def test_faults_are_told_once_and_end_nothing(
     deployment: Deployment, database: Database, kind: Any

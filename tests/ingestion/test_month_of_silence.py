@@ -122,6 +122,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("has_hours", "has_days", "history_days", "one", "all_of_them"), CASES)
 def test_what_a_month_costs(
     has_hours: Has, has_days: Has, history_days: int, one: int, all_of_them: int

@@ -71,6 +71,7 @@ async def test_a_rebuild_replaces_what_upstream_has_and_leaves_what_is_older(
     assert days_again.keys() == days.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept_days", [10, 45, 80])
 async def test_a_rebuild_never_replaces_much_by_little(
     deployment: Deployment, upstream: ScriptedUpstream, kept_days: int

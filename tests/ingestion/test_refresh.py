@@ -17,6 +17,7 @@ NAMES = ["bitcoin/usd", "ethereum/usd", "bitcoin/eur", "ethereum/eur"]
 HOUR, DAY = 3600, 86_400
 
 
+@pytest.mark.slow
 async def test_a_first_load_is_what_upstream_has(
     deployment: Deployment, database: Database
 ) -> None:
@@ -53,6 +54,7 @@ async def test_a_first_load_is_what_upstream_has(
     assert ended.run["started_at"] <= ended.run["finished_at"]
 
 
+@pytest.mark.slow
 async def test_the_newest_prices_are_upstreams(deployment: Deployment, clock: Clock) -> None:
     # a moment whose quotes are newer than the hour's sample: those lie minutes past the hour
     clock.now = time.time() // HOUR * HOUR - 60
@@ -94,6 +96,7 @@ async def test_a_chart_may_know_a_newer_price(deployment: Deployment) -> None:
             assert row["change_24h"] is None
 
 
+@pytest.mark.slow
 async def test_a_second_refresh_changes_nothing(deployment: Deployment) -> None:
     refresher = await deployment.process()
     await deployment.refresh(refresher)
@@ -108,6 +111,7 @@ async def test_a_second_refresh_changes_nothing(deployment: Deployment) -> None:
     assert {(await deployment.series(name))["revision"] for name in NAMES} == {3}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("away", [6 * HOUR, 4 * DAY])
 async def test_what_happened_meanwhile_is_brought(
     deployment: Deployment, clock: Clock, away: int
@@ -126,6 +130,7 @@ async def test_what_happened_meanwhile_is_brought(
     assert (await deployment.series("bitcoin/usd"))["revision"] == revision + 2
 
 
+@pytest.mark.slow
 async def test_the_hour_that_was_running_is_asked_for_again(
     deployment: Deployment, clock: Clock
 ) -> None:
@@ -142,6 +147,7 @@ async def first_day_of_hours(deployment: Deployment) -> date:
     return min(day for day, row in (await deployment.days("bitcoin/eur")).items() if row[7] > 1)
 
 
+@pytest.mark.slow
 async def test_a_longer_history_is_filled_in_behind(deployment: Deployment) -> None:
     await deployment.refresh(await deployment.process(history_days=3))
     first = await first_day_of_hours(deployment)
@@ -169,6 +175,7 @@ async def test_days_ask_for_so_many(deployment: Deployment) -> None:
     )
 
 
+@pytest.mark.slow
 async def test_days_leave_no_hole(deployment: Deployment, clock: Clock) -> None:
     refresher = await deployment.process()
     clock.now = time.time() - 4 * DAY
@@ -180,6 +187,7 @@ async def test_days_leave_no_hole(deployment: Deployment, clock: Clock) -> None:
     assert max(b - a for a, b in pairwise(hours)) <= timedelta(hours=3)
 
 
+@pytest.mark.slow
 async def test_upstreams_corrections_become_ours(deployment: Deployment) -> None:
     refresher = await deployment.process()
     await deployment.refresh(refresher)
@@ -203,6 +211,7 @@ async def test_nothing_asked_for_is_nothing_done(deployment: Deployment) -> None
     assert deployment.calls("/market_chart") == deployment.calls("/simple") == []
 
 
+@pytest.mark.slow
 async def test_metadata_is_asked_for_when_missing_or_old(deployment: Deployment) -> None:
     refresher = await deployment.process()
 

@@ -20,6 +20,7 @@ def on_victim(kind: Any, **more: Any) -> Fault:
     return Fault(kind, path=CHART, coin="ethereum", currency="usd", times=None, **more)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
@@ -55,6 +56,7 @@ async def test_one_series_failure_stops_no_other(
     assert (await deployment.series(VICTIM))["consecutive_failures"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["error500", "html", "truncated", "reset", "slow"])
 async def test_a_passing_fault_is_not_even_seen(deployment: Deployment, kind: Any) -> None:
     for fault in (Fault(kind, times=2, seconds=0.05), Fault(kind, path=CHART, seconds=0.05)):
@@ -154,6 +156,7 @@ async def test_an_answer_breaks_the_silence(deployment: Deployment) -> None:
     assert list(ended.failed) == [f"{coin}/usd" for coin in lost]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/simple/price", "/coins/bitcoin?", "/coins/ethereum"])
 async def test_quotes_and_metadata_cost_no_series_anything(
     deployment: Deployment, path: str
@@ -186,6 +189,7 @@ async def test_refused_access_ends_the_run_at_once(deployment: Deployment) -> No
     await deployment.lock_becomes_free()
 
 
+@pytest.mark.slow
 async def test_access_refused_in_the_middle_keeps_what_came_before(deployment: Deployment) -> None:
     deployment.simulator.add_fault(
         Fault("error500", status=401, path=CHART, currency="eur", times=None)
@@ -203,6 +207,7 @@ async def test_access_refused_in_the_middle_keeps_what_came_before(deployment: D
     await deployment.assert_stored(*NAMES)
 
 
+@pytest.mark.slow
 async def test_too_many_calls_are_waited_out(deployment: Deployment) -> None:
     deployment.simulator.add_fault(Fault("rate_limited", path=CHART, times=3, seconds=1))
     ended = await deployment.refresh(await deployment.process())

@@ -20,6 +20,7 @@ async def rebuild(deployment: Deployment, refresher: Refresher) -> Ended:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["html", "empty", "reset"])
 async def test_a_rebuild_that_fails_costs_nothing(deployment: Deployment, kind: str) -> None:
     refresher = await deployment.process(history_days=95)
@@ -39,6 +40,7 @@ async def test_a_rebuild_that_fails_costs_nothing(deployment: Deployment, kind: 
         assert ended.calls[0] == ended.calls[1] + ended.calls[2] == 4
 
 
+@pytest.mark.slow
 async def test_what_the_plan_offers_is_taken(deployment: Deployment) -> None:
     """The API's plan offers 92 days, HISTORY_DAYS wants 200."""
     with run_simulator(SimulatorOptions(history_days=92)) as stingy:
@@ -76,6 +78,7 @@ async def test_no_history_at_all_is_a_failure_with_its_reason(deployment: Deploy
     assert await deployment.sql.fetchval("SELECT count(*) FROM price_hourly") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("coin", "hint"),
     [

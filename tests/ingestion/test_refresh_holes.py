@@ -43,6 +43,7 @@ async def refreshed(deployment: Deployment, refresher: Refresher) -> Ended:
     return await deployment.refresh(refresher)
 
 
+@pytest.mark.slow
 async def test_upstreams_own_holes_are_asked_for_with_the_calls_that_are_made_anyway(
     deployment: Deployment,
 ) -> None:
@@ -64,6 +65,7 @@ async def test_upstreams_own_holes_are_asked_for_with_the_calls_that_are_made_an
         assert [row["hour"] for row in rows] == holes[name]
 
 
+@pytest.mark.slow
 async def test_rows_that_somebody_deleted_come_back_with_the_next_refresh(
     deployment: Deployment,
 ) -> None:
@@ -100,6 +102,7 @@ async def test_a_hole_out_of_the_routines_reach_takes_one_call(deployment: Deplo
     assert (await deployment.hours(NAME)).keys() == hours.keys()
 
 
+@pytest.mark.slow
 async def test_everything_deleted_is_everything_asked_for(deployment: Deployment) -> None:
     refresher = await deployment.process()
     await deployment.refresh(refresher)
@@ -110,6 +113,7 @@ async def test_everything_deleted_is_everything_asked_for(deployment: Deployment
     assert await deployment.hours(NAME) == hours
 
 
+@pytest.mark.slow
 async def test_three_days_without_a_server_are_brought_by_the_next_refresh(
     deployment: Deployment, clock: Clock
 ) -> None:
@@ -143,6 +147,7 @@ async def _assert_whole(deployment: Deployment, days: int) -> None:
         assert (await deployment.hours(name)).keys() == expected.keys()
 
 
+@pytest.mark.slow
 async def test_a_hole_whose_call_fails_is_asked_for_again(deployment: Deployment) -> None:
     refresher = await deployment.process(history_days=20)
     await deployment.refresh(refresher)
@@ -169,6 +174,7 @@ async def test_a_year_of_hours_stays_within_what_upstream_offers(deployment: Dep
     assert len(hours) > 364 * 24 - 60
 
 
+@pytest.mark.slow
 async def test_what_an_interrupted_run_stored_is_not_asked_for(deployment: Deployment) -> None:
     """What was asked for is remembered in the transaction that stores it."""
     refresher = await deployment.process(history_days=80)
@@ -194,6 +200,7 @@ async def test_what_an_interrupted_run_stored_is_not_asked_for(deployment: Deplo
     assert (await refreshed(deployment, refresher)).calls == ROUTINE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["html", "reset", "empty"])
 async def test_days_that_fail_are_asked_for_by_the_next_refresh(
     deployment: Deployment, kind: str

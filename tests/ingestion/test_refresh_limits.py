@@ -1,9 +1,12 @@
 """The throttle in use, against an upstream that counts."""
 
+import pytest
+
 from ingestion.simulator import Fault, SimulatorOptions, run_simulator
 from tests.ingestion.running import Deployment
 
 
+@pytest.mark.slow
 async def test_a_setting_within_the_limit_is_never_refused(deployment: Deployment) -> None:
     # 8 calls in any two seconds, which is 240 a minute
     options = SimulatorOptions(requests_per_minute=8, limit_window=2)
@@ -19,6 +22,7 @@ async def test_a_setting_within_the_limit_is_never_refused(deployment: Deploymen
     assert arrivals[-1] - arrivals[0] > 2.5
 
 
+@pytest.mark.slow
 async def test_a_setting_too_high_is_slowed_down_and_completes(deployment: Deployment) -> None:
     # a window that the seven calls fit into also on a slow machine
     options = SimulatorOptions(requests_per_minute=5, limit_window=4)

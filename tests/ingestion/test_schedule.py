@@ -54,6 +54,7 @@ def becomes(deployment: Deployment, *expected: str) -> Callable[[], Awaitable[ob
     return ended
 
 
+@pytest.mark.slow
 async def test_a_run_of_some_coins_is_waited_for_and_does_not_count(
     deployment: Deployment, database: Database
 ) -> None:
@@ -68,6 +69,7 @@ async def test_a_run_of_some_coins_is_waited_for_and_does_not_count(
         await until(becomes(deployment, "MUTATION SUCCEEDED", "SCHEDULE SUCCEEDED"))
 
 
+@pytest.mark.slow
 async def test_a_run_of_everything_under_way_counts_once(
     deployment: Deployment, database: Database
 ) -> None:
@@ -87,6 +89,7 @@ async def _told(logs: list[Any], event: str) -> bool:
     return any(log["event"] == event for log in logs)
 
 
+@pytest.mark.slow
 async def test_runs_that_take_longer_than_the_period_do_not_pile_up(
     deployment: Deployment, database: Database
 ) -> None:
@@ -104,6 +107,7 @@ async def test_runs_that_take_longer_than_the_period_do_not_pile_up(
     assert most <= 1
 
 
+@pytest.mark.slow
 async def test_a_run_that_began_in_a_year_to_come_does_not_stop_the_schedule(
     deployment: Deployment, database: Database
 ) -> None:
@@ -118,6 +122,7 @@ async def test_a_run_that_began_in_a_year_to_come_does_not_stop_the_schedule(
         await until(becomes(deployment, "MUTATION SUCCEEDED", "SCHEDULE SUCCEEDED"))
 
 
+@pytest.mark.slow
 async def test_a_start_that_fails_is_tried_again_soon(
     deployment: Deployment, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +142,7 @@ async def test_a_start_that_fails_is_tried_again_soon(
     assert told.count("failed, trying again") == 1
 
 
+@pytest.mark.slow
 async def test_a_first_load_that_cannot_start_is_tried_again(
     deployment: Deployment, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +165,7 @@ async def test_a_first_load_that_cannot_start_is_tried_again(
     assert await found(deployment) == ["STARTUP SUCCEEDED"], "there is nothing to load any more"
 
 
+@pytest.mark.slow
 async def test_a_first_load_that_lost_the_database_is_begun_again(
     deployment: Deployment, database: Database
 ) -> None:
@@ -185,6 +192,7 @@ async def test_a_first_load_that_upstream_refused_is_not(
     assert await found(deployment) == ["STARTUP FAILED"]
 
 
+@pytest.mark.slow
 async def test_a_schedule_backs_off_while_its_runs_fail(
     deployment: Deployment, database: Database
 ) -> None:

@@ -106,6 +106,7 @@ async def test_a_pause_that_one_process_was_told_holds_for_another(
     assert 1 < await sql.fetchval("SELECT stretch FROM upstream_pace") < 2
 
 
+@pytest.mark.slow
 async def test_a_call_that_waits_for_its_departure_hears_of_a_pause(
     database: Database, other_database: Database
 ) -> None:
@@ -136,6 +137,7 @@ async def test_reservations_made_at_once_are_an_interval_apart(
     assert (last - first).total_seconds() == pytest.approx(100 * 20.0, abs=0.001)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 async def test_the_row_goes_as_a_pace_of_one_process(
     database: Database, other_database: Database, sql: asyncpg.Connection, seed: int

@@ -22,6 +22,7 @@ async def start(refresher: Refresher, key: str | None = None) -> tuple[UUID, boo
     return await refresher.start(EVERYTHING, RefreshTrigger.MUTATION, key=key)
 
 
+@pytest.mark.slow
 async def test_a_second_request_joins_the_first_in_any_process(deployment: Deployment) -> None:
     deployment.hold_up()
     here, there = await deployment.process(), await deployment.process()
@@ -39,6 +40,7 @@ async def test_a_second_request_joins_the_first_in_any_process(deployment: Deplo
     await there.wait(next_id)
 
 
+@pytest.mark.slow
 async def test_who_starts_at_once_gets_one_run(deployment: Deployment) -> None:
     deployment.hold_up()
     processes = [await deployment.process() for _ in range(4)]
@@ -63,6 +65,7 @@ async def test_one_key_is_one_run_however_often_and_from_wherever(deployment: De
     assert await deployment.sql.fetchval("SELECT count(*) FROM refresh_run") == 1
 
 
+@pytest.mark.slow
 async def test_a_key_stays_with_the_run_it_joined(deployment: Deployment) -> None:
     deployment.hold_up()
     here, there = await deployment.process(), await deployment.process()
@@ -78,6 +81,7 @@ async def test_a_key_stays_with_the_run_it_joined(deployment: Deployment) -> Non
     await there.wait(other)
 
 
+@pytest.mark.slow
 async def test_a_key_bound_while_its_run_is_prepared_wins(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +102,7 @@ async def test_a_key_bound_while_its_run_is_prepared_wins(
     await deployment.lock_becomes_free()
 
 
+@pytest.mark.slow
 async def test_interrupted_at_once_or_later_it_is_written_and_the_lock_is_free(
     deployment: Deployment,
 ) -> None:
@@ -144,6 +149,7 @@ async def test_what_is_being_written_is_written(deployment: Deployment) -> None:
     await deployment.lock_becomes_free()
 
 
+@pytest.mark.slow
 async def test_wherever_it_is_stopped_the_next_run_completes_it(deployment: Deployment) -> None:
     refresher = await deployment.process(history_days=95)
     for step in range(8):
@@ -157,6 +163,7 @@ async def test_wherever_it_is_stopped_the_next_run_completes_it(deployment: Depl
     assert {row["status"] for row in statuses} <= {"INTERRUPTED", "SUCCEEDED"}
 
 
+@pytest.mark.slow
 async def test_a_lock_without_a_run_is_busy(
     deployment: Deployment, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

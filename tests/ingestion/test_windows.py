@@ -4,6 +4,7 @@ import math
 from datetime import datetime
 
 import numpy as np
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -48,6 +49,7 @@ def fewest(missing: set[datetime]) -> int:
     return count
 
 
+@pytest.mark.slow
 @given(moments, st.lists(st.tuples(st.integers(1, 5000), st.integers(1, 1500)), max_size=8))
 @example(MIDNIGHTS[1], [(100 * 24, 1), (30 * 24, 1)])
 def test_holes_are_covered_with_the_fewest_calls(

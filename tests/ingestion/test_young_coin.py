@@ -6,6 +6,8 @@ It is still asked for, by time, so that nothing is lost should upstream have wit
 import time
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from ingestion.refresher import Refresher
 from ingestion.simulator import SimulatorOptions
 from models.database import Database
@@ -35,6 +37,7 @@ async def expected(deployment: Deployment, refresher: Refresher, now: datetime) 
     return found[0], found[1]
 
 
+@pytest.mark.slow
 async def test_a_young_coin_looks_broken_for_a_week_and_no_longer(deployment: Deployment) -> None:
     clock = Clock(lambda: time.time() - 40 * 86_400)
     with withholding(SimulatorOptions(clock=clock)) as upstream:

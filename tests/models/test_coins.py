@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
+import pytest
 
 from models.coins import coins_wanting_metadata, save_profile, seed
 from models.database import Database
@@ -59,6 +60,7 @@ async def test_processes_that_seed_at_once_do_not_wait_for_each_other(database: 
     )
 
 
+@pytest.mark.slow
 async def test_ten_thousand_coins_can_be_seeded(
     database: Database, sql: asyncpg.Connection
 ) -> None:

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -42,6 +43,7 @@ def runs(missing: list[int]) -> list[tuple[int, int, int]]:
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(
     present=st.sets(st.integers(0, 40)),

@@ -64,6 +64,7 @@ async def test_a_database_that_refuses_is_unavailable(database_url: str) -> None
     await nowhere.close()
 
 
+@pytest.mark.slow
 async def test_a_statement_that_takes_too_long_is_given_up(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,6 +72,7 @@ async def test_a_rebuild_mends_days(
     assert await sql.fetch(query) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("granularity", [Granularity.DAY, Granularity.WEEK, Granularity.MONTH])
 async def test_the_mean_of_the_largest_prices_there_are(
     database: Database, series: int, granularity: Granularity
@@ -88,6 +89,7 @@ async def test_the_mean_of_the_largest_prices_there_are(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("granularity", [Granularity.DAY, Granularity.WEEK, Granularity.MONTH])
 @pytest.mark.parametrize("price", [1e307, 1.7e308])
 async def test_the_mean_of_the_largest_daily_points_there_are(

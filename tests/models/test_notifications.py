@@ -110,6 +110,7 @@ async def test_catching_up_hears_whatever_was_committed_before(
         await asyncio.gather(*(listener.catch_up() for _ in range(20)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "payload",
     [

@@ -103,6 +103,7 @@ async def plain(
     return [tuple(map(moment, row)) for row in await sql.fetch(query, series)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("granularity", TABLES)
 async def test_columns_are_the_tables_rows(
     database: Database, sql: asyncpg.Connection, filled: tuple[int, int], granularity: Granularity
@@ -148,6 +149,7 @@ async def test_any_offset_names_the_same_days(database: Database, filled: tuple[
     assert days == [date(2000, 1, 1), date(2000, 1, 2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("granularity", Granularity)
 async def test_the_whole_calendar_can_be_asked_for(
     database: Database, filled: tuple[int, int], granularity: Granularity

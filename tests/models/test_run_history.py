@@ -24,6 +24,7 @@ async def kept(sql: asyncpg.Connection) -> list[str]:
     return [row["id"] for row in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("most", "days", "left"), [(5, 400, 5), (100, 8, 7), (3, 5, 3), (20, 400, 20), (21, 400, 20)]
 )

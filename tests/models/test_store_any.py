@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import asyncpg
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -50,6 +51,7 @@ def _steps(draw: st.DrawFn) -> Step:
 _ALL = {hour: Sample(0.1, 2.5) for hour in range(_SPAN)}
 
 
+@pytest.mark.slow
 @given(st.lists(_steps(), min_size=1, max_size=6))
 @example([Step(_ALL, 0), Step(_ALL, 0), Step({}, 0, replace=0)])
 @example([Step({30: Sample(1.0)}, 30), Step({}, 24), Step({}, 3), Step({}, 20)])

@@ -46,6 +46,7 @@ def near(expected: list[float | None]) -> list[object]:
     return [None if each is None else pytest.approx(each, rel=1e-14, abs=0) for each in expected]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", AverageKind)
 @given(prices=st.lists(PRICES, max_size=40), window=st.integers(1, 45))
 def test_any_prices(kind: AverageKind, prices: list[float], window: int) -> None:
@@ -53,6 +54,7 @@ def test_any_prices(kind: AverageKind, prices: list[float], window: int) -> None
     assert averages(answer_of(prices), window, kind) == near(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", AverageKind)
 @pytest.mark.parametrize("descending", [False, True])
 @given(prices=st.lists(PRICES | st.none(), max_size=30), window=st.integers(1, 12))

@@ -12,6 +12,7 @@ from tests.resolvers.making import answer_of
 PRICES = st.floats(min_value=0, max_value=1e300)
 
 
+@pytest.mark.slow
 @given(
     prices=st.lists(PRICES | st.none() | st.sampled_from([1.0, 2.0]), max_size=60),
     gaps=st.lists(st.integers(1, 500), min_size=60, max_size=60),

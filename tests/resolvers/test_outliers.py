@@ -91,6 +91,7 @@ def scopes(rows: list[dict[str, Any]], hour: int, direction: str = "UP") -> set[
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(("threshold", "window"), [(4.0, 24), (2.0, 7), (3.0, 3), (1.0, 50)])
 def test_wandering_prices_with_gaps(seed: int, threshold: float, window: int) -> None:

@@ -14,6 +14,7 @@ from tests.resolvers.making import numbers_of
 VALUES = st.floats(-1, 1) | st.sampled_from([0.0, 0.0, 0.01, -0.01]) | st.none()
 
 
+@pytest.mark.slow
 @given(st.lists(VALUES, min_size=20, max_size=40), st.integers(3, 20))
 def test_any_values(values: list[float | None], window: int) -> None:
     places = np.arange(window, len(values))

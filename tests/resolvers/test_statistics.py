@@ -86,6 +86,7 @@ def assert_drawdown(found: Drawdown | None, points: Points, granularity: Granula
     assert found.percent == pytest.approx(float(depth) * 100, abs=1e-13)
 
 
+@pytest.mark.slow
 @given(
     prices=st.lists(PRICES | st.none(), max_size=25),
     gaps=st.lists(st.integers(1, 3), min_size=25, max_size=25),

@@ -48,6 +48,7 @@ def applied(updates: Iterable[dict[str, Any]]) -> dict[Pair, tuple[float, int]]:
     return held
 
 
+@pytest.mark.slow
 async def test_nothing_is_missed_whoever_writes(
     database: Database,
     updates: PriceUpdates,
@@ -92,6 +93,7 @@ def count(kind: type) -> int:
     return sum(isinstance(each, kind) for each in gc.get_objects())
 
 
+@pytest.mark.slow
 async def test_who_does_not_read_costs_nothing(
     database: Database, updates: PriceUpdates, writers: list[Database], ids: dict[Pair, int]
 ) -> None:

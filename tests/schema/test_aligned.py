@@ -41,6 +41,7 @@ async def aligned(client: Client, **variables: Any) -> dict[str, Any]:
     return answer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 @pytest.mark.parametrize("fill", ["NULL", "PREVIOUS"])
 async def test_every_bucket_of_every_series(made: Reader, fill: str, granularity: str) -> None:

@@ -104,6 +104,7 @@ async def test_filters(listed: Client) -> None:
             assert found == expected, wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [1, 2, 3, 9, 500])
 async def test_pages_make_up_the_list(listed: Client, sql: asyncpg.Connection, first: int) -> None:
     rows = await sql.fetch("SELECT id FROM coin ORDER BY id")

@@ -82,6 +82,7 @@ def latest(draw: Random) -> str:
     return f'{name}latest(currency: "{currency}") {{ {selection(draw, LATEST)} }}'
 
 
+@pytest.mark.slow
 async def test_any_selection(filled: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     draw = Random(5)  # noqa: S311 - a test
     failed = answered = 0

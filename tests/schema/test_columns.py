@@ -22,6 +22,7 @@ ARRAY_OF = {"timestamps": "timestamp", "prices": "price", "marketCaps": "marketC
 CALLER = Caller("test", Access.GRANTED, Access.GRANTED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 @pytest.mark.parametrize("order", ["ASC", "DESC"])
 @pytest.mark.parametrize("fill", ["NONE", "NULL", "PREVIOUS"])
@@ -75,6 +76,7 @@ async def test_arrays_are_not_walked(services: Any, monkeypatch: pytest.MonkeyPa
         assert result.errors is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 async def test_each_field_alone(made: Reader, granularity: str) -> None:
     """What is not read because nobody named its column would be null: compare with the whole."""

@@ -54,6 +54,7 @@ def expected(coin: str, granularity: str, start: datetime, end: datetime) -> dic
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 @pytest.mark.parametrize("coin", ["gappy", "single", "none", "tiny"])
 async def test_any_range(made: Reader, coin: str, granularity: str) -> None:

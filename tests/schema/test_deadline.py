@@ -13,6 +13,7 @@ WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
 REFRESH = "mutation { refreshPrices(input: {rebuild: true, wait: true}) { run { status } } }"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("table", "query"),
     [
@@ -50,6 +51,7 @@ async def test_a_statement_is_cancelled(
         assert (await server.post(query)).status_code == 200  # its connection was not poisoned
 
 
+@pytest.mark.slow
 async def test_waiting_for_a_run_takes_as_long_as_it_takes(
     database_url: str, simulator: Simulator
 ) -> None:

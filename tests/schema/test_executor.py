@@ -122,6 +122,7 @@ def selections(draw: st.DrawFn, depth: int = 0) -> str:
 numbers = st.one_of(st.floats(min_value=0, allow_infinity=False), st.just(math.nan))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     selection=selections(),

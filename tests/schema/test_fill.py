@@ -27,6 +27,7 @@ def edges(part: tuple[datetime, datetime]) -> dict[str, str]:
     return {"from": text(part[0]), "to": text(part[1])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 @pytest.mark.parametrize("policy", ["NULL", "PREVIOUS"])
 @pytest.mark.parametrize("coin", ["gappy", "single", "none", "tiny", "huge"])
@@ -46,6 +47,7 @@ async def test_every_bucket_of_the_range(
         assert any(p["filled"] for p in filled(points, granularity, *WIDE, carried=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 @pytest.mark.parametrize("policy", ["NULL", "PREVIOUS"])
 @pytest.mark.parametrize("order", ["ASC", "DESC"])

@@ -93,6 +93,7 @@ def test_every_field_with_a_resolver_is_here() -> None:
     assert found == set(READS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", READS)
 async def test_what_a_field_reads(
     server: LiveServer, field: str, monkeypatch: pytest.MonkeyPatch

@@ -120,6 +120,7 @@ async def test_why_a_series_is_stale(server: LiveServer, sql: asyncpg.Connection
     assert "No refresh has reached" in (await status())["reason"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("coins", "currencies", "missing"),
     [

@@ -67,6 +67,7 @@ def schema_in_slices(monkeypatch: pytest.MonkeyPatch, seconds: float | None) -> 
     return strawberry.Schema(Thing, execution_context_class=ColumnarExecutor)
 
 
+@pytest.mark.slow
 @SLICES
 async def test_no_coroutine_is_left_by_an_error(
     monkeypatch: pytest.MonkeyPatch, seconds: float | None
@@ -84,6 +85,7 @@ async def test_no_coroutine_is_left_by_an_error(
     assert [str(each.message) for each in warned] == []
 
 
+@pytest.mark.slow
 @SLICES
 async def test_no_coroutine_is_left_by_a_cancellation(
     monkeypatch: pytest.MonkeyPatch, seconds: float | None

@@ -12,6 +12,7 @@ from tests.serving import Reader
 SECOND = timedelta(seconds=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 @pytest.mark.parametrize("key", SERIES)
 async def test_all_points(made: Reader, key: tuple[str, str], granularity: str) -> None:
@@ -23,6 +24,7 @@ async def test_all_points(made: Reader, key: tuple[str, str], granularity: str) 
     assert len(expected) == {"none": 0, "single": 1}.get(coin, len(expected))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("granularity", "first", "second", "third"),
     [
@@ -82,6 +84,7 @@ async def test_only_a_bucket_that_is_not_over_is_partial(made: Reader, granulari
     assert any(not point["partial"] for point in points) or granularity in {"WEEK", "MONTH"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("granularity", ["WEEK", "MONTH"])
 @pytest.mark.parametrize("order", ["ASC", "DESC"])
 @pytest.mark.parametrize("first", [1, 2, 3, 100])

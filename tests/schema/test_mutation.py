@@ -58,6 +58,7 @@ async def slow_server(database_url: str, simulator: Simulator) -> AsyncIterator[
         yield server
 
 
+@pytest.mark.slow
 async def test_it_answers_at_once_while_the_run_goes_on(
     database_url: str, simulator: Simulator, sql: asyncpg.Connection
 ) -> None:
@@ -93,6 +94,7 @@ async def test_it_answers_at_once_while_the_run_goes_on(
     assert await sql.fetchval("SELECT count(*) FROM refresh_run") == 3
 
 
+@pytest.mark.slow
 async def test_thirty_requests_with_one_key_are_one_run(
     database_url: str, simulator: Simulator, sql: asyncpg.Connection
 ) -> None:
@@ -112,6 +114,7 @@ async def test_thirty_requests_with_one_key_are_one_run(
         assert other["started"] is True
 
 
+@pytest.mark.slow
 async def test_a_key_that_joined_a_run_stays_with_it(
     database_url: str, simulator: Simulator
 ) -> None:
@@ -125,6 +128,7 @@ async def test_a_key_that_joined_a_run_stays_with_it(
         assert (again["started"], again["run"]["id"]) == (False, running["run"]["id"])
 
 
+@pytest.mark.slow
 async def test_only_what_is_asked_for(server: LiveServer, shared_simulator: Simulator) -> None:
     seen = len(shared_simulator.requests)
     payload = await refresh(
@@ -139,6 +143,7 @@ async def test_only_what_is_asked_for(server: LiveServer, shared_simulator: Simu
     assert "vs_currency=eur" in charts[0]
 
 
+@pytest.mark.slow
 async def test_a_failed_series_is_told(
     database_url: str, simulator: Simulator, sql: asyncpg.Connection
 ) -> None:
@@ -162,6 +167,7 @@ async def test_a_failed_series_is_told(
         ]
 
 
+@pytest.mark.slow
 async def test_pages_of_runs(server: LiveServer, sql: asyncpg.Connection) -> None:
     for _ in range(4):
         await refresh(server, coins=["bitcoin"], currencies=["usd"], wait=True)
@@ -227,6 +233,7 @@ async def test_bad_input_starts_nothing(
     assert await reader.sql.fetchval(count) == before
 
 
+@pytest.mark.slow
 async def test_input_may_be_null(server: LiveServer) -> None:
     nothing = {"coins": None, "currencies": None, "days": None, "idempotencyKey": None}
     for given in (None, nothing, {}):

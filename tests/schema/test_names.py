@@ -64,6 +64,7 @@ FOUND = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("search", FOUND)
 async def test_the_best_matches_come_first(named: Client, search: str) -> None:
     for spelt in (search, search.upper(), f"  {search} "):

@@ -36,6 +36,7 @@ def test_the_places_are_found() -> None:
     } <= found  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PATHS)
 async def test_a_null_is_as_good_as_nothing(reader: Reader, name: str) -> None:
     """Each argument by itself, and all of them: all in one operation, which has one `now`."""

@@ -150,6 +150,7 @@ async def test_only_the_running_bucket_is_partial(reader: Reader, granularity: s
     assert all(p["partial"] == (p["timestamp"] == running) for p in points)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("granularity", ["HOUR", "DAY"])
 @pytest.mark.parametrize("order", ["ASC", "DESC"])
 @pytest.mark.parametrize("first", [1, 2, 7, 1000])

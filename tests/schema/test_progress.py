@@ -147,6 +147,7 @@ async def test_a_slow_subscriber_gets_the_newest_state(
         assert (last["status"], last["error"]) == ("FAILED", "why")
 
 
+@pytest.mark.slow
 async def test_a_thousand_subscribers_share_each_read(
     two: tuple[LiveServer, LiveServer], sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,6 +189,7 @@ async def test_subscribers_share_the_event_itself(server: LiveServer) -> None:
     assert second.rendered == {"a query": b"{}"}
 
 
+@pytest.mark.slow
 async def test_a_run_whose_process_was_killed_ends(
     two: tuple[LiveServer, LiveServer], sql: asyncpg.Connection
 ) -> None:

@@ -107,6 +107,7 @@ async def test_a_routine_refresh_keeps_to_its_plan(
     assert (told["fits"], told["refusal"], told["credits"]["budget"]) == (True, None, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "given",
     [
@@ -172,6 +173,7 @@ async def test_a_pause_and_a_slower_pace_are_in_the_estimate(
     assert 500 < told["estimatedSeconds"] <= 600 + told["calls"] * told["secondsPerCall"]
 
 
+@pytest.mark.slow
 async def test_a_refresh_past_the_budget_is_refused_and_costs_nothing(
     database_url: str, simulator: Simulator
 ) -> None:

@@ -51,6 +51,7 @@ async def test_each_long_list_takes_a_turn() -> None:
     assert seen >= 90
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoded", [True, False])
 async def test_one_list_of_very_many_values_takes_several_turns(
     encoded: bool, monkeypatch: pytest.MonkeyPatch

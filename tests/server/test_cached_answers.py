@@ -42,6 +42,7 @@ async def cached(server: LiveServer) -> LiveServer:
     return await hearing(server)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_whatever_is_written(
     cached: LiveServer, database_url: str, shared_simulator: Simulator, seed: int
@@ -64,6 +65,7 @@ async def test_whatever_is_written(
     assert hits > 10, "it is the cache that is tested"
 
 
+@pytest.mark.slow
 async def test_every_write_is_noticed_by_what_shows_it(cached: LiveServer) -> None:
     """Each of the writer's writes changes some answer, or the test above would show nothing."""
     writer = Writer(cached, random.Random(1))  # noqa: S311 - no secret
@@ -97,6 +99,7 @@ async def test_by_get_and_post_alike(cached: LiveServer) -> None:
     assert [said(answer) for answer in answers] == ["MISS", "HIT", "MISS"]
 
 
+@pytest.mark.slow
 async def test_what_is_over_is_seen(cached: LiveServer) -> None:
     """By who asked for a refresh and by who learns of one, without waiting for anything."""
     for _ in range(3):
@@ -185,6 +188,7 @@ async def test_where_reading_wants_a_token_nothing_is_kept(
         assert len(closed.application.cache) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("query", "status"),
     [

@@ -188,6 +188,7 @@ def _open() -> set[tuple[int, int, int]]:
     return found
 
 
+@pytest.mark.slow
 async def test_silence_is_told_and_a_word_is_none(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:

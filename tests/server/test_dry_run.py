@@ -66,6 +66,7 @@ async def test_past_the_budget_it_says_what_would_fit(
     assert simulator.requests == []
 
 
+@pytest.mark.endurance
 async def test_what_is_said_to_fit_fits(database_url: str, simulator: Simulator) -> None:
     done = refresh(database_url, simulator, "--days", "88", COINGECKO_MONTHLY_CREDITS="8")
     assert done.returncode == 0, done.stderr

@@ -55,6 +55,7 @@ def test_the_demo_asks_its_own_simulator(tmp_path: Path) -> None:
     assert "s3cret" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variables", "reason"),
     [
@@ -96,6 +97,7 @@ async def test_a_server_serves_what_it_has(
     assert "s3cret" not in ran["error"]
 
 
+@pytest.mark.endurance
 @pytest.mark.processes
 async def test_commands(database_url: str, tmp_path: Path) -> None:
     """Only the one that asks upstream says that it cannot."""
@@ -129,6 +131,7 @@ async def test_one_line_in_the_log_of_a_server(database_url: str, tmp_path: Path
         assert "Traceback" not in server.log.read_text()
 
 
+@pytest.mark.endurance
 @pytest.mark.processes
 async def test_a_locale_without_our_characters(
     database: Database,

@@ -48,6 +48,7 @@ async def all_answered(server: LiveServer, count: int, parallel: int) -> None:
     assert statuses == [200] * count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("most", "more"), [(10, {}), (10, {"database_pool_size": 40}), (5, {})])
 async def test_a_role_with_few_connections(
     database_url: str, shared_simulator: Simulator, most: int, more: dict[str, int]
@@ -67,6 +68,7 @@ async def test_a_role_with_few_connections(
             assert await hears(server)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2, 3])
 async def test_a_small_pool(database_url: str, shared_simulator: Simulator, size: int) -> None:
     """No operation needs two connections of the pool at once."""
@@ -86,6 +88,7 @@ async def test_a_small_pool(database_url: str, shared_simulator: Simulator, size
         assert row[0] <= size
 
 
+@pytest.mark.slow
 async def test_others_may_have_them_all(database_url: str, sql: asyncpg.Connection) -> None:
     """Who comes waits, with none of our own to wait for, and goes on when one is free."""
     async with limited(database_url, 2) as url:

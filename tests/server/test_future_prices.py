@@ -85,6 +85,7 @@ async def test_clocks_that_differ_by_minutes_are_believed(
     assert not status["stale"]
 
 
+@pytest.mark.slow
 async def test_what_an_earlier_version_stored_heals(
     live: LiveServer, upstream: ScriptedUpstream, sql: asyncpg.Connection
 ) -> None:

@@ -145,6 +145,7 @@ async def test_a_license_comes_with_what_it_is_for(client: httpx.AsyncClient) ->
         assert (await client.get(f"{GRAPHIQL_PATH}/graphiql/{path.name}")).status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setting", "shown"),
     [({}, True), ({"introspection": False}, False), ({"read_tokens": "reader"}, False)],
@@ -170,6 +171,7 @@ async def test_the_page_tells_of_the_schema_only_what_anyone_may_know(
     assert all(validate(schema, parse(tab["query"])) == [] for tab in tabs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_explains_itself_and_is_valid(path: Path) -> None:
     text = path.read_text()

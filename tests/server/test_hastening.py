@@ -29,6 +29,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("again", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("arguments", WORKERS, ids=["alone", "workers"])
 def test_a_second_signal_hastens(
@@ -58,6 +59,7 @@ def test_a_second_signal_hastens(
     assert "Traceback" not in server.log.read_text()
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("arguments", WORKERS, ids=["alone", "workers"])
 def test_haste_ends_its_own_database_too(
     tmp_path: Path, threads: ThreadPoolExecutor, arguments: tuple[str, ...]

@@ -133,6 +133,7 @@ def test_a_stopped_leader_makes_room(url: str, tmp_path: Path, simulator: Simula
         assert "Traceback" not in leader.log.read_text() + follower.log.read_text()
 
 
+@pytest.mark.endurance
 def test_a_stuck_leader_is_replaced(url: str, tmp_path: Path, simulator: Simulator) -> None:
     with servers(tmp_path, "ab", url, simulator) as both:
         leader = await_leader(both)

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+import pytest
+
 from ingestion.simulator import Fault, Simulator
 from models.database import Database
 from server.leadership import Leadership
@@ -63,6 +65,7 @@ async def test_one_leads_and_the_other_when_it_stops(database_url: str) -> None:
         await awaited(second.leading)
 
 
+@pytest.mark.slow
 async def test_a_leader_that_is_cut_off_stops(database_url: str) -> None:
     async with proxy_to(database_url) as proxy, Candidate(proxy.url).running() as first:
         await awaited(first.leading)
@@ -77,6 +80,7 @@ async def test_a_leader_that_is_cut_off_stops(database_url: str) -> None:
         assert (first.begun, second.begun) == (2, 1)
 
 
+@pytest.mark.slow
 async def test_a_leader_that_hears_nothing_stops(database_url: str) -> None:
     """A network that loses all packets: PostgreSQL keeps the lock for a while after that."""
     async with proxy_to(database_url) as proxy, Candidate(proxy.url).running() as first:
@@ -110,6 +114,7 @@ async def test_nobody_answers_at_first(database_url: str) -> None:
             await awaited(only.leading)
 
 
+@pytest.mark.slow
 async def test_a_first_load_that_loses_the_database_is_begun_again(
     empty_url: str, simulator: Simulator
 ) -> None:

@@ -36,6 +36,7 @@ def cases() -> list[tuple[str, int, str, dict[str, Any], str, dict[str, Any]]]:
     return [*found, ("max_overlaps", 12, OVERLAPPING[12], {}, OVERLAPPING[13], {})]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "most", "fitting", "values", "past", "more"),
     cases(),

@@ -62,6 +62,7 @@ async def test_each_line_is_json_and_of_a_request(logged: LiveServer, lines: Lin
     assert request["ms"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sent", "status"),
     [

@@ -40,6 +40,7 @@ def _closed() -> TextIO:
 WRITTEN_IN_VAIN = pytest.mark.parametrize("make", [_of_no_reader, _full, _closed])
 
 
+@pytest.mark.slow
 @WRITTEN_IN_VAIN
 @pytest.mark.usefixtures("stream")
 async def test_nothing_fails_because_of_a_line_that_cannot_be_written(

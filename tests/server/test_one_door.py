@@ -75,6 +75,7 @@ async def by_socket(server: LiveServer, token: str | None) -> str | None:
         return code_in(body if message["type"] == "next" else {"errors": body})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ask", [by_post, by_events, by_socket])
 async def test_every_way_in_asks_for_the_same(guarded: LiveServer, ask: Any) -> None:
     for token, code in EXPECTED.items():
@@ -101,6 +102,7 @@ async def test_what_would_go_round_it(guarded: LiveServer) -> None:
     assert (batch.status_code, code_in(batch.json())) == (400, "BAD_USER_INPUT")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 async def test_a_token_in_the_address_is_never_read(guarded: LiveServer, place: str) -> None:
     """It would be in the logs of every proxy on the way."""

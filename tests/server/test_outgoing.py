@@ -68,6 +68,7 @@ async def test_so_much_may_be_unread_and_no_more(
                 status = answer.status_code
 
 
+@pytest.mark.slow
 async def test_who_reads_too_slowly_is_cut(
     year: LiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,7 @@ async def test_an_unknown_hash_for_who_takes_our_media_type(server: LiveServer) 
         assert answer.json()["errors"][0]["message"] == "PersistedQueryNotFound"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("register", ["GET", "POST"])
 @pytest.mark.parametrize("ask", ["GET", "POST"])
 async def test_the_protocol(server: LiveServer, register: str, ask: str) -> None:
@@ -95,6 +96,7 @@ async def test_an_answer_that_is_kept_registers_too(server: LiveServer) -> None:
     assert (await send(server, "GET", extensions=known)).json() == ANSWER
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "query", ["{", "{ nothing }", "query A { __typename } query A { __typename }", "# nothing"]
 )
@@ -111,6 +113,7 @@ async def test_a_valid_document_that_fails_is_registered(server: LiveServer) -> 
     assert (await send(server, "POST", extensions=known)).status_code == 404
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize(
     ("query", "extensions", "words"),

@@ -39,6 +39,7 @@ async def refreshes(server: LiveServer) -> bool:
     return answer.status_code == 200 and "SUCCEEDED" in answer.text
 
 
+@pytest.mark.slow
 async def test_it_was_read_only_for_a_while(server: LiveServer, sql: asyncpg.Connection) -> None:
     before = await server.data(PRICES)
     await read_only(sql, "on")
@@ -56,6 +57,7 @@ async def test_it_was_read_only_for_a_while(server: LiveServer, sql: asyncpg.Con
     await until(lambda: server_is(server, "reachable"))
 
 
+@pytest.mark.slow
 async def test_a_server_starts_on_a_read_only_database(
     database_url: str, sql: asyncpg.Connection, shared_simulator: Simulator
 ) -> None:

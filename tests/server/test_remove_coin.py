@@ -88,6 +88,7 @@ async def test_it_is_gone_from_the_database_and_from_memory(
     assert again["refreshPrices"]["run"]["status"] == "SUCCEEDED"
 
 
+@pytest.mark.endurance
 async def test_what_is_refused(
     server: LiveServer, database_url: str, sql: asyncpg.Connection
 ) -> None:

@@ -181,6 +181,7 @@ async def dribble(client: Raw, data: bytes) -> None:
         await asyncio.sleep(0.01)
 
 
+@pytest.mark.slow
 async def test_slow_senders(hasty: LiveServer) -> None:
     endless = b"x" * 10_000
     for start, rest in (

@@ -44,6 +44,7 @@ def payload(response: httpx.Response) -> Any:
     return response.json()["data"]["refreshPrices"]
 
 
+@pytest.mark.slow
 async def test_started_joined_or_busy(database_url: str, simulator: Simulator) -> None:
     async with live_server(make_settings(database_url, simulator)) as server:
         payload(await fire(server, wait=True))
@@ -71,6 +72,7 @@ async def bad_tokens(server: LiveServer) -> None:
         assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
+@pytest.mark.slow
 async def test_a_bad_token_is_a_bad_token_whatever_the_database_does(
     database_url: str, shared_simulator: Simulator
 ) -> None:
@@ -109,6 +111,7 @@ async def test_without_the_token_setting(database_url: str, shared_simulator: Si
         assert "REFRESH_TOKENS" in answer.text
 
 
+@pytest.mark.slow
 async def test_a_hundred_at_once_with_one_key(
     database_url: str, simulator: Simulator, sql: asyncpg.Connection
 ) -> None:

@@ -40,6 +40,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("arguments", WORKERS, ids=["alone", "workers"])
 def test_a_query_under_way_is_answered(
     url: str,
@@ -65,6 +66,7 @@ def test_a_query_under_way_is_answered(
     assert "Traceback" not in server.log.read_text()
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("arguments", WORKERS, ids=["alone", "workers"])
 def test_a_query_that_does_not_end_is_cut(
     url: str,
@@ -89,6 +91,7 @@ def test_a_query_that_does_not_end_is_cut(
     assert "Traceback" not in server.log.read_text()
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("hastened", [False, True])
 def test_a_query_over_a_socket_is_waited_for_as_long(
     url: str,
@@ -113,6 +116,7 @@ def test_a_query_over_a_socket_is_waited_for_as_long(
     assert "Traceback" not in server.log.read_text()
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("arguments", WORKERS, ids=["alone", "workers"])
 def test_its_own_database_ends_last(
     tmp_path: Path, threads: ThreadPoolExecutor, arguments: tuple[str, ...]

@@ -26,6 +26,7 @@ pytestmark = [
 RUNNING = "SELECT count(*) FROM refresh_run WHERE status = 'RUNNING'"
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
 def test_the_one_that_started_the_database_ends(tmp_path: Path, end: signal.Signals) -> None:
     """In the middle of a refresh: the other one goes on, on the same database, and ends it."""

@@ -83,6 +83,7 @@ async def test_nothing_listens(shared_simulator: Simulator) -> None:
             assert bad.status_code == 400
 
 
+@pytest.mark.slow
 async def test_a_database_that_comes_up_later(empty_url: str, shared_simulator: Simulator) -> None:
     """Not even migrated when the server starts."""
     async with proxy_to(empty_url) as proxy:
@@ -111,6 +112,7 @@ async def test_connections_that_are_terminated(server: LiveServer, sql: asyncpg.
     assert [answer.status_code for answer in answers] == [200] * 8
 
 
+@pytest.mark.slow
 async def test_a_database_that_goes_and_returns(
     database_url: str, shared_simulator: Simulator
 ) -> None:
@@ -139,6 +141,7 @@ async def test_a_database_that_goes_and_returns(
             }
 
 
+@pytest.mark.slow
 async def test_a_database_that_does_not_answer(
     database_url: str, shared_simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,6 +72,7 @@ def test_a_home_of_somebody_else_is_no_reason_to_be_unready(
             eventually(ready, START_SECONDS)
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("command", ["serve", "migrate", "status", "refresh"])
 @pytest.mark.parametrize("name", ["PGSSLKEY", "PGSSLCERT", "PGSSLROOTCERT"])
 def test_a_certificate_that_cannot_be_read_is_named(

@@ -150,6 +150,7 @@ def _answers(server: Served) -> int:
         return server.worker_of(client)
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_stops_them_all(
     number: signal.Signals, empty_url: str, simulator: Simulator, tmp_path: Path

@@ -75,6 +75,7 @@ def test_without_a_user_agent_the_cdn_refuses(simulator: Simulator) -> None:
     assert answer.headers["content-type"].startswith("text/html")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["seconds", "date", "none"])
 def test_the_rate_limit_slides_and_says_how_long(form: RetryAfterForm) -> None:
     options = replace(OPTIONS, requests_per_minute=3, limit_window=_WINDOW, retry_after=form)

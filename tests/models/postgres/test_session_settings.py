@@ -88,6 +88,7 @@ def plain_url(postgres_url: str, template: str) -> Iterator[str]:
         yield url
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", SETTINGS)
 async def test_settings_of_the_database(plain_url: str, setting: str) -> None:
     await set_on_database(plain_url, {setting: SETTINGS[setting]})
@@ -117,6 +118,7 @@ async def test_settings_of_the_database(plain_url: str, setting: str) -> None:
         assert await sql.fetchval(gone) == "Żółty"
 
 
+@pytest.mark.slow
 async def test_all_at_once_for_role_and_database_and_url(
     database_url: str, shared_simulator: Simulator
 ) -> None:

@@ -35,6 +35,7 @@ async def bad_host(kind: str) -> AsyncIterator[int]:
         server.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["refusing", "closing", "silent"])
 @pytest.mark.parametrize("parameters", ["", "&target_session_attrs=read-write"])
 async def test_the_host_that_answers_is_used(

@@ -24,6 +24,7 @@ def leaves(answer: Any) -> int:
     return sum(map(leaves, answer)) if isinstance(answer, list) else 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "query",
     [

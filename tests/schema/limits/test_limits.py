@@ -95,6 +95,7 @@ async def test_a_document_at_the_limit_and_one_past_it(name: str) -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DOCUMENTS)
 async def test_the_default_refuses_what_is_past_it(name: str) -> None:
     """Mostly some other limit, of tokens or of root fields, is passed, too."""

@@ -39,6 +39,7 @@ def documents(draw: st.DrawFn) -> DocumentNode:
     return parse(" ".join(draw(st.permutations([*operations, *fragments]))))
 
 
+@pytest.mark.slow
 @given(documents())
 def test_measures_are_those_of_the_document_written_out(document: DocumentNode) -> None:
     extent, counts = measure(document).extent, count(document)
@@ -61,6 +62,7 @@ def tokens(document: DocumentNode) -> int:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

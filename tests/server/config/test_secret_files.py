@@ -107,6 +107,7 @@ def test_a_password_without_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refusal() == "DATABASE_PASSWORD: is set, but DATABASE_URL is not; set both"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_url", ["", ":old"])
 @pytest.mark.parametrize("password", ["p@ss:w/rd?#[]%41 +'\"\\é€", "1", "x" * 3000, "'quoted' not"])
 async def test_any_character_of_a_password(
@@ -158,6 +159,7 @@ async def fails(database: Database, words: str) -> str:
     return text
 
 
+@pytest.mark.endurance
 @pytest.mark.processes
 def test_a_rotation_needs_no_restart(empty_url: str, tmp_path: Path) -> None:
     """A server that starts with the wrong password, gets the right one, and then another."""

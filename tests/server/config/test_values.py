@@ -36,6 +36,7 @@ def is_strict(name: str) -> bool:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(FIELDS))
 def test_hostile_values(name: str) -> None:
     """One line that names the setting, or a value that can be meant; never anything else."""
@@ -60,6 +61,7 @@ def refusal(name: str, value: str) -> str | None:
     return line
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(name=st.sampled_from(sorted(FIELDS)), value=st.text(max_size=300))
 def test_any_text(name: str, value: str) -> None:

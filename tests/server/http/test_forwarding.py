@@ -76,6 +76,7 @@ def check_page(server: Site, path: str, public: str, strips: str = "", **headers
         assert ask(server, method, inside, headers=headers, **more).status_code == 200, url
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["plain", "proxied", "rooted", "both"])
 @pytest.mark.parametrize("slashes", ["", "/", "//"])
 def test_a_slash_at_the_end_is_answered_at_once(
@@ -143,6 +144,7 @@ def test_the_start_leads_to_a_path_and_never_to_a_host(
     assert (answer.status_code, answer.headers["location"]) == (307, location)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "headers"),
     [("rooted", {}), ("proxied", {"X-Forwarded-Prefix": PREFIX}), ("both", {}),

@@ -132,6 +132,7 @@ def test_a_port_that_is_taken_is_one_line_and_leaves_nothing_open(host: str) -> 
         pass
 
 
+@pytest.mark.endurance
 @needs_ipv6
 @pytest.mark.processes
 def test_a_server_on_all_addresses_shows_ipv4_callers_as_ipv4(tmp_path: Path) -> None:

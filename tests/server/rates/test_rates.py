@@ -63,6 +63,7 @@ async def test_what_is_kept_costs_one_point(limited: LiveServer) -> None:
         assert left(hit)[0] == before - number
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "status"),
     [
@@ -115,6 +116,7 @@ async def test_a_valid_token_has_an_account_of_its_own(
             assert (wrong.status_code, left(wrong)[0]) == (401, POINTS - number)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("trusted", "sent", "account"),
     [

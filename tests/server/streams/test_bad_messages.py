@@ -197,6 +197,7 @@ async def guarded(database_url: str, shared_simulator: Simulator) -> AsyncIterat
         yield live
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "payload",
     [None, {}, {"authorization": "Bearer wrong"}, {"authorization": 7}, {"token": "reader"}],

@@ -16,6 +16,7 @@ REFRESH = "mutation { refreshPrices(input: {wait: true}) { run { id } } }"
 PROGRESS = "subscription ($id: ID!) { refreshProgress(runId: $id) { status items { coin } } }"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setting", "allowed", "query"),
     [
@@ -48,6 +49,7 @@ async def test_the_limit_and_one_past_it(
                     assert error["extensions"]["limit"] == setting.upper()
 
 
+@pytest.mark.slow
 async def test_an_event_has_as_long_as_an_operation_and_a_stream_as_it_likes(
     database_url: str, database: Database, shared_simulator: Simulator, sql: asyncpg.Connection
 ) -> None:

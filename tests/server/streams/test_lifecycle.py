@@ -75,6 +75,7 @@ async def deaf(client: Client) -> AsyncIterator[socket.socket]:
         yield connection
 
 
+@pytest.mark.slow
 async def test_who_does_not_read_is_dropped_and_holds_nobody_up(
     server: LiveServer, database: Database, sql: asyncpg.Connection
 ) -> None:
@@ -105,6 +106,7 @@ def settings(database_url: str, shared_simulator: Simulator) -> dict[str, str]:
     return {"DATABASE_URL": database_url, "COINGECKO_BASE_URL": shared_simulator.base_url}
 
 
+@pytest.mark.endurance
 @pytest.mark.processes
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_a_server_that_stops_says_so(

@@ -19,6 +19,7 @@ async def narrow(database_url: str, shared_simulator: Simulator) -> AsyncIterato
         yield live
 
 
+@pytest.mark.slow
 async def test_operations_that_were_completed_make_room(narrow: LiveServer) -> None:
     """Though they come faster than they end; whoever sends them so fast is heard more slowly."""
     async with talking_to(narrow) as talk:

@@ -143,6 +143,7 @@ async def test_who_leaves_first_does_not_take_the_answer_along() -> None:
     assert executed == [6]
 
 
+@pytest.mark.slow
 async def test_a_fault_of_ours_is_masked_and_the_stream_goes_on() -> None:
     source.events = [tick(1), tick(2)]
     first, second = await payloads("subscription { ticks { broken } }")

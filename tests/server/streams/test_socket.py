@@ -75,6 +75,7 @@ async def test_a_mutation_without_its_token_is_refused(
         assert await talk.hear() == {"id": "1", "type": "complete"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("query", "code"),
     [
