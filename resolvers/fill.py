@@ -69,7 +69,7 @@ def _last_before(earlier: Numbers, before: float, *, descending: bool) -> float:
 
 def _spread(column: npt.NDArray[Any], places: npt.NDArray[np.int64], length: int) -> Any:  # noqa: ANN401 - an array of the same kind
     """Put values to their places, and null (0 for a count) everywhere else."""
-    blank = {"f": np.nan, "M": np.datetime64("NaT"), "i": 0}[column.dtype.kind]
+    blank = {"f": np.nan, "M": np.datetime64("NaT", "us"), "i": 0}[column.dtype.kind]
     spread = np.full(length, blank, dtype=column.dtype)
     spread[places] = column
     return spread
