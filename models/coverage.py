@@ -51,7 +51,7 @@ class Coverage:
 
 def _moments(micros: Micros) -> Times:
     times: Times = micros.astype("datetime64[us]")
-    times[micros == 0] = np.datetime64("NaT")
+    times[micros == 0] = np.datetime64("NaT", "us")
     return times
 
 
