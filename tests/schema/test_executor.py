@@ -39,7 +39,7 @@ def points(prices: list[float], granularity: Granularity) -> PointList:
     last = granularity.floor(NOW)
     timestamps: Times = granularity.starts(np.arange(last - count + 1, last + 1))
     seen: Times = timestamps + np.timedelta64(271_048, "ms")
-    seen[1::3] = np.datetime64("NaT")
+    seen[1::3] = np.datetime64("NaT", "us")
     numbers = np.array(prices, dtype=np.float64)
     longer = granularity is not Granularity.HOUR
     columns = PriceColumns(

@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from models.database import Database
+from models.notifications import Listener
 from resolvers.updates import PriceUpdates
 from schema.context import Access, Caller
 from tests.following import following, hub_on, prices_of, refused, subscribe
@@ -168,9 +169,13 @@ async def test_refusals(database: Database, updates: PriceUpdates, ids: dict[Pai
 async def test_a_database_that_is_away(database_url: str, database: Database) -> None:
     async with proxy_to(database_url) as proxy:
         far = Database(proxy.url)
-        async with hub_on(far) as updates, following(far, updates) as subscriber:
+        listener = Listener(far)
+        async with hub_on(far, listener) as updates, following(far, updates) as subscriber:
             await subscriber.next_of("SNAPSHOT")
             await proxy.cut()
+            # until the listener notices, the newest prices are answered from memory
+            while listener.listening:  # noqa: ASYNC110 - it has no event
+                await asyncio.sleep(0.01)
             code, message = await refused(far, updates)
             assert code == "SERVICE_UNAVAILABLE"
             assert message.endswith("Try again in a few seconds.")
