@@ -27,8 +27,9 @@ async def test_a_first_load_is_what_upstream_has(
     await deployment.assert_stored(*NAMES)
 
     days = await deployment.days("ethereum/eur")
-    assert len(days) in {365, 366}
-    assert sum(day[7] == 1 for day in days.values()) in {365 - 95, 366 - 95}
+    # upstream gives a day 35 minutes after its end, so there is one less in that time
+    assert len(days) in {364, 365, 366}
+    assert sum(day[7] == 1 for day in days.values()) in {len(days) - 95, len(days) - 96}
 
     stored = [await deployment.hours(name) for name in NAMES]
     assert all(len(hours) > 94 * 24 for hours in stored)
