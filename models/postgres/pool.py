@@ -49,7 +49,6 @@ class ConnectionPool:
         # Connections that the last reader needs no more and the next one will: the way into the
         # queue and out again costs as much as a small statement.
         self._spare: list[Pooled] = []
-        self._most_spare = size // 4
 
     @property
     def open(self) -> int:
@@ -104,8 +103,8 @@ class ConnectionPool:
         """Give back a connection of `reader` that was used well."""
         if not pooled[1].stale and self._places.pass_on(pooled):
             return
-        few = min(self._most_spare, self._places.limit // 2)
-        if len(self._spare) < few and not self._places.crowded:
+        # up to half, the rest is for sessions; `take` gives spare ones back when it needs places
+        if len(self._spare) < self._places.limit // 2 and not self._places.crowded:
             self._spare.append(pooled)
         else:
             await self.put_back(pooled[0])
