@@ -34,6 +34,7 @@ __all__ = [
 log = structlog.get_logger("coingraph.refresh")
 
 _JOIN_SECONDS = 3.0  # schedulers wait for an answer, some of them 5 s
+_LEAST_JOIN_SECONDS = 1.0  # after the wait for callers of the same process
 _BURIAL_PAUSES = (1.0, 3.0, 10.0, 30.0, 60.0)
 _POLL_SECONDS = 0.25
 _LOOK_SECONDS = 1.0
@@ -103,8 +104,10 @@ class Refresher:
         """
         if joined := await self._join(request, key):  # most often, and nobody need wait for others
             return joined, False
-        deadline = asyncio.get_running_loop().time() + _JOIN_SECONDS
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + _JOIN_SECONDS
         async with self._starting:
+            deadline = max(deadline, clock() + _LEAST_JOIN_SECONDS)
             while not self._stopping:
                 joined = await self._join(request, key)
                 if joined is not None:
@@ -112,7 +115,7 @@ class Refresher:
                 started = await self._try_start(request, trigger, key)
                 if started is not None:
                     return started
-                if asyncio.get_running_loop().time() > deadline:
+                if clock() > deadline:
                     raise RefreshBusyError("Another refresh is just starting or ending; try again.")
                 await asyncio.sleep(_POLL_SECONDS / 5)
         raise RefreshBusyError("The server is stopping; try again.")
