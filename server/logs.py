@@ -99,6 +99,7 @@ def _set_up_standard_library(
     lowest: str,
 ) -> None:
     """Send the records of libraries through the same rendering."""
+    levels = logging.getLevelNamesMapping()
     logging.raiseExceptions = False  # else it writes of a failure to the file that failed
     formatter = {
         "()": structlog.stdlib.ProcessorFormatter,
@@ -114,7 +115,10 @@ def _set_up_standard_library(
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
             "root": {"handlers": ["stderr"], "level": lowest},
             "loggers": {
-                name: {"level": level, "filters": ["no_addresses"]}
+                name: {
+                    "level": max(level, lowest, key=levels.__getitem__),
+                    "filters": ["no_addresses"],
+                }
                 for name, level in _QUIET.items()
             },
         }

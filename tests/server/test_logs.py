@@ -189,6 +189,21 @@ def test_libraries_that_repeat_us_are_quiet(lines: Lines) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("lowest", "shown"), [
+    ("debug", {"INFO", "WARNING", "ERROR"}), ("info", {"INFO", "WARNING", "ERROR"}),
+    ("warning", {"WARNING", "ERROR"}), ("error", {"ERROR"}),
+])  # fmt: skip
+@pytest.mark.parametrize("name", ["uvicorn.error", "websockets"])
+def test_libraries_obey_the_level(
+    stream: io.StringIO, lowest: str, shown: set[str], name: str
+) -> None:
+    with contextlib.redirect_stderr(stream):
+        set_up_logs("json", lowest)
+    for level in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        logging.getLogger(name).log(logging.getLevelNamesMapping()[level], level)
+    assert {json.loads(line)["event"] for line in stream.getvalue().splitlines()} == shown
+
+
 def test_the_console_is_for_people(stream: io.StringIO) -> None:
     with contextlib.redirect_stderr(stream):
         set_up_logs("console", "warning")
