@@ -39,7 +39,8 @@ from server.config.text import Unquoted, check_text, unquoted
 from server.limits import LimitSettings
 from server.rates.settings import networks, password_of, storage_url
 
-_NAME = re.compile(r"[^\s,/\\?#%\x00-\x1f\x7f]{1,200}")
+# of an id: no separator, no bracket or quote of another notation for lists
+_NAME = re.compile(r"""[^\s,;|/\\?#%\[\]{}()<>"'`\x00-\x1f\x7f]{1,200}""")
 _CODE = re.compile(r"[a-z0-9]{2,10}")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)", re.ASCII)
 ENV_FILE = Path(".env")
@@ -74,14 +75,16 @@ def _lower(values: tuple[str, ...]) -> tuple[str, ...]:
 def _coin_ids(values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
         if not _NAME.fullmatch(value):
-            raise ValueError(f"{value[:60]!r} cannot be a coin's id; write ids such as bitcoin")
+            raise ValueError(
+                f"{value[:60]!r} cannot be a coin's id; write ids as in bitcoin,ethereum"
+            )
     return values
 
 
 def _codes(values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
         if not _CODE.fullmatch(value):
-            raise ValueError(f"{value[:60]!r} cannot be a currency; write codes such as usd")
+            raise ValueError(f"{value[:60]!r} cannot be a currency; write codes as in usd,eur")
     return values
 
 
