@@ -123,7 +123,7 @@ numbers = st.one_of(st.floats(min_value=0, allow_infinity=False), st.just(math.n
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(
     selection=selections(),
     named=selections(depth=2),
@@ -133,7 +133,7 @@ numbers = st.one_of(st.floats(min_value=0, allow_infinity=False), st.just(math.n
 def test_any_selection(
     selection: str, named: str, prices: list[float], granularity: Granularity
 ) -> None:
-    lists = [points(prices, granularity), points((prices * 600)[:600], granularity)]
+    lists = [points(prices, granularity), points((prices * 130)[:130], granularity)]
     query = f"""
         query ($yes: Boolean!, $no: Boolean!) {{
           points {selection} again: points {named} long: points(number: 1) {selection}
