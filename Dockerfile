@@ -1,8 +1,9 @@
 # syntax=docker/dockerfile:1
-# All that is pinned in requirements.lock has wheels for it, on x86-64 and on arm64.
-ARG PYTHON_VERSION=3.13
+# All that is pinned in requirements.lock has wheels for it, on x86-64 and on arm64. For a build that
+# can be repeated, give it with its digest: docs/security.md, "Images by digest".
+ARG PYTHON_IMAGE=python:3.13-slim-bookworm
 
-FROM python:${PYTHON_VERSION}-slim-bookworm AS build
+FROM ${PYTHON_IMAGE} AS build
 WORKDIR /app
 
 # The packages first: this layer stays until the lock changes. Only wheels: no compiler is here.
@@ -27,7 +28,7 @@ RUN python -m pip --python .venv/bin/python install --no-cache-dir --disable-pip
     && .venv/bin/python -m compileall -q migrations models ingestion resolvers schema server
 
 
-FROM python:${PYTHON_VERSION}-slim-bookworm
+FROM ${PYTHON_IMAGE}
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="coingraph" \

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 import httpx
 import stamina
+import structlog
 from pydantic import SecretStr
 
 from ingestion import answers, charts, errors
@@ -30,12 +31,16 @@ from ingestion.addresses import (
 from ingestion.answers import Quotes
 from ingestion.outages import Outage, Patience
 from ingestion.outbound import Outbound
+from ingestion.redaction import Redactor, login_secrets
 from ingestion.samples import CallStats, Chart, CoinProfile, ListedCoin
 from ingestion.throttle import Throttle
 
 T = TypeVar("T")
 
+log = structlog.get_logger("coingraph.upstream")
+
 FREE_HISTORY = timedelta(days=365)
+_FINAL = (errors.AccessRefused, errors.RateLimited)  # trying others is no use after these
 _BODY_LIMIT = 20_000_000  # bytes; the largest true answer, the list of coins, is below 2 MB
 _KEEP_ALIVE = 60.0  # seconds: calls can be 12 s apart, longer than httpx keeps a connection
 _PROFILE_PARTS = dict.fromkeys(
@@ -91,6 +96,9 @@ class CoinGecko:
         self._timeout = timeout
         self._attempts = attempts
         self._outbound = outbound or Outbound()
+        self._scrub = Redactor(
+            {api_key or "", *login_secrets(self._base_url), *self._outbound.secrets}
+        )
         self.outage = Outage()
         self.history = history_of(plan)
         headers = {"User-Agent": user_agent(), "Accept-Encoding": "gzip"}
@@ -118,6 +126,10 @@ class CoinGecko:
     def fault(self) -> str | None:
         """Why no call can succeed on this machine; None where nothing is known against it."""
         return self._outbound.fault
+
+    def quotes_no_secret(self, text: str) -> bool:
+        """Whether `text` of upstream's has none of the secrets that upstream is sent."""
+        return self._scrub(text) == text
 
     @property
     def throttle(self) -> Throttle:
@@ -210,10 +222,17 @@ class CoinGecko:
                 with attempt:
                     url, again = f"{self._base_url}{path}{query}", attempt.num > 1
                     found = await self._attempt(url, call, parse, stats, outage, again=again)
-        except (errors.AccessRefused, errors.RateLimited, errors.NobodyAnswers):
+        except errors.NobodyAnswers:
             raise
         except errors.UpstreamError as error:
-            if outage.everywhere:
+            if error.said:
+                log.warning(
+                    "upstream call failed",
+                    call=call,
+                    error=str(error),
+                    said=self._scrub(error.said),
+                )
+            if outage.everywhere and not isinstance(error, _FINAL):
                 raise errors.NobodyAnswers.after(error, outage.calls) from error
             raise
         return found
@@ -250,9 +269,12 @@ class CoinGecko:
                 answer = answers.decode(body)
                 self._throttle.succeeded(departed=departed)
                 return answer
-        headers, body = response.headers, self._without_key(body)
+        headers = response.headers
         retry_after = errors.seconds_to_wait(headers.get("Retry-After"), headers.get("Date"))
-        error = errors.error_from_answer(response.status_code, body, retry_after=retry_after)
+        error = errors.error_from_answer(
+            response.status_code, body, retry_after=retry_after, scrub=self._scrub
+        )
+        body = b""  # some log handlers print local variables, and it may quote the key
         limited = isinstance(error, errors.RateLimited)
         stats.rate_limited += limited
         if limited or (isinstance(error, errors.ServerFault) and retry_after is not None):
@@ -273,21 +295,17 @@ class CoinGecko:
         except errors.UpstreamError:
             raise
         except Exception as error:  # noqa: BLE001 - odd answers leak errors of any layer
-            raise errors.error_from_failure(error, self._without_key) from None
-
-    def _without_key(self, text: bytes) -> bytes:
-        """`text` of an error, which may quote the key. Not for data: a key can be a word of it."""
-        key = self._key.get_secret_value().encode()
-        text = text.replace(key, b"[key]") if key else text
-        for secret in self._outbound.secrets:
-            text = text.replace(secret.encode(), b"[hidden]")
-        return text
+            raise errors.error_from_failure(error, self._scrub) from None
 
 
 async def _body(response: httpx.Response) -> bytes:
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in {"identity", "gzip", ""}:  # nested ones unpack without bounds
-        raise errors.ServerFault(f"CoinGecko's answer is encoded as {errors.plain(encoding, 40)}")
+        raise errors.ServerFault(
+            "CoinGecko's answer has a content encoding that was not asked for",
+            status=response.status_code,
+            said=errors.plain(encoding, 40),
+        )
     body = bytearray()
     async for part in response.aiter_bytes():
         body += part

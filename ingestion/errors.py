@@ -11,7 +11,8 @@
   - BadAnswer        a 200 that is not what was asked for
   - NobodyAnswers    all of these for every call: ends the whole run
 
-Every message is short, has no control characters, and may be shown to people.
+Every message is our own sentence, with the HTTP status at most: it may be shown to everybody. What
+upstream or a library said is in `said`, for the log alone.
 """
 # ruff: noqa: N818 - `except RateLimited` reads better, and `UpstreamError` tells what they are
 
@@ -25,6 +26,7 @@ import httpx
 import orjson
 
 _TEXT_LIMIT = 200
+_MOST_SCRUBBED = 20_000  # characters: enough that no cut goes through a secret that is then shown
 # Control characters, those that turn the direction of what follows included.
 _UNPRINTABLE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+"
@@ -37,7 +39,9 @@ class UpstreamError(Exception):
     """Upstream did not give what was asked for. `status` is the HTTP status, if there was one.
 
     `retry_after` is in seconds, None where upstream named no time. `deliberate` is whether this is
-    CoinGecko's own word about this one call, so that others may fare better.
+    CoinGecko's own word about this one call, so that others may fare better. `said` is what
+    upstream or a library gave as the reason: short, on one line, and never to be shown or stored,
+    since upstream may quote all that it was sent.
     """
 
     advice = "the next refresh brings what is missing"  # where every call ends so
@@ -49,8 +53,10 @@ class UpstreamError(Exception):
         status: int | None = None,
         retry_after: float | None = None,
         deliberate: bool = False,
+        said: str = "",
     ) -> None:
         super().__init__(message)
+        self.said = said
         self.status = status
         self.retry_after = retry_after
         self.deliberate = deliberate
@@ -132,6 +138,12 @@ _ADVICE = {
 _ANY_ACCESS = "CoinGecko refuses access: check COINGECKO_API_KEY and COINGECKO_PLAN"
 _HISTORY_CODE = 10012
 _FIRST_OWN_CODE = 10000  # below are HTTP statuses and the CDN's codes
+_FAILURES: dict[type[Exception], str] = {
+    httpx.ProxyError: "the proxy refuses or fails",
+    httpx.ConnectError: "no connection",
+    httpx.ProtocolError: "no whole HTTP answer",
+    httpx.NetworkError: "the connection broke",
+}
 _PASSING_CLIENT_ERRORS = {403, 408, 425}  # 403: the CDN, where no code of CoinGecko's is given
 
 
@@ -142,31 +154,43 @@ def plain(text: str, limit: int = _TEXT_LIMIT) -> str:
 
 
 def error_from_answer(
-    status: int, body: bytes, *, retry_after: float | None = None
+    status: int,
+    body: bytes,
+    *,
+    retry_after: float | None = None,
+    scrub: Callable[[str], str] = str,
 ) -> UpstreamError:
-    """The error that an answer stands for, in whichever shape its body comes."""
+    """The error that an answer stands for, in whichever shape its body comes.
+
+    `scrub` takes secrets out of what becomes `said`.
+    """
     told = _what_it_says(body)
     if status == 200 and told.code and 400 <= told.code < 600:  # noqa: PLR2004 - HTTP statuses
         status = told.code
+    error: UpstreamError
     if status == 429 or told.code == 429 or is_throttled(body):  # noqa: PLR2004 - HTTP status
-        message = _with(f"CoinGecko answered {status}: too many calls", told.text)
-        return RateLimited(message, retry_after=retry_after, status=status)
-    error = _by_code(status, told) or _by_status(status, told)
+        error = RateLimited(f"CoinGecko answered {status}: too many calls", status=status)
+    else:
+        error = _by_code(status, told) or _by_status(status, told)
     error.retry_after = retry_after
+    error.said = plain(scrub(told.text))
     return error
 
 
-def error_from_failure(error: Exception, scrub: Callable[[bytes], bytes]) -> UpstreamError:
-    """The error for an exchange that failed below HTTP, with its own text put through `scrub`."""
+def error_from_failure(error: Exception, scrub: Callable[[str], str] = str) -> UpstreamError:
+    """The error for an exchange that failed below HTTP; its own text, put through `scrub`, is
+    `said`: libraries quote what they received, and addresses with their passwords.
+    """
     if isinstance(error, TimeoutError | httpx.TimeoutException):
         return Unreachable("CoinGecko gave no answer in time")
-    told = f"{type(error).__name__}: {error}".encode("utf-8", "replace")
-    said = plain(scrub(told).decode("utf-8", "replace"))
+    told = f"{type(error).__name__}: {error}"[:_MOST_SCRUBBED]
+    said = plain(scrub(told.encode("utf-8", "replace").decode()))
     if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
-        return BadRequest(f"this cannot be asked of CoinGecko ({said})")
+        return BadRequest("this cannot be asked of CoinGecko", said=said)
     if isinstance(error, httpx.DecodingError):
-        return ServerFault(f"CoinGecko's answer is damaged ({said})")
-    return Unreachable(f"CoinGecko cannot be reached ({said})")
+        return ServerFault("CoinGecko's answer is damaged", said=said)
+    kinds = (why for kind, why in _FAILURES.items() if isinstance(error, kind))
+    return Unreachable(f"CoinGecko cannot be reached: {next(kinds, 'see the log')}", said=said)
 
 
 def error_in(answer: object) -> bool:
@@ -215,7 +239,7 @@ def _http_date(text: str) -> datetime | None:
 
 
 class _Told(NamedTuple):
-    """What a body says: CoinGecko's own error code, its text, and what the body is."""
+    """What a body says: CoinGecko's own error code, its raw text, and what the body is."""
 
     code: int | None
     text: str
@@ -226,11 +250,11 @@ def _what_it_says(body: bytes) -> _Told:
     try:
         answer = orjson.loads(body)
     except orjson.JSONDecodeError:
-        text = body[:20_000].decode("utf-8", "replace")
+        text = body[:_MOST_SCRUBBED].decode("utf-8", "replace")
         if not text.lstrip().startswith("<"):
-            return _Told(None, plain(text), "text")
+            return _Told(None, text, "text")
         title = _TITLE.search(text)
-        return _Told(None, plain(title[1]) if title else "an HTML page", "html")
+        return _Told(None, title[1] if title else "an HTML page", "html")
     told: dict[str, object] = {}
     match answer:
         case {"status": int(status), "error": str(error)}:
@@ -244,7 +268,7 @@ def _what_it_says(body: bytes) -> _Told:
     code, said = told.get("error_code"), told.get("error_message") or told.get("message")
     return _Told(
         code if isinstance(code, int) and not isinstance(code, bool) else None,
-        plain(said) if isinstance(said, str) else "",
+        said[:_MOST_SCRUBBED] if isinstance(said, str) else "",
         "json",
     )
 
@@ -252,11 +276,11 @@ def _what_it_says(body: bytes) -> _Told:
 def _by_code(status: int, told: _Told) -> UpstreamError | None:
     if told.code == _HISTORY_CODE:
         advice = "CoinGecko's plan offers less history: lower HISTORY_DAYS or change COINGECKO_PLAN"
-        return HistoryTooLong(_with(advice, told.text), status=status, deliberate=True)
+        return HistoryTooLong(advice, status=status, deliberate=True)
     own = told.code is not None and told.code >= _FIRST_OWN_CODE
     if told.code in _ADVICE or status == 401 or (own and status == 403):  # noqa: PLR2004 - HTTP
         advice = _ADVICE.get(told.code or 0, _ANY_ACCESS)
-        return AccessRefused(_with(advice, told.text), status=status)
+        return AccessRefused(advice, status=status)
     return None
 
 
@@ -277,8 +301,4 @@ def _by_status(status: int, told: _Told) -> UpstreamError:
     elif 400 <= status < 500 and status not in _PASSING_CLIENT_ERRORS:  # noqa: PLR2004 - HTTP
         kind = BadRequest
     own_word = told.kind == "json" and issubclass(kind, NotFound | BadRequest)
-    return kind(_with(where, told.text), status=status, deliberate=own_word)
-
-
-def _with(message: str, said: str) -> str:
-    return f"{message} ({said})" if said else message
+    return kind(where, status=status, deliberate=own_word)

@@ -2,11 +2,14 @@
 
 import asyncio
 import difflib
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 
 from ingestion.coingecko import CoinGecko
 from ingestion.errors import NotFound, UpstreamError
 from ingestion.samples import CallStats, ListedCoin
+
+_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}", re.IGNORECASE)
 
 
 class UnknownCoins:
@@ -35,12 +38,17 @@ class UnknownCoins:
                     self._listed = []
         if any(coin.id == coin_id for coin in self._listed):
             return str(error)  # not for being unknown: another currency may fare better
-        hint = _hint(coin_id, self._listed)
+        hint = _hint(coin_id, self._listed, self._may_be_named)
         reason = f"CoinGecko knows no coin {coin_id!r}: correct COINS.{hint}"
         return self._reasons.setdefault(coin_id, reason)
 
+    def _may_be_named(self, coin_id: str) -> bool:
+        """Whether everybody may read this id: upstream can put any text in its place."""
+        return bool(_ID.fullmatch(coin_id)) and self._upstream.quotes_no_secret(coin_id)
 
-def _hint(coin_id: str, listed: Sequence[ListedCoin]) -> str:
+
+def _hint(coin_id: str, listed: Sequence[ListedCoin], may_be_named: Callable[[str], bool]) -> str:
     close = difflib.get_close_matches(coin_id, [coin.id for coin in listed], n=3)
     close += [coin.id for coin in listed if coin.symbol.lower() == coin_id][:3]
-    return f" Did you mean {' or '.join(dict.fromkeys(close))}?" if close else ""
+    named = filter(may_be_named, dict.fromkeys(close))
+    return f" Did you mean {' or '.join(close)}?" if (close := list(named)) else ""

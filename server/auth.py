@@ -1,18 +1,13 @@
 """Who is calling: Bearer tokens, compared in constant time."""
 
 import hmac
-import os
-import secrets
 from collections.abc import Iterable
 from hashlib import sha256
-from pathlib import Path
 
 from pydantic import SecretStr
 from starlette.requests import HTTPConnection
 
 from schema.context import Access, Caller
-
-TOKEN_FILE = "refresh-token"  # noqa: S105 - a file's name
 
 
 class Authenticator:
@@ -72,36 +67,3 @@ def _bearer(connection: HTTPConnection) -> bytes | None:
 def _is_one_of(token: bytes, valid: list[bytes]) -> bool:
     # summed up, not `any`: the time taken must not tell which one it was
     return sum(hmac.compare_digest(token, other) for other in valid) > 0
-
-
-def generated_token(data_dir: Path) -> tuple[SecretStr, bool]:
-    """Read the token kept in `data_dir`, or make one; True when it is new. Raises OSError.
-
-    Of two processes that make one at the same time, the first to finish wins.
-    """
-    path = data_dir / TOKEN_FILE
-    if kept := _kept(path):
-        return SecretStr(kept), False
-    token = secrets.token_urlsafe(32)
-    scratch = path.with_name(f".{TOKEN_FILE}.{os.getpid()}")
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(token + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():  # but nothing in it
-            path.unlink()
-        os.link(scratch, path)
-    except FileExistsError:
-        return SecretStr(_kept(path)), False
-    finally:
-        scratch.unlink()
-    return SecretStr(token), True
-
-
-def _kept(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except FileNotFoundError:
-        return ""

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
 
-from server.postgres import layout, programs
+from server.postgres import layout, ownership, programs
 from server.postgres.programs import PostgresError
 
 if sys.platform != "win32":
@@ -162,6 +162,12 @@ class EmbeddedPostgres:
         for folder in (self._home, self.socket_dir):
             layout.make_private(folder, account)
         switch = account.uid != os.geteuid()
+        if switch and ownership.is_shared(account.uid):
+            logger.warning(
+                "PostgreSQL runs as an account of others, whose processes can read and change the "
+                "database: start coingraph as an account of its own (%s)",
+                self._home,
+            )
         plan = programs.Plan(
             binaries=str(binaries),
             home=str(self._home),

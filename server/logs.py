@@ -12,12 +12,13 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
-from urllib.parse import quote
 
 import orjson
 import structlog
 from asgi_correlation_id import correlation_id
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ingestion.redaction import HIDDEN, Redactor
 
 # The throttle says itself when it slows down; stamina would repeat it for each call.
 _QUIET = {
@@ -34,8 +35,11 @@ _QUIET = {
     "websockets": "INFO",  # same
 }
 
+_OF_REQUESTS = {"method", "path", "status", "ms", "client", "request_id", "worker"} | {
+    *("event", "level", "logger", "timestamp")
+}
 _OF_SEVERAL_LINES = {"exception", "stack"}
-_SHORTEST_SECRET = 6  # characters: a shorter one is a word of every line
+_ONLY_HIDDEN = json.dumps({"event": HIDDEN})  # a line of JSON of which nothing else can be kept
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:=+/-]{1,128}")
 
 log = structlog.get_logger("coingraph.http")
@@ -67,10 +71,10 @@ def set_up_logs(log_format: str, lowest: str, secrets: Iterable[str] = ()) -> No
     )
     _hidden.forget()
     _hidden.add(secrets)
-    rendering.append(_hidden)
-    _set_up_standard_library(shared, rendering, lowest.upper())
+    redacted = _Redacted(rendering)
+    _set_up_standard_library(shared, [redacted], lowest.upper())
     structlog.configure(
-        processors=[*shared, *rendering],
+        processors=[*shared, redacted],
         logger_factory=partial(_NamedLogger, sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(lowest),
         cache_logger_on_first_use=True,
@@ -130,40 +134,32 @@ def _tells_no_address(record: logging.LogRecord) -> bool:
     return '"WebSocket ' not in str(record.msg)
 
 
-class _Hidden:
-    """Replaces secrets in a line, from any source: a library, a server that echoes."""
-
-    def __init__(self) -> None:
-        self._forms = set[str]()
-        self._pattern: re.Pattern[str] | None = None
-
-    def forget(self) -> None:
-        self._forms.clear()
-        self._pattern = None
-
-    def add(self, secrets: Iterable[str]) -> None:
-        """Hide these from now on, in the forms in which they may be written."""
-        forms = {
-            form
-            for secret in secrets
-            if len(secret) >= _SHORTEST_SECRET
-            for form in (
-                secret,
-                quote(secret, safe="", errors="surrogateescape"),
-                json.dumps(secret)[1:-1],
-                repr(secret)[1:-1],
-            )
-        }
-        if not forms <= self._forms:
-            self._forms |= forms
-            longest_first = sorted(self._forms, key=len, reverse=True)
-            self._pattern = re.compile("|".join(map(re.escape, longest_first)))
-
-    def __call__(self, _logger: object, _method: str, line: Any) -> Any:  # noqa: ANN401 - what structlog hands on
-        return line if self._pattern is None else self._pattern.sub("[hidden]", line)
+_hidden = Redactor()
 
 
-_hidden = _Hidden()
+class _Redacted:
+    """Renders a line without secrets, from any source: a library, a server that echoes.
+
+    Of a request's line only what the caller chose is searched, which takes a third of the time.
+    """
+
+    def __init__(self, rendering: list[structlog.typing.Processor]) -> None:
+        self._rendering = rendering
+
+    def __call__(self, logger: Any, method: str, event: Any) -> str:  # noqa: ANN401 - what structlog hands on
+        clean = False
+        if event["event"] == "request" and event.keys() <= _OF_REQUESTS:
+            # what the caller chose
+            get = event.get
+            chosen = f"{get('method')} {get('path')} {get('client')} {get('request_id')}"
+            clean = _hidden(chosen) is chosen
+        for processor in self._rendering:
+            event = processor(logger, method, event)
+        line: str = event
+        if clean:
+            return line
+        found = _hidden(line)
+        return _ONLY_HIDDEN if found == HIDDEN and line.startswith("{") else found
 
 
 def hide_in_logs(*secrets: str) -> None:

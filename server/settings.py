@@ -7,7 +7,6 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import unquote
 
 from pydantic import (
     AfterValidator,
@@ -27,12 +26,13 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from ingestion.redaction import login_secrets
 from models.connecting import database_url
 from schema.limits import Limits
 from server.config import env_file
 from server.config.hints import hints
 from server.config.origins import normal_origin
-from server.config.proxies import proxy_passwords
+from server.config.proxies import proxy_secrets
 from server.config.root_path import normal_root_path
 from server.config.secret_files import SecretFileError, read_secret, with_secrets_of_files
 from server.config.text import Unquoted, check_text, unquoted
@@ -292,9 +292,9 @@ class Settings(LimitSettings):
         given += [key.get_secret_value()] if key else []
         given += [self.database_password.get_secret_value()] if self.database_password else []
         given += [str(database_url(url.get_secret_value()).password or "")] if url else []
-        given += [unquote(base.password or "")] if base else []
+        given += login_secrets(str(base)) if base else []
         given += [password_of(self.rate_limit_storage)] if self.rate_limit_storage else []
-        return {secret for secret in given if secret} | proxy_passwords()
+        return {secret for secret in given if secret} | proxy_secrets()
 
     @property
     def requests_per_minute(self) -> float:

@@ -6,15 +6,18 @@ import dataclasses
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from graphql import parse, validate
 
 pytest.importorskip("psutil", reason="`make bench` installs what the benchmarks need")
 
 from benchmarks import load, report
+from benchmarks.crowd import until
 from benchmarks.databases import POSTGRAPHILE_FUNCTION, run_sql
 from benchmarks.figures import Figure, Section
 from benchmarks.load import Load, Target, quantile
@@ -22,6 +25,11 @@ from benchmarks.peers import catalog
 from benchmarks.peers.catalog import COINGRAPH, Peer, Place
 from benchmarks.processes import Running, send, watched
 from benchmarks.questions import Ask, Range
+from benchmarks.siege import answers, operations
+from benchmarks.siege.attacker import ORIGINS, Attack, Attacker, Origin
+from benchmarks.siege.attacks import ATTACKS
+from tests.schema.nullable import SCHEMA
+from tests.serving import Reader
 
 _PEERS = (catalog.STARLETTE, catalog.FASTAPI, catalog.STRAWBERRY, catalog.POSTGRAPHILE)
 _SECONDS = 1.0
@@ -132,6 +140,37 @@ def test_the_report_holds_all_that_was_measured() -> None:
 
 def test_a_rate_is_answers_a_second() -> None:
     assert Load(100, 4.0, 0, 1.0, 2.0, 0, 0).rate == 25
+
+
+ASKED = {name: query for name, (_, query) in operations.QUERIES.items()} | {
+    "large": answers.LARGE,
+    "few": answers.FEW,
+    "much": answers.MUCH,
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_what_a_siege_asks_is_valid(name: str) -> None:
+    assert not validate(SCHEMA, parse(ASKED[name]))
+
+
+async def _run(attack: Attack, attacker: Attacker) -> None:
+    await attack(attacker)
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("origin", ORIGINS, ids=lambda origin: origin.name)
+async def test_attacks_are_counted(reader: Reader, origin: Origin) -> None:
+    url = str(reader.http.base_url).rstrip("/")
+    said = []
+    for name in ("3 Accept of commas", "5 subscriptions with dear events"):
+        attacker = Attacker(url, origin)
+        attacking = asyncio.create_task(_run(ATTACKS[name], attacker))
+        await until(partial(bool, attacker.said))
+        attacking.cancel()
+        await asyncio.wait([attacking])
+        said.append(set(attacker.said))
+    assert said == [{"200"}, {"101"}]
 
 
 @pytest.mark.processes

@@ -187,8 +187,9 @@ def test_compose_closes_what_need_not_be_open() -> None:
     services = compose()
     for name in ("api", "scheduler"):
         assert services[name]["read_only"] is True
-        assert services[name]["cap_drop"] == ["ALL"]
     for service in services.values():
+        assert service["cap_drop"] == ["ALL"]
+        assert "cap_add" not in service
         assert service["security_opt"] == ["no-new-privileges:true"]
     assert [name for name, service in services.items() if "ports" in service] == ["api"]
     assert services["api"]["ports"] == ["${COINGRAPH_LISTEN:-127.0.0.1:8000}:8000"]
@@ -196,6 +197,19 @@ def test_compose_closes_what_need_not_be_open() -> None:
     assert services["api"]["depends_on"] == {"db": {"condition": "service_healthy"}}
     assert services["scheduler"]["depends_on"] == {"api": {"condition": "service_healthy"}}
     assert REFRESH.stat().st_mode & stat.S_IROTH, "the image's own user reads it"
+    assert services["db"]["user"] == "postgres", "as root, its entrypoint needs capabilities"
+
+
+def test_each_image_can_be_given_by_its_digest() -> None:
+    images = dict(
+        re.findall(r"\$\{(\w+_IMAGE):-([^}]+)\}", (ROOT / "docker-compose.yml").read_text())
+    )
+    assert set(images) == {"PYTHON_IMAGE", "POSTGRES_IMAGE", "CURL_IMAGE"}
+    assert [rest.split()[0] for name, rest in instructions() if name == "FROM"] == [
+        "${PYTHON_IMAGE}"
+    ] * 2
+    given = [rest for name, rest in instructions() if name == "ARG"]
+    assert f"PYTHON_IMAGE={images['PYTHON_IMAGE']}" in given, "the same default in both files"
 
 
 class Stub(ThreadingHTTPServer):

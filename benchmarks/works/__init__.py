@@ -17,6 +17,7 @@ from benchmarks.works import (
     politeness,
     refreshing,
     serving,
+    siege,
     storing,
     worst,
 )
@@ -36,4 +37,5 @@ WORKS: dict[str, Callable[[Laboratory], Section]] = {
     "restart": following.restart,
     "hostile": hostile.run,
     "worst": worst.run,
+    "siege": siege.run,
 }

@@ -6,30 +6,19 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-from benchmarks import wire
+from benchmarks.behaved import CLIENTS, Behaved, behave
 from benchmarks.figures import Figure, Section
 from benchmarks.hostility import attack_all
 from benchmarks.laboratory import Laboratory
 from benchmarks.load import quantile
 from benchmarks.peers.catalog import COINGRAPH
 from benchmarks.processes import MIB, memory
-from benchmarks.questions import STRAWBERRY, Ask
+from benchmarks.questions import STRAWBERRY
 
-_CLIENTS = 20
-_EVERY = 0.2
 _SECONDS = 60.0
 _QUIET_SECONDS = 10.0
 _HELD = 1.1
-_OK = 200
-_TITLE = f"{_CLIENTS} well-behaved clients beside hostile ones"
-
-
-class Behaved:
-    """What the well-behaved were answered."""
-
-    def __init__(self) -> None:
-        self.latencies: list[float] = []
-        self.errors: Counter[str] = Counter()
+_TITLE = f"{CLIENTS} well-behaved clients beside hostile ones"
 
 
 def run(laboratory: Laboratory) -> Section:
@@ -43,9 +32,9 @@ def run(laboratory: Laboratory) -> Section:
     ):
         pool.submit(attack_all, server.url, _QUIET_SECONDS).result()  # what is kept is kept then
         before = memory(server.process)
-        alone = asyncio.run(_behaved(server.url, asks, _QUIET_SECONDS))
+        alone = asyncio.run(behave(server.url, asks, _QUIET_SECONDS))
         hostile = pool.submit(attack_all, server.url, seconds)
-        beside = asyncio.run(_behaved(server.url, asks, seconds))
+        beside = asyncio.run(behave(server.url, asks, seconds))
         said = hostile.result()
         time.sleep(_QUIET_SECONDS)
         held = memory(server.process) / before
@@ -64,34 +53,6 @@ def run(laboratory: Laboratory) -> Section:
     told += [f"- the well-behaved saw: {_told(beside.errors)}"] * bool(beside.errors)
     header = ("", "requests", "errors", "median ms", "p99 ms", "max ms")
     return Section(_TITLE, header, rows, figures, [remark + "\n" + "\n".join(told)])
-
-
-async def _behaved(url: str, asks: list[Ask], seconds: float) -> Behaved:
-    behaved = Behaved()
-    async with asyncio.TaskGroup() as group:
-        for number in range(_CLIENTS):
-            group.create_task(_client(url, asks[number:] + asks[:number], seconds, behaved))
-    return behaved
-
-
-async def _client(url: str, asks: list[Ask], seconds: float, behaved: Behaved) -> None:
-    """Ask one question after the other at a calm pace, over one connection."""
-    loop = asyncio.get_running_loop()
-    connection = await wire.connect(url)
-    begun = loop.time()
-    for number in range(int(seconds / _EVERY)):
-        await asyncio.sleep(max(0.0, begun + number * _EVERY - loop.time()))
-        asked = loop.time()
-        try:
-            answer = await connection.send(asks[number % len(asks)])
-        except ConnectionError as error:
-            behaved.errors[str(error)] += 1
-            connection = await wire.connect(url)
-            continue
-        behaved.latencies.append((loop.time() - asked) * 1e3)
-        if answer.status != _OK or b'"errors"' in answer.body[:200]:
-            behaved.errors[f"{answer.status} {bytes(answer.body[:80])!r}"] += 1
-    connection.close()
 
 
 def _row(name: str, behaved: Behaved) -> list[str]:

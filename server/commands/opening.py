@@ -18,9 +18,9 @@ from models.database import (
 )
 from models.migrate import NewerDatabaseError
 from models.postgres.client_files import ClientFileError, check_client_files, ignore_variables
-from server.auth import generated_token
+from server.access.token_file import TOKEN_FILE, TokenFileError, generated_token
 from server.embedded import EmbeddedPostgres, EmbeddedPostgresError
-from server.logs import set_up_logs
+from server.logs import hide_in_logs, set_up_logs
 from server.settings import Settings, SettingsError, load_settings, settings_hints
 
 log = structlog.get_logger("coingraph.settings")
@@ -121,19 +121,26 @@ def opened(
 
 
 def with_token(settings: Settings) -> Settings:
-    """Make and print a refresh token where none is set and the database is our own."""
+    """Make a refresh token where none is set and the database is our own.
+
+    Only a terminal shows it: elsewhere, standard error is a log that others may read.
+    """
     if settings.refresh_tokens:
         return settings
     try:
         token, new = generated_token(settings.data_dir)
-    except OSError as error:
-        raise CommandError(
-            f"The refresh token in {settings.data_dir} cannot be read or made: {error.strerror}. "
-            "Mend that, or set REFRESH_TOKENS."
-        ) from None
+    except TokenFileError as error:
+        raise CommandError(str(error)) from None
+    hide_in_logs(token.get_secret_value())
     if new:
-        _say(  # once, and never logged
-            f"Refresh token (kept in {settings.data_dir / 'refresh-token'}): "
-            f"{token.get_secret_value()}"
-        )
+        path = settings.data_dir / TOKEN_FILE
+        shown = f": {token.get_secret_value()}" if _is_terminal() else ""
+        _say(f"Refresh token: made, and kept in {path}{shown}")
     return settings.model_copy(update={"refresh_tokens": (token,)})
+
+
+def _is_terminal() -> bool:
+    try:
+        return sys.stderr.isatty()
+    except (OSError, ValueError, AttributeError):  # closed, or none
+        return False

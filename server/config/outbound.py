@@ -12,6 +12,7 @@ import certifi
 import httpx
 
 from ingestion.outbound import Outbound
+from ingestion.redaction import login_pair
 from server.config.proxies import ProxyError, proxy_for
 
 
@@ -27,8 +28,8 @@ def outbound_for(url: str) -> Outbound:
         return Outbound(fault=str(error))
     except (ValueError, httpx.InvalidURL):  # of an address that the client refuses itself
         return Outbound()
-    hidden = frozenset(filter(None, made.auth if made and made.auth else ()))
-    return Outbound(proxy=made, verify=context, secrets=hidden)
+    login = proxy.login if proxy and proxy.login else ("", "")
+    return Outbound(proxy=made, verify=context, secrets=frozenset(login_pair(*login)))
 
 
 class _CertificateError(Exception):

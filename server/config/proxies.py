@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import unquote, urlsplit
 
+from ingestion.redaction import login_pair
+
 _SCHEMES = {"http", "https", "socks5", "socks5h"}
 _PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 _ENTRY = re.compile(r"\[(?P<six>[^\]]*)\](?::(?P<port6>\d+))?|(?P<host>[^:]*)(?::(?P<port>\d+))?")
@@ -50,13 +52,12 @@ def proxy_for(url: str) -> Proxy | None:
     return _proxy(value, _variable(parts.scheme))
 
 
-def proxy_passwords() -> set[str]:
-    """Name the passwords in all variables of proxies, as they are written and as they are meant."""
-    found = set()
+def proxy_secrets() -> set[str]:
+    """Return what must be hidden of all variables that name proxies: their logins."""
+    found = set[str]()
     for value in urllib.request.getproxies().values():
         login = value.partition("://")[2].rpartition("@")[0] or value.rpartition("@")[0]
-        password = login.partition(":")[2]
-        found |= {password, unquote(password)} - {""}
+        found |= login_pair(*login.partition(":")[::2])
     return found
 
 

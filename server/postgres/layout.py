@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from server.postgres.programs import MAJOR, SOCKET, PostgresError
+from server.postgres import ownership
+from server.postgres.programs import MAJOR, SOCKET, PostgresError, end_leftovers
 
 if sys.platform != "win32":
     import fcntl
@@ -72,25 +73,32 @@ def check(home: Path) -> None:
 def account(home: Path, program: Path) -> Account:
     """Whom to run PostgreSQL as: the owner of the cluster. It refuses to run as root.
 
-    So on root's first start the owner becomes `nobody`, if it may reach the folder and the programs
-    as they are; else root, running it in a user namespace; else, where root has no way in from a
-    namespace either, the owner of the folder that is in the way.
+    So on root's first start the owner becomes an account of its own, if that may reach the folder
+    and the programs as they are; else root, running it in a user namespace; else, where root has no
+    way in from a namespace either, the owner of the folder that is in the way.
     """
     if os.geteuid() != 0:
         return Account(os.geteuid(), os.getegid())
     cluster = home / "cluster"
+    if ownership.is_nobodys(home):
+        uid = ownership.own_uid(home)
+        closed = _closed(home, Account(uid, uid)) or _closed(program, Account(uid, uid))
+        if cluster.exists():
+            end_leftovers(cluster)
+        if not closed and ownership.take_over(home, socket_dir(home), uid):
+            return Account(uid, uid)
     found = (cluster if cluster.exists() else home).stat()
     if found.st_uid != 0:
         return Account(found.st_uid, found.st_gid)
-    with contextlib.suppress(KeyError):
-        entry = pwd.getpwnam("nobody")
-        nobody, root = Account(entry.pw_uid, entry.pw_gid), Account(0, os.getegid(), namespace=True)
-        closed = _closed(home, nobody) or _closed(program, nobody)
-        if not (closed or cluster.exists()) and _give(home, nobody):
-            return nobody
-        if sys.platform == "linux":
-            closed = _closed(home, root)
-            return Account(closed.st_uid, closed.st_gid) if closed and closed.st_uid else root
+    if not cluster.exists():
+        uid = ownership.own_uid(home)
+        own = Account(uid, uid)
+        if not (_closed(home, own) or _closed(program, own)) and _give(home, own):
+            return own
+    if sys.platform == "linux":
+        root = Account(0, os.getegid(), namespace=True)
+        closed = _closed(home, root)
+        return Account(closed.st_uid, closed.st_gid) if closed and closed.st_uid else root
     raise PostgresError("PostgreSQL refuses to run as root: run as an ordinary account")
 
 

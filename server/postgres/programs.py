@@ -4,7 +4,6 @@ import ctypes
 import errno
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,10 +18,6 @@ if sys.platform != "win32":
 MAJOR = "18"
 PORT = "5432"  # only a part of the socket's name: there is no TCP
 SOCKET = f".s.PGSQL.{PORT}"
-INITDB_OPTIONS = (
-    *("-U", "coingraph", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-instructions"),
-    *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
-)
 OPTIONS = {
     "listen_addresses": "",
     "port": PORT,
@@ -142,23 +137,6 @@ def end_leftovers(cluster: Path) -> None:
     (cluster / "postmaster.pid").unlink(missing_ok=True)
 
 
-def create_cluster(plan: Plan) -> None:
-    """Makes the cluster aside and moves it in whole: an interrupted initdb leaves none."""
-    if plan.cluster.exists():
-        return
-    home = Path(plan.home)
-    for old in home.glob("initdb-*"):
-        shutil.rmtree(old, ignore_errors=True)
-    fresh = home / f"initdb-{os.getpid()}"
-    _run(plan, "initdb", *INITDB_OPTIONS, "-D", str(fresh))
-    single = ("--single", "-D", str(fresh), "-c", "exit_on_error=on", "-c", "log_checkpoints=off")
-    _run(plan, "postgres", *single, "postgres", feed=b"CREATE DATABASE coingraph;\n")
-    fresh.rename(plan.cluster)
-    folder = os.open(home, os.O_RDONLY)
-    os.fsync(folder)  # the data is only as durable as the name it is found by
-    os.close(folder)
-
-
 def launch(plan: Plan) -> subprocess.Popen[bytes]:
     """Starts the server; `postmaster` tells when it is ready."""
     end_leftovers(plan.cluster)
@@ -170,7 +148,7 @@ def launch(plan: Plan) -> subprocess.Popen[bytes]:
     return _spawn(plan, "postgres", "-D", str(plan.cluster), *arguments)
 
 
-def _run(plan: Plan, *command: str, feed: bytes = b"") -> None:
+def run(plan: Plan, *command: str, feed: bytes = b"") -> None:
     process = _spawn(plan, *command, stdin=subprocess.PIPE)
     process.communicate(feed)
     if process.returncode != 0:

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from server.postgres import programs
+from server.postgres.creation import create_cluster
 
 # systemd sends SIGTERM to the users and to us at once; they need the server while they answer what
 # is under way, which takes them 10 s and a little (server.serving)
@@ -46,7 +47,7 @@ class Supervisor:
         try:
             self._open_log()
             self._listen()
-            programs.create_cluster(self._plan)
+            create_cluster(self._plan)
             self._keep_running()
         except subprocess.SubprocessError:  # the child's setup failed; Python hides how
             self._report(NO_NAMESPACE)

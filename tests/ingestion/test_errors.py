@@ -1,5 +1,6 @@
 """Every way of saying no, and how long to wait after it."""
 
+import html
 import json
 import math
 import unicodedata
@@ -25,6 +26,7 @@ from ingestion.errors import (
     Unreachable,
     UpstreamError,
 )
+from ingestion.redaction import Redactor
 from tests.ingestion.json_values import json_values
 
 RECORDED = Path(__file__).parents[3] / "shared" / "coingecko" / "recorded"
@@ -72,10 +74,56 @@ def test_every_shape_of_error(
     raw = body if isinstance(body, bytes) else orjson.dumps(body)
     error = errors.error_from_answer(status, raw, retry_after=7.0)
     assert type(error) is kind
-    assert said in str(error)
-    assert "\n" not in str(error)
+    assert said in f"{error} ({error.said})"
+    assert "\n" not in f"{error} ({error.said})"
     if isinstance(error, RateLimited):
         assert error.retry_after == 7.0
+
+
+WORDS = "hunter2 <b>words</b> of upstream"
+SHAPES: list[object] = [
+    {"error": WORDS},
+    {"status": 500, "error": WORDS},
+    {"error": {"message": WORDS}},
+    {"status": {"error_code": 10005, "error_message": WORDS}},
+    {"error": {"status": {"error_code": 10012, "error_message": WORDS}}},
+    {"error_code": 10002, "error_message": WORDS},
+    {"message": WORDS},
+    {"error": f"Incorrect path {WORDS}"},
+    f"<html><title>{html.escape(WORDS)}</title>".encode(),
+    WORDS.encode(),
+    f"Throttled {WORDS}".encode(),
+]
+
+
+@pytest.mark.parametrize("status", [200, 204, 301, 400, 401, 403, 404, 408, 422, 429, 500, 503])
+@pytest.mark.parametrize("body", SHAPES)
+def test_upstreams_words_are_for_the_log_alone(status: int, body: object) -> None:
+    raw = body if isinstance(body, bytes) else orjson.dumps(body)
+    error = errors.error_from_answer(
+        status, raw, scrub=lambda text: text.replace("hunter2", "[hidden]")
+    )
+    assert "words" not in str(error)
+    assert "words" not in str(errors.NobodyAnswers.after(error, 4))
+    assert "words" in error.said
+    assert "hunter2" not in error.said
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [httpx.ConnectError, httpx.ProxyError, httpx.RemoteProtocolError, httpx.ReadError, OSError,
+     httpx.DecodingError, httpx.InvalidURL, httpx.UnsupportedProtocol],
+)  # fmt: skip
+def test_a_librarys_words_are_for_the_log_alone(kind: type[Exception]) -> None:
+    error = errors.error_from_failure(kind(WORDS), lambda text: text.replace("hunter2", "x"))
+    assert "words" not in str(error)
+    assert error.said.endswith("x <b>words</b> of upstream")
+
+
+def test_a_secret_is_taken_out_before_the_text_is_cut() -> None:
+    long = orjson.dumps({"error": "x" * 195 + "hunter2-and-more"})
+    error = errors.error_from_answer(400, long, scrub=Redactor(["hunter2-and-more"]))
+    assert "hun" not in error.said
 
 
 @pytest.mark.parametrize("status", [400, 401, 403])
@@ -124,7 +172,7 @@ TURNS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 @given(st.integers(100, 999), st.binary() | json_values.map(lambda v: json.dumps(v).encode()))
 def test_any_answer_is_an_error_with_a_short_clean_message(status: int, body: bytes) -> None:
     error = errors.error_from_answer(status, body)
-    message = str(error)
+    message = f"{error} ({error.said})"
     assert len(message) < 400
     # control characters, surrogates, ends of lines and paragraphs, turns of direction
     assert not {unicodedata.category(each) for each in message} & {"Cc", "Cs", "Zl", "Zp"}
@@ -132,9 +180,9 @@ def test_any_answer_is_an_error_with_a_short_clean_message(status: int, body: by
 
 
 def test_an_upstreams_long_text_is_cut() -> None:
-    message = str(errors.error_from_answer(500, orjson.dumps({"error": "\x1b[31m" + "x" * 10**6})))
-    assert len(message) < 250
-    assert "\x1b" not in message
+    said = errors.error_from_answer(500, orjson.dumps({"error": "\x1b[31m" + "x" * 10**6})).said
+    assert 100 < len(said) < 250
+    assert "\x1b" not in said
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import structlog
 from pydantic import SecretStr
 
 from ingestion.simulator import Simulator
-from server.auth import generated_token
+from server.access.token_file import generated_token
 from tests.serving import Client, Reader, live_server, make_settings
 
 MUTATION = "mutation { refreshPrices { started } }"

@@ -125,23 +125,119 @@ def test_root_behind_a_closed_folder_stays_root(tmp_path: Path) -> None:
 
 
 @as_root
-@pytest.mark.parametrize("owner", ["nobody", "daemon"])
-def test_root_becomes_nobody_or_the_owner(open_dir: Path, owner: str) -> None:
-    uid = pwd.getpwnam(owner).pw_uid
+@pytest.mark.parametrize("owner", ["its own", "daemon"])
+def test_root_takes_an_account_of_its_own_or_the_owner(open_dir: Path, owner: str) -> None:
     (open_dir / "data").mkdir()
-    if owner != "nobody":
+    if owner == "daemon":
+        uid = pwd.getpwnam(owner).pw_uid
         (open_dir / "data/postgres").mkdir(mode=0o700)
         os.chown(open_dir / "data/postgres", uid, uid)
     embedded = EmbeddedPostgres(open_dir / "data")
     with embedded:
         assert query(embedded.socket_dir, "SELECT 1") == 1
-        assert Path(embedded.socket_dir).stat().st_uid == uid
+        uid = Path(embedded.socket_dir).stat().st_uid
         servers = servers_of(open_dir / "data")
+        assert {uid_of(pid) for pid in servers} == {0, uid}  # the supervisor is root's
         os.kill(supervisor_of(open_dir / "data"), signal.SIGKILL)
         eventually(lambda: gone(servers))  # the switch of account keeps the tie to the supervisor
         embedded.start()
     assert (open_dir / "data/postgres/cluster").stat().st_uid == uid
     assert stat.S_IMODE(open_dir.stat().st_mode) == 0o755
+    assert [each.name for each in (open_dir / "data").iterdir()] == ["postgres"]
+    if owner == "its own":
+        assert is_nobody_elses(uid)
+    else:
+        assert uid == pwd.getpwnam(owner).pw_uid
+
+
+def uid_of(pid: int) -> int:
+    return Path(f"/proc/{pid}").stat().st_uid
+
+
+def is_nobody_elses(uid: int) -> bool:
+    """Whether the system knows no such account."""
+    return uid not in {entry.pw_uid for entry in pwd.getpwall()}
+
+
+@as_root
+def test_no_process_of_nobody_reaches_roots_database(open_dir: Path) -> None:
+    embedded = EmbeddedPostgres(open_dir / "data")
+    with embedded:
+        for name in ("nobody", "daemon"):
+            os.seteuid(pwd.getpwnam(name).pw_uid)
+            try:
+                with pytest.raises(PermissionError):
+                    query(embedded.socket_dir, "SELECT 1")
+                with pytest.raises(PermissionError):
+                    next((open_dir / "data/postgres/cluster").iterdir())
+                with pytest.raises(PermissionError):
+                    os.kill(max(servers_of(open_dir / "data")), signal.SIGHUP)
+            finally:
+                os.seteuid(0)
+
+
+@pytest.fixture
+def of_nobody(made: Path, open_dir: Path) -> Path:
+    """A data directory as an earlier version made it when root started it."""
+    data_dir = Path(shutil.copytree(made, open_dir / "data"))
+    data_dir.chmod(0o755)
+    nobody = pwd.getpwnam("nobody")
+    os.chown(data_dir / "postgres", nobody.pw_uid, nobody.pw_gid)
+    for place, folders, files in os.walk(data_dir / "postgres/cluster"):
+        for path in (place, *(f"{place}/{each}" for each in (*folders, *files))):
+            os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    (data_dir / "postgres/socket").mkdir(mode=0o700, exist_ok=True)
+    os.chown(data_dir / "postgres/socket", nobody.pw_uid, nobody.pw_gid)
+    return data_dir
+
+
+@as_root
+@pytest.mark.parametrize("moment", ["at once", "cut short", "cut short later"])
+def test_a_cluster_of_nobody_is_taken_over(of_nobody: Path, moment: str) -> None:
+    home = of_nobody / "postgres"
+    if moment == "cut short":  # by a kill, after the home was closed to nobody
+        os.chown(home, 0, 0)
+    elif moment == "cut short later":
+        os.chown(home, 0, 0)
+        (home / "cluster").rename(home / "cluster-taken-over")
+        os.chown(home / "cluster-taken-over", 52_000, 52_000)
+    embedded = EmbeddedPostgres(of_nobody)
+    with embedded:
+        assert answer(embedded) == 42
+    owners = {path.lstat().st_uid for path in (home, *(home / "cluster").rglob("*"))}
+    assert len(owners) == 1
+    assert is_nobody_elses(owners.pop())
+    with embedded:
+        assert answer(embedded) == 42
+
+
+@as_root
+@pytest.mark.parametrize("kind", ["symbolic", "hard"])
+def test_links_in_a_cluster_of_nobody_are_not_followed(of_nobody: Path, kind: str) -> None:
+    """Its processes could have put them there, for root to give them away."""
+    victim = of_nobody / "victim"
+    victim.touch(0o600)
+    link = of_nobody / "postgres/cluster/base/link"
+    link.symlink_to(victim) if kind == "symbolic" else os.link(victim, link)
+    with pytest.raises(EmbeddedPostgresError, match="base/link is a link") as caught:
+        EmbeddedPostgres(of_nobody).start()
+    assert "\n" not in str(caught.value)
+    assert victim.stat().st_uid == 0
+    link.unlink()
+    with EmbeddedPostgres(of_nobody):
+        pass
+    assert victim.stat().st_uid == 0
+
+
+@as_root
+def test_what_somebody_runs_as_nobody_stays_theirs(of_nobody: Path) -> None:
+    nobody = pwd.getpwnam("nobody").pw_uid
+    for lock in (of_nobody / "postgres").glob("*.lock"):
+        os.chown(lock, nobody, nobody)
+    embedded = EmbeddedPostgres(of_nobody)
+    with embedded:
+        assert answer(embedded) == 42
+    assert (of_nobody / "postgres/cluster").stat().st_uid == nobody
 
 
 @as_root

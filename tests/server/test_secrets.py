@@ -4,12 +4,14 @@ import asyncio
 import base64
 import contextlib
 import http.server
+import json
 import socketserver
 import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -24,8 +26,13 @@ pytestmark = pytest.mark.processes
 REFRESH, READ = "refresh-s3cret-4711", "read-s3cret-0815"
 WRONG = "wrong-s3cret-1234"
 KEY, URL_PASSWORD, DATABASE_PASSWORD = "CG-s3cret-key", "url-s3cret-pw", "db-s3cret-pw"
+USER, WORDS = "somebody", "words of upstream"
 SECRETS = (REFRESH, READ, WRONG, KEY, URL_PASSWORD, DATABASE_PASSWORD)
 
+REASONS = """{
+  seriesStatus { lastError }
+  refreshRuns { nodes { error note items { error note } } }
+}"""
 UPGRADE = (
     "Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
@@ -169,6 +176,59 @@ async def test_a_refresh_that_fails(tmp_path: Path, empty_url: str) -> None:
             server.process.terminate()
             server.process.wait(60)
         check(server, *answers)
+
+
+class Quoting(http.server.BaseHTTPRequestHandler):
+    """An upstream that refuses each coin, and quotes what it was sent in one way for each."""
+
+    def do_GET(self) -> None:
+        pair = f"{USER}:{URL_PASSWORD}"
+        basic = base64.b64encode(pair.encode()).decode()
+        assert self.headers["Authorization"] == f"Basic {basic}"
+        coin = self.path.removeprefix("/api/v3/coins/").partition("/")[0]
+        text = {
+            "as-json": json.dumps({"error": f"<b>{WORDS}</b> {pair} {KEY}"}),
+            "as-html": f"<html><title>{WORDS} {''.join(f'&#{ord(c)};' for c in pair)}</title>",
+            "as-basic": json.dumps({"error": f"{WORDS} Basic {basic} {quote(basic, safe='')}"}),
+            "as-split": json.dumps(
+                {"error": f"{WORDS} {USER} {URL_PASSWORD.upper()} {URL_PASSWORD.encode().hex()}"}
+            ),
+        }.get(coin, f"{WORDS} {pair}")
+        self.send_response(400, f"{WORDS} {pair}")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+async def test_what_upstream_says_is_for_the_log_alone(tmp_path: Path, empty_url: str) -> None:
+    """Anybody may ask why a series failed."""
+    coins = "as-json,as-html,as-basic,as-split"
+    with answering(Quoting) as upstream:
+        base = (
+            f"http://{USER}:{quote(URL_PASSWORD, safe='')}"
+            f"@127.0.0.1:{upstream.server_address[1]}/api/v3"
+        )
+        given = settings(DATABASE_URL=empty_url.replace("+asyncpg", ""), COINGECKO_BASE_URL=base)
+        with served(tmp_path, **given | {"COINS": coins, "READ_TOKENS": ""}) as server:
+            server.await_line("refresh ended")
+            async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
+                answer = await client.post(f"{server.url}/graphql", json={"query": REASONS})
+    found = answer.json()["data"]
+    shown = [each["lastError"] for each in found["seriesStatus"]]
+    assert shown == ["CoinGecko answered 400"] * 4
+    items = found["refreshRuns"]["nodes"][0]["items"]
+    assert [each["error"] for each in items] == shown
+    log = server.log.read_text()
+    said = [line for line in server.lines("upstream call failed") if WORDS in line["said"]]
+    assert {line["call"].split("/")[2] for line in said} >= set(coins.split(","))
+    octets = URL_PASSWORD.encode()
+    for form in (WORDS, USER, URL_PASSWORD, quote(URL_PASSWORD, safe=""), octets.hex(), KEY):
+        assert form not in answer.text
+        assert form in {WORDS, USER} or form.lower() not in log.lower()
+    assert base64.b64encode(f"{USER}:".encode() + octets).decode()[8:-4] not in log
+    assert f"&#{octets[0]};&#{octets[1]};" not in log
 
 
 async def hostile(url: str) -> list[str]:

@@ -21,7 +21,7 @@ from ingestion.errors import AccessRefused, UpstreamError
 from ingestion.simulator import Simulator
 from ingestion.throttle import Throttle
 from server.config.outbound import outbound_for
-from server.config.proxies import Proxy, ProxyError, bypassed, proxy_for, proxy_passwords
+from server.config.proxies import Proxy, ProxyError, bypassed, proxy_for, proxy_secrets
 from tests.server.config.forwarders import forwarding
 
 UPSTREAM = "https://api.coingecko.com/api/v3"
@@ -182,13 +182,20 @@ def test_no_value_ends_in_a_traceback(value: str) -> None:
         for name in NAMES:
             patch.setenv(name, value)
         assert isinstance(outbound_for(PLAIN).fault, str | None)
-        proxy_passwords()
+        proxy_secrets()
 
 
 def test_passwords_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://u:s%40cret@p")
     monkeypatch.setenv("all_proxy", "u:other@p:1")
-    assert proxy_passwords() == {"s%40cret", "s@cret", "other"}
+    assert proxy_secrets() == {
+        "s%40cret",
+        "s@cret",
+        "u:s%40cret",
+        "u:s@cret",
+        "other",
+        "u:other",
+    }
 
 
 @pytest.fixture
@@ -220,9 +227,9 @@ async def test_a_wrong_login_is_not_told(
         monkeypatch.setenv("HTTPS_PROXY", f"http://me:s3cret-pw@127.0.0.1:{proxy.port}")
         client = CoinGecko(throttle=Throttle(600_000), attempts=1, outbound=outbound_for(UPSTREAM))
         async with client:
-            with pytest.raises(UpstreamError, match=r"cannot be reached \(ProxyError") as caught:
+            with pytest.raises(UpstreamError, match="the proxy refuses") as caught:
                 await client.ping()
-        assert "s3cret" not in str(caught.value)
+        assert "s3cret" not in f"{caught.value} {caught.value.said}"
         assert proxy.asked == ["api.coingecko.com:443"]
 
 

@@ -9,7 +9,7 @@ import pytest
 from models.coins import all_currencies
 from models.database import Database, DatabaseUnavailableError
 from models.locks import AdvisoryLock
-from server.auth import generated_token
+from server.access.token_file import generated_token
 from server.parts import make_database
 from server.settings import Settings, SettingsError, load_settings
 from tests.server.password_door import password_door

@@ -1,0 +1,113 @@
+"""The refresh token that the server makes for itself, in a file that no other account can plant."""
+
+import contextlib
+import os
+import secrets
+import stat
+import time
+from pathlib import Path
+
+from pydantic import SecretStr
+
+TOKEN_FILE = "refresh-token"  # noqa: S105 - a file's name
+_MOST_BYTES = 4_096
+_LINKED_SECONDS = 2.0  # a process that makes the file links it, and then takes its first name away
+_SAFELY = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK if os.name == "posix" else 0
+
+
+class TokenFileError(Exception):
+    """The file cannot be trusted or used; one line that names it and says what to do."""
+
+
+def generated_token(data_dir: Path) -> tuple[SecretStr, bool]:
+    """Read the token kept in `data_dir`, or make one; True when it is new. Raises TokenFileError.
+
+    A file is taken only if it is a regular one of this account's that no other account may read or
+    write: another account may have put any other there, or know its token. Of two processes that
+    make one at the same time, the first to finish wins.
+    """
+    path = data_dir / TOKEN_FILE
+    try:
+        if kept := _kept(path):
+            return SecretStr(kept), False
+        token = secrets.token_urlsafe(32)
+        if not _make(path, token):
+            return SecretStr(_kept(path)), False
+    except OSError as error:
+        raise TokenFileError(
+            f"The refresh token in {data_dir} cannot be read or made: {error.strerror}. "
+            "Correct that, or set REFRESH_TOKENS."
+        ) from None
+    return SecretStr(token), True
+
+
+def _make(path: Path, token: str) -> bool:
+    """Write a new file; False where another process was faster. It is there whole or not at all."""
+    scratch = path.with_name(f".{TOKEN_FILE}.{secrets.token_hex(8)}")
+    # O_EXCL: not a file or a link that was put there before, for us to write the token to
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(token + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()  # empty, as `_kept` has seen
+        os.link(scratch, path, follow_symlinks=False)
+    except FileExistsError:
+        return False
+    finally:
+        scratch.unlink()
+    return True
+
+
+def _kept(path: Path) -> str:
+    """Read the token; "" where there is none."""
+    until = time.monotonic() + _LINKED_SECONDS
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | _SAFELY)
+        except FileNotFoundError:
+            return ""
+        except OSError:
+            if path.is_symlink():
+                raise TokenFileError(_refusal(path, "is a symbolic link")) from None
+            raise
+        try:
+            found = os.fstat(descriptor)  # of what is open, not of what has its name by then
+            if (fault := _fault(found)) is None:
+                return _text(path, os.read(descriptor, _MOST_BYTES + 1))
+        finally:
+            os.close(descriptor)
+        if found.st_nlink == 1 or time.monotonic() > until:
+            raise TokenFileError(_refusal(path, fault))
+        time.sleep(0.01)
+
+
+def _fault(found: os.stat_result) -> str | None:
+    """Say why a file cannot be trusted, None where it can."""
+    if not stat.S_ISREG(found.st_mode):
+        return "is not a regular file"
+    if os.name != "posix":
+        return None
+    if found.st_uid != os.geteuid():
+        return f"belongs to another account (uid {found.st_uid}), which knows its token"
+    if mode := stat.S_IMODE(found.st_mode) & 0o077:
+        return f"is open to other accounts (mode {stat.S_IMODE(found.st_mode) & 0o700 | mode:04o})"
+    if found.st_nlink != 1:
+        return "has another name, by a hard link"
+    return None
+
+
+def _text(path: Path, content: bytes) -> str:
+    text = content.decode("utf-8", "replace").strip()
+    if len(content) > _MOST_BYTES or not (text.isprintable() and "\ufffd" not in text):
+        raise TokenFileError(_refusal(path, "holds no token"))
+    return text
+
+
+def _refusal(path: Path, fault: str) -> str:
+    return (
+        f"{path} {fault}. Remove it, and the next start makes a new one; or set REFRESH_TOKENS. "
+        "Keep DATA_DIR in a folder that no other account may write to."
+    )
