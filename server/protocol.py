@@ -48,10 +48,11 @@ _HEAD_TOO_LARGE = f"The address and the headers are larger than {LARGEST_HEAD:,}
 _TOO_MANY_LINES = f"There are more than {MOST_LINES} headers."
 _TOO_MANY_VALUES = f"The headers list more than {MOST_VALUES} values and parameters."
 _TOO_MUCH_UNREAD = "Too many requests of this address have not arrived completely. Try again later."
-_EXPECT, _LENGTH, _LIST = range(3)
+_EXPECT, _LENGTH, _CODING, _LIST = range(4)
 _KINDS = {  # lists are those that somebody takes apart
     b"expect": _EXPECT,
     b"content-length": _LENGTH,
+    b"transfer-encoding": _CODING,
     **dict.fromkeys(
         (
             *(b"accept", b"accept-encoding", b"access-control-request-headers", b"connection"),
@@ -76,7 +77,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _refusal: tuple[int, str] | None = None  # why the parsing was ended, where it was ours to end
     _received = 0  # bytes of this message
     _lines = 0  # headers and trailers of this message
-    _values = 0  # in lists, of this message
+    _listed = 0  # bytes of lists in this head
     _body_left = 0  # bytes that this body still has by its Content-Length; 0 and less in chunks
     _held = b""  # what is not parsed yet, from `_next` on
     _next = 0
@@ -89,6 +90,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, *given: Any, **named: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(*given, **named)
         self.logger = _log  # not the one that tells of the server's start
+        self._codings: list[bytes] = []  # of the body that comes
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         super().connection_made(transport)
@@ -257,7 +259,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = True
-        self._lines = self._values = self._body_left = 0
+        self._lines = self._listed = self._body_left = 0
+        if self._codings:
+            self._codings = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header, without the space behind its value, which httptools leaves there."""
@@ -272,9 +276,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if kind is None:
             pass
         elif kind == _LIST:
-            self._values += value.count(b",") + value.count(b";")
-            if self._values > MOST_VALUES:
-                self._end_parsing(431, _TOO_MANY_VALUES)
+            self._listed += len(value)
+        elif kind == _CODING:
+            self._codings.append(value.lower())
         elif kind == _LENGTH:
             # any number of zeros is legal before it; httptools refuses all but digits
             value = value.lstrip(b"0")[:_LONGEST_LENGTH] or b"0"
@@ -297,9 +301,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unset_deadline()
         if self._received > LARGEST_HEAD and self._head_size() > LARGEST_HEAD:
             self._end_parsing(431, _HEAD_TOO_LARGE)
+        if self._listed > MOST_VALUES and self._values() > MOST_VALUES:
+            self._end_parsing(431, _TOO_MANY_VALUES)
         if self.parser.get_method() == b"CONNECT":
             raise ValueError("There are no tunnels here.")
-        if self._is_coded():
+        if self._codings and self._is_coded():
             raise ValueError("Bodies come with Content-Length, or in HTTP/1.1 as plain chunks.")
         self._unheeded_upgrade = self.parser.should_upgrade() and not self._should_upgrade()
         if not self._unheeded_upgrade:
@@ -357,10 +363,14 @@ class BoundedProtocol(HttpToolsProtocol):
         line = len(self.parser.get_method()) + len(self.url) + len("  HTTP/1.1\r\n\r\n")
         return line + sum(len(n) + len(value) + 4 for n, value in self.headers)
 
+    def _values(self) -> int:
+        """Count what the lists of this head have, parameters included."""
+        lists = (value for name, value in self.headers if _KINDS.get(name) == _LIST)
+        return sum(value.count(b",") + value.count(b";") for value in lists)
+
     def _is_coded(self) -> bool:
         """Whether the body is in a transfer coding that we do not know, or that cannot be."""
-        found = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
-        return bool(found) and (found != [b"chunked"] or self.parser.get_http_version() == "1.0")
+        return self._codings != [b"chunked"] or self.parser.get_http_version() == "1.0"
 
     def _watch_reader(self, *, closing: bool = False) -> None:
         """Let go of a client that takes nothing of its answer for a while."""
