@@ -48,6 +48,7 @@ from server.replies import CachePolicy
 from server.requests import RequestRules
 from server.settings import Settings
 from server.streams.endpoint import StreamSettings
+from server.transport.backlog import Backlogs
 
 log = structlog.get_logger("coingraph.server")
 
@@ -86,6 +87,7 @@ class Application:
         self.listener.join(self.runs)
         proxies = [ip_network(each) for each in settings.trusted_proxies]
         self.crowds = Crowds(settings.max_connections_per_address, proxies, room_for_connections())
+        self.backlogs = Backlogs(proxies)
         self.admission = Admission(
             Authenticator(settings.refresh_tokens, settings.read_tokens), make_rates(settings)
         )

@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 from collections.abc import Callable
-from functools import lru_cache
 
 import brotli
 import xxhash
@@ -12,7 +11,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette_compress import CompressMiddleware
 
-from server.preferences import weights
+from server.preferences import remembered, weights
 
 SMALLEST_COMPRESSED = 500  # bytes: below, a packet less is not to be had
 _LARGE = 200_000  # bytes: from here on compressing takes milliseconds, so a thread does it
@@ -27,7 +26,7 @@ _COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-@lru_cache(maxsize=256)
+@remembered
 def choose_coding(accept_encoding: bytes) -> str | None:
     """Choose the coding a client prefers, ours where it has no preference; None for the identity.
 

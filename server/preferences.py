@@ -1,15 +1,29 @@
 """What clients would rather be sent: Accept and Accept-Encoding. RFC 9110, 12.4.2 and 12.5."""
 
 import re
+from collections.abc import Callable
 from enum import Enum, auto
 from functools import lru_cache
+from typing import TypeVar
 
 GRAPHQL_JSON = b"application/graphql-response+json"
 JSON = b"application/json"
 _EVENTS = b"text/event-stream"
 _HTML = b"text/html"
-_LONGEST_KEPT = 500  # bytes of a header: what is chosen for longer ones is not remembered
+_LONGEST_KEPT = 500  # bytes of a header
+_MOST_KEPT, _MOST_LONG = 256, 8  # what is chosen for longer ones is remembered for one request
+T = TypeVar("T")
 _WEIGHT = re.compile(rb"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
+
+
+def remembered(choose: Callable[[bytes], T]) -> Callable[[bytes], T]:
+    """Remember what was chosen for a header, so that each is read once for a request."""
+    short, long = lru_cache(_MOST_KEPT)(choose), lru_cache(_MOST_LONG)(choose)
+
+    def look_up(header: bytes) -> T:
+        return (short if len(header) <= _LONGEST_KEPT else long)(header)
+
+    return look_up
 
 
 def weights(header: bytes) -> dict[bytes, float]:
@@ -30,13 +44,9 @@ def _weight(parameters: list[bytes]) -> float:
     return 1.0
 
 
+@remembered
 def prefers_page(accept: bytes) -> bool:
     """Whether HTML is asked for by name, and no kind of JSON rather than it."""
-    return (_prefers_page if len(accept) <= _LONGEST_KEPT else _prefers_page.__wrapped__)(accept)
-
-
-@lru_cache(maxsize=256)
-def _prefers_page(accept: bytes) -> bool:
     asked = weights(accept)
     html = asked.get(_HTML, 0.0)
     return html > 0 and html >= max(_of_type(asked, JSON), _of_type(asked, GRAPHQL_JSON))
@@ -51,12 +61,7 @@ class Accepted(Enum):
     NEITHER = auto()
 
 
-def accepted(accept: bytes) -> Accepted:
-    """Choose GraphQL's own media type where it is asked for by name, and JSON not rather."""
-    return (_accepted if len(accept) <= _LONGEST_KEPT else _accepted.__wrapped__)(accept)
-
-
-@lru_cache(maxsize=256)
+@remembered
 def prefers_events(accept: bytes) -> bool:
     """Whether Server-Sent Events are asked for by name, and rather than any kind of JSON.
 
@@ -66,8 +71,9 @@ def prefers_events(accept: bytes) -> bool:
     return asked.get(_EVENTS, 0.0) > max(asked.get(JSON, 0.0), asked.get(GRAPHQL_JSON, 0.0))
 
 
-@lru_cache(maxsize=256)
-def _accepted(accept: bytes) -> Accepted:
+@remembered
+def accepted(accept: bytes) -> Accepted:
+    """Choose GraphQL's own media type where it is asked for by name, and JSON not rather."""
     if not accept.strip():
         return Accepted.JSON
     asked = weights(accept)

@@ -28,6 +28,7 @@ _JSON_TYPE = re.compile(
 )
 _UTF_8 = {None, b"", b"utf-8", b"utf8"}
 _LONGEST_LENGTH = 18  # digits
+MOST_PARAMETERS = 100  # of an address
 _OTHER_SITE = failure(
     "FORBIDDEN",
     "A page of another site may only ask after a preflight: send the header "
@@ -87,6 +88,7 @@ def wants_page(scope: Scope, headers: dict[bytes, bytes]) -> bool:
     return (
         scope["method"] in {"GET", "HEAD"}
         and prefers_page(headers.get(b"accept", b""))
+        and not _has_too_many_parameters(scope)
         and QueryParams(scope["query_string"]).keys().isdisjoint({"query", "extensions"})
     )
 
@@ -133,7 +135,14 @@ def refusal(message: str) -> RequestRefusedError:
     return RequestRefusedError(failure("BAD_USER_INPUT", message))
 
 
+def _has_too_many_parameters(scope: Scope) -> bool:
+    query: bytes = scope["query_string"]
+    return query.count(b"&") >= MOST_PARAMETERS
+
+
 def _fields_of_address(scope: Scope) -> dict[str, Any]:
+    if _has_too_many_parameters(scope):
+        raise refusal(f"The address has more than {MOST_PARAMETERS} parameters.")
     fields: dict[str, Any] = dict(QueryParams(scope["query_string"]))
     for name in ("variables", "extensions"):
         if fields.get(name):

@@ -51,8 +51,11 @@ async def test_no_websocket_begins_within_an_answer(server: LiveServer) -> None:
         client.send(STREAM)
         await client.reader.readuntil(b"SNAPSHOT")
         client.send(HANDSHAKE)
-        assert b"HTTP/1.1" not in await client.reader.read()
+        await server.application.endpoint.streams.close(1)
+        rest = await client.reader.readuntil(b"\r\n0\r\n\r\n")
+        assert b"HTTP/1.1" not in rest
         await none_open(server)
+        assert (await client.reader.readline()).startswith(b"HTTP/1.1 503"), "its turn comes then"
 
 
 async def test_what_comes_after_the_close_is_passed_over(

@@ -1,0 +1,69 @@
+"""Bytes that clients have sent and that nobody has processed yet: a bound for each caller."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network
+
+from uvicorn.protocols.http.flow_control import FlowControl
+
+from server.config.addresses import is_within
+from server.rates import account_of
+
+MOST_EACH = 16_000_000  # bytes of one caller
+MOST = 64_000_000  # bytes of all together
+
+
+class Backlogs:
+    """Counts what all connections of this process hold. Callers are named by `account_of`.
+
+    Behind one of the `proxies` are many callers, so that only the bound of all holds for them.
+    """
+
+    def __init__(self, proxies: Sequence[IPv4Network | IPv6Network] = ()) -> None:
+        self._proxies = tuple(proxies)
+        self._held: Counter[str] = Counter()
+        self.total = 0
+
+    def change(self, address: str | None, difference: int) -> bool:
+        """Count so many bytes more, or less. Return False, and count nothing, past a bound."""
+        account = account_of(address)
+        held = self._held[account] + difference
+        if difference > 0:
+            limited = held > MOST_EACH and not is_within(address, self._proxies)
+            if limited or self.total + difference > MOST:
+                return False
+        self.total += difference
+        if held:
+            self._held[account] = held
+        else:
+            del self._held[account]
+        return True
+
+    def __len__(self) -> int:
+        """How many callers have a backlog."""
+        return len(self._held)
+
+
+class HoldingFlow(FlowControl):
+    """uvicorn's flow control, which reads nothing while `holding`.
+
+    uvicorn resumes reading whenever an application asks for more of its request.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__(transport)
+        self.holding = False
+
+    def hold(self) -> None:
+        self.holding = True
+        self.pause_reading()
+
+    def release(self) -> None:
+        if self.holding:
+            self.holding = False
+            self.resume_reading()
+
+    def resume_reading(self) -> None:
+        if not self.holding:
+            super().resume_reading()

@@ -1,0 +1,161 @@
+"""Heads with many lines, values or parameters, and legal spellings of them, over real sockets."""
+
+import json
+
+import pytest
+
+from server import preferences
+from tests.server.raw import HEAD, QUERY, Answer, raw
+from tests.serving import Reader
+
+START = b"GET /graphql?query=%7Bcurrencies%7Bcode%7D%7D HTTP/1.1\r\nHost: test\r\n"
+FILE = b"GET /graphiql/favicon.svg HTTP/1.1\r\nHost: test\r\n"
+HANDSHAKE = (
+    b"GET /graphql HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+async def ask(reader: Reader, sent: bytes) -> Answer:
+    async with raw(reader.url) as client:
+        client.send(sent)
+        return await client.answer()
+
+
+def message_of(answer: Answer) -> str:
+    message: str = json.loads(answer.body)["errors"][0]["message"]
+    return message
+
+
+LISTS = [
+    b"Accept", b"accept-encoding", b"If-None-Match", b"Range", b"X-Forwarded-For", b"Connection",
+    b"Sec-WebSocket-Protocol", b"Sec-WebSocket-Extensions", b"Access-Control-Request-Headers",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("start", [START, FILE, HANDSHAKE])
+@pytest.mark.parametrize("entry", [b",", b";", b"a;q=0.1,", b'"a" , '])
+async def test_a_list_of_thousands_is_refused(reader: Reader, start: bytes, entry: bytes) -> None:
+    for name in LISTS:
+        line = name + b": x" + entry * (30_000 // len(entry))
+        answer = await ask(reader, start + line + b"\r\n\r\n")
+        assert answer.status == 431, name
+        assert "more than 200 values" in message_of(answer)
+
+
+@pytest.mark.parametrize("start", [START, FILE, HANDSHAKE])
+@pytest.mark.parametrize(
+    ("line", "count", "words"),
+    [
+        (b"Accept: a\r\n", 2000, "128 headers"),
+        (b"a:\r\n", 7000, "128 headers"),
+        (b"Accept:\r\n", 3000, "128 headers"),
+        (b"X-Of-Its-Own: a\r\n", 129, "128 headers"),
+        (b"Accept: a, b;q=1, c\r\n", 100, "200 values"),
+    ],
+)
+async def test_lists_in_many_lines(
+    reader: Reader, start: bytes, line: bytes, count: int, words: str
+) -> None:
+    answer = await ask(reader, start + line * count + b"\r\n")
+    assert answer.status == 431
+    assert words in message_of(answer)
+
+
+async def test_as_much_as_is_allowed_is_read(reader: Reader) -> None:
+    types = b", ".join(b"x/%d" % number for number in range(100))
+    lines = b"".join(b"X-%d: a, b; c\r\n" % number for number in range(100))
+    answer = await ask(reader, START + lines + b"Accept: %b, application/json\r\n\r\n" % types)
+    assert answer.status == 200
+    assert answer.headers["content-type"].startswith("application/json")
+
+
+async def test_trailers_without_an_end(reader: Reader) -> None:
+    async with raw(reader.url) as client:
+        client.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"a:\r\n" * 1000)
+        assert (await client.answer()).status == 431
+        assert await client.closed()
+
+
+@pytest.mark.parametrize(
+    "accept", [b"", b"Accept: text/html, */*;q=0.1\r\n", b"Accept: text/event-stream\r\n"]
+)
+@pytest.mark.parametrize("parameter", [b"a=b&", b"&", b"query=a&", b"a&", b"%61=%62&"])
+async def test_parameters_of_an_address(reader: Reader, accept: bytes, parameter: bytes) -> None:
+    address = b"/graphql?" + parameter * (30_000 // len(parameter)) + b"query=%7Ba%7D"
+    answer = await ask(reader, b"GET %b HTTP/1.1\r\n%b\r\n" % (address, accept))
+    assert answer.status == 400
+    assert "more than 100 parameters" in message_of(answer)
+
+
+async def test_a_header_is_read_once_a_request(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[bytes] = []
+    weights = preferences.weights
+
+    def noted(header: bytes) -> dict[bytes, float]:
+        read.append(header)
+        return weights(header)
+
+    monkeypatch.setattr(preferences, "weights", noted)
+    accept = b"application/json, " + b"x/y, " * 150
+    answer = await ask(reader, START + b"Accept: " + accept + b"\r\n\r\n")
+    assert answer.status == 200
+    assert 1 <= read.count(accept.strip()) <= 3, "once for each thing that is chosen by it"
+
+
+@pytest.mark.parametrize("sent", [
+    b"Content-Length: %d ", b"Content-Length: %d\t", b"Content-Length:%d", b"content-length: 00%d",
+    b"Content-Length:\t %d \t ", b"CONTENT-LENGTH: 0000000000000000000000000000000%d",
+])  # fmt: skip
+async def test_legal_spellings_of_a_length(reader: Reader, sent: bytes) -> None:
+    async with raw(reader.url) as client:
+        client.send((HEAD + sent % len(QUERY) + b"\r\n\r\n" + QUERY) * 2)
+        for _ in range(2):
+            answer = await client.answer()
+            assert answer.status == 200, answer
+
+
+@pytest.mark.parametrize(
+    "length", [b"-1", b"+36", b"3 6", b"36, 36", b"0x24", b"36.0", b"", b"3e1"]
+)
+async def test_illegal_spellings_of_a_length(reader: Reader, length: bytes) -> None:
+    answer = await ask(reader, HEAD + b"Content-Length: %b\r\n\r\n" % length + QUERY)
+    assert answer.status == 400
+
+
+@pytest.mark.parametrize("length", [b"9" * 18, b"1" + b"0" * 18, b"18446744073709551615"])
+async def test_lengths_of_many_digits(reader: Reader, length: bytes) -> None:
+    answer = await ask(reader, HEAD + b"Content-Length: %b\r\n\r\n" % length + QUERY)
+    assert answer.status == 413
+
+
+@pytest.mark.parametrize("space", [b" ", b"\t", b" \t "])
+async def test_space_behind_any_value(reader: Reader, space: bytes) -> None:
+    end = space + b"\r\n"
+    lines = [b"Content-Encoding: identity", b"Content-Length: %d" % len(QUERY)]
+    lines += [b"Expect: 100-continue", b"Accept: application/json", b"X-Request-ID: mine"]
+    head = HEAD.replace(b"\r\n", end).replace(b"1.1" + space, b"1.1") + b"".join(
+        line + end for line in lines
+    )
+    async with raw(reader.url) as client:
+        client.send(head + b"\r\n")
+        assert (await client.answer()).status == 100
+        client.send(QUERY)
+        answer = await client.answer()
+    assert answer.status == 200
+    assert answer.headers["x-request-id"] == "mine"
+    assert answer.headers["content-type"].startswith("application/json")
+    answer = await ask(
+        reader,
+        HANDSHAKE.replace(b"websocket", b"websocket" + space)
+        + b"Sec-WebSocket-Protocol: graphql-transport-ws%b\r\n\r\n" % space,
+    )
+    assert answer.status == 101
+
+
+async def test_a_transfer_coding_with_a_space_behind_it(reader: Reader) -> None:
+    head = HEAD + b"Transfer-Encoding: chunked \r\n\r\n"
+    answer = await ask(reader, head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(QUERY), QUERY))
+    assert answer.status == 200

@@ -1,0 +1,239 @@
+"""Requests that are sent before the earlier ones are answered, over real sockets."""
+
+import asyncio
+import contextlib
+import gc
+from collections.abc import AsyncIterator, Iterable
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from server.transport import backlog
+from tests.server.raw import HEAD, QUERY, WHOLE, Answer, Raw, raw
+from tests.serving import LiveServer, Reader
+
+LIVE = b"GET /health/live HTTP/1.1\r\n\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+STREAM = HEAD.replace(b"Host", b"Accept: text/event-stream\r\nHost")
+UPDATES = b'{"query": "subscription { priceUpdates { kind } }"}'
+PATH = b"/graphql?query=subscription%20%7B%20priceUpdates%20%7B%20kind%20%7D%20%7D"
+HANDSHAKE = (
+    b"GET /graphql HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    b"Sec-WebSocket-Protocol: graphql-transport-ws\r\n\r\n"
+)
+
+
+def chunked(body: bytes, size: int, trailers: bytes = b"") -> bytes:
+    pieces = [body[start : start + size] for start in range(0, len(body), size)]
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+    return CHUNKED + chunks + b"0\r\n" + trailers + b"\r\n"
+
+
+def posted(body: bytes, head: bytes = HEAD) -> bytes:
+    return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+# each with the status of its answer, and a word of it
+KINDS = [
+    (LIVE, 200, b"live"),
+    (WHOLE, 200, b"currencies"),
+    (chunked(QUERY, 7), 200, b"currencies"),
+    (chunked(QUERY, 100, b"X-Trailer: a\r\nX-Other: b\r\n"), 200, b"currencies"),
+    (posted(b'{"query":\r\n\r\n"{ currencies\\n{ code } }"\r\n\r\n}'), 200, b"currencies"),
+    (chunked(b"\r\n\r\n" * 20 + QUERY, 33), 200, b"currencies"),
+    (b"\r\n\r\n" + LIVE, 200, b"live"),
+    (posted(LIVE, LIVE[:-2]), 200, b"live"),
+    (b"POST /health/live HTTP/1.1\r\nContent-Length: 5\r\n\r\n12345", 405, b"Not Allowed"),
+    (b"GET /nothing HTTP/1.1\r\n\r\n", 404, b"NOT_FOUND"),
+    (posted(b"{}"), 400, b"missing"),
+    (posted(b"#" * 100_001), 413, b"100,000 bytes"),
+    (b"OPTIONS /graphql HTTP/1.1\r\nOrigin: http://x\r\n\r\n", 405, b"Use GET or POST"),
+]
+
+
+def check(answer: Answer, status: int, word: bytes) -> None:
+    assert answer.status == status, answer
+    assert word in answer.body
+
+
+def pieces_of(sent: bytes, cuts: Iterable[int]) -> list[bytes]:
+    ends = sorted({cut % len(sent) for cut in cuts} - {0})
+    return [sent[a:b] for a, b in zip([0, *ends], [*ends, len(sent)], strict=True)]
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    order=st.lists(st.sampled_from(range(len(KINDS))), min_size=1, max_size=12),
+    cuts=st.lists(st.integers(min_value=1, max_value=10_000), max_size=12),
+)
+async def test_each_is_answered_in_its_turn(
+    reader: Reader, order: list[int], cuts: list[int]
+) -> None:
+    """Whatever they are, and in whatever pieces they arrive."""
+    async with raw(reader.url) as client:
+        for piece in pieces_of(b"".join(KINDS[kind][0] for kind in order), cuts):
+            client.send(piece)
+            await asyncio.sleep(0)
+        for kind in order:
+            check(await client.answer(), *KINDS[kind][1:])
+
+
+async def test_byte_by_byte(reader: Reader) -> None:
+    async with raw(reader.url) as client:
+        small = [kind for kind in KINDS if len(kind[0]) < 1000]
+        for byte in b"".join(sent for sent, *_ in small):
+            client.send(bytes([byte]))
+            await asyncio.sleep(0)
+        for _, status, word in small:
+            check(await client.answer(), status, word)
+
+
+def under_way() -> int:
+    """How many requests this process has made of what was sent, answered ones excluded."""
+    found = [each for each in gc.get_objects() if isinstance(each, RequestResponseCycle)]
+    return sum(not each.response_complete for each in found)
+
+
+@pytest.mark.parametrize(
+    "sent", [LIVE, WHOLE, chunked(QUERY, 9), b"GET / HTTP/1.1\r\n\r\n"],
+    ids=["get", "post", "chunked", "shortest"],
+)  # fmt: skip
+async def test_requests_are_not_parsed_before_their_turn(server: LiveServer, sent: bytes) -> None:
+    async with raw(server.url) as client:
+        client.send(sent * 2000)
+        for _ in range(10):
+            for _ in range(10):
+                await client.answer()
+            assert under_way() <= 3  # one is answered, one may wait, one may be another test's
+
+
+async def fill(client: Raw, sent: bytes) -> None:
+    """Send so much that the server cannot have taken it all, until it takes no more."""
+    client.writer.transport.set_write_buffer_limits(high=0)
+    with contextlib.suppress(TimeoutError, ConnectionError):
+        async with asyncio.timeout(20):
+            while not client.writer.is_closing():
+                client.send(sent * (500_000 // len(sent)))
+                async with asyncio.timeout(1):
+                    await client.writer.drain()
+
+
+@contextlib.asynccontextmanager
+async def streaming(server: LiveServer) -> AsyncIterator[Raw]:
+    """A client with an event stream that has begun, and that does not end."""
+    async with raw(server.url) as client:
+        client.send(posted(UPDATES, STREAM))
+        await client.reader.readuntil(b"SNAPSHOT")
+        yield client
+
+
+async def none_held(server: LiveServer) -> None:
+    async with asyncio.timeout(60):
+        while server.application.backlogs.total:  # noqa: ASYNC110 - it tells nobody of its end
+            await asyncio.sleep(0.01)
+    assert len(server.application.backlogs) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [LIVE, WHOLE, HANDSHAKE], ids=["get", "post", "websocket"])
+async def test_what_waits_behind_a_stream_is_bounded(server: LiveServer, sent: bytes) -> None:
+    before = under_way()
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(streaming(server)) for _ in range(5)]
+        await asyncio.gather(*(fill(client, sent) for client in clients))
+        assert 0 < server.application.backlogs.total <= 5 * 300_000
+        assert under_way() - before <= 5 * 2
+        assert (await server.http.get("/health/live")).status_code == 200
+        for client in clients:
+            client.writer.transport.abort()
+    # a stream whose connection is gone is noticed when something is written to it
+    await server.application.endpoint.streams.close(1)
+    await none_held(server)
+
+
+async def test_past_the_bound_of_an_address_the_answer_is_the_last_one(
+    server: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is complete, and what was behind it can be sent again."""
+    monkeypatch.setattr(backlog, "MOST_EACH", 100_000)
+    async with streaming(server) as first, raw(server.url) as second:
+        first.send(LIVE * 3000)
+        second.send(WHOLE + LIVE * 3000)
+        check(await second.answer(), 200, b"currencies")
+        while not second.reader.at_eof():  # some may have been answered before the bound was met
+            await second.reader.read(65_536)
+        assert server.application.backlogs.total <= 100_000
+        async with raw(server.url) as third:
+            third.send(WHOLE + LIVE)
+            check(await third.answer(), 200, b"currencies")
+            check(await third.answer(), 200, b"live")
+        first.writer.transport.abort()
+    await server.application.endpoint.streams.close(1)
+    await none_held(server)
+
+
+async def test_bodies_that_do_not_arrive_are_counted(
+    server: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "MOST_EACH", 150_000)
+    large = posted(QUERY.ljust(70_000))
+    async with raw(server.url) as first, raw(server.url) as second, raw(server.url) as third:
+        for client in (first, second):
+            client.send(large[:-1])
+        async with asyncio.timeout(60):
+            while server.application.backlogs.total < 140_000:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.01)
+        third.send(large[:-1])
+        check(await third.answer(), 503, b"SERVICE_UNAVAILABLE")
+        assert await third.closed()
+        first.send(large[-1:])
+        check(await first.answer(), 200, b"currencies")
+        first.send(large)
+        check(await first.answer(), 200, b"currencies")
+    await none_held(server)
+
+
+@pytest.mark.parametrize("last", [WHOLE.replace(b"Host", b"Connection: close\r\nHost"),
+                                  WHOLE.replace(b"HTTP/1.1", b"HTTP/1.0")])  # fmt: skip
+async def test_nothing_is_answered_behind_the_last_answer(reader: Reader, last: bytes) -> None:
+    async with raw(reader.url) as client:
+        client.send(last + LIVE * 3000)
+        check(await client.answer(), 200, b"currencies")
+        assert await client.closed()
+
+
+async def test_a_handshake_waits_for_the_answers_before_it(reader: Reader) -> None:
+    async with raw(reader.url) as client:
+        client.send(WHOLE + LIVE + HANDSHAKE)
+        check(await client.answer(), 200, b"currencies")
+        check(await client.answer(), 200, b"live")
+        assert (await client.answer()).status == 101
+
+
+async def test_requests_behind_a_handshake_are_not_answered(reader: Reader) -> None:
+    """Nor are they frames: the connection is a WebSocket."""
+    async with raw(reader.url) as client:
+        client.send(HANDSHAKE + LIVE * 2000)
+        assert (await client.answer()).status == 101
+        client.send(LIVE)
+        assert b"HTTP/1.1" not in await client.reader.read()
+
+
+@pytest.mark.parametrize("garbage", [b"no HTTP\r\n\r\n", b"X" * 40_000, LIVE[:-2] + b": x\r\n\r\n"])
+async def test_garbage_does_not_get_into_an_answer(server: LiveServer, garbage: bytes) -> None:
+    large = b'{"query": "{ __schema { types { name description fields { name description } } } }"}'
+    async with raw(server.url) as client:
+        client.send(posted(large) + garbage)
+        check(await client.answer(), 200, b"__Schema")
+        assert (await client.answer()).status in {400, 431}
+        assert await client.closed()
+    async with raw(server.url) as client:  # in a body whose answer has begun
+        client.send(STREAM.replace(b"POST", b"GET").replace(b"/graphql", PATH) + CHUNKED[-30:])
+        await client.reader.readuntil(b"SNAPSHOT")
+        client.send(b"no length of a chunk\r\n")
+        assert b"HTTP/1.1" not in await client.reader.read()
