@@ -78,16 +78,18 @@ async def anomalies(
     window: int,
     now: datetime,
     footprint: Footprint,
+    caller: str,
 ) -> Anomalies:
     """Search the hours that begin in [start, end) of these series, all read with one statement.
 
-    Raises BadInputError, NotFoundError, RangeTooLargeError.
+    Callers take turns. Raises BadInputError, NotFoundError, RangeTooLargeError, and
+    UnavailableError where too many searches wait.
     """
     check_between("window", window, SHORTEST_WINDOW, LONGEST_WINDOW)
     _check_threshold(threshold)
     start, end = check_range(Granularity.HOUR, start, end, now, footprint)
     footprint.catalogue()
-    with _searches.place():
+    async with _searches.place(caller):
         return await _anomalies(
             database, (coins, currencies), (start, end), threshold, window, footprint
         )

@@ -206,7 +206,7 @@ class _DiscreetExecutor(_Executor):
 
 def _caller(context: ExecutionContext) -> str:
     ours = context.context
-    return ours.caller.address if isinstance(ours, Context) else ""
+    return ours.caller.name if isinstance(ours, Context) else ""
 
 
 def _refused(error: RequestError | GraphQLError) -> PreExecutionError:
