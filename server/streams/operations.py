@@ -36,7 +36,7 @@ Key = tuple[str, str | None, bytes]
 
 
 class Payloads:
-    """What is sent for each event of a subscription: JSON, as text.
+    """What is sent for each event of a subscription: JSON.
 
     Events with an attribute `rendered`, a dict, are shared with other subscribers: each is
     executed and encoded once for all who ask the same of it, and what that gave is kept there.
@@ -56,7 +56,7 @@ class Payloads:
         self._request_id = correlation_id.get() or ""
 
     @contextlib.asynccontextmanager
-    async def opened(self) -> AsyncIterator[AsyncIterator[str]]:
+    async def opened(self) -> AsyncIterator[AsyncIterator[bytes]]:
         """Give them in a block, which closes the source of the events at its end.
 
         Iterating raises RequestRefusedError where the events end by a failure.
@@ -69,7 +69,7 @@ class Payloads:
             if close is not None:
                 await close()
 
-    async def _stream(self) -> AsyncGenerator[str, None]:
+    async def _stream(self) -> AsyncGenerator[bytes, None]:
         try:
             async for event in self._events:
                 yield await self._payload(event)
@@ -77,8 +77,8 @@ class Payloads:
             result = ExecutionResult(None, [GraphQLError(str(error), original_error=error)])
             raise _refused(result, self._request_id) from None
 
-    async def _payload(self, event: object) -> str:
-        rendered: dict[Key, str | asyncio.Task[str]] | None = getattr(event, "rendered", None)
+    async def _payload(self, event: object) -> bytes:
+        rendered: dict[Key, bytes | asyncio.Task[bytes]] | None = getattr(event, "rendered", None)
         if rendered is None or self._key is None:
             return await self._render(event)
         known = rendered.get(self._key)
@@ -86,13 +86,13 @@ class Payloads:
             if len(rendered) >= _MOST_RENDERED:
                 return await self._render(event)
             known = rendered[self._key] = asyncio.create_task(self._render(event))
-        if isinstance(known, str):
+        if isinstance(known, bytes):
             return known
         payload = await asyncio.shield(known)  # others may wait for it when this one has gone
         rendered[self._key] = payload
         return payload
 
-    async def _render(self, event: object) -> str:
+    async def _render(self, event: object) -> bytes:
         try:
             result = await self._subscription.execute(
                 event, Context(self._services, self._caller, encoded=True)
@@ -101,7 +101,7 @@ class Payloads:
         except Exception:
             log.exception("unexpected error")
             answer = masked(self._request_id)
-        return orjson.dumps(answer.body).decode()
+        return orjson.dumps(answer.body)
 
 
 class Operations:
@@ -116,7 +116,7 @@ class Operations:
         """Raise RequestRefusedError where the caller may not read, or nobody can just now."""
         self._admission.admit(exchange)
 
-    async def begin(self, exchange: Exchange) -> str | Payloads:
+    async def begin(self, exchange: Exchange) -> bytes | Payloads:
         """Answer a query or a mutation, or open the stream of a subscription.
 
         Raises RequestRefusedError with what keeps an operation from being executed at all.
@@ -159,7 +159,7 @@ def _refused(result: ExecutionResult, request_id: str) -> RequestRefusedError:
     return RequestRefusedError(Answer({"errors": answer.body["errors"]}, answer.status))
 
 
-def _payload_of(reply: Reply) -> str:
+def _payload_of(reply: Reply) -> bytes:
     if reply.status != 200:  # noqa: PLR2004 - OK
         body = orjson.loads(reply.body.identity)
         if "data" not in body:
@@ -172,4 +172,4 @@ def _payload_of(reply: Reply) -> str:
                 f"{LARGEST_PAYLOAD:,} of one. Ask by POST without a stream, or for less.",
             )
         )
-    return reply.body.identity.decode()
+    return reply.body.identity

@@ -2,18 +2,19 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from enum import Enum
 
 import structlog
 from asgi_correlation_id import correlation_id
 
-from schema.errors import masked
+from resolvers.errors import UnavailableError
+from schema.errors import UNAVAILABLE, failure, masked
 from server.exchange import Exchange
 from server.requests import RequestRefusedError
 from server.streams import messages
 from server.streams.operations import Operations, Payloads
-from server.streams.wire import GoneError
+from server.streams.wire import GoneError, Wire
 
 log = structlog.get_logger("coingraph.streams")
 
@@ -36,12 +37,12 @@ class Running:
     def __init__(
         self,
         operation_id: str,
-        send: Callable[[str], Awaitable[None]],
+        wire: Wire,
         forget: Callable[[], None],
     ) -> None:
         self.id = operation_id
         self.task: asyncio.Task[None]
-        self._send = send
+        self._wire = wire
         self._forget = forget
         self._wish = _Wish.GO_ON
         self._streaming = False
@@ -69,9 +70,15 @@ class Running:
             # before it is told: the client may use the id again at once
             self._forget()
             if last is not None and self._wish is not _Wish.GIVE_UP:
-                await self._send(last)
+                await self._say(last)
 
-    async def _answer(self, operations: Operations, exchange: Exchange) -> str | None:
+    async def _say(self, last: bytes) -> None:
+        try:
+            await self._wire.deliver(last)
+        except UnavailableError as error:  # it is long: many errors
+            await self._wire.deliver(self._unread(error))
+
+    async def _answer(self, operations: Operations, exchange: Exchange) -> bytes | None:
         """Send what the operation gives; its last message, None where it is left open."""
         try:
             begun = await operations.begin(exchange)
@@ -80,11 +87,13 @@ class Running:
                 if not await self._stream(begun):
                     return None
             elif self._wish is not _Wish.GIVE_UP:
-                await self._send(messages.opening(self.id) + begun + "}")
+                await self._next(begun)
         except RequestRefusedError as refused:
             if self._wish is _Wish.LEAVE_OPEN and refused.passing:
                 return None  # another server may answer it
             return messages.error(self.id, refused.answer.body["errors"])
+        except UnavailableError as error:
+            return self._unread(error)
         except GoneError:
             raise
         except Exception:
@@ -93,16 +102,21 @@ class Running:
             return messages.error(self.id, errors)
         return messages.complete(self.id)
 
+    def _unread(self, error: UnavailableError) -> bytes:
+        return messages.error(self.id, failure(UNAVAILABLE, str(error)).body["errors"])
+
+    async def _next(self, payload: bytes) -> None:
+        await self._wire.deliver(payload, messages.opening(self.id), b"}")
+
     async def _stream(self, begun: Payloads) -> bool:
         """Send each event; whether they came to their own end."""
-        opening = messages.opening(self.id)
         try:
             async with begun.opened() as payloads:
                 if self._wish is not _Wish.GO_ON:
                     return False
                 self._streaming = True
                 async for payload in payloads:
-                    await self._send(opening + payload + "}")
+                    await self._next(payload)
         except asyncio.CancelledError:
             if self._wish is _Wish.GO_ON:
                 raise  # somebody else's, at the end of the process
