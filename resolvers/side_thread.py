@@ -23,12 +23,12 @@ class SideThread:
     """
 
     def __init__(self, name: str, most: int, refusal: str) -> None:
-        self._places = FairQueue(_AT_ONCE, most, refusal)
+        self.places = FairQueue(_AT_ONCE, most, refusal)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
 
     def place(self, caller: str) -> AbstractAsyncContextManager[None]:
         """Do the block when it is its turn. Raises UnavailableError where too much waits."""
-        return self._places.place(caller, 1)
+        return self.places.place(caller, 1)
 
     async def run(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Do it when it is its turn; given up before, it does not begin."""

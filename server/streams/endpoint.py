@@ -56,7 +56,7 @@ class StreamEndpoint:
         settings: StreamSettings,
         outgoing: Outgoing,
     ) -> None:
-        self._operations = Operations(schema, admission, answers)
+        self.operations = Operations(schema, admission, answers)
         self._admission = admission
         self._settings = settings
         self._outgoing = outgoing
@@ -101,7 +101,7 @@ class StreamEndpoint:
     async def _converse(self, scope: Scope, receive: Receive, wire: Wire) -> None:
         started = time.perf_counter()
         socket = Socket(
-            self._operations,
+            self.operations,
             self._exchanges(scope),
             receive,
             wire,
@@ -127,7 +127,7 @@ class StreamEndpoint:
         if self._closing:
             raise RequestRefusedError(_STOPPING)
         stream = EventStream(
-            self._operations,
+            self.operations,
             exchange,
             self._wire(exchange.scope, send, body_part),
             keep_alive_seconds=self._settings.keep_alive_seconds,

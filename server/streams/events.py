@@ -15,6 +15,7 @@ from starlette.types import Message, Receive
 
 from resolvers.errors import UnavailableError
 from schema.errors import UNAVAILABLE, failure, masked
+from server.access.memory_budget import Held
 from server.exchange import Exchange
 from server.requests import RequestRefusedError
 from server.streams.operations import Operations, Payloads
@@ -56,13 +57,20 @@ class EventStream:
         self._answering: asyncio.Task[bytes]
 
     async def serve(self, receive: Receive) -> None:
-        """Send until the operation ends, the client leaves, or `end` is called."""
+        """Send until the operation ends, the client leaves, or `end` is called.
+
+        Raises RequestRefusedError, before anything is sent, where too many are under way.
+        """
+        with self._operations.hold(self._exchange) as held:
+            await self._serve(receive, held)
+
+    async def _serve(self, receive: Receive, held: Held) -> None:
         headers = [*_HEADERS, *self._exchange.rate_limit()]
         start = {"type": "http.response.start", "status": 200, "headers": headers}
         with contextlib.suppress(GoneError):
             await self._wire.send(start)
             await self._wire.deliver(b"", _COMMENT)  # the client hears that it is connected
-            self._answering = asyncio.create_task(self._answer())
+            self._answering = asyncio.create_task(self._answer(held))
             leaving = asyncio.create_task(_left(receive))
             try:
                 last = await self._last(leaving)
@@ -101,10 +109,11 @@ class EventStream:
                 await self._wire.deliver(b"", _COMMENT)
         return self._answering.result()
 
-    async def _answer(self) -> bytes:
+    async def _answer(self, held: Held) -> bytes:
         """Send what the operation gives, but for what comes last."""
         try:
-            begun = await self._operations.begin(self._exchange)
+            begun = await self._operations.begin(self._exchange, held)
+            del self._exchange.operation  # a subscription may last for days
             if isinstance(begun, Payloads):
                 return _COMPLETE if await self._stream(begun) else _LEFT_OPEN
             await self._next(begun)

@@ -10,6 +10,7 @@ from asgi_correlation_id import correlation_id
 
 from resolvers.errors import UnavailableError
 from schema.errors import UNAVAILABLE, failure, masked
+from server.access.memory_budget import Held
 from server.exchange import Exchange
 from server.requests import RequestRefusedError
 from server.streams import messages
@@ -48,7 +49,9 @@ class Running:
         self._streaming = False
 
     def start(self, operations: Operations, exchange: Exchange) -> asyncio.Task[None]:
-        self.task = asyncio.create_task(self._run(operations, exchange))
+        """Begin. Raises RequestRefusedError where the caller has too many operations under way."""
+        held = operations.hold(exchange)
+        self.task = asyncio.create_task(self._run(operations, exchange, held))
         return self.task
 
     def leave_open(self) -> None:
@@ -64,9 +67,11 @@ class Running:
         if self._streaming:
             self.task.cancel()
 
-    async def _run(self, operations: Operations, exchange: Exchange) -> None:
-        with contextlib.suppress(GoneError):
-            last = await self._answer(operations, exchange)
+    async def _run(self, operations: Operations, exchange: Exchange, held: Held) -> None:
+        answering = self._answer(operations, exchange, held)
+        del exchange  # a subscription may last for days
+        with held, contextlib.suppress(GoneError):
+            last = await answering
             # before it is told: the client may use the id again at once
             self._forget()
             if last is not None and self._wish is not _Wish.GIVE_UP:
@@ -78,11 +83,11 @@ class Running:
         except UnavailableError as error:  # it is long: many errors
             await self._wire.deliver(self._unread(error))
 
-    async def _answer(self, operations: Operations, exchange: Exchange) -> bytes | None:
+    async def _answer(self, operations: Operations, exchange: Exchange, held: Held) -> bytes | None:
         """Send what the operation gives; its last message, None where it is left open."""
         try:
-            begun = await operations.begin(exchange)
-            del exchange  # a subscription may last for days
+            begun = await operations.begin(exchange, held)
+            del exchange
             if isinstance(begun, Payloads):
                 if not await self._stream(begun):
                     return None

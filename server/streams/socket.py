@@ -155,8 +155,13 @@ class Socket:
         exchange = self._exchanges(self._authorization)
         exchange.operation = operation
         running = Running(operation_id, self._wire, lambda: self._forget(running))
+        try:
+            task = running.start(self._operations, exchange)
+        except RequestRefusedError as refused:  # nothing more is heard until it is told
+            await self._send(messages.error(operation_id, refused.answer.body["errors"]))
+            return
         self._running[operation_id] = running
-        self._tasks.add(running.start(self._operations, exchange))
+        self._tasks.add(task)
         running.task.add_done_callback(self._tasks.discard)
         self.begun += 1
 
