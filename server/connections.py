@@ -15,7 +15,7 @@ from websockets.protocol import State
 
 from server.config.addresses import plain_address
 from server.crowds import Place
-from server.outgoing import ABORT, DRAIN, UNCOUNTED
+from server.outgoing import ABORT, DRAIN, SLOWEST, UNCOUNTED
 from server.protocol import BoundedProtocol
 from server.streams.handshakes import Handshakes
 from server.streams.socket import FRAGMENT
@@ -25,6 +25,7 @@ _INVALID_DATA, _TOO_BIG = 1007, 1009
 _NO_HANDSHAKE = "The handshake of the WebSocket cannot be read."
 _MOST_FRAGMENTS = 1000  # of one message: the size limit does not count empty ones
 LEAVE = "coingraph.leave"  # in the state of a connection: what to call when it has ended
+_PONG_SECONDS = 20.0
 _LINGER_SECONDS = 12.0  # uvicorn waits 10 for the other side's close
 
 
@@ -86,6 +87,8 @@ class SocketConnection(WebSocketsSansIOProtocol):
     in the end it is aborted.
     """
 
+    _unconfirmed = 0  # bytes that were sent since the last ping
+
     def __init__(self, *given: Any, **named: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(*given, **named)
         # not the one that tells of the server's start: three lines a connection are too many
@@ -128,6 +131,7 @@ class SocketConnection(WebSocketsSansIOProtocol):
             send(piece["data"], fin=not piece["more"])
         except InvalidState:
             raise ClientDisconnected from None
+        self._unconfirmed += len(piece["data"])
         self.transport.write(b"".join(self.conn.data_to_send()))
 
     def handle_ping(self) -> None:
@@ -143,6 +147,12 @@ class SocketConnection(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self.app_state[LEAVE]()
+
+    def send_keepalive_ping(self) -> None:
+        """Wait for the pong until all before the ping has been read, as slowly as one may."""
+        self.ping_timeout = _PONG_SECONDS + self._unconfirmed / SLOWEST
+        self._unconfirmed = 0
+        super().send_keepalive_ping()
 
     def keepalive_timeout(self) -> None:
         self.pong_timer = None

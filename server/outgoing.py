@@ -11,13 +11,13 @@ from starlette.types import Scope, Send
 
 from server.access.memory_budget import Held, MemoryBudget
 
-PIECE = 1 << 17  # bytes that are sent before waiting until the client has read
+PIECE = 1 << 18  # bytes that are sent before waiting until the client has read
 UNCOUNTED = 1 << 14  # bytes: no more than a connection may leave unread in any case
 ABORT = "abort_connection"  # in the scope's state: drops the connection at once
 DRAIN = "coingraph.drain"  # likewise: a `Drain`
 _MOST_EACH = 64_000_000  # bytes of one caller that are unread
 _MOST = 256_000_000  # of all together
-_SLOWEST = 100_000  # bytes a second
+SLOWEST = 100_000  # bytes a second
 PATIENCE_SECONDS = 30.0  # besides
 _TOO_MUCH = (
     "Too much of earlier answers is still unread: read it, ask for less at a time, or try again in "
@@ -47,7 +47,7 @@ class Outgoing:
 
 def seconds_for(size: int) -> float:
     """Return how long a client may take to read so many bytes."""
-    return PATIENCE_SECONDS + size / _SLOWEST
+    return PATIENCE_SECONDS + size / SLOWEST
 
 
 def pieces_of(*parts: bytes) -> Iterator[bytes | memoryview]:
