@@ -26,9 +26,7 @@ _HOUR = timedelta(hours=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # a search takes up to 0.5 s; numpy lets go of the interpreter meanwhile
-_searches = SideThread(
-    "anomalies", 32, "Too many searches are waiting: try again in a few seconds."
-)
+searches = SideThread("anomalies", 32, "Too many searches are waiting: try again in a few seconds.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +76,18 @@ async def anomalies(
     window: int,
     now: datetime,
     footprint: Footprint,
+    caller: str,
 ) -> Anomalies:
     """Search the hours that begin in [start, end) of these series, all read with one statement.
 
-    Raises BadInputError, NotFoundError, RangeTooLargeError.
+    Callers take turns. Raises BadInputError, NotFoundError, RangeTooLargeError, and
+    UnavailableError where too many searches wait.
     """
     check_between("window", window, SHORTEST_WINDOW, LONGEST_WINDOW)
     _check_threshold(threshold)
     start, end = check_range(Granularity.HOUR, start, end, now, footprint)
     footprint.catalogue()
-    with _searches.place():
+    async with searches.place(caller):
         return await _anomalies(
             database, (coins, currencies), (start, end), threshold, window, footprint
         )
@@ -116,7 +116,7 @@ async def _anomalies(
         columns=frozenset({"price"}),
     )
     stored = [None if part is None else part[1] for part in parts]
-    return await _searches.run(_search, series, len(asked), stored, hours, threshold)
+    return await searches.run(_search, series, len(asked), stored, hours, threshold)
 
 
 def _check_threshold(threshold: float) -> None:

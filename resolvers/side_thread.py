@@ -1,39 +1,34 @@
 """Work beside the event loop."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from resolvers.errors import UnavailableError
+from resolvers.queues import FairQueue
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_AT_ONCE = 2  # one is in the thread, and one gets ready for it
 
 
 class SideThread:
     """A thread that does one thing after the other, while the event loop answers others.
 
-    At most `most` are under way or wait, each with what it needs.
+    Two are under way, each with what it needs. Callers take turns at that, and of one caller
+    `most` wait.
     """
 
     def __init__(self, name: str, most: int, refusal: str) -> None:
-        self._free = most
-        self._refusal = refusal
+        self.places = FairQueue(_AT_ONCE, most, refusal)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """Take a place. Raises UnavailableError where all are taken."""
-        if not self._free:
-            raise UnavailableError(self._refusal)
-        self._free -= 1
-        try:
-            yield
-        finally:
-            self._free += 1
+    def place(self, caller: str) -> AbstractAsyncContextManager[None]:
+        """Do the block when it is its turn. Raises UnavailableError where too much waits."""
+        return self.places.place(caller, 1)
 
     async def run(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Do it when it is its turn; given up before, it does not begin."""

@@ -33,11 +33,15 @@ class Access(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is calling. `address` is the client's, for the log."""
+    """Who is calling. `address` is the client's, for the log.
+
+    `name` is the same for all who share their place in queues: of IPv6, a network.
+    """
 
     address: str
     read: Access
     refresh: Access
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

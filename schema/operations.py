@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import strawberry
@@ -41,6 +41,8 @@ _CHEAP = 20_000  # an operation that costs no more need not queue
 _AT_ONCE = 2  # of the dearest operations: so what they hold of memory is bounded
 _MANY = 5  # of others that are not cheap: so some of the pool's connections are free for the rest
 _MOST_WAITING = 32  # of one caller
+_EVENT = 1_000  # what an event of a subscription costs at least, for its turn
+_MOST_EVENTS = 100_000  # that wait: more than there can be subscriptions
 _WAIT = "Too many of your operations wait for each other: try again in a few seconds."
 
 
@@ -59,7 +61,8 @@ class LimitedSchema(strawberry.Schema):
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="documents")
         self._readings = FairQueue(1, _MOST_WAITING, _WAIT)
         self._short_readings = FairQueue(1, _MOST_WAITING, _WAIT)
-        self._work = FairQueue(_AT_ONCE * limits.max_cost, _MOST_WAITING, _WAIT)
+        self.work = FairQueue(_AT_ONCE * limits.max_cost, _MOST_WAITING, _WAIT)
+        self.events = FairQueue(_CHEAP, _MOST_EVENTS, _WAIT, most_in_all=_MOST_EVENTS)
 
     def _extend_introspection(self) -> None:
         """Leave `isOneOf` to graphql-core: Strawberry's fails at lists and non-null types."""
@@ -155,8 +158,16 @@ class LimitedSchema(strawberry.Schema):
             if cost <= _CHEAP:
                 return await super()._execute_operation(execution_context, *more)
             size = max(cost, _AT_ONCE * self.limits.max_cost // _MANY)
-            async with self._work.place(_caller(execution_context), size):
+            async with self.work.place(_caller(execution_context), size):
                 return await super()._execute_operation(execution_context, *more)
+
+    def event_place(self, context: Context) -> AbstractAsyncContextManager[None]:
+        """Give an event of a subscription its turn among those of all callers.
+
+        As many are executed at once as are cheap together, and a dear one alone.
+        """
+        cost = context.cost.requested if context.cost else 0
+        return self.events.place(context.caller.name, max(cost, _EVENT))
 
     @asynccontextmanager
     async def in_time(self, context: Context | None) -> AsyncIterator[None]:
@@ -206,7 +217,7 @@ class _DiscreetExecutor(_Executor):
 
 def _caller(context: ExecutionContext) -> str:
     ours = context.context
-    return ours.caller.address if isinstance(ours, Context) else ""
+    return ours.caller.name if isinstance(ours, Context) else ""
 
 
 def _refused(error: RequestError | GraphQLError) -> PreExecutionError:

@@ -140,6 +140,7 @@ class Query:
             window=window,
             now=info.context.now,
             footprint=info.context.footprint,
+            caller=info.context.caller.name,
         )
         # a sequence like any other, which the columnar executor need not walk
         return cast("list[Anomaly]", AnomalyList(answer))

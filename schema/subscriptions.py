@@ -5,6 +5,7 @@ event that many subscribers share is executed once for all who ask the same of i
 """
 
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from inspect import isawaitable
 from typing import Any
 
@@ -45,6 +46,15 @@ class Subscription:
         if isinstance(events, GraphQLResult):
             return ExecutionResult(data=None, errors=events.errors)
         return aiter(events)
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens the document has: what is kept of it grows with them."""
+        return self._document.token_count or 0
+
+    def place(self, context: Context) -> AbstractAsyncContextManager[None]:
+        """Give an event its turn among those of all subscriptions."""
+        return self._schema.event_place(context)
 
     async def execute(self, event: object, context: Context) -> ExecutionResult:
         """Execute the selection on one event, which may take as long as an operation."""

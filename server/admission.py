@@ -39,12 +39,10 @@ class Admission:
         """Charge the point that every request costs. Raises RequestRefusedError if none is left."""
         if self.rates is None or exchange.account is not None:
             return
-        connection = HTTPConnection(exchange.scope)
         token = None
         if b"authorization" in exchange.headers:
-            token = self._authenticator.known_token(connection)
-        address = connection.client.host if connection.client else None
-        exchange.account = self.rates.account(token, address)
+            token = self._authenticator.known_token(HTTPConnection(exchange.scope))
+        exchange.account = self.rates.account(token, exchange.caller)
         try:
             await exchange.account.charge(1)
         except RateLimitedError as error:

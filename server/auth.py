@@ -8,6 +8,7 @@ from pydantic import SecretStr
 from starlette.requests import HTTPConnection
 
 from schema.context import Access, Caller
+from server.access.callers import caller_of
 
 
 class Authenticator:
@@ -24,8 +25,13 @@ class Authenticator:
 
     def caller(self, connection: HTTPConnection) -> Caller:
         token = _bearer(connection)
-        address = connection.client.host if connection.client else "unknown"
-        return Caller(address=address, read=self._reading(token), refresh=self._refreshing(token))
+        address = connection.client.host if connection.client else None
+        return Caller(
+            address=address or "unknown",
+            read=self._reading(token),
+            refresh=self._refreshing(token),
+            name=caller_of(address),
+        )
 
     def known_token(self, connection: HTTPConnection) -> str | None:
         """Name a valid token without telling it; None for any other, and without one."""

@@ -3,24 +3,29 @@
 import asyncio
 import logging
 from asyncio.transports import BaseTransport
+from collections.abc import Awaitable
 from typing import Any
 
 from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
 from websockets.frames import Frame
 from websockets.protocol import State
 
 from server.config.addresses import plain_address
 from server.crowds import Place
+from server.outgoing import ABORT, DRAIN, SLOWEST, UNCOUNTED
 from server.protocol import BoundedProtocol
 from server.streams.handshakes import Handshakes
-from server.streams.wire import ABORT
+from server.streams.socket import FRAGMENT
 
 _log = logging.getLogger("uvicorn.websockets")
 _INVALID_DATA, _TOO_BIG = 1007, 1009
 _NO_HANDSHAKE = "The handshake of the WebSocket cannot be read."
 _MOST_FRAGMENTS = 1000  # of one message: the size limit does not count empty ones
 LEAVE = "coingraph.leave"  # in the state of a connection: what to call when it has ended
+_PONG_SECONDS = 20.0
 _LINGER_SECONDS = 12.0  # uvicorn waits 10 for the other side's close
 
 
@@ -38,7 +43,9 @@ class HttpConnection(BoundedProtocol):
         app: Any = self.config.app  # Starlette's
         place = self._place = app.state.application.crowds.enter(address, self._close_idle)
         leave = None if place is None else place.leave
-        self.app_state = {**self.app_state, ABORT: transport.abort, LEAVE: leave}
+        state = {ABORT: transport.abort, LEAVE: leave, DRAIN: self._until_read}
+        self.app_state = {**self.app_state, **state}
+        transport.set_write_buffer_limits(UNCOUNTED)
         super().connection_made(transport)
         self.client = _plain(self.client)
         if place is None:
@@ -60,6 +67,9 @@ class HttpConnection(BoundedProtocol):
         self.transport.close()
         return True
 
+    def _until_read(self) -> Awaitable[None] | None:
+        return self.flow.drain() if self.flow.write_paused else None
+
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         if self._place is not None:
@@ -77,10 +87,13 @@ class SocketConnection(WebSocketsSansIOProtocol):
     in the end it is aborted.
     """
 
+    _unconfirmed = 0  # bytes that were sent since the last ping
+
     def __init__(self, *given: Any, **named: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(*given, **named)
         # not the one that tells of the server's start: three lines a connection are too many
         self.logger = _log
+        self.app_state = {**self.app_state, DRAIN: self._until_read}
         self.conn = Handshakes(self.config.ws_max_size, lambda: self.client, _log)
 
     def connection_made(self, transport: BaseTransport) -> None:
@@ -97,10 +110,29 @@ class SocketConnection(WebSocketsSansIOProtocol):
         self.transport.write(unsent or self.conn.reject(400, _NO_HANDSHAKE).serialize())
         self.transport.close()
 
+    def _until_read(self) -> Awaitable[object] | None:
+        return None if self.writable.is_set() else self.writable.wait()
+
     async def send(self, message: ASGISendEvent) -> None:
+        if message["type"] == FRAGMENT:
+            await self._send_fragment(message)
+            return
         await super().send(message)
         if self.close_sent:  # also by a refusal, which uvicorn would take for an unfinished one
             self.handshake_complete = True
+
+    async def _send_fragment(self, piece: Any) -> None:  # noqa: ANN401 - of streams.socket.fragment
+        """Send a piece of a text message, so that a long one need not be in memory again."""
+        await self.writable.wait()
+        if self.disconnected or self.close_sent:
+            raise ClientDisconnected
+        send = self.conn.send_text if piece["first"] else self.conn.send_continuation
+        try:
+            send(piece["data"], fin=not piece["more"])
+        except InvalidState:
+            raise ClientDisconnected from None
+        self._unconfirmed += len(piece["data"])
+        self.transport.write(b"".join(self.conn.data_to_send()))
 
     def handle_ping(self) -> None:
         """Answer a ping, unless its sender does not read what it was answered before.
@@ -115,6 +147,12 @@ class SocketConnection(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self.app_state[LEAVE]()
+
+    def send_keepalive_ping(self) -> None:
+        """Wait for the pong until all before the ping has been read, as slowly as one may."""
+        self.ping_timeout = _PONG_SECONDS + self._unconfirmed / SLOWEST
+        self._unconfirmed = 0
+        super().send_keepalive_ping()
 
     def keepalive_timeout(self) -> None:
         self.pong_timer = None

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from itertools import islice
 
+from server.access.callers import caller_of
 from server.config.addresses import is_within
-from server.rates import account_of
 
 _LOOKS = 16  # idle connections that are looked at to close one
 _PROXIES = "proxies"  # one name for all: no account of an address
@@ -87,7 +87,7 @@ class Crowds:
 
     def enter(self, address: str | None, close_idle: Callable[[], bool]) -> Place | None:
         """Count a connection. None: it is one too many."""
-        name = _PROXIES if is_within(address, self._proxies) else account_of(address)
+        name = _PROXIES if is_within(address, self._proxies) else caller_of(address)
         full = 0 < self._most <= self._open.get(name, 0) and name != _PROXIES
         if full and not _vacate_one(self.idle.get(name, ())):
             return None

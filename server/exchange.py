@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from starlette.types import Scope
 
 from models.stopwatch import Stopwatch
+from server.access.callers import caller_of
 from server.cache import BYPASS
 from server.requests import Operation, headers_of
 
@@ -42,6 +43,12 @@ class Exchange:
         self.cached = BYPASS
         self.private = True
         self.account: Account | None = None
+
+    @property
+    def caller(self) -> str:
+        """Name who asks, as `caller_of` does."""
+        client = self.scope.get("client")
+        return caller_of(client[0] if client else None)
 
     def rate_limit(self) -> Sequence[tuple[bytes, bytes]]:
         """Tell what is left of the caller's account, where there are rate limits."""

@@ -12,13 +12,14 @@ from starlette.types import Receive, Scope, Send
 from resolvers.errors import UnavailableError
 from schema.errors import UNAVAILABLE, failure, masked
 from schema.operations import LimitedSchema
+from server.access.memory_budget import Held
 from server.admission import Admission
 from server.answers import Answers
 from server.bodies import Compressed
 from server.cache import AnswerCache
 from server.exchange import Exchange
 from server.graphiql import GRAPHIQL_PATH, graphiql_page
-from server.outgoing import Outgoing, send_body
+from server.outgoing import PIECE, Outgoing, send_body
 from server.replies import CachePolicy, Form, Reply, encode
 from server.requests import (
     RequestRefusedError,
@@ -51,11 +52,11 @@ class GraphQLEndpoint:
         self.answers = Answers(schema, admission, cache)
         self._policy = policy
         self._rules = rules
-        self._outgoing = Outgoing()
+        self.outgoing = Outgoing()
         # the page is loaded without a token: what nobody is told without one is not in it
         self._shows_examples = schema.limits.introspection and admission.reads_are_open
         self._page = Compressed(self._serve_page)
-        self.streams = StreamEndpoint(schema, admission, self.answers, streams)
+        self.streams = StreamEndpoint(schema, admission, self.answers, streams, self.outgoing)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -65,35 +66,40 @@ class GraphQLEndpoint:
         if wants_page(scope, exchange.headers):
             await self._page(scope, receive, send)
             return
+        held = Held(None, "")
         try:
             reply = await self._reply(exchange, receive, send)
             if reply is None:
                 return
+            held = self.outgoing.hold(exchange.caller, reply.body.identity)
             with exchange.encoding:
-                form = await reply.in_form(exchange.headers)
+                form = await self._form(exchange, reply, exchange.headers)
+            held.change(min(len(form[2]), PIECE), form[2])
+            del reply  # and so, but in the cache, what its other forms hold
         except ClientDisconnect:  # nobody reads it but the log
             await Response(status_code=_CLIENT_CLOSED_REQUEST)(scope, receive, send)
             return
+        except UnavailableError as error:
+            form = await self._form(exchange, encode(failure(UNAVAILABLE, str(error))), {})
         except asyncio.CancelledError:  # the server stops, and has waited long enough
-            reply = _STOPPED
-            form = await reply.in_form({})
+            form = await self._form(exchange, _STOPPED, {})
         except Exception:
             log.exception("unexpected error")
-            reply = encode(masked(correlation_id.get() or ""))
             # what may have failed is the form, so all of it is left out but the media type
-            accept = exchange.headers.get(b"accept", b"")
-            form = await reply.in_form({b"accept": accept})
-        try:
-            with self._outgoing.hold(scope, len(form[2])):
-                await self._send(exchange, reply, form, send)
-        except UnavailableError as error:
-            unread = encode(failure(UNAVAILABLE, str(error)))
-            await self._send(exchange, unread, await unread.in_form({}), send)
+            accept = {b"accept": exchange.headers.get(b"accept", b"")}
+            form = await self._form(exchange, encode(masked(correlation_id.get() or "")), accept)
+        with held:
+            await self._send(exchange, form, send)
 
-    async def _send(self, exchange: Exchange, reply: Reply, form: Form, send: Send) -> None:
+    async def _form(self, exchange: Exchange, reply: Reply, asked: dict[bytes, bytes]) -> Form:
+        status, headers, content = await reply.in_form(asked)
+        control = self._policy.cache_control(reply, private=exchange.private)
+        headers.append((b"cache-control", control))
+        return status, headers, content
+
+    async def _send(self, exchange: Exchange, form: Form, send: Send) -> None:
         status, headers, content = form
         headers += (
-            (b"cache-control", self._policy.cache_control(reply, private=exchange.private)),
             (b"x-cache", exchange.cached),
             (b"server-timing", exchange.server_timing()),
             *exchange.rate_limit(),

@@ -1,59 +1,95 @@
-"""Answers on their way: no client may leave too much of them unread, or read too slowly."""
+"""Answers on their way: no client may leave too much of them unread, or read too slowly.
+
+All transports take the same bound. What an answer holds is its content, which several answers to
+one caller may share, and the piece of it that is in the connection.
+"""
 
 import asyncio
-import contextlib
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 from starlette.types import Scope, Send
 
-from resolvers.errors import UnavailableError
-from server.streams.wire import ABORT
+from server.access.memory_budget import Held, MemoryBudget
 
-_PIECE = 1 << 18  # bytes that are sent before waiting until the client has read
-_MOST_EACH = 100_000_000  # bytes of one address that are unread
-_MOST = 400_000_000  # of all together
-_SLOWEST = 100_000  # bytes a second
-_PATIENCE_SECONDS = 15.0  # besides
+PIECE = 1 << 18  # bytes that are sent before waiting until the client has read
+UNCOUNTED = 1 << 14  # bytes: no more than a connection may leave unread in any case
+ABORT = "abort_connection"  # in the scope's state: drops the connection at once
+DRAIN = "coingraph.drain"  # likewise: a `Drain`
+_MOST_EACH = 64_000_000  # bytes of one caller that are unread
+_MOST = 256_000_000  # of all together
+SLOWEST = 100_000  # bytes a second
+PATIENCE_SECONDS = 30.0  # besides
 _TOO_MUCH = (
     "Too much of earlier answers is still unread: read it, ask for less at a time, or try again in "
     "a few seconds."
 )
+_FREE = Held(None, "")
+
+Drain = Callable[[], Awaitable[None] | None]
+"""Gives what to wait for until a client has read all but UNCOUNTED bytes; None where it has."""
 
 
 class Outgoing:
-    """Counts what is being sent. Answers of one piece are not worth counting."""
+    """Counts what is being sent. What a connection may leave unread in any case is not counted."""
 
-    def __init__(self) -> None:
-        self._unread: Counter[str] = Counter()
+    def __init__(self, most_each: int = _MOST_EACH, most: int = _MOST) -> None:
+        self.budget = MemoryBudget(most_each, most, _TOO_MUCH)
 
-    @contextlib.contextmanager
-    def hold(self, scope: Scope, size: int) -> Iterator[None]:
-        """Count an answer while the block sends it. Raises UnavailableError before."""
-        if size <= _PIECE:
-            yield
-            return
-        address = scope["client"][0] if scope.get("client") else ""
-        if self._unread[address] + size > _MOST_EACH or self._unread.total() + size > _MOST:
-            raise UnavailableError(_TOO_MUCH)
-        self._unread[address] += size
-        try:
-            yield
-        finally:
-            self._unread[address] -= size
-            if not self._unread[address]:
-                del self._unread[address]
+    def hold(self, caller: str, content: bytes, uncounted: int = UNCOUNTED) -> Held:
+        """Count a content until it is read. Raises UnavailableError where that is too much.
+
+        To be called before a copy of it is made, in whatever form.
+        """
+        if len(content) <= uncounted:
+            return _FREE
+        return self.budget.hold(caller, min(len(content), PIECE), content)
+
+
+def seconds_for(size: int) -> float:
+    """Return how long a client may take to read so many bytes."""
+    return PATIENCE_SECONDS + size / SLOWEST
+
+
+def pieces_of(*parts: bytes) -> Iterator[bytes | memoryview]:
+    """Cut what is sent into pieces. Nothing is copied, but what is one piece is joined."""
+    if sum(map(len, parts)) <= PIECE:
+        yield b"".join(parts)
+        return
+    for part in parts:
+        for start in range(0, len(part), PIECE):
+            yield memoryview(part)[start : start + PIECE]
 
 
 async def send_body(content: bytes, scope: Scope, send: Send) -> None:
-    """Send an answer piece by piece, each when most of the ones before has been read."""
-    if len(content) <= _PIECE:
+    """Send an answer piece by piece, and return when it is read; a client that is slow is cut."""
+    size = len(content)
+    if size <= PIECE:
         await send({"type": "http.response.body", "body": content})
-        return
+        if size <= UNCOUNTED or (waiting := drain_of(scope)()) is None:
+            return
+    else:
+        waiting = _send_pieces(content, drain_of(scope), send)
     try:
-        async with asyncio.timeout(_PATIENCE_SECONDS + len(content) / _SLOWEST):
-            for start in range(0, len(content), _PIECE):
-                piece, more = content[start : start + _PIECE], start + _PIECE < len(content)
-                await send({"type": "http.response.body", "body": piece, "more_body": more})
+        async with asyncio.timeout(seconds_for(size)):
+            await waiting
     except TimeoutError:
         scope["state"][ABORT]()
+
+
+async def _send_pieces(content: bytes, drain: Drain, send: Send) -> None:
+    left = len(content)
+    for piece in pieces_of(content):
+        left -= len(piece)
+        await send({"type": "http.response.body", "body": piece, "more_body": left > 0})
+    if (waiting := drain()) is not None:
+        await waiting
+
+
+def drain_of(scope: Scope) -> Drain:
+    """Give what tells how to wait until a client has read; without a connection, nothing does."""
+    drain: Drain = scope.get("state", {}).get(DRAIN, _nothing)
+    return drain
+
+
+def _nothing() -> None:
+    """Nothing is unread."""

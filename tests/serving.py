@@ -108,10 +108,17 @@ def in_thread(manager: contextlib.AbstractAsyncContextManager[T]) -> Iterator[T]
 
 
 @contextlib.asynccontextmanager
-async def live_server(settings: Settings, *, ready: bool = True) -> AsyncIterator[LiveServer]:
-    """Serve the application on a free port while the block runs, once it is `ready`."""
+async def live_server(
+    settings: Settings, *, ready: bool = True, send_buffer: int | None = None
+) -> AsyncIterator[LiveServer]:
+    """Serve the application on a free port while the block runs, once it is `ready`.
+
+    `send_buffer`: bytes of an answer that the system takes; without it, up to 4 MB unread.
+    """
     app = create_app(settings)
     listener = socket.create_server(("127.0.0.1", 0))
+    if send_buffer is not None:  # of all connections that it accepts
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     # asyncio sets this only where the socket names its protocol; without it, answers wait 40 ms
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     server = uvicorn.Server(server_config(app))

@@ -1,1 +1,1 @@
-"""Who may do what, and how much of it."""
+"""Who is calling, what a caller may do, and how much of it."""

@@ -3,8 +3,6 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from functools import lru_cache
-from ipaddress import IPv6Address, IPv6Network, ip_address
 
 import structlog
 from limits.aio.storage import RedisStorage, Storage
@@ -18,8 +16,6 @@ log = structlog.get_logger("coingraph.rates")
 WINDOW_SECONDS = 60
 _AWAY_SECONDS = 5.0  # a storage that failed is left alone so long
 _STORAGE_SECONDS = 0.5  # what an answer may wait for it
-_SITE = 64  # bits: what one customer of a provider is given at least
-_UNKNOWN = "unknown"
 
 
 class RateLimits:
@@ -43,9 +39,9 @@ class RateLimits:
         self._away_until = -math.inf
         self._policy = b'"points";q=%d;w=%d' % (points, WINDOW_SECONDS)
 
-    def account(self, token: str | None, address: str | None) -> "Account":
-        """Give the account of a valid token, else of an address."""
-        return Account(self, f"token:{token}" if token else account_of(address))
+    def account(self, token: str | None, caller: str) -> "Account":
+        """Give the account of a valid token, else of a caller as `caller_of` names it."""
+        return Account(self, f"token:{token}" if token else f"address:{caller}")
 
     async def spend(self, key: str, points: int) -> tuple[int, float]:
         """Count; what is spent in this window, and when it ends."""
@@ -131,20 +127,6 @@ class Account:
     @property
     def _seconds(self) -> int:
         return max(1, math.ceil(self._ends_at - self._limits.clock()))
-
-
-@lru_cache(maxsize=4096)
-def account_of(address: str | None) -> str:
-    """Name the account of an address; all of an IPv6 network of 64 bits have one."""
-    try:
-        parsed = ip_address((address or "").partition("%")[0])
-    except ValueError:  # a proxy's made-up name, or a Unix socket
-        return _UNKNOWN
-    if isinstance(parsed, IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return f"address:{parsed.ipv4_mapped}"
-        return f"address:{IPv6Network((parsed, _SITE), strict=False)}"
-    return f"address:{parsed}"
 
 
 def redis_storage(url: str) -> Storage:

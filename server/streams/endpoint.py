@@ -17,12 +17,13 @@ from server.admission import Admission
 from server.answers import Answers
 from server.exchange import Exchange
 from server.http.cross_origin import Origins
+from server.outgoing import Outgoing
 from server.requests import RequestRefusedError, headers_of
-from server.streams.events import KEEP_ALIVE_SECONDS, EventStream
+from server.streams.events import KEEP_ALIVE_SECONDS, EventStream, body_part
 from server.streams.messages import SUBPROTOCOL, UNKNOWN_SUBPROTOCOL
 from server.streams.operations import Operations
-from server.streams.socket import INIT_SECONDS, Exchanges, Socket
-from server.streams.wire import STALLED_SECONDS, GoneError, Wire
+from server.streams.socket import INIT_SECONDS, Exchanges, Socket, fragment
+from server.streams.wire import STALLED_SECONDS, AsMessage, GoneError, Wire
 
 log = structlog.get_logger("coingraph.streams")
 
@@ -53,10 +54,12 @@ class StreamEndpoint:
         admission: Admission,
         answers: Answers,
         settings: StreamSettings,
+        outgoing: Outgoing,
     ) -> None:
-        self._operations = Operations(schema, admission, answers)
+        self.operations = Operations(schema, admission, answers)
         self._admission = admission
         self._settings = settings
+        self._outgoing = outgoing
         self._open: set[_Ends] = set()
         self._closing = False
 
@@ -65,7 +68,7 @@ class StreamEndpoint:
 
     async def serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
-        wire = Wire(scope, send, self._settings.stalled_seconds)
+        wire = self._wire(scope, send, fragment)
         headers = headers_of(scope)
         with contextlib.suppress(GoneError):
             if not self._settings.origins.admits(headers):
@@ -84,6 +87,9 @@ class StreamEndpoint:
                 await wire.send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
                 await self._converse(scope, receive, wire)
 
+    def _wire(self, scope: Scope, send: Send, as_message: AsMessage) -> Wire:
+        return Wire(scope, send, self._outgoing, as_message, self._settings.stalled_seconds)
+
     async def _spent(self, scope: Scope) -> Answer | None:
         """Charge a connection as a request; the answer where nothing is left to pay it with."""
         try:
@@ -95,7 +101,7 @@ class StreamEndpoint:
     async def _converse(self, scope: Scope, receive: Receive, wire: Wire) -> None:
         started = time.perf_counter()
         socket = Socket(
-            self._operations,
+            self.operations,
             self._exchanges(scope),
             receive,
             wire,
@@ -121,9 +127,9 @@ class StreamEndpoint:
         if self._closing:
             raise RequestRefusedError(_STOPPING)
         stream = EventStream(
-            self._operations,
+            self.operations,
             exchange,
-            Wire(exchange.scope, send, self._settings.stalled_seconds),
+            self._wire(exchange.scope, send, body_part),
             keep_alive_seconds=self._settings.keep_alive_seconds,
         )
         with self._counted(stream):

@@ -11,9 +11,11 @@ from typing import Any
 import orjson
 import structlog
 from asgi_correlation_id import correlation_id
-from starlette.types import Receive
+from starlette.types import Message, Receive
 
-from schema.errors import masked
+from resolvers.errors import UnavailableError
+from schema.errors import UNAVAILABLE, failure, masked
+from server.access.memory_budget import Held
 from server.exchange import Exchange
 from server.requests import RequestRefusedError
 from server.streams.operations import Operations, Payloads
@@ -23,9 +25,10 @@ log = structlog.get_logger("coingraph.streams")
 
 KEEP_ALIVE_SECONDS = 15.0  # proxies and browsers take some 60 seconds of silence for the end
 # With a line of data, though there is none: browsers do not tell of an event without.
-_COMPLETE = "event: complete\ndata:\n\n"
-_LEFT_OPEN = ""
-_COMMENT = ":\n\n"
+_COMPLETE = b"event: complete\ndata:\n\n"
+_LEFT_OPEN = b""
+_COMMENT = b":\n\n"
+_BEFORE, _AFTER = b"event: next\ndata: ", b"\n\n"
 _HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
@@ -51,19 +54,27 @@ class EventStream:
         self._keep_alive_seconds = keep_alive_seconds
         self._stopping = False
         self._streaming = False
-        self._answering: asyncio.Task[str]
+        self._answering: asyncio.Task[bytes]
 
     async def serve(self, receive: Receive) -> None:
-        """Send until the operation ends, the client leaves, or `end` is called."""
+        """Send until the operation ends, the client leaves, or `end` is called.
+
+        Raises RequestRefusedError, before anything is sent, where too many are under way.
+        """
+        with self._operations.hold(self._exchange) as held:
+            await self._serve(receive, held)
+
+    async def _serve(self, receive: Receive, held: Held) -> None:
         headers = [*_HEADERS, *self._exchange.rate_limit()]
         start = {"type": "http.response.start", "status": 200, "headers": headers}
         with contextlib.suppress(GoneError):
             await self._wire.send(start)
-            await self._send(_COMMENT)  # the client hears that it is connected
-            self._answering = asyncio.create_task(self._answer())
+            await self._wire.deliver(b"", _COMMENT)  # the client hears that it is connected
+            self._answering = asyncio.create_task(self._answer(held))
             leaving = asyncio.create_task(_left(receive))
             try:
-                await self._send(await self._last(leaving), more=False)
+                last = await self._last(leaving)
+                await self._wire.send({"type": "http.response.body", "body": last})
             finally:
                 leaving.cancel()
                 self._stop()
@@ -84,7 +95,7 @@ class EventStream:
     def abort(self) -> None:
         self._wire.abort()
 
-    async def _last(self, leaving: asyncio.Task[None]) -> str:
+    async def _last(self, leaving: asyncio.Task[None]) -> bytes:
         """Give signs of life until all is sent but what comes last, which is returned."""
         while not self._answering.done():
             done, _ = await asyncio.wait(
@@ -94,26 +105,32 @@ class EventStream:
             )
             if leaving in done:
                 raise GoneError
-            if not done:
-                await self._send(_COMMENT)
+            if not done and not self._wire.busy:
+                await self._wire.deliver(b"", _COMMENT)
         return self._answering.result()
 
-    async def _answer(self) -> str:
+    async def _answer(self, held: Held) -> bytes:
+        """Send what the operation gives, but for what comes last."""
         try:
-            begun = await self._operations.begin(self._exchange)
+            begun = await self._operations.begin(self._exchange, held)
+            del self._exchange.operation  # a subscription may last for days
             if isinstance(begun, Payloads):
                 return _COMPLETE if await self._stream(begun) else _LEFT_OPEN
-            return _next(begun) + _COMPLETE
+            await self._next(begun)
         except RequestRefusedError as refused:
             if self._stopping and refused.passing:
                 return _LEFT_OPEN  # another server may answer it
-            body = refused.answer.body
+            return _BEFORE + orjson.dumps(refused.answer.body) + _AFTER + _COMPLETE
+        except UnavailableError as error:
+            body = failure(UNAVAILABLE, str(error)).body
+            return _BEFORE + orjson.dumps(body) + _AFTER + _COMPLETE
         except GoneError:
             raise
         except Exception:
             log.exception("unexpected error")
             body = masked(correlation_id.get() or "").body
-        return _next(orjson.dumps(body).decode()) + _COMPLETE
+            return _BEFORE + orjson.dumps(body) + _AFTER + _COMPLETE
+        return _COMPLETE
 
     async def _stream(self, begun: Payloads) -> bool:
         """Send each event; whether they came to their own end."""
@@ -123,7 +140,7 @@ class EventStream:
                     return False
                 self._streaming = True
                 async for payload in payloads:
-                    await self._send(_next(payload))
+                    await self._next(payload)
         except asyncio.CancelledError:
             if not self._stopping:
                 raise  # somebody else's, at the end of the process
@@ -139,13 +156,13 @@ class EventStream:
         if self._streaming:
             self._answering.cancel()
 
-    async def _send(self, text: str, *, more: bool = True) -> None:
-        body = {"type": "http.response.body", "body": text.encode(), "more_body": more}
-        await self._wire.send(body)
+    async def _next(self, payload: bytes) -> None:
+        await self._wire.deliver(payload, _BEFORE, _AFTER)
 
 
-def _next(payload: str) -> str:
-    return f"event: next\ndata: {payload}\n\n"
+def body_part(data: bytes | memoryview, _first: bool, _more: bool) -> Message:
+    """Make what sends a part of the stream, which goes on."""
+    return {"type": "http.response.body", "body": data, "more_body": True}
 
 
 async def _left(receive: Receive) -> None:

@@ -21,7 +21,7 @@ ALREADY_EXISTS = 4409
 TOO_MANY = 4429
 
 LONGEST_ID = 256  # characters: every answer repeats it
-ACK = '{"type":"connection_ack"}'
+ACK = b'{"type":"connection_ack"}'
 _LONGEST_REASON = 123  # bytes: RFC 6455, 5.5
 
 
@@ -105,28 +105,25 @@ def _id(fields: dict[str, Any]) -> str:
     return operation_id
 
 
-def pong(payload: dict[str, Any] | None) -> str:
+def pong(payload: dict[str, Any] | None) -> bytes:
     """Give a ping's payload back. Raises CloseError where orjson reads it, but cannot write it."""
     if payload is None:
-        return '{"type":"pong"}'
+        return b'{"type":"pong"}'
     try:
-        return '{"type":"pong","payload":' + _json(payload) + "}"
+        return b'{"type":"pong","payload":' + orjson.dumps(payload) + b"}"
     except orjson.JSONEncodeError:
         raise CloseError(BAD_MESSAGE, "`payload` is nested too deeply.") from None
 
 
-def opening(operation_id: str) -> str:
+def opening(operation_id: str) -> bytes:
     """Give what each `next` message of an operation begins with; a payload and `}` end it."""
-    return '{"id":' + _json(operation_id) + ',"type":"next","payload":'
+    return b'{"id":' + orjson.dumps(operation_id) + b',"type":"next","payload":'
 
 
-def error(operation_id: str, errors: list[dict[str, Any]]) -> str:
-    return '{"id":' + _json(operation_id) + ',"type":"error","payload":' + _json(errors) + "}"
+def error(operation_id: str, errors: list[dict[str, Any]]) -> bytes:
+    operation, payload = orjson.dumps(operation_id), orjson.dumps(errors)
+    return b'{"id":' + operation + b',"type":"error","payload":' + payload + b"}"
 
 
-def complete(operation_id: str) -> str:
-    return '{"id":' + _json(operation_id) + ',"type":"complete"}'
-
-
-def _json(value: object) -> str:
-    return orjson.dumps(value).decode()
+def complete(operation_id: str) -> bytes:
+    return b'{"id":' + orjson.dumps(operation_id) + b',"type":"complete"}'

@@ -2,18 +2,20 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from enum import Enum
 
 import structlog
 from asgi_correlation_id import correlation_id
 
-from schema.errors import masked
+from resolvers.errors import UnavailableError
+from schema.errors import UNAVAILABLE, failure, masked
+from server.access.memory_budget import Held
 from server.exchange import Exchange
 from server.requests import RequestRefusedError
 from server.streams import messages
 from server.streams.operations import Operations, Payloads
-from server.streams.wire import GoneError
+from server.streams.wire import GoneError, Wire
 
 log = structlog.get_logger("coingraph.streams")
 
@@ -36,18 +38,20 @@ class Running:
     def __init__(
         self,
         operation_id: str,
-        send: Callable[[str], Awaitable[None]],
+        wire: Wire,
         forget: Callable[[], None],
     ) -> None:
         self.id = operation_id
         self.task: asyncio.Task[None]
-        self._send = send
+        self._wire = wire
         self._forget = forget
         self._wish = _Wish.GO_ON
         self._streaming = False
 
     def start(self, operations: Operations, exchange: Exchange) -> asyncio.Task[None]:
-        self.task = asyncio.create_task(self._run(operations, exchange))
+        """Begin. Raises RequestRefusedError where the caller has too many operations under way."""
+        held = operations.hold(exchange)
+        self.task = asyncio.create_task(self._run(operations, exchange, held))
         return self.task
 
     def leave_open(self) -> None:
@@ -63,28 +67,38 @@ class Running:
         if self._streaming:
             self.task.cancel()
 
-    async def _run(self, operations: Operations, exchange: Exchange) -> None:
-        with contextlib.suppress(GoneError):
-            last = await self._answer(operations, exchange)
+    async def _run(self, operations: Operations, exchange: Exchange, held: Held) -> None:
+        answering = self._answer(operations, exchange, held)
+        del exchange  # a subscription may last for days
+        with held, contextlib.suppress(GoneError):
+            last = await answering
             # before it is told: the client may use the id again at once
             self._forget()
             if last is not None and self._wish is not _Wish.GIVE_UP:
-                await self._send(last)
+                await self._say(last)
 
-    async def _answer(self, operations: Operations, exchange: Exchange) -> str | None:
+    async def _say(self, last: bytes) -> None:
+        try:
+            await self._wire.deliver(last)
+        except UnavailableError as error:  # it is long: many errors
+            await self._wire.deliver(self._unread(error))
+
+    async def _answer(self, operations: Operations, exchange: Exchange, held: Held) -> bytes | None:
         """Send what the operation gives; its last message, None where it is left open."""
         try:
-            begun = await operations.begin(exchange)
-            del exchange  # a subscription may last for days
+            begun = await operations.begin(exchange, held)
+            del exchange
             if isinstance(begun, Payloads):
                 if not await self._stream(begun):
                     return None
             elif self._wish is not _Wish.GIVE_UP:
-                await self._send(messages.opening(self.id) + begun + "}")
+                await self._next(begun)
         except RequestRefusedError as refused:
             if self._wish is _Wish.LEAVE_OPEN and refused.passing:
                 return None  # another server may answer it
             return messages.error(self.id, refused.answer.body["errors"])
+        except UnavailableError as error:
+            return self._unread(error)
         except GoneError:
             raise
         except Exception:
@@ -93,16 +107,21 @@ class Running:
             return messages.error(self.id, errors)
         return messages.complete(self.id)
 
+    def _unread(self, error: UnavailableError) -> bytes:
+        return messages.error(self.id, failure(UNAVAILABLE, str(error)).body["errors"])
+
+    async def _next(self, payload: bytes) -> None:
+        await self._wire.deliver(payload, messages.opening(self.id), b"}")
+
     async def _stream(self, begun: Payloads) -> bool:
         """Send each event; whether they came to their own end."""
-        opening = messages.opening(self.id)
         try:
             async with begun.opened() as payloads:
                 if self._wish is not _Wish.GO_ON:
                     return False
                 self._streaming = True
                 async for payload in payloads:
-                    await self._send(opening + payload + "}")
+                    await self._next(payload)
         except asyncio.CancelledError:
             if self._wish is _Wish.GO_ON:
                 raise  # somebody else's, at the end of the process

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from starlette.types import Receive
+from starlette.types import Message, Receive
 
 from schema.errors import STATUS, UNAVAILABLE
 from server.exchange import Exchange
@@ -19,8 +19,14 @@ from server.streams.wire import ENDING_SECONDS, GoneError, Wire
 INIT_SECONDS = 10.0
 ROOM_SECONDS = 5.0
 _NORMAL = 1000
+FRAGMENT = "coingraph.websocket.fragment"  # what ASGI lacks: a text message sent piece by piece
 # Makes the exchange of an operation, with the `authorization` that the client sent, if any.
 Exchanges = Callable[[str | None], Exchange]
+
+
+def fragment(data: bytes | memoryview, first: bool, more: bool) -> Message:
+    """Make what sends a piece of a message: UTF-8, as one frame."""
+    return {"type": FRAGMENT, "data": data, "first": first, "more": more}
 
 
 class Socket:
@@ -148,9 +154,14 @@ class Socket:
             return
         exchange = self._exchanges(self._authorization)
         exchange.operation = operation
-        running = Running(operation_id, self._send, lambda: self._forget(running))
+        running = Running(operation_id, self._wire, lambda: self._forget(running))
+        try:
+            task = running.start(self._operations, exchange)
+        except RequestRefusedError as refused:  # nothing more is heard until it is told
+            await self._send(messages.error(operation_id, refused.answer.body["errors"]))
+            return
         self._running[operation_id] = running
-        self._tasks.add(running.start(self._operations, exchange))
+        self._tasks.add(task)
         running.task.add_done_callback(self._tasks.discard)
         self.begun += 1
 
@@ -172,8 +183,8 @@ class Socket:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _send(self, text: str) -> None:
-        await self._wire.send({"type": "websocket.send", "text": text})
+    async def _send(self, message: bytes) -> None:
+        await self._wire.deliver(b"", message)
 
     async def _close(self, code: int, reason: str) -> None:
         self.code = code

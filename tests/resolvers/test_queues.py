@@ -3,6 +3,8 @@
 import asyncio
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from resolvers.errors import UnavailableError
 from resolvers.queues import FairQueue
@@ -101,3 +103,79 @@ async def test_an_idle_queue_lets_in_at_once() -> None:
         task = works.start(str(number), "one")
         await works.end(str(number))
         assert task.done()
+
+
+async def test_all_who_wait_together_are_bounded_and_the_greediest_gives_way() -> None:
+    queue = FairQueue(1, 3, "Not so many.", most_in_all=4)
+    works = Works(queue)
+    tasks = {"first": works.start("first", "first")}
+    for name in ("a 1", "a 2", "a 3", "b 1"):
+        tasks[name] = works.start(name, name[0])
+    await settle()
+    assert len(queue) == 4
+    tasks["c 1"] = works.start("c 1", "c")
+    await settle()
+    assert len(queue) == 4
+    with pytest.raises(UnavailableError, match="Not so many"):
+        await tasks.pop("a 3")
+    tasks["d 1"] = works.start("d 1", "d")
+    await settle()
+    with pytest.raises(UnavailableError, match="Not so many"):
+        await tasks.pop("a 2")
+    with pytest.raises(UnavailableError, match="Not so many"):
+        await works.start("e 1", "e")  # now all have one
+    for name in ("first", "a 1", "b 1", "c 1", "d 1"):
+        assert works.begun[-1] == name
+        await works.end(name)
+    await asyncio.gather(*tasks.values())
+    assert not len(queue)
+
+
+async def test_who_gives_up_makes_room_for_others_at_once() -> None:
+    """Also for what was behind it, and is smaller."""
+    queue = FairQueue(10, 1, "no", most_in_all=2)
+    works = Works(queue)
+    tasks = [works.start("first", "first", 6)]
+    large = works.start("large", "large", 9)
+    tasks.append(works.start("small", "small", 4))
+    await settle()
+    assert works.begun == ["first"]
+    large.cancel()
+    await settle()
+    assert works.begun == ["first", "small"]
+    assert not len(queue)
+    for name in ("first", "small"):
+        await works.end(name)
+    await asyncio.gather(*tasks)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(1, 12), st.sampled_from("bec")), max_size=60)
+)
+def test_whatever_comes_ends_or_gives_up_nothing_is_left(
+    steps: list[tuple[int, int, str]],
+) -> None:
+    """Bounds hold at each step, and the room is free in the end."""
+
+    async def run() -> None:
+        queue = FairQueue(10, 3, "no", most_in_all=5)
+        works = Works(queue)
+        tasks: dict[str, asyncio.Task[None]] = {}
+        for number, (caller, size, step) in enumerate(steps):
+            begun = [name for name in works.begun if not tasks[name].done()]
+            if step == "b":
+                tasks[f"{number}"] = works.start(f"{number}", f"{caller}", size)
+            elif step == "e" and begun:
+                await works.end(begun[caller % len(begun)])
+            elif waiting := [name for name in tasks if name not in works.begun]:
+                tasks[waiting[caller % len(waiting)]].cancel()
+            await settle()
+            assert len(queue) <= 5
+        while begun := [name for name in works.begun if not tasks[name].done()]:
+            await works.end(begun[0])
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
+        assert not len(queue)
+        async with queue.place("last", 10):
+            pass
+
+    asyncio.run(run())

@@ -3,19 +3,30 @@
 import asyncio
 import threading
 
-import pytest
-
 from resolvers.errors import UnavailableError
 from resolvers.side_thread import SideThread
 
 
-async def test_so_many_places_and_no_more() -> None:
-    thread = SideThread("test", 2, "Please try again.")
-    refused = pytest.raises(UnavailableError, match="try again")
-    with thread.place(), thread.place(), refused, thread.place():
-        pass
-    with thread.place():  # given back, also by the one that failed
-        pass
+async def test_one_caller_takes_no_places_from_others() -> None:
+    thread, gate = SideThread("test", 3, "Please try again."), asyncio.Event()
+    done: list[str] = []
+
+    async def work(caller: str) -> None:
+        async with thread.place(caller):
+            await gate.wait()
+            done.append(caller)
+
+    greedy = [asyncio.create_task(work("greedy")) for _ in range(20)]
+    await asyncio.sleep(0)
+    modest = [asyncio.create_task(work(f"modest {number}")) for number in range(5)]
+    await asyncio.sleep(0)
+    gate.set()
+    answers = await asyncio.gather(*greedy, return_exceptions=True)
+    await asyncio.gather(*modest)
+    refused = [each for each in answers if isinstance(each, UnavailableError)]
+    assert len(refused) == 20 - 2 - 3, "two are under way and three wait"
+    # the first turns are those that had begun before the others came, and one that waited
+    assert done.index("modest 4") < len(done) - 1
 
 
 async def test_one_at_a_time_and_none_that_nobody_waits_for() -> None:

@@ -29,7 +29,9 @@ def _quiet(server: LiveServer) -> None:
     """Signs of life come too seldom to find out by them that a client has gone."""
     admission, endpoint = server.application.admission, server.application.endpoint
     settings = StreamSettings(keep_alive_seconds=3600)
-    endpoint.streams = StreamEndpoint(build_schema(), admission, endpoint.answers, settings)
+    endpoint.streams = StreamEndpoint(
+        build_schema(), admission, endpoint.answers, settings, endpoint.outgoing
+    )
 
 
 async def none_open(server: LiveServer) -> None:

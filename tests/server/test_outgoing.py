@@ -1,20 +1,23 @@
 """Answers that are not read hold neither the memory nor the server for long."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
+import contextlib
+import functools
+import tracemalloc
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
-import httpx
 import pytest
 
 from ingestion.simulator import Simulator
 from server import outgoing
 from server.streams.operations import LARGEST_PAYLOAD
-from tests.server.raw import HEAD, Raw, raw
+from tests.server.deaf import OVER, over_post, over_websocket, slow_talk
 from tests.server.streams.listening import events_of
 from tests.server.streams.talking import talking_to
 from tests.serving import LiveServer, live_server, make_settings
 
+SEND_BUFFER = 65_536
 TIMES = " ".join(f"a{number}: timestamp" for number in range(150))
 
 
@@ -26,17 +29,9 @@ def long_query(hours: int) -> str:
 
 @pytest.fixture
 async def year(database_url: str, shared_simulator: Simulator) -> AsyncIterator[LiveServer]:
-    async with live_server(make_settings(database_url, shared_simulator, history_days=365)) as live:
+    settings = make_settings(database_url, shared_simulator, history_days=365)
+    async with live_server(settings, send_buffer=SEND_BUFFER) as live:
         yield live
-
-
-async def ask_and_stop_reading(client: Raw, hours: int) -> int:
-    """Ask, and read no more than the head of the answer; how long the rest of it is."""
-    body = json.dumps({"query": long_query(hours)}).encode()
-    client.send(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
-    head = await client.reader.readuntil(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 200")
-    return int(head.partition(b"content-length: ")[2].split(b"\r\n")[0])
 
 
 async def test_a_long_answer_comes_whole(year: LiveServer) -> None:
@@ -47,48 +42,163 @@ async def test_a_long_answer_comes_whole(year: LiveServer) -> None:
     assert [point["a0"] for point in points] == sorted({point["a149"] for point in points})
 
 
-async def test_so_much_may_be_unread_and_no_more(
-    year: LiveServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(outgoing, "_MOST_EACH", 12_000_000)
-    plain = {"Accept-Encoding": "identity"}
-    async with httpx.AsyncClient(base_url=year.url, timeout=60, headers=plain) as http:
-        async with raw(year.url) as deaf:
-            await ask_and_stop_reading(deaf, 2_000)
-            refused = await http.post("/graphql", json={"query": long_query(1_000)})
-            assert refused.status_code == 503
-            assert refused.json()["errors"][0]["extensions"]["code"] == "SERVICE_UNAVAILABLE"
-            assert refused.headers["retry-after"]
-            small = await http.post("/graphql", json={"query": "{ currencies { code } }"})
-            assert small.status_code == 200
-        async with asyncio.timeout(60):  # it has gone, and so has what it left unread
-            status = 503
-            while status != 200:
-                answer = await http.post("/graphql", json={"query": long_query(1_000)})
-                status = answer.status_code
+def megabytes(number: int) -> str:
+    """Ask for some 2.6 MB, each number for others."""
+    return long_query(600 + number)
+
+
+async def eventually(holds: Callable[[], object]) -> None:
+    async with asyncio.timeout(60):
+        while not holds():  # noqa: ASYNC110 - no event tells of it
+            await asyncio.sleep(0.01)
+
+
+async def errors_over(server: LiveServer, transport: str, query: str) -> list[Any] | None:
+    """Ask as one who reads; the errors of the answer, if any."""
+    found: list[Any] | None
+    if transport == "websocket":
+        async with talking_to(server, max_size=None) as talk:
+            await talk.begin(query)
+            message = await talk.hear()
+        payload = message["payload"]
+        found = payload if message["type"] == "error" else payload.get("errors")
+    elif transport == "events":
+        async with events_of(server, query) as events:
+            found = (await events.next())[1].get("errors")
+    else:
+        answer = await server.post(query)
+        found = answer.json().get("errors")
+        assert answer.status_code == (503 if found else 200)
+        assert ("retry-after" in answer.headers) == bool(found)
+    return found
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("unread", OVER)
+async def test_one_bound_holds_for_all_transports(year: LiveServer, unread: str) -> None:
+    """What one leaves unread in one way is refused to it in all ways."""
+    budget = year.application.endpoint.outgoing.budget
+    budget.most_each = 7_000_000
+    async with contextlib.AsyncExitStack() as deaf:
+        for number in range(2):
+            await deaf.enter_async_context(OVER[unread](year, megabytes(number)))
+        await eventually(lambda: budget.of("127.0.0.1") > 5_000_000)
+        for asked in OVER:
+            errors = await errors_over(year, asked, megabytes(2))
+            assert errors is not None, asked
+            assert errors[0]["extensions"]["code"] == "SERVICE_UNAVAILABLE"
+            assert await errors_over(year, asked, "{ currencies { code } }") is None
+        assert budget.of("127.0.0.1") <= 7_000_000
+    await eventually(lambda: not budget.total)  # they have gone, and so has what they left unread
+    assert not len(budget)
+    for asked in OVER:
+        assert await errors_over(year, asked, megabytes(2)) is None
+
+
+@pytest.mark.slow
+async def test_a_bound_of_all_holds_for_those_who_left_nothing_unread(year: LiveServer) -> None:
+    budget = year.application.endpoint.outgoing.budget
+    budget.most = 50_000_000
+    with budget.hold("192.0.2.1", 49_000_000):
+        errors = await errors_over(year, "post", megabytes(0))
+        assert errors is not None
+        assert "unread" in errors[0]["message"]
+    assert await errors_over(year, "post", megabytes(0)) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("transport", OVER)
+async def test_an_answer_of_the_cache_is_in_memory_once(year: LiveServer, transport: str) -> None:
+    """However many ask for it and do not read."""
+    assert await errors_over(year, "post", megabytes(0)) is None
+    asking = OVER[transport]
+    many = 5
+    if transport == "websocket":
+        asking, many = functools.partial(over_websocket, operations=10), 50
+    async with contextlib.AsyncExitStack() as deaf:
+        tracemalloc.start()
+        try:
+            for _ in range(5):
+                reader = await deaf.enter_async_context(asking(year, megabytes(0)))
+                if transport != "websocket":
+                    await reader.readuntil(b"\r\n\r\n")
+            budget = year.application.endpoint.outgoing.budget
+            await eventually(lambda: budget.total > many * outgoing.PIECE)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert budget.total < 3_500_000 + many * outgoing.PIECE
+        assert peak < 12_000_000
+    await eventually(lambda: not budget.total)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("coding", ["br", "gzip"])
+async def test_of_a_compressed_answer_nothing_else_is_held(
+    database_url: str, shared_simulator: Simulator, coding: str
+) -> None:
+    settings = make_settings(database_url, shared_simulator, history_days=365, cache_megabytes=0)
+    async with live_server(settings, send_buffer=SEND_BUFFER) as server:
+        budget = server.application.endpoint.outgoing.budget
+        tracemalloc.start()
+        try:
+            async with over_post(server, long_query(4_000), coding.encode()) as reader:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.partition(b"content-length: ")[2].split(b"\r\n")[0])
+                assert length > outgoing.PIECE + SEND_BUFFER, "there is something to leave unread"
+                assert budget.total == length + outgoing.PIECE
+                held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert held < 10_000_000, "of 20 MB that it was made of"
+        await eventually(lambda: not budget.total)
+
+
+@pytest.mark.slow
+async def test_who_reads_slowly_gets_all_answers_whole(year: LiveServer) -> None:
+    """Of several operations on one socket, through small buffers, in whatever pieces they come."""
+    queries = [megabytes(number) for number in (0, 1, 0)]
+    async with slow_talk(year) as talk:
+        for number, query in enumerate(queries):
+            await talk.begin(query, str(number))
+        await talk.say("ping", payload={"in": "between"})
+        told: dict[str, list[Any]] = {}
+        pongs = 0
+        while sum(len(each) for each in told.values()) < 2 * len(queries):
+            message = await talk.hear()
+            if message["type"] == "pong":
+                pongs += 1
+            else:
+                told.setdefault(message["id"], []).append(message)
+    assert pongs == 1
+    for number, query in enumerate(queries):
+        payload, end = told[str(number)]
+        assert payload["payload"] == {"data": await year.data(query)}
+        assert end["type"] == "complete"
+
+
+@pytest.mark.slow
+async def test_an_event_of_several_pieces_comes_whole(year: LiveServer) -> None:
+    async with events_of(year, megabytes(0)) as events:
+        assert (await events.next()) == ("next", {"data": await year.data(megabytes(0))})
+        assert (await events.next())[0] == "complete"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("transport", OVER)
 async def test_who_reads_too_slowly_is_cut(
-    year: LiveServer, monkeypatch: pytest.MonkeyPatch
+    year: LiveServer, monkeypatch: pytest.MonkeyPatch, transport: str
 ) -> None:
     """Each sign of life is in time for the limit on reading nothing at all."""
-    monkeypatch.setattr(outgoing, "_PATIENCE_SECONDS", 1.0)
-    monkeypatch.setattr(outgoing, "_SLOWEST", 1e9)
-    async with raw(year.url) as slow:
-        length = await ask_and_stop_reading(slow, 2_000)
-        read = 0
-        async with asyncio.timeout(60):
-            while True:
-                try:
-                    part = await slow.reader.read(20_000)
-                except ConnectionError:
-                    break
-                if not part:
-                    break
+    monkeypatch.setattr(outgoing, "PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(outgoing, "SLOWEST", 1e9)
+    read = 0
+    async with OVER[transport](year, megabytes(0)) as slow, asyncio.timeout(60):
+        with contextlib.suppress(ConnectionError):
+            while part := await slow.read(2_000):
                 read += len(part)
                 await asyncio.sleep(0.01)
-    assert read < length
+    assert read < 2_500_000
 
 
 async def test_a_stream_takes_no_long_answers(year: LiveServer) -> None:

@@ -4,8 +4,8 @@ from ipaddress import ip_network
 
 import pytest
 
+from server.access.callers import caller_of
 from server.config.addresses import is_within, normal_network, plain_address
-from server.rates import account_of
 from server.settings import load_settings
 
 
@@ -27,7 +27,7 @@ from server.settings import load_settings
 )
 def test_plain_addresses(written: str, plain: str) -> None:
     assert plain_address(written) == plain
-    assert account_of(written) == account_of(plain)
+    assert caller_of(written) == caller_of(plain)
 
 
 def test_a_network_that_is_mapped_is_of_ipv4() -> None:

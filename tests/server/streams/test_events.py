@@ -111,7 +111,9 @@ async def test_without_a_stream_a_subscription_is_told_where_to_go(reader: Reade
 async def test_silence_is_broken_by_comments(server: LiveServer) -> None:
     admission, endpoint = server.application.admission, server.application.endpoint
     settings = StreamSettings(keep_alive_seconds=0.01)
-    endpoint.streams = StreamEndpoint(build_schema(), admission, endpoint.answers, settings)
+    endpoint.streams = StreamEndpoint(
+        build_schema(), admission, endpoint.answers, settings, endpoint.outgoing
+    )
     async with server.http.stream(
         "GET", "/graphql", params={"query": FOLLOW}, headers=EVENTS
     ) as response:

@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import signal
-import socket
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from ingestion.simulator import Simulator
 from models.database import Database
 from schema import build_schema
 from server.streams.endpoint import StreamEndpoint, StreamSettings
+from tests.server.deaf import deaf
 from tests.server.served import served
 from tests.server.streams.listening import Events, events_of
 from tests.server.streams.moving import move
@@ -63,18 +62,6 @@ async def test_when_all_have_left_nothing_is_left(
     await eventually(lambda: tasks() <= before)
 
 
-@contextlib.asynccontextmanager
-async def deaf(client: Client) -> AsyncIterator[socket.socket]:
-    """A connection whose owner will read little, through small buffers."""
-    address = httpx.URL(client.url)
-    with socket.socket() as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.setblocking(False)
-        loop = asyncio.get_running_loop()
-        await loop.sock_connect(connection, (address.host, address.port))
-        yield connection
-
-
 @pytest.mark.slow
 async def test_who_does_not_read_is_dropped_and_holds_nobody_up(
     server: LiveServer, database: Database, sql: asyncpg.Connection
@@ -82,7 +69,7 @@ async def test_who_does_not_read_is_dropped_and_holds_nobody_up(
     admission, endpoint = server.application.admission, server.application.endpoint
     settings = StreamSettings(stalled_seconds=0.2, most_operations=1000)
     streams = endpoint.streams = StreamEndpoint(
-        build_schema(), admission, endpoint.answers, settings
+        build_schema(), admission, endpoint.answers, settings, endpoint.outgoing
     )
     async with deaf(server) as connection, talking_to(server) as well:
         await well.begin()

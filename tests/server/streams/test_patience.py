@@ -2,15 +2,20 @@
 
 import asyncio
 
-from starlette.types import Message
+from starlette.types import Message, Send
 
-from server.streams.socket import Socket
-from server.streams.wire import ABORT, GoneError, Wire
+from server.outgoing import ABORT, Outgoing
+from server.streams.socket import Socket, fragment
+from server.streams.wire import GoneError, Wire
 
 
 async def nothing() -> Message:
     await asyncio.Event().wait()
     raise AssertionError
+
+
+def wire_to(send: Send) -> Wire:
+    return Wire({}, send, Outgoing(), fragment)
 
 
 def socket_on(wire: Wire, receive: object = nothing) -> Socket:
@@ -31,7 +36,7 @@ async def test_no_init_closes_with_4408() -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await asyncio.wait_for(socket_on(Wire({}, send)).serve(), 60)
+    await asyncio.wait_for(socket_on(wire_to(send)).serve(), 60)
     [close] = sent
     assert (close["type"], close["code"]) == ("websocket.close", 4408)
 
@@ -46,7 +51,7 @@ async def test_pings_do_not_stand_for_an_init() -> None:
         await asyncio.sleep(0.001)
         return {"type": "websocket.receive", "text": '{"type":"ping"}'}
 
-    await asyncio.wait_for(socket_on(Wire({}, send), receive).serve(), 60)
+    await asyncio.wait_for(socket_on(wire_to(send), receive).serve(), 60)
     assert sent[-1]["code"] == 4408
 
 
@@ -56,7 +61,7 @@ async def test_a_peer_that_takes_nothing_is_cut_off() -> None:
     async def send(_message: Message) -> None:
         await asyncio.Event().wait()
 
-    wire = Wire({"state": {ABORT: aborted.set}}, send, seconds=0.01)
+    wire = Wire({"state": {ABORT: aborted.set}}, send, Outgoing(), fragment, seconds=0.01)
     try:
         await asyncio.wait_for(wire.send({"type": "websocket.send", "text": "x"}), 60)
     except GoneError:

@@ -1,6 +1,8 @@
 """The answers to pings of a peer that does not read, on a transport that is full."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 
 from starlette.applications import Starlette
@@ -10,6 +12,7 @@ from uvicorn.server import ServerState
 from server.connections import LEAVE, SocketConnection
 from server.serving import server_config
 from server.settings import Settings
+from server.streams.socket import fragment
 
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -44,13 +47,17 @@ class Pipe(asyncio.Transport):
     abort = close
 
 
-async def test_they_do_not_pile_up() -> None:
-    accepted, over = asyncio.Event(), asyncio.Event()
+@contextlib.asynccontextmanager
+async def accepted() -> AsyncIterator[tuple[SocketConnection, Pipe, Send]]:
+    """A WebSocket whose handshake is over, what it has written since, and how to send over it."""
+    ready, over = asyncio.Event(), asyncio.Event()
+    sends: list[Send] = []
 
     async def app(_scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "websocket.accept"})
-        accepted.set()
+        sends.append(send)
+        ready.set()
         await over.wait()
 
     server = Starlette()
@@ -61,18 +68,34 @@ async def test_they_do_not_pile_up() -> None:
     connection, pipe = SocketConnection(config, ServerState(), {LEAVE: over.set}), Pipe()
     connection.connection_made(pipe)
     connection.data_received(HANDSHAKE)
-    await asyncio.wait_for(accepted.wait(), 60)
+    await asyncio.wait_for(ready.wait(), 60)
     pipe.written = b""
-
-    connection.data_received(PING)
-    assert pipe.written == PONG
-    connection.pause_writing()
-    for _ in range(100):
-        connection.data_received(PING)
-    assert pipe.written == PONG
-    connection.resume_writing()
-    connection.data_received(PING)
-    assert pipe.written == 2 * PONG
-
+    yield connection, pipe, sends[0]
     connection.connection_lost(None)
     assert over.is_set()
+
+
+async def test_they_do_not_pile_up() -> None:
+    async with accepted() as (connection, pipe, _):
+        connection.data_received(PING)
+        assert pipe.written == PONG
+        connection.pause_writing()
+        for _ in range(100):
+            connection.data_received(PING)
+        assert pipe.written == PONG
+        connection.resume_writing()
+        connection.data_received(PING)
+        assert pipe.written == 2 * PONG
+
+
+async def test_a_pong_has_as_long_as_reading_all_before_it_takes() -> None:
+    """Who still reads an answer is not taken for dead."""
+    async with accepted() as (connection, _, send):
+        connection.send_keepalive_ping()
+        assert connection.ping_timeout == 20
+        for number in range(30):
+            await send(fragment(b"x" * 100_000, number == 0, number < 29))
+        connection.send_keepalive_ping()
+        assert connection.ping_timeout == 20 + 30
+        connection.send_keepalive_ping()
+        assert connection.ping_timeout == 20

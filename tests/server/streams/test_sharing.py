@@ -18,6 +18,7 @@ from schema.subscriptions import Subscription as Opened
 from schema.subscriptions import read_subscription
 from server.requests import RequestRefusedError
 from server.streams.operations import Payloads
+from server.streams.renderings import Renderings
 
 executed: list[int] = []
 CALLER = Caller("test", Access.GRANTED, Access.GRANTED)
@@ -90,7 +91,7 @@ async def payloads(query: str = DOUBLED, *, most: int = 100) -> list[Any]:
     events = await opened.events(context)
     assert not isinstance(events, ExecutionResult), events
     told: list[Any] = []
-    async with Payloads(opened, events, context, (query, None, b"")).opened() as stream:
+    async with Payloads(opened, events, context, query.encode(), Renderings()).opened() as stream:
         async for payload in stream:
             told.append(orjson.loads(payload))
             if len(told) == most:
