@@ -35,7 +35,7 @@ class UnknownCoins:
                     self._listed = []
         if any(coin.id == coin_id for coin in self._listed):
             return str(error)  # not for being unknown: another currency may fare better
-        hint = _hint(coin_id, self._listed)
+        hint = await asyncio.to_thread(_hint, coin_id, self._listed)  # up to a second of CPU
         reason = f"CoinGecko knows no coin {coin_id!r}: correct COINS.{hint}"
         return self._reasons.setdefault(coin_id, reason)
 
