@@ -3,9 +3,10 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Self, TypeVar
 from urllib.parse import urlencode
@@ -15,7 +16,7 @@ import stamina
 import structlog
 from pydantic import SecretStr
 
-from ingestion import answers, charts, errors
+from ingestion import answer_bounds, answers, charts, errors
 from ingestion.addresses import (
     KEY_HEADER,
     PRO_URL,
@@ -28,12 +29,14 @@ from ingestion.addresses import (
     segment,
     user_agent,
 )
+from ingestion.answer_bounds import Bound, Expected
 from ingestion.answers import Quotes
 from ingestion.outages import Outage, Patience
 from ingestion.outbound import Outbound
 from ingestion.redaction import Redactor, login_secrets
 from ingestion.samples import CallStats, Chart, CoinProfile, ListedCoin
 from ingestion.throttle import Throttle
+from ingestion.upstream_connections import BoundedTransport
 
 T = TypeVar("T")
 
@@ -41,7 +44,7 @@ log = structlog.get_logger("coingraph.upstream")
 
 FREE_HISTORY = timedelta(days=365)
 _FINAL = (errors.AccessRefused, errors.RateLimited)  # trying others is no use after these
-_BODY_LIMIT = 20_000_000  # bytes; the largest true answer, the list of coins, is below 2 MB
+_SHORT = 4_000  # bytes of JSON, which take less time to decode than to hand to a thread
 _KEEP_ALIVE = 60.0  # seconds: calls can be 12 s apart, longer than httpx keeps a connection
 _PROFILE_PARTS = dict.fromkeys(
     ("localization", "tickers", "market_data", "community_data", "developer_data"), "false"
@@ -109,17 +112,22 @@ class CoinGecko:
             timeout=timeout,
             follow_redirects=False,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            limits=httpx.Limits(keepalive_expiry=_KEEP_ALIVE),
-            transport=transport,
             trust_env=False,
-            proxy=self._outbound.proxy,
-            verify=self._outbound.verify,
+            transport=transport
+            or BoundedTransport(
+                verify=self._outbound.verify,
+                proxy=self._outbound.proxy,
+                limits=httpx.Limits(keepalive_expiry=_KEEP_ALIVE),
+            ),
         )
+        # One, so that answers are decoded one after the other, however many arrive together.
+        self._decoder = ThreadPoolExecutor(1, thread_name_prefix="upstream-answers")
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._decoder.shutdown(wait=False)
         await self._http.aclose()
 
     @property
@@ -138,18 +146,19 @@ class CoinGecko:
 
     async def ping(self, *, stats: CallStats | None = None) -> str:
         """What upstream says when all is well."""
-        return await self._get("/ping", {}, answers.greeting, stats)
+        return await self._get("/ping", {}, Expected(answer_bounds.PING, answers.greeting), stats)
 
     async def coin_list(self, *, stats: CallStats | None = None) -> list[ListedCoin]:
         """All coins that upstream knows, some 18,000."""
-        return await self._get("/coins/list", {}, answers.listing, stats)
+        return await self._get(
+            "/coins/list", {}, Expected(answer_bounds.COIN_LIST, answers.listing), stats
+        )
 
     async def coin(self, coin_id: str, *, stats: CallStats | None = None) -> CoinProfile:
         """A coin's names, description, image and website. Raises NotFound."""
         path = f"/coins/{segment(coin_id)}"
-        return await self._get(
-            path, _PROFILE_PARTS, lambda answer: answers.profile(answer, coin_id), stats
-        )
+        expected = Expected(answer_bounds.PROFILE, lambda answer: answers.profile(answer, coin_id))
+        return await self._get(path, _PROFILE_PARTS, expected, stats)
 
     async def simple_price(
         self,
@@ -165,10 +174,12 @@ class CoinGecko:
         """
         coins, codes = list(dict.fromkeys(coin_ids)), list(dict.fromkeys(currencies))
         currency_list = ",".join(filter(fits_in_list, codes))
+        expected = Expected(answer_bounds.PRICES, answers.prices)
         gathered: dict[str, object] = {}
         for ids in quote_chunks(coins if currency_list else []):
             params = {"ids": ",".join(ids), "vs_currencies": currency_list} | _QUOTE_PARTS
-            gathered |= await self._get("/simple/price", params, answers.prices, stats, outage)
+            found = await self._get("/simple/price", params, expected, stats, outage)
+            gathered |= found
         return answers.quotes(gathered, coins, codes, time.time())
 
     async def market_chart_range(
@@ -194,15 +205,14 @@ class CoinGecko:
             "precision": "full",
         }
         path = f"/coins/{segment(coin_id)}/market_chart/range"
-        return await self._get(
-            path, params, lambda answer: charts.chart(answer, time.time()), stats
-        )
+        expected = Expected(answer_bounds.CHART, lambda answer: charts.chart(answer, time.time()))
+        return await self._get(path, params, expected, stats)
 
     async def _get(
         self,
         path: str,
         params: dict[str, str],
-        parse: Callable[[object], T],
+        expected: Expected[T],
         stats: CallStats | None,
         outage: Outage | None = None,
     ) -> T:
@@ -221,7 +231,7 @@ class CoinGecko:
             ):
                 with attempt:
                     url, again = f"{self._base_url}{path}{query}", attempt.num > 1
-                    found = await self._attempt(url, call, parse, stats, outage, again=again)
+                    found = await self._attempt(url, call, expected, stats, outage, again=again)
         except errors.NobodyAnswers:
             raise
         except errors.UpstreamError as error:
@@ -241,7 +251,7 @@ class CoinGecko:
         self,
         url: str,
         call: str,
-        parse: Callable[[object], T],
+        expected: Expected[T],
         stats: CallStats,
         outage: Outage,
         *,
@@ -252,7 +262,7 @@ class CoinGecko:
             stats.retries += again
             began = outage.begin()
             try:
-                found = parse(await self._answer(url, stats, departed))
+                found = await self._answer(url, expected, stats, departed)
             except errors.UpstreamError as error:
                 if error.deliberate:
                     outage.over()
@@ -262,13 +272,16 @@ class CoinGecko:
             outage.answered()
             return found
 
-    async def _answer(self, url: str, stats: CallStats, departed: int) -> object:
-        response, body = await self._exchange(url)
+    async def _answer(self, url: str, expected: Expected[T], stats: CallStats, departed: int) -> T:
+        response, body = await self._exchange(url, expected.bound)
+        packed = answer_bounds.is_packed(response)
         if response.status_code == httpx.codes.OK:
-            with suppress(ValueError):
-                answer = answers.decode(body)
-                self._throttle.succeeded(departed=departed)
-                return answer
+            try:
+                return await self._read(expected, body, departed, packed=packed)
+            except answer_bounds.NoAnswer as strange:
+                body = strange.start
+        elif packed:
+            body = answer_bounds.unpacked_error(body)
         headers = response.headers
         retry_after = errors.seconds_to_wait(headers.get("Retry-After"), headers.get("Date"))
         error = errors.error_from_answer(
@@ -283,7 +296,23 @@ class CoinGecko:
             )
         raise error
 
-    async def _exchange(self, url: str) -> tuple[httpx.Response, bytes]:
+    async def _read(self, expected: Expected[T], body: bytes, departed: int, *, packed: bool) -> T:
+        """Decode and check an answer, beside the event loop where that can take long."""
+        read = partial(expected.read, body, packed=packed)
+        short = len(body) <= _SHORT and not packed
+        try:
+            found = (
+                read()
+                if short
+                else await asyncio.get_running_loop().run_in_executor(self._decoder, read)
+            )
+        except errors.BadAnswer:  # it came all the same
+            self._throttle.succeeded(departed=departed)
+            raise
+        self._throttle.succeeded(departed=departed)
+        return found
+
+    async def _exchange(self, url: str, bound: Bound) -> tuple[httpx.Response, bytes]:
         """One request and its whole answer. The errors carry nothing of httpx's: its request
         objects hold the key, and some log handlers print what an exception refers to.
         """
@@ -291,26 +320,8 @@ class CoinGecko:
             async with asyncio.timeout(self._timeout), self._http.stream("GET", url) as response:
                 if response.status_code == httpx.codes.OK:  # paid for, whatever becomes of it
                     self._throttle.charged()
-                return response, await _body(response)
+                return response, await answer_bounds.receive(response, bound)
         except errors.UpstreamError:
             raise
         except Exception as error:  # noqa: BLE001 - odd answers leak errors of any layer
             raise errors.error_from_failure(error, self._scrub) from None
-
-
-async def _body(response: httpx.Response) -> bytes:
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding not in {"identity", "gzip", ""}:  # nested ones unpack without bounds
-        raise errors.ServerFault(
-            "CoinGecko's answer has a content encoding that was not asked for",
-            status=response.status_code,
-            said=errors.plain(encoding, 40),
-        )
-    body = bytearray()
-    async for part in response.aiter_bytes():
-        body += part
-        if len(body) > _BODY_LIMIT:
-            raise errors.BadAnswer(
-                "CoinGecko's answer is larger than 20 MB", status=response.status_code
-            )
-    return bytes(body)

@@ -38,7 +38,8 @@ class UnknownCoins:
                     self._listed = []
         if any(coin.id == coin_id for coin in self._listed):
             return str(error)  # not for being unknown: another currency may fare better
-        hint = _hint(coin_id, self._listed, self._may_be_named)
+        # up to a second of CPU
+        hint = await asyncio.to_thread(_hint, coin_id, self._listed, self._may_be_named)
         reason = f"CoinGecko knows no coin {coin_id!r}: correct COINS.{hint}"
         return self._reasons.setdefault(coin_id, reason)
 

@@ -7,15 +7,15 @@ from ipaddress import IPv4Network, IPv6Network
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
+from server.access.callers import caller_of
 from server.config.addresses import is_within
-from server.rates import account_of
 
 MOST_EACH = 16_000_000  # bytes of one caller
 MOST = 64_000_000  # bytes of all together
 
 
 class Backlogs:
-    """Counts what all connections of this process hold. Callers are named by `account_of`.
+    """Counts what all connections of this process hold. Callers are named by `caller_of`.
 
     Behind one of the `proxies` are many callers, so that only the bound of all holds for them.
     """
@@ -27,17 +27,17 @@ class Backlogs:
 
     def change(self, address: str | None, difference: int) -> bool:
         """Count so many bytes more, or less. Return False, and count nothing, past a bound."""
-        account = account_of(address)
-        held = self._held[account] + difference
+        caller = caller_of(address)
+        held = self._held[caller] + difference
         if difference > 0:
             limited = held > MOST_EACH and not is_within(address, self._proxies)
             if limited or self.total + difference > MOST:
                 return False
         self.total += difference
         if held:
-            self._held[account] = held
+            self._held[caller] = held
         else:
-            del self._held[account]
+            del self._held[caller]
         return True
 
     def __len__(self) -> int:
