@@ -157,7 +157,7 @@ async def test_other_and_nested_encodings_are_not_unpacked(call: Call, encoding:
     bomb = gzipped(gzipped(b" " * 30_000_000)) if "," in encoding else zlib.compress(b" " * 10**7)
     reply = http(bomb, f"Content-Encoding: {encoding}")
     async with serving(reply) as (url, _), client(base_url=url, attempts=1) as upstream:
-        with little_memory(), pytest.raises(ServerFault, match="encoded as"):
+        with little_memory(), pytest.raises(ServerFault, match="content encoding"):
             await call(upstream)
 
 
