@@ -24,11 +24,11 @@ def on_victim(kind: Any, **more: Any) -> Fault:
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        (on_victim("error500"), "CoinGecko answered 500 (Internal Server Error)"),
+        (on_victim("error500"), "CoinGecko answered 500"),
         (on_victim("error500", nested=True, status=503), "CoinGecko answered 503"),
         (on_victim("error500", status=400), "CoinGecko answered 400"),
-        (on_victim("html"), "CoinGecko answered 502 (Bad gateway"),
-        (on_victim("forbidden"), "CoinGecko answered 403 (Access denied"),
+        (on_victim("html"), "CoinGecko answered 502"),
+        (on_victim("forbidden"), "CoinGecko answered 403"),
         (on_victim("truncated"), "CoinGecko answered 200 with no JSON"),
         (on_victim("reset"), "CoinGecko cannot be reached"),
     ],
@@ -42,7 +42,7 @@ async def test_one_series_failure_stops_no_other(
     ended = await deployment.refresh(refresher)
     assert ended.status == "PARTIAL"
     assert list(ended.failed) == [VICTIM]
-    assert ended.failed[VICTIM].startswith(said)
+    assert ended.failed[VICTIM].partition(": ")[0] == said, "none of upstream's words"
     assert ended.calls == (11, 9, 2)  # its days are not asked for without its hours
     series = await deployment.series(VICTIM)
     assert (series["last_error"], series["consecutive_failures"]) == (ended.failed[VICTIM], 1)

@@ -109,7 +109,7 @@ async def test_a_coin_that_is_listed_is_not_unknown(deployment: Deployment) -> N
         Fault("error500", status=404, path=CHART, coin="bitcoin", currency="usd")
     )
     ended = await deployment.refresh(await deployment.process())
-    assert ended.failed == {NAME: "CoinGecko answered 404 (Internal Server Error)"}
+    assert ended.failed == {NAME: "CoinGecko answered 404"}
 
 
 async def test_a_coin_listed_a_week_ago_has_a_weeks_history(deployment: Deployment) -> None:
