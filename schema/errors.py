@@ -13,6 +13,7 @@ from models.database import DatabaseUnavailableError
 from resolvers.errors import RateLimitedError, RequestError, TooComplexError, UnavailableError
 
 log = structlog.get_logger("coingraph.graphql")
+_LONGEST_SHOWN = 60  # characters of an alias in the log
 
 INTERNAL = "INTERNAL_SERVER_ERROR"
 UNAVAILABLE = "SERVICE_UNAVAILABLE"
@@ -177,7 +178,12 @@ def _log(errors: list[GraphQLError], shaped: list[dict[str, Any]]) -> None:
         if isinstance(cause, DatabaseUnavailableError):
             log.warning("database unavailable", error=str(cause), cause=repr(cause.__cause__))
         elif code == INTERNAL:
-            log.error("unexpected error", path=error.path, exc_info=cause)
+            log.error("unexpected error", path=_shown(error.path), exc_info=cause)
+
+
+def _shown(path: list[str | int] | None) -> list[str | int]:
+    """Cut the names of a path: they are aliases, which callers choose."""
+    return [key[:_LONGEST_SHOWN] if isinstance(key, str) else key for key in path or ()]
 
 
 def _root_cause(error: GraphQLError) -> BaseException:

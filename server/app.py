@@ -24,7 +24,6 @@ from schema import build_schema
 from schema.context import Services
 from server.admission import Admission
 from server.auth import Authenticator
-from server.bodies import Compressed
 from server.cache import AnswerCache
 from server.crowds import Crowds
 from server.duties import Duties
@@ -223,7 +222,7 @@ def create_app(settings: Settings, *, leads: bool = True) -> Starlette:
         WebSocketRoute("/graphql", application.endpoint),
         Route("/health/live", live),
         Route("/health/ready", application.readiness.handle),
-        Mount(GRAPHIQL_PATH, Compressed(graphiql_files())),
+        Mount(GRAPHIQL_PATH, graphiql_files(application.admission)),
     ]
     paths = [route.path for route in routes if isinstance(route, Route)]
     app = Starlette(

@@ -7,9 +7,6 @@ from collections.abc import Callable
 import brotli
 import xxhash
 import zstandard
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from starlette_compress import CompressMiddleware
 
 from server.preferences import remembered, weights
 
@@ -41,38 +38,6 @@ def choose_coding(accept_encoding: bytes) -> str | None:
     preferred = [coding for coding, weight in known.items() if weight == best]
     named = [coding for coding in preferred if coding.encode() in asked and coding != "zstd"]
     return (named or [coding for coding in preferred if coding == "gzip"] or preferred)[0]
-
-
-class Compressed:
-    """An ASGI application whose responses come in the coding that `choose_coding` chooses.
-
-    starlette-compress prefers zstd whatever the weights say, so it is shown the one choice alone.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = CompressMiddleware(app)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = [header for header in scope["headers"] if header[0] != b"accept-encoding"]
-        asked = b",".join(value for name, value in scope["headers"] if name == b"accept-encoding")
-        if asked and (coding := choose_coding(asked)) is not None:
-            headers.append((b"accept-encoding", coding.encode()))
-
-        async def send_coded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                _describe_coding(MutableHeaders(scope=message))
-            await send(message)
-
-        await self._app({**scope, "headers": headers}, receive, send_coded)
-
-
-def _describe_coding(headers: MutableHeaders) -> None:
-    """Say of every response, 304 included, that it varies; a strong ETag is of one coding alone."""
-    if "accept-encoding" not in headers.get("vary", "").lower():
-        headers.add_vary_header("Accept-Encoding")
-    etag = headers.get("etag")
-    if etag is not None and "content-encoding" in headers and not etag.startswith("W/"):
-        headers["etag"] = f"W/{etag}"
 
 
 class Body:

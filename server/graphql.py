@@ -15,10 +15,10 @@ from schema.operations import LimitedSchema
 from server.access.memory_budget import Held
 from server.admission import Admission
 from server.answers import Answers
-from server.bodies import Compressed
 from server.cache import AnswerCache
 from server.exchange import Exchange
-from server.graphiql import GRAPHIQL_PATH, graphiql_page
+from server.graphiql import GRAPHIQL_PATH, PAGE_HEADERS, graphiql_page
+from server.http.static_files import send_static
 from server.outgoing import PIECE, Outgoing, send_body
 from server.replies import CachePolicy, Form, Reply, encode
 from server.requests import (
@@ -55,7 +55,6 @@ class GraphQLEndpoint:
         self.outgoing = Outgoing()
         # the page is loaded without a token: what nobody is told without one is not in it
         self._shows_examples = schema.limits.introspection and admission.reads_are_open
-        self._page = Compressed(self._serve_page)
         self.streams = StreamEndpoint(schema, admission, self.answers, streams, self.outgoing)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,7 +63,7 @@ class GraphQLEndpoint:
             return
         exchange = self._admission.exchange(scope)
         if wants_page(scope, exchange.headers):
-            await self._page(scope, receive, send)
+            await self._serve_page(exchange, send)
             return
         held = Held(None, "")
         try:
@@ -122,7 +121,8 @@ class GraphQLEndpoint:
         except RequestRefusedError as error:
             return encode(error.answer, headers=error.headers)
 
-    async def _serve_page(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve_page(self, exchange: Exchange, send: Send) -> None:
+        scope = exchange.scope
         # A prefix that the proxy does not name is in the browser's address alone.
         root = f"{scope['root_path']}/" if scope["root_path"] else _way_up(scope["raw_path"])
         page = graphiql_page(
@@ -130,7 +130,7 @@ class GraphQLEndpoint:
             mount=root + GRAPHIQL_PATH.removeprefix("/"),
             examples=self._shows_examples,
         )
-        await page(scope, receive, send)
+        await send_static(page, exchange, PAGE_HEADERS, send)
 
 
 def _way_up(raw_path: bytes) -> str:

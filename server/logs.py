@@ -19,6 +19,7 @@ from asgi_correlation_id import correlation_id
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ingestion.redaction import HIDDEN, Redactor
+from server.http.log_values import shortened
 
 # The throttle says itself when it slows down; stamina would repeat it for each call.
 _QUIET = {
@@ -235,7 +236,7 @@ class RequestLog:
             log.info(
                 "request",
                 method=scope["method"],
-                path=scope["path"],
+                path=shortened(scope["path"]),
                 status=status or None,
                 ms=round((time.perf_counter() - started) * 1000, 1),
                 client=scope["client"][0] if scope.get("client") else None,

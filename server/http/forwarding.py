@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _HOST = re.compile(
     rb"[A-Za-z0-9._-]{1,255}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?"
 )
+_LONGEST_CLIENT = 64  # characters: a longer one is no address, whatever the proxy names so
 
 
 class Forwarding:
@@ -53,7 +54,7 @@ class Forwarding:
 
     async def _go_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         host, port = scope["client"]
-        scope["client"] = plain_address(host), port
+        scope["client"] = plain_address(host[:_LONGEST_CLIENT]), port
         await self._app(scope, receive, send)
 
     def _place(self, scope: Scope, prefix: str) -> None:

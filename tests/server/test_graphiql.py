@@ -19,11 +19,14 @@ from graphql import GraphQLObjectType, graphql_sync, parse, validate
 from graphql import build_schema as schema_from_sdl
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from ingestion.simulator import Simulator
 from schema import build_schema
+from server.admission import Admission
+from server.auth import Authenticator
+from server.browsers import CONTENT_SECURITY_POLICY
 from server.graphiql import GRAPHIQL_DIR, GRAPHIQL_PATH, graphiql_files, graphiql_page
 from tests.browser import arguments
 from tests.serving import live_server, make_settings
@@ -33,9 +36,11 @@ STUB = schema_from_sdl("type Query { latestPrices(coins: [ID!]): [ID!]! }")
 
 
 def app(asked: list[str]) -> Starlette:
+    headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
+
     async def graphql(request: Request) -> Response:
         if request.method == "GET":
-            return graphiql_page()
+            return HTMLResponse(graphiql_page().identity, headers=headers)
         body = await request.json()
         asked.append(body["query"])
         return JSONResponse(graphql_sync(STUB, body["query"]).formatted)
@@ -43,7 +48,7 @@ def app(asked: list[str]) -> Starlette:
     return Starlette(
         routes=[
             Route("/graphql", graphql, methods=["GET", "POST"]),
-            Mount(GRAPHIQL_PATH, graphiql_files()),
+            Mount(GRAPHIQL_PATH, graphiql_files(Admission(Authenticator([], [])))),
         ]
     )
 
@@ -125,7 +130,7 @@ def test_our_own_files_name_no_other_host() -> None:
 
 
 def test_a_prefix_of_a_proxy_is_kept() -> None:
-    page = bytes(graphiql_page(endpoint="/api/graphql", mount="/api/graphiql").body).decode()
+    page = graphiql_page("/api/graphql", "/api/graphiql").identity.decode()
     assert config(page)["endpoint"] == "/api/graphql"
     assert all(url.startswith("/api/graphiql/") for url in references(page))
 

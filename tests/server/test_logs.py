@@ -232,3 +232,52 @@ def test_a_terminal_obeys_nobody_who_is_logged(stream: io.StringIO) -> None:
     assert all(line.isprintable() for line in others)
     assert r"path=/a\x1b[2Jb" in others[0]
     assert "\nRuntimeError: as it happens" in error, "a traceback keeps its lines"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "a" * 31_000,
+        "%00" * 10_000,
+        "%F0%9F%98%80" * 2_500,
+        "%F3%A0%80%81" * 2_500,
+        "graphql/" * 3_000,
+    ],
+)
+async def test_a_long_path_makes_a_short_line(logged: LiveServer, lines: Lines, path: str) -> None:
+    async with raw(logged.url) as client:
+        client.send(f"GET /{path} HTTP/1.1\r\nX-Request-ID: {'x' * 128}\r\n\r\n".encode())
+        assert (await client.answer()).status == 404
+    (line,) = lines()
+    assert len(json.dumps(line, ensure_ascii=False)) < 2_000
+    assert "characters)" in line["path"]
+
+
+async def test_what_a_proxy_names_a_client_is_bounded(
+    lines: Lines, database_url: str, shared_simulator: Simulator
+) -> None:
+    settings = make_settings(database_url, shared_simulator, trusted_proxies="127.0.0.1")
+    async with live_server(settings) as server:
+        for client in ("x" * 30_000, "2001:db8::1%" + "e" * 30_000, "a, " * 100 + "b" * 20_000):
+            lines()
+            asked = {"query": "mutation { refreshPrices { started } }"}
+            named = {"X-Forwarded-For": client}
+            assert (
+                await server.http.post("/graphql", json=asked, headers=named)
+            ).status_code == 401
+            found = [line for line in lines() if "client" in line]
+            assert len(found) == 2
+            assert all(len(json.dumps(line)) < 1_000 for line in found)
+
+
+async def test_an_alias_is_bounded_in_the_line_of_its_error(
+    logged: LiveServer, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(coin_answers, "currencies", fail)
+    response = await logged.post("{ %s: currencies { code } }" % ("a" * 9_000))
+    assert response.status_code == 500
+    (line,) = [line for line in lines() if line["level"] == "error"]
+    assert line["path"] == ["a" * 60]

@@ -97,7 +97,27 @@ async def test_pages_and_health_cost_nothing(limited: LiveServer) -> None:
     await spend_all(limited)
     page = await limited.http.get("/graphql", headers={"Accept": "text/html"})
     assert page.status_code == 200
+    assert "ratelimit" not in page.headers
     assert (await limited.http.get("/health/ready")).status_code == 200
+
+
+async def test_a_file_costs_a_point(limited: LiveServer) -> None:
+    before, _ = left(await ask(limited))
+    for number, path in enumerate(("favicon.svg", "favicon.svg?v=1", "graphiql.js"), 1):
+        answer = await limited.http.get(f"/graphiql/{path}")
+        assert answer.status_code == 200
+        assert left(answer)[0] == before - number
+        known = {"If-None-Match": answer.headers["etag"]}
+    assert left(await limited.http.get("/graphiql/graphiql.js", headers=known))[0] == before - 4
+    assert (await limited.http.get("/graphiql/nothing")).status_code == 404
+    assert left(await ask(limited))[0] == before - 5 - COST
+    while (await ask(limited)).status_code == 200:
+        pass
+    while (refused := await limited.http.get("/graphiql/favicon.svg")).status_code == 200:
+        pass
+    assert refused.status_code == 429
+    assert refused.json()["errors"][0]["extensions"]["code"] == "RATE_LIMITED"
+    assert refused.headers["retry-after"]
 
 
 async def test_a_valid_token_has_an_account_of_its_own(

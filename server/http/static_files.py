@@ -1,0 +1,116 @@
+"""Files and pages of our own: compressed once, and paid for as any request."""
+
+import mimetypes
+from collections.abc import Collection, Mapping
+from functools import cache
+from pathlib import Path
+
+from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
+
+from server.admission import Admission
+from server.bodies import SMALLEST_COMPRESSED, Body, choose_coding
+from server.exchange import Exchange
+from server.outgoing import send_body
+from server.replies import encode, names_etag
+from server.requests import RequestRefusedError
+
+_NOT_MODIFIED = 304
+_FOREVER = b"public, max-age=31536000, immutable"
+_CHECKED = b"no-cache"
+
+
+class StaticBody(Body):
+    """What stays as it is for as long as the process runs. Its ETag is strong where it is plain."""
+
+    __slots__ = ()
+
+    def etag_in(self, coding: str | None) -> bytes:
+        return self.etag if coding is not None else self.etag.removeprefix(b"W/")
+
+
+async def send_static(
+    body: StaticBody, exchange: Exchange, headers: Mapping[bytes, bytes], send: Send
+) -> None:
+    """Send it in the coding that the client prefers, or 304 where the client has it."""
+    asked = exchange.headers
+    coding = None
+    if len(body.identity) >= SMALLEST_COMPRESSED and b"accept-encoding" in asked:
+        coding = choose_coding(asked[b"accept-encoding"])
+    content = body.in_coding(coding)
+    if content is None:
+        assert coding is not None  # noqa: S101 - plain bytes are always there
+        content = await body.compress(coding)
+    status, etag = 200, body.etag_in(coding)
+    known = asked.get(b"if-none-match")
+    sent = [*headers.items(), (b"etag", etag), *exchange.rate_limit()]
+    if known is not None and names_etag(known, etag):
+        status, content = _NOT_MODIFIED, b""
+    else:
+        sent.append((b"content-length", b"%d" % len(content)))
+        if coding is not None:
+            sent.append((b"content-encoding", coding.encode()))
+    await send({"type": "http.response.start", "status": status, "headers": sent})
+    await send_body(content if exchange.scope["method"] != "HEAD" else b"", exchange.scope, send)
+
+
+class StaticFiles:
+    """An ASGI application for the `names` of a folder, to be mounted.
+
+    A file may be kept for good where it is asked for by the version it is in, `?v=`. Compared, not
+    only looked for: while servers are being replaced, an old one is asked for new versions, and
+    what it answers must not stay in any cache.
+    """
+
+    def __init__(self, folder: Path, names: Collection[str], admission: Admission) -> None:
+        self._folder = folder
+        self._names = frozenset(names)
+        self._admission = admission
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await receive()
+            await send({"type": "websocket.close"})
+            return
+        exchange = self._admission.exchange(scope)
+        try:
+            await self._admission.enter(exchange)
+        except RequestRefusedError as error:
+            await _send_refusal(error, exchange, send)
+            return
+        name = scope["path"].removeprefix(scope["root_path"]).removeprefix("/")
+        if name not in self._names:
+            raise HTTPException(404)
+        if scope["method"] not in {"GET", "HEAD"}:
+            raise HTTPException(405, headers={"Allow": "GET, HEAD"})
+        body, version, media_type = _load(self._folder / name)
+        kept = _FOREVER if scope["query_string"] == b"v=" + version else _CHECKED
+        headers = {
+            b"content-type": media_type,
+            b"cache-control": kept,
+            b"vary": b"Accept-Encoding",
+        }
+        await send_static(body, exchange, headers, send)
+
+
+async def _send_refusal(error: RequestRefusedError, exchange: Exchange, send: Send) -> None:
+    """Answer a caller that is not let in."""
+    status, headers, content = await encode(error.answer, headers=error.headers).in_form({})
+    headers += (b"cache-control", b"no-store"), *exchange.rate_limit()
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
+def version_of(path: Path) -> str:
+    """Name the version of a file, as its address has it."""
+    return _load(path)[1].decode()
+
+
+@cache
+def _load(path: Path) -> tuple[StaticBody, bytes, bytes]:
+    """Give a file, its version and its media type."""
+    body = StaticBody(path.read_bytes())
+    guessed = mimetypes.guess_type(path.name)[0] or "text/plain"
+    textual = guessed.startswith("text/") or guessed == "image/svg+xml"
+    media_type = guessed + "; charset=utf-8" * textual
+    return body, body.etag.strip(b'W/"')[:12], media_type.encode()
