@@ -79,6 +79,8 @@ class EventStream:
                 leaving.cancel()
                 self._stop()
                 await asyncio.wait((leaving, self._answering))
+                if not self._answering.cancelled():
+                    self._answering.exception()  # or that it has gone would be logged as a fault
 
     def end(self) -> Coroutine[Any, Any, None]:
         """Stop a subscription at once; an answer that is under way is still sent.
