@@ -63,7 +63,7 @@ class GraphQLEndpoint:
             return
         exchange = self._admission.exchange(scope)
         if wants_page(scope, exchange.headers):
-            await self._serve_page(exchange, send)
+            await self._page(exchange, send)
             return
         held = Held(None, "")
         try:
@@ -121,7 +121,7 @@ class GraphQLEndpoint:
         except RequestRefusedError as error:
             return encode(error.answer, headers=error.headers)
 
-    async def _serve_page(self, exchange: Exchange, send: Send) -> None:
+    async def _page(self, exchange: Exchange, send: Send) -> None:
         scope = exchange.scope
         # A prefix that the proxy does not name is in the browser's address alone.
         root = f"{scope['root_path']}/" if scope["root_path"] else _way_up(scope["raw_path"])
