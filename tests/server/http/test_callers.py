@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -53,7 +54,12 @@ def test_callers(address: str | None, caller: str) -> None:
 async def proxied(
     refreshed: object, database_url: str, shared_simulator: Simulator
 ) -> AsyncIterator[LiveServer]:
-    settings = make_settings(database_url, shared_simulator, trusted_proxies="127.0.0.1")
+    settings = make_settings(
+        database_url,
+        shared_simulator,
+        trusted_proxies="127.0.0.1",
+        operation_timeout=timedelta(seconds=SECONDS),  # what waits is not to be stopped meanwhile
+    )
     async with live_server(settings) as live:
         yield live
 
