@@ -258,7 +258,7 @@ TOO_CHEAP_ONCE = {
     "statuses": "seriesStatus { coin }",
     "a status": 'seriesStatus(coins: ["coin-1"], currencies: ["usd"]) { coin }',
     "runs": "refreshRuns { nodes { id } }",
-    "a run": "refreshRuns(first: 1) { pageInfo { endCursor } }",
+    "a page of runs": "refreshRuns(first: 1) { pageInfo { endCursor } }",
     "one week": 'prices(coin: "coin-1", granularity: WEEK, first: 1) { next }',
     "coverage": 'prices(coin: "coin-1", first: 1) { coverage { present gaps { from } } }',
     "types": "__schema { types { name fields { name args { name type { name } } } } }",
