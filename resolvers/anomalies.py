@@ -107,7 +107,8 @@ async def _anomalies(
     kept = [each.history_from for each in asked if each.history_from]
     hours = _hours(start or min(kept, default=end), end, window)
     _check_size(len(asked), hours.count)
-    series = asked + await _company(database, asked, hours.count)
+    # nobody is compared with nobody
+    series = asked + await _company(database, asked, hours.count) if asked else []
     footprint.series(each.id for each in series)
     parts = await read_windows(
         database,

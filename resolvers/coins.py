@@ -6,7 +6,7 @@ from models import coins as coin_rows
 from models.coins import CoinFacts, CoinMatch, CurrencyFacts
 from models.database import Database
 from resolvers.footprint import Footprint
-from resolvers.names import clean, clean_all, trim, unknown_coin
+from resolvers.names import LONGEST_NAME, clean, clean_all, trim, unknown_coin
 from resolvers.pages import (
     Page,
     check_first,
@@ -39,15 +39,25 @@ def coin_match(
 ) -> CoinMatch:
     """Check a filter. An empty list matches nothing; an empty search matches everything.
 
+    A name or search of more than LONGEST_NAME characters matches nothing. Raises BadInputError.
+
     `tracked` asks for those of `tracked_ids`, or for the others.
     """
+    search = trim(search or "") or None
+    if search is not None and len(search) > LONGEST_NAME:  # a part of no name
+        search, ids = None, []
     return CoinMatch(
         among=sorted(tracked_ids) if tracked is True else None,
         beside=sorted(tracked_ids) if tracked is False else None,
-        ids=clean_all("ids", ids),
-        symbols=clean_all("symbols", symbols, trim),
-        search=trim(search or "") or None,
+        ids=_possible(clean_all("ids", ids)),
+        symbols=_possible(clean_all("symbols", symbols, trim)),
+        search=search,
     )
+
+
+def _possible(names: list[str] | None) -> list[str] | None:
+    """Leave out what is too long to be any coin's: it matches nothing, and costs time."""
+    return None if names is None else [name for name in names if len(name) <= LONGEST_NAME]
 
 
 async def page(

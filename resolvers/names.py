@@ -8,6 +8,7 @@ from models.series import SeriesKey
 from resolvers.errors import BadInputError, NotFoundError
 
 _MOST_NAMES = 500
+LONGEST_NAME = 200  # characters; upstream's ids, tickers and names are cut to as many
 
 
 def trim(text: str) -> str:

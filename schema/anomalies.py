@@ -93,10 +93,10 @@ AnomalyWindow = Annotated[
     strawberry.argument(
         description="How many hours before each one tell what to expect: 3 to 168. Hours before "
         "`from` are looked at for it. An hour is judged where at least half of their log returns "
-        "are known. Each price that is searched costs 2, and 1 more for each 32 hours: what an "
-        "operation may cost (1,500,000 unless the server is set otherwise) is enough for 500,000 "
-        "prices below 32 hours, and for 170,000 to 210,000, by how many fields are asked for, "
-        "with 168."
+        "are known. Each price that is looked at costs 2, and 1 more for each 32 hours, and each "
+        "series 800: what an operation may cost (1,500,000 unless the server is set otherwise) is "
+        "enough for 500,000 prices of 50 series below 32 hours, and for 170,000 to 190,000, by how "
+        "many fields are asked for, with 168."
     ),
 ]
 

@@ -18,7 +18,7 @@ from resolvers.loaders import Loaders
 from resolvers.run_watch import RunWatcher
 from resolvers.updates import PriceUpdates
 from schema.cost import Cost
-from schema.refreshing import RefreshService
+from schema.refreshing import Plans, RefreshService
 
 
 class Access(Enum):
@@ -68,6 +68,7 @@ class Context:
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     footprint: Footprint = field(default_factory=Footprint)
     loaders: Loaders = field(init=False)
+    _plans: Plans | None = None
     # takes an operation's cost from the caller's account; raises RateLimitedError
     charge: Callable[[int], Awaitable[None]] | None = None
     cost: Cost | None = None  # known once the operation is valid
@@ -78,6 +79,13 @@ class Context:
         self.loaders = Loaders(
             services.database, self.now, self.footprint, services.memory, self.tracked
         )
+
+    @property
+    def plans(self) -> Plans:
+        """What refreshes would do, each planned once."""
+        if self._plans is None:
+            self._plans = Plans(self.services.refresher)
+        return self._plans
 
     @property
     def database(self) -> Database:

@@ -203,7 +203,7 @@ class Query:
         context.footprint.changes_untold()
         refresher = context.services.refresher
         scope, _ = (input or RefreshPricesInput()).checked(refresher)
-        return await refresher.plan(scope)
+        return await context.plans.plan(scope)
 
     @strawberry.field(description="One refresh run by its id.")
     async def refresh_run(

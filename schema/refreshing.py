@@ -1,5 +1,6 @@
 """What GraphQL needs of ingestion, of which it knows nothing; `server` brings the two together."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -39,3 +40,21 @@ class RefreshService(Protocol):
     async def wait(self, run_id: UUID) -> None:
         """Return when the run has ended."""
         ...
+
+
+class Plans:
+    """The plans of one operation, which makes each of them once, however often it asks for it."""
+
+    def __init__(self, service: RefreshService) -> None:
+        self._service = service
+        self._made: dict[RefreshScope, asyncio.Task[RefreshPlan]] = {}
+
+    async def plan(self, scope: RefreshScope) -> RefreshPlan:
+        task = self._made.get(scope)
+        if task is None:
+            task = asyncio.create_task(self._plan(scope))
+            self._made[scope] = task
+        return await task
+
+    async def _plan(self, scope: RefreshScope) -> RefreshPlan:
+        return await self._service.plan(scope)

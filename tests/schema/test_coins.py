@@ -94,6 +94,9 @@ async def test_filters(listed: Client) -> None:
         ({"search": "bit\u0000coin"}, []),
         ({"ids": ["bit\u0000coin"]}, []),
         ({"search": "x" * 10_000}, []),
+        ({"search": f"{'':500}bitcoin{'':500}", "ids": ["bitcoin"]}, ["bitcoin"]),
+        ({"symbols": ["btc" * 1_000, "bch"]}, ["bitcoin-cash"]),
+        ({"ids": ["x" * 201, "bitcoin"]}, ["bitcoin"]),
         ({"search": ""}, everything),
         ({"search": "  "}, everything),
     ):

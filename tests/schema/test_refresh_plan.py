@@ -11,6 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import pytest
 
+from ingestion.outlook import Outlook
+from ingestion.preparing import RefreshRequest
 from ingestion.simulator import Simulator
 from tests.serving import TOKEN, LiveServer, live_server, make_settings
 
@@ -234,3 +236,21 @@ async def test_a_plan_wants_the_right_to_read(database_url: str, simulator: Simu
     async with live_server(settings) as server:
         assert (await server.post(PLAN)).status_code == 401
         assert (await server.post(PLAN, token="reader")).status_code == 200  # noqa: S106 - a test's
+
+
+async def test_an_operation_makes_each_plan_once(
+    server: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refresher = server.application.refresher
+    made: list[RefreshRequest] = []
+    outlook = refresher.outlook
+
+    async def counted(request: RefreshRequest) -> Outlook:
+        made.append(request)
+        return await outlook(request)
+
+    monkeypatch.setattr(refresher, "outlook", counted)
+    same = " ".join(f"a{number}: refreshPlan {{ calls }}" for number in range(20))
+    answer = await server.data(f"{{ {same} b: refreshPlan(input: {{days: 1}}) {{ calls }} }}")
+    assert [request.days for request in made] == [None, 1]
+    assert len({answer[f"a{number}"]["calls"] for number in range(20)}) == 1

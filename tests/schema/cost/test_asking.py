@@ -53,23 +53,23 @@ async def test_it_is_told_on_request_only(reader: Reader) -> None:
 
 @pytest.fixture
 async def strict(database_url: str, shared_simulator: Simulator) -> AsyncIterator[LiveServer]:
-    async with live_server(make_settings(database_url, shared_simulator, max_cost=1_250)) as live:
+    async with live_server(make_settings(database_url, shared_simulator, max_cost=2_700)) as live:
         yield live
 
 
 async def test_a_cost_at_the_limit_and_one_past_it(strict: LiveServer) -> None:
-    """1,000 for reading, 100 for the list, 3 for each of the points."""
+    """2,500 for reading, 100 for the list, 2 for each of the points."""
     body = await ask(strict, POINTS % 50, extensions={"cost": True})
     assert body["extensions"]["cost"] == {
-        "requested": 1_250,
-        "limit": 1_250,
-        "dearest": {"field": "prices", "requested": 1_250},
+        "requested": 2_700,
+        "limit": 2_700,
+        "dearest": {"field": "prices", "requested": 2_700},
     }
     response = await strict.post(POINTS % 51)
     assert response.status_code == 400
     (error,) = response.json()["errors"]
     assert error["extensions"] == {"code": "OPERATION_TOO_COMPLEX", "limit": "MAX_COST"}
-    assert re.search(r"1,253, 1\.0 times .*MAX_COST.* \(1,250\).*`prices`", error["message"])
+    assert re.search(r"2,702, 1\.0 times .*MAX_COST.* \(2,700\).*`prices`", error["message"])
     refused = await ask(strict, POINTS % 51, extensions={"cost": True})
-    assert refused["extensions"]["cost"]["requested"] == 1_253
+    assert refused["extensions"]["cost"]["requested"] == 2_702
     assert "data" not in refused

@@ -10,12 +10,16 @@ from graphql import parse
 from resolvers.kept import Kept
 from schema import build_schema
 from schema.cost import Cost, CostPlan
-from schema.cost.weights import FIELD, READ
+from schema.cost.weights import FIELD, READ, SESSION, WINDOWS
 
 NOW = datetime(2026, 4, 1, 12, 30, tzinfo=UTC)
 KEPT = Kept(11, 4, NOW - timedelta(days=90), NOW - timedelta(days=366))
 HOURS = 90 * 24 + 1
+DAYS = 367  # that are kept, the present one among them
 SCHEMA = build_schema()._schema  # noqa: SLF001 - graphql-core's own
+COINS = 2 * READ + FIELD  # a list of coins, with the field that holds them
+READ_BY_NAME = 2 * READ + 2 * 60  # a coin and a currency
+SEARCH = 20_000 + 44 * 800
 ALIGNED = """
   { alignedPrices(coins: ["a", "b"], from: "2026-03-31T12:30:00Z") {
       timestamps series { coin prices } } }
@@ -31,7 +35,7 @@ def prices(arguments: str, below: str) -> str:
 
 
 def series(buckets: int, below: int) -> int:
-    return READ + buckets + below
+    return max(WINDOWS, READ + buckets) + below
 
 
 @pytest.mark.parametrize(
@@ -46,9 +50,9 @@ def series(buckets: int, below: int) -> int:
         (prices(", first: 24", f"points {{ {'a' * 32}: price }}"), series(24, FIELD + 24)),
         (prices(", first: 24", f"points {{ {'a' * 33}: price }}"), series(24, FIELD + 2 * 24)),
         (f"{{ coins(first: 5) {{ nodes {{ {'a' * 3200}: latest {{ price }} }} }} }}",
-         READ + FIELD + 5 * (READ // 2 + FIELD + 3168)),
+         COINS + 5 * (READ // 2 + FIELD + 3168)),
         (f"{{ coins(first: 5) {{ nodes {{ {'a' * 3200}: prices(first: 7) {{ next }} }} }} }}",
-         READ + FIELD + 5 * (series(7, FIELD) + 3168)),
+         COINS + 5 * (series(7, FIELD) + 3168)),
         (prices(", first: 99999", "points { price }"), series(HOURS, FIELD + HOURS)),
         (prices(', from: "2026-03-31T12:30:00Z"', "points { price }"), series(25, FIELD + 25)),
         (prices(', from: "2026-01-01", to: "2026-01-31", granularity: DAY', "points { price }"),
@@ -61,30 +65,47 @@ def series(buckets: int, below: int) -> int:
         (prices(", first: 100", "movingAverage(window: 3) statistics { mean }"),
          series(100, 2 * (FIELD + 3 * 100) + FIELD)),
         ("{ coins(first: 5) { nodes { prices(first: 7) { points { price } } } } }",
-         READ + FIELD + 5 * series(7, FIELD + 7)),
+         COINS + 5 * series(7, FIELD + 7)),
         ("{ coins { nodes { prices(first: 7) { points { price } } } } }",
-         READ + FIELD + 11 * series(7, FIELD + 7)),  # as many as are kept
+         COINS + 11 * series(7, FIELD + 7)),  # as many as are kept
         ('{ coins(filter: {ids: ["a", "b"]}) { edges { node { id } } } }',
-         READ + FIELD + 2 * (FIELD + FIELD)),
-        ("{ latestPrices { price coin } }", READ + 3 * 2 * FIELD),
-        ('{ latestPrices(coins: ["a", "b"], currencies: "usd") { price } }', READ + FIELD),
+         COINS + 2 * 2 * 60 + 2 * (FIELD + FIELD)),
+        ('{ coins(filter: {search: "a", symbols: ["a"]}, first: 1) { nodes { id } } }',
+         COINS + 2 * 60 + 2 * 20 * 11 + FIELD),
+        (f'{{ coin(id: "{"a" * 4_256}") {{ id }} }}', READ + 4_000 // 16 + FIELD),
+        ("{ latestPrices { price coin } }", READ + 44 * 40 + 3 * 2 * FIELD),
+        ('{ latestPrices(coins: ["a", "b"], currencies: "usd") { price } }',
+         READ + 2 * 40 + 2 * READ + 3 * 60 + FIELD),
         (ALIGNED,
-         READ + 2 * 25 + (FIELD + 25) + FIELD + 2 * (FIELD + FIELD + 25)),
+         WINDOWS + 2 * (600 + 25) + (FIELD + 25) + FIELD + 2 * (FIELD + FIELD + 25)),
+        (ALIGNED.replace(")", ", fill: PREVIOUS)", 1),
+         WINDOWS + 2 * (2 * 600 + 25) + (FIELD + 25) + FIELD + 2 * (FIELD + FIELD + 25)),
+        ('{ alignedPrices(coins: ["a", "b"], granularity: MONTH) { to } }',
+         WINDOWS + 2 * (600 + 10 * DAYS + 15) + FIELD),
+        (prices(", granularity: MONTH", "next"), series(15, FIELD) + 20 * DAYS),
+        (prices(', granularity: WEEK, from: "2026-03-01"', "next"), series(5, FIELD) + 20 * 60),
+        (prices(', granularity: WEEK, from: "2026-03-01", fill: PREVIOUS', "next"),
+         series(5, FIELD) + 20 * DAYS),
+        (prices(", first: 1", "coverage { expected }"), series(1, READ + 5 * HOURS + FIELD)),
         ("{ refreshRuns(first: 3) { nodes { id items { coin } } } }",
-         READ + FIELD + 3 * (FIELD + READ + 44 * FIELD)),
+         SESSION + 3 * 300 + FIELD + 3 * (FIELD + READ + 44 * (300 + FIELD))),
+        ('{ refreshRun(id: "a") { id } }', SESSION + FIELD),
+        ("{ seriesStatus { coin } }", SESSION + 44 * (300 + FIELD)),
         ('{ anomalies(from: "2026-03-31T12:30:00Z", coins: ["a"], currencies: ["usd"]) { score } }',
-         READ + 25 * 44 * 2 + 25 // 20 * 3),
+         READ_BY_NAME + SEARCH + (25 + 24) * 44 * 2 + 25 // 20 * 3),
+        ('{ anomalies(from: "2026-03-31T12:30:00Z", threshold: 1) { score } }',
+         SEARCH + (25 + 24) * 44 * 2 + 44 * 25 // 2 * 3),
         ('{ anomalies(from: "2026-03-31T12:30:00Z", coins: [], window: 168) { score } }',
-         READ + 25 * 44 * 7),
+         READ + SEARCH + (25 + 168) * 44 * 7),
         ("subscription { priceUpdates { revision prices { price coin } } }",
          READ + 2 * FIELD + 3 * 2 * FIELD),
-        ("subscription { priceUpdates(coins: []) { prices { price } } }", READ + FIELD),
+        ("subscription { priceUpdates(coins: []) { prices { price } } }", 2 * READ + FIELD),
         ('subscription { refreshProgress(runId: "a") { status items { coin } } }',
-         READ + FIELD + READ + 44 * FIELD),
+         SESSION + FIELD + READ + 44 * (300 + FIELD)),
         ("{ refreshPlan { calls series { coin windows { to } } } }",
-         READ + 44 * FIELD + 2 * FIELD + 44 * (FIELD + FIELD)),
+         2 * SESSION + 44 * (2_000 + 4 * 2_160 + FIELD) + 2 * FIELD + 44 * (FIELD + FIELD)),
         ('{ refreshPlan(input: {coins: ["a"], days: 3}) { series { coin } } }',
-         READ + 4 * FIELD + FIELD + 4 * FIELD),
+         2 * SESSION + 4 * 2 * FIELD + FIELD + 4 * FIELD),
         ("query A { __typename } query B { coins { totalCount } }", FIELD),
     ],
 )  # fmt: skip
@@ -138,7 +159,7 @@ def test_one_plan_serves_all_variables_and_operations() -> None:
     for n in (3, 8, 3):
         one = series(n, FIELD + n)
         assert plan.cost("A", {"n": n}, NOW, KEPT).requested == one
-        assert plan.cost("B", {"n": n}, NOW, KEPT).requested == READ + FIELD + n * one
+        assert plan.cost("B", {"n": n}, NOW, KEPT).requested == COINS + n * one
 
 
 def test_fragments_are_reckoned_once() -> None:
@@ -153,6 +174,17 @@ def test_fragments_are_reckoned_once() -> None:
 def test_the_dearest_field_is_named() -> None:
     found = cost('{ __typename big: prices(coin: "a") { points { price } } currencies { code } }')
     assert (found.dearest, found.dearest_requested) == ("big", series(HOURS, FIELD + HOURS))
+
+
+def test_all_figures_of_the_default_series_may_be_asked_for_at_once() -> None:
+    points = (
+        "timestamp price marketCap volume observedAt open high low close samples partial filled"
+    )
+    each = (
+        f'prices(coin: "a", from: "2026-01-01T12:30:00Z", first: 2160) {{ points {{ {points} }} }}'
+    )
+    text = " ".join(f"a{number}: {each}" for number in range(44))
+    assert cost(f"{{ {text} }}").requested == 1_474_000
 
 
 def test_the_schemas_own_question_is_reckoned() -> None:

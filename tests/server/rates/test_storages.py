@@ -11,7 +11,7 @@ from tests.server.caching import hearing, is_true, until
 from tests.server.rates.spending import COST, POINTS, Clock, ask, left
 from tests.serving import live_server, make_settings
 
-LATEST = "{ latestPrices { price } }"  # 1,100
+LATEST = "{ latestPrices { price } }"  # 1,260
 
 
 async def test_so_many_windows_are_kept_and_no_more() -> None:
@@ -78,7 +78,7 @@ async def test_who_is_refused_is_refused_alone(
         answers = await asyncio.gather(*asking)
         assert [each.status_code for each in answers] == [429, 200, 200, 200]
         spent = [(await rates.spend(f"address:203.0.113.{last}", 0))[0] for last in range(2, 5)]
-        assert sorted(spent) == [1, 1, 1_100]  # one of them led, in the spender's place
+        assert sorted(spent) == [1, 1, 1_260]  # one of them led, in the spender's place
 
 
 async def test_without_its_redis_each_process_counts_for_itself(

@@ -1,0 +1,164 @@
+"""What an operation takes of CPU, of this process and of its sessions of PostgreSQL."""
+
+import statistics
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from models.coins import seed
+from models.database import Database
+from models.tables import Coin, Currency
+from schema import build_schema
+from schema.context import Access, Caller, Context, Services
+from schema.errors import answer_of
+from schema.operations import LimitedSchema
+from server.replies import encode
+from tests.serving import LiveServer, connected
+
+COINS = [f"coin-{number}" for number in range(11)]
+CURRENCIES = ["usd", "eur", "gbp", "jpy"]
+NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+HOURS_FROM = NOW - timedelta(days=90)
+DAYS_FROM = (NOW - timedelta(days=365)).replace(hour=0)
+RUNS = 40
+
+FILL = f"""
+    INSERT INTO price_hourly (series_id, bucket, observed_at, price, market_cap, volume)
+    SELECT id, hour, hour + interval '271 s', 100 + random(), 1e9 * random(), 1e6 * random()
+    FROM series, generate_series('{HOURS_FROM}'::timestamptz, '{NOW}', interval '1 hour') AS hour
+    WHERE random() > 0.01;
+    INSERT INTO price_daily (series_id, day, price, open, high, low, close, market_cap, volume,
+                             samples)
+    SELECT id, day, 100 + random(), 100, 101, 99, 100, 1e9, 1e6, 24
+    FROM series, generate_series('{DAYS_FROM:%Y-%m-%d}'::date, '{NOW:%Y-%m-%d}', interval '1 day')
+        AS day;
+    INSERT INTO price_latest (series_id, observed_at, price, market_cap, volume, change_24h)
+    SELECT id, '{NOW}', 100, 1e9, 1e6, 1.5 FROM series;
+    INSERT INTO price_gap (series_id, starts, ends, asked, answered, asked_since, asked_at)
+    SELECT series_id, bucket + interval '1 hour', next, 3, 3, '{HOURS_FROM}', '{NOW}'
+    FROM (SELECT series_id, bucket, lead(bucket) OVER (PARTITION BY series_id ORDER BY bucket) AS
+          next FROM price_hourly) AS hours
+    WHERE next > bucket + interval '1 hour';
+    UPDATE series SET revision = 1, deployment_revision = 1, history_from = '{HOURS_FROM}',
+        daily_from = '{DAYS_FROM}', first_bucket = '{HOURS_FROM}', last_bucket = '{NOW}',
+        charted_to = '{NOW}', last_success_at = '{NOW}';
+    INSERT INTO coin_metadata (coin_id, description, image_url, website_url)
+    SELECT id, repeat('It is a coin. ', 100), 'https://img.example/' || id, 'https://' || id
+    FROM coin;
+    INSERT INTO refresh_run (id, status, trigger, finished_at, planned_calls)
+    SELECT gen_random_uuid(), 'SUCCEEDED', 'COMMAND', now(), 44 FROM generate_series(1, {RUNS});
+    INSERT INTO refresh_run_item (run_id, series_id, position, status, reason, finished_at)
+    SELECT run.id, series.id, series.id, 'SUCCEEDED', 'ROUTINE', now() FROM series,
+        refresh_run AS run;
+"""  # noqa: S608 - constants of the tests
+
+
+async def fill(database_url: str) -> None:
+    """Store what a deployment has by default: 44 series, of 90 days of hours and a year of days."""
+    database = Database(database_url)
+    async with database.write() as session:
+        await seed(
+            session,
+            [Coin(id=coin, symbol=coin[-3:], name=coin.title()) for coin in COINS],
+            [Currency(code=code, name=code, symbol=code) for code in CURRENCIES],
+        )
+    await database.close()
+    async with connected(database_url) as sql:
+        await sql.execute(FILL)
+        await sql.execute("VACUUM ANALYZE")
+
+
+NOBODY = Caller("", Access.GRANTED, Access.GRANTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """An operation."""
+
+    query: str
+    variables: dict[str, Any] = field(default_factory=dict)
+
+
+REFERENCE = Work(
+    '{ prices(coin: "coin-0", first: 2160) { points { timestamp price marketCap volume observedAt '
+    "open high low close samples partial filled } } }"
+)
+
+
+@dataclass(slots=True)
+class Meter:
+    """Executes operations as transports do, cached by nothing, and measures them."""
+
+    schema: LimitedSchema
+    services: Services
+    sql: asyncpg.Connection
+    cost: int = 0  # of the last operation
+
+    async def run(self, work: Work) -> int:
+        """Execute one; its cost, 0 for one that is refused before it is reckoned."""
+        context = Context(self.services, NOBODY, encoded=True)
+        result = await self.schema.execute(
+            work.query, variable_values=work.variables, context_value=context
+        )
+        encode(answer_of(result, ""), context.footprint)
+        self.cost = context.cost.requested if context.cost else 0
+        return self.cost
+
+    async def cpu(self, work: Work, times: int) -> float:
+        """Microseconds of CPU that it takes, the mean of so many times."""
+        sessions = await self._sessions()
+        before = _nanoseconds(sessions)
+        begun = time.process_time()
+        for _ in range(times):
+            await self.run(work)
+        own = time.process_time() - begun
+        return (own * 1e6 + (_nanoseconds(sessions) - before) / 1e3) / times
+
+    async def per_point(self, work: Work, most: float) -> float:
+        """How much more CPU a point of this costs than one of REFERENCE, measured beside it.
+
+        Measures once, and where that is more than `most` again: then it is the median of seven.
+        """
+        await self.run(work)  # what is prepared and kept at the first time is not measured
+        ratios = [await self._ratio(work)]
+        if ratios[0] > most:
+            ratios += [await self._ratio(work, 3) for _ in range(6)]
+        return statistics.median(ratios)
+
+    async def _ratio(self, work: Work, times: int = 1) -> float:
+        before, taken = await self.cpu(REFERENCE, 1), await self.cpu(work, times)
+        cost = self.cost
+        unit = (before + await self.cpu(REFERENCE, 1)) / 2 / await self.run(REFERENCE)
+        return taken / unit / max(1, cost)
+
+    async def _sessions(self) -> list[int]:
+        rows = await self.sql.fetch(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
+            "AND pid <> pg_backend_pid()"
+        )
+        return [row[0] for row in rows]
+
+
+def _nanoseconds(pids: Iterable[int]) -> int:
+    """CPU of processes, where Linux tells of it."""
+    total = 0
+    for pid in pids:
+        try:
+            total += int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
+        except OSError:
+            continue
+    return total
+
+
+@asynccontextmanager
+async def metered(live: LiveServer, database_url: str) -> AsyncIterator[Meter]:
+    services = live.application.admission.services
+    assert services is not None
+    async with connected(database_url) as sql:
+        yield Meter(build_schema(live.application.settings.limits), services, sql)
