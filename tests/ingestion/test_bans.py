@@ -161,6 +161,7 @@ async def test_after_a_ban_all_heals(
         assert (await deployment.series(name))["consecutive_failures"] == 0
 
 
+@pytest.mark.slow
 async def test_timeouts_and_tls_failures_are_not_hammered(
     deployment: Deployment, upstream: ScriptedUpstream
 ) -> None:
@@ -176,6 +177,7 @@ async def test_timeouts_and_tls_failures_are_not_hammered(
     assert "cannot be reached" in error
 
 
+@pytest.mark.slow
 async def test_one_series_that_fails_stops_no_other(
     deployment: Deployment, upstream: ScriptedUpstream
 ) -> None:
@@ -189,6 +191,7 @@ async def test_one_series_that_fails_stops_no_other(
     assert upstream.count("daily") == 6
 
 
+@pytest.mark.slow
 async def test_some_series_in_a_row_that_fail_stop_no_other(
     deployment: Deployment, upstream: ScriptedUpstream
 ) -> None:

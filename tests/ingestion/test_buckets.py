@@ -129,6 +129,7 @@ def test_the_newest_is_the_last_of_all_samples(charts: list[Arrays]) -> None:
     assert newest.price == seen[max(seen)]
 
 
+@pytest.mark.slow
 @given(_matching())
 def test_the_order_within_an_answer_does_not_matter(charts: list[Arrays]) -> None:
     distinct = [tuple(list(dict(part).items()) for part in arrays) for arrays in charts]

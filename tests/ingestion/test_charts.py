@@ -210,6 +210,7 @@ def _is_sound(samples: Samples) -> bool:
     )
 
 
+@pytest.mark.slow
 @given(
     json_values
     | st.fixed_dictionaries(

@@ -94,12 +94,14 @@ def test_a_malformed_extra_of_a_quote_is_counted(bad: object) -> None:
     assert result.extras == 1
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from(["a", "b"]), json_values))
 def test_any_prices_give_every_pair_once(by_coin: dict[str, object]) -> None:
     result = answers.quotes(by_coin, ["a", "b"], ["usd"], NOW)
     assert len(result.found) + len(result.missing) == 2
 
 
+@pytest.mark.slow
 @given(
     json_values,
     st.dictionaries(

@@ -29,6 +29,7 @@ def kept(ended: Ended, column: str) -> dict[str, float]:
     return {name: item[column] for name, item in ended.items.items()}
 
 
+@pytest.mark.slow
 async def test_calls_and_retries_are_those_that_upstream_saw(deployment: Deployment) -> None:
     for coin, currency, times in (("bitcoin", "usd", 2), ("ethereum", "eur", 1)):
         deployment.simulator.add_fault(
@@ -66,6 +67,7 @@ async def test_waiting_for_429_counts_for_the_series_that_was_refused(
     assert took.total_seconds() > ended.run["seconds_waited"] - 0.1
 
 
+@pytest.mark.slow
 async def test_failed_series_keep_what_they_cost(deployment: Deployment) -> None:
     deployment.simulator.add_fault(
         Fault("error500", path=CHART, coin="ethereum", currency="usd", times=None)

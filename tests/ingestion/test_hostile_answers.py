@@ -248,6 +248,7 @@ async def test_a_long_chart_is_read_as_it_is(count: int, step: timedelta, packed
     assert found.dropped == expected.dropped
 
 
+@pytest.mark.slow
 async def test_the_largest_true_answers_are_read() -> None:
     coins = [
         {"id": f"wrapped-liquid-staked-coin-{number}", "symbol": f"w{number}",
@@ -296,6 +297,7 @@ async def test_answers_are_decoded_beside_the_event_loop(monkeypatch: pytest.Mon
     assert threading.current_thread() not in threads
 
 
+@pytest.mark.slow
 async def test_prices_that_are_there_stay(deployment: Deployment) -> None:
     async with scripted() as upstream:
         refresher = await deployment.process(

@@ -81,6 +81,7 @@ async def ask(refresher: Refresher, key: str | None = None, **asked: Any) -> tup
     return await refresher.start(RefreshRequest(**asked), RefreshTrigger.MUTATION, key=key)
 
 
+@pytest.mark.slow
 async def test_who_wants_other_work_is_told_so_in_any_process(deployment: Deployment) -> None:
     here, there = await deployment.process(), await deployment.process()
     deployment.hold_up()
@@ -114,6 +115,7 @@ async def test_who_wants_other_work_is_told_so_in_any_process(deployment: Deploy
     assert list((await deployment.ended(next_id)).items) == ["ethereum/usd", "ethereum/eur"]
 
 
+@pytest.mark.slow
 async def test_a_key_is_answered_before_anything_is_compared(deployment: Deployment) -> None:
     """While its run is under way, after it, and while another one is."""
     here, there = await deployment.process(), await deployment.process()
@@ -130,6 +132,7 @@ async def test_a_key_is_answered_before_anything_is_compared(deployment: Deploym
     await there.wait(other)
 
 
+@pytest.mark.slow
 async def test_the_same_and_other_work_at_once(deployment: Deployment) -> None:
     """Whoever comes first, the others are joined or refused: nobody's work is taken for done."""
     processes = [await deployment.process() for _ in range(3)]

@@ -69,6 +69,7 @@ async def assert_charted(deployment: Deployment, name: str, before: dict[datetim
         assert days[day] == values
 
 
+@pytest.mark.slow
 async def test_live_hours_last_until_a_chart_has_them(
     deployment: Deployment, clock: Clock, database: Database
 ) -> None:

@@ -87,6 +87,7 @@ def test_late_polls_fall_out(now: float, expected: float) -> None:
     assert next_due(0.0, 10.0, now) == expected
 
 
+@pytest.mark.slow
 async def test_a_spent_budget_is_not_overdrawn(
     deployment: Deployment, clock: Clock, database: Database
 ) -> None:

@@ -65,6 +65,7 @@ async def refreshed_coins(
     return ended
 
 
+@pytest.mark.slow
 async def test_malformed_extras_cost_no_price(
     deployment: Deployment, upstream: ScriptedUpstream
 ) -> None:
@@ -110,6 +111,7 @@ async def test_malformed_values_of_days_cost_no_day(
     assert len(await deployment.days("coin-0/usd")) >= 361
 
 
+@pytest.mark.slow
 async def test_bad_price_points_cost_themselves_alone(
     deployment: Deployment, upstream: ScriptedUpstream
 ) -> None:
@@ -140,6 +142,7 @@ async def test_mostly_bad_prices_refuse_the_answer(
     assert await deployment.hours(NAME) == {}
 
 
+@pytest.mark.slow
 async def test_a_profile_with_malformed_parts_is_asked_for_once(
     deployment: Deployment, upstream: ScriptedUpstream
 ) -> None:
@@ -163,6 +166,7 @@ async def test_a_profile_with_malformed_parts_is_asked_for_once(
     assert len(rows) == len(parts)
 
 
+@pytest.mark.slow
 async def test_a_malformed_quote_costs_no_other(
     deployment: Deployment, upstream: ScriptedUpstream
 ) -> None:
@@ -202,6 +206,7 @@ async def test_a_malformed_extra_of_a_quote_costs_no_price(
     assert (latest["price"], latest["market_cap"], latest["volume"]) == (101.5, None, None)
 
 
+@pytest.mark.slow
 async def test_a_price_from_the_future_shuts_out_no_later_one(
     deployment: Deployment, upstream: ScriptedUpstream
 ) -> None:

@@ -124,6 +124,7 @@ async def test_one_series_that_would_lose_much_stops_no_other(
     assert (ended.status, list(ended.failed)) == ("PARTIAL", ["ethereum/usd"])
 
 
+@pytest.mark.slow
 async def test_a_shorter_history_is_no_loss(
     deployment: Deployment, upstream: ScriptedUpstream
 ) -> None:

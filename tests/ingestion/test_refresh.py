@@ -76,6 +76,7 @@ async def test_the_newest_prices_are_upstreams(deployment: Deployment, clock: Cl
         assert row["change_24h"] == quote[f"{code}_24h_change"]
 
 
+@pytest.mark.slow
 async def test_a_chart_may_know_a_newer_price(deployment: Deployment) -> None:
     deployment.simulator.add_fault(Fault("error500", path="/simple/price", times=None))
     await deployment.refresh(await deployment.process())

@@ -66,6 +66,7 @@ async def test_a_passing_fault_is_not_even_seen(deployment: Deployment, kind: An
     await deployment.assert_stored(*NAMES)
 
 
+@pytest.mark.slow
 async def test_nulls_are_no_prices(deployment: Deployment) -> None:
     deployment.simulator.add_fault(on_victim("nulls"))
     ended = await deployment.refresh(await deployment.process())
@@ -75,6 +76,7 @@ async def test_nulls_are_no_prices(deployment: Deployment) -> None:
     assert 50 < len(await deployment.hours(VICTIM)) < 75
 
 
+@pytest.mark.slow
 async def test_a_failure_keeps_what_is_there(deployment: Deployment) -> None:
     refresher = await deployment.process()
     await deployment.refresh(refresher)
@@ -90,6 +92,7 @@ async def test_a_failure_keeps_what_is_there(deployment: Deployment) -> None:
         assert series["revision"] == 3
 
 
+@pytest.mark.slow
 async def test_no_prices_are_named_and_cost_nothing(deployment: Deployment) -> None:
     """Some coins have no price in some currencies; what is stored stays in any case."""
     refresher = await deployment.process()
@@ -145,6 +148,7 @@ class _Patchy(httpx.AsyncHTTPTransport):
         return await super().handle_async_request(request)
 
 
+@pytest.mark.slow
 async def test_an_answer_breaks_the_silence(deployment: Deployment) -> None:
     """Four are asked for at once. Two are lost, the fourth is answered, then the third is lost."""
     coins = ("bitcoin", "ethereum", "solana", "ripple", "cardano", "dogecoin", "tron")
@@ -216,6 +220,7 @@ async def test_too_many_calls_are_waited_out(deployment: Deployment) -> None:
     await deployment.assert_stored(*NAMES)
 
 
+@pytest.mark.slow
 async def test_a_bug_in_one_series_stops_no_other(deployment: Deployment) -> None:
     refresher = await deployment.process()
     series = (await deployment.series(VICTIM))["id"]

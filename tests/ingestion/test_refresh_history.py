@@ -103,6 +103,7 @@ async def test_an_unknown_coin_is_explained_once(
     await deployment.assert_stored("solana/usd", "solana/gbp")
 
 
+@pytest.mark.slow
 async def test_a_coin_that_is_listed_is_not_unknown(deployment: Deployment) -> None:
     """A 404 that is about something else stops only the series it came for."""
     deployment.simulator.add_fault(
@@ -112,6 +113,7 @@ async def test_a_coin_that_is_listed_is_not_unknown(deployment: Deployment) -> N
     assert ended.failed == {NAME: "CoinGecko answered 404"}
 
 
+@pytest.mark.slow
 async def test_a_coin_listed_a_week_ago_has_a_weeks_history(deployment: Deployment) -> None:
     refresher = await deployment.process(coins=["fresh-mint"], history_days=95)
     ended = await deployment.refresh(refresher)

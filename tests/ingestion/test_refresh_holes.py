@@ -89,6 +89,7 @@ async def test_rows_that_somebody_deleted_come_back_with_the_next_refresh(
     assert (await deployment.hours(NAME), await deployment.days(NAME)) == (hours, days)
 
 
+@pytest.mark.slow
 async def test_a_hole_out_of_the_routines_reach_takes_one_call(deployment: Deployment) -> None:
     refresher = await deployment.process(coins=["bitcoin"], currencies=["usd"], history_days=200)
     await deployment.refresh(refresher)

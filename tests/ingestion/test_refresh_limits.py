@@ -38,6 +38,7 @@ async def test_a_setting_too_high_is_slowed_down_and_completes(deployment: Deplo
     assert min(after) - max(refused) > 0.9  # Retry-After: 1 at least
 
 
+@pytest.mark.slow
 async def test_too_many_calls_for_ever_end_the_run(deployment: Deployment) -> None:
     deployment.simulator.add_fault(Fault("throttled_text", path="/market_chart/range", times=None))
     ended = await deployment.refresh(await deployment.process())

@@ -206,6 +206,7 @@ async def test_without_the_database_no_call_leaves(simulator: Simulator) -> None
     assert simulator.requests == []
 
 
+@pytest.mark.slow
 async def test_only_a_200_costs_a_credit(
     database: Database, simulator: Simulator, sql: asyncpg.Connection
 ) -> None:

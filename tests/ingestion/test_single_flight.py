@@ -125,6 +125,7 @@ async def test_interrupted_at_once_or_later_it_is_written_and_the_lock_is_free(
     await deployment.assert_stored(*NAMES)
 
 
+@pytest.mark.slow
 async def test_what_is_being_written_is_written(deployment: Deployment) -> None:
     """Stopped at its very end, a run ends as it would have."""
     refresher = await deployment.process()
@@ -186,6 +187,7 @@ async def test_a_lock_without_a_run_is_busy(
     assert (await deployment.ended(run_id)).status == "INTERRUPTED"
 
 
+@pytest.mark.slow
 async def test_a_run_whose_end_cannot_be_written_is_no_secret(deployment: Deployment) -> None:
     refresher = await deployment.process()
     await deployment.sql.execute("""

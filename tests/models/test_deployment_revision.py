@@ -115,6 +115,7 @@ class Writer:
             await self.draw.choice((self.hours, self.days, self.quotes))(on)
 
 
+@pytest.mark.slow
 async def test_writers_of_all_kinds_on_the_same_series(
     database_url: str, database: Database, sql: asyncpg.Connection
 ) -> None:

@@ -67,6 +67,7 @@ def by_hour(gaps: Rows) -> dict[int, Silence]:
     return found
 
 
+@pytest.mark.slow
 @given(st.lists(_steps, min_size=1, max_size=6))
 def test_each_missing_hour_is_counted_by_time(
     steps: list[tuple[int, list[tuple[int, int, bool]], set[int]]],

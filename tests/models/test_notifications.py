@@ -163,6 +163,7 @@ async def test_a_connection_that_is_terminated(database: Database, sql: asyncpg.
             assert await ear.next_but(ANYTHING) == (1, revision)
 
 
+@pytest.mark.slow
 async def test_a_connection_that_dies_without_a_word(
     database_url: str, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,6 +157,7 @@ async def test_two_series_of_one_transaction_stay_apart(
 LEAST, MOST = 1e-100, 1e100  # what ingestion lets through
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(
         st.integers(-900_000, 900_000),

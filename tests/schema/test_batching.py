@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
+import pytest
 
 from ingestion.simulator import Simulator
 from tests.counting import statements
@@ -83,6 +84,7 @@ async def test_statements_do_not_grow_with_the_page(
         assert node["days"]["points"] == [{"close": usd}]
 
 
+@pytest.mark.slow
 async def test_the_counter_counts(server: LiveServer) -> None:
     async with statements(server.application.database) as sent:
         await server.data('{ prices(coin: "bitcoin") { points { price } } }')

@@ -65,6 +65,7 @@ async def walk(client: Client, first: int, **variables: Any) -> list[str]:
     raise AssertionError("the pages do not end")
 
 
+@pytest.mark.slow
 async def test_filters(listed: Client) -> None:
     everything = await ids(listed)
     assert len(everything) == len(ODD) + 2

@@ -106,6 +106,7 @@ async def test_what_an_outage_lost_up_to_now_is_a_gap(made: Reader) -> None:
     assert last["to"] in {f"{now:%Y-%m-%d}T00:00:00Z" for now in (before, after)}
 
 
+@pytest.mark.slow
 async def test_it_reads_no_prices_and_one_statement(
     database_url: str, shared_simulator: Simulator
 ) -> None:

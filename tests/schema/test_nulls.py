@@ -100,6 +100,7 @@ async def test_introspection_too(reader: Reader, case: Case) -> None:
     assert data["__schema"]["plain"] == data["__schema"]["literal"] == data["__schema"]["variable"]
 
 
+@pytest.mark.slow
 async def test_the_mutation_too(server: LiveServer) -> None:
     """Each place by itself; the last of them joins or follows the runs of the others."""
     for case in MUTATIONS:

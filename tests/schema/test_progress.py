@@ -65,6 +65,7 @@ async def assert_nothing_is_left(server: LiveServer) -> None:
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.slow
 async def test_a_run_is_followed_from_here_and_there(
     two: tuple[LiveServer, LiveServer], simulator: Simulator
 ) -> None:
@@ -92,6 +93,7 @@ async def test_a_run_is_followed_from_here_and_there(
     await assert_nothing_is_left(there)
 
 
+@pytest.mark.slow
 async def test_items_are_those_of_the_event(
     two: tuple[LiveServer, LiveServer], simulator: Simulator
 ) -> None:
@@ -105,6 +107,7 @@ async def test_items_are_those_of_the_event(
     assert pending == sorted(pending, reverse=True)
 
 
+@pytest.mark.slow
 async def test_an_ended_run_is_told_once(two: tuple[LiveServer, LiveServer]) -> None:
     run_id = (await refresh(two[0], wait=True))["run"]["id"]
     (event,) = await all_events(two[1], run_id)
@@ -128,6 +131,7 @@ async def test_what_is_no_run(server: LiveServer, run_id: str, code: str, words:
     await assert_nothing_is_left(server)
 
 
+@pytest.mark.slow
 async def test_a_slow_subscriber_gets_the_newest_state(
     two: tuple[LiveServer, LiveServer], sql: asyncpg.Connection
 ) -> None:
@@ -207,6 +211,7 @@ async def test_a_run_whose_process_was_killed_ends(
     assert row["status"] == "INTERRUPTED"
 
 
+@pytest.mark.slow
 async def test_after_the_listening_connection_was_lost_it_goes_on(
     two: tuple[LiveServer, LiveServer], sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,6 +230,7 @@ async def test_after_the_listening_connection_was_lost_it_goes_on(
             assert (await watch.next())["completedCalls"] == number
 
 
+@pytest.mark.slow
 async def test_who_leaves_early_leaves_nothing(
     two: tuple[LiveServer, LiveServer], sql: asyncpg.Connection
 ) -> None:

@@ -95,6 +95,7 @@ async def assert_kept(server: LiveServer, simulator: Simulator, **given: Any) ->
     return told
 
 
+@pytest.mark.slow
 async def test_a_routine_refresh_keeps_to_its_plan(
     own_server: LiveServer, simulator: Simulator
 ) -> None:
@@ -128,6 +129,7 @@ async def test_what_is_asked_for_is_in_the_plan(
     assert {each["reason"] for each in told["series"]} == {wanted}
 
 
+@pytest.mark.slow
 async def test_holes_and_old_metadata_are_in_the_plan(
     own_server: LiveServer, simulator: Simulator, sql: asyncpg.Connection
 ) -> None:
@@ -143,6 +145,7 @@ async def test_holes_and_old_metadata_are_in_the_plan(
     assert told["metadataCalls"] == 2
 
 
+@pytest.mark.slow
 async def test_credits_are_those_that_were_answered(
     own_server: LiveServer, simulator: Simulator, sql: asyncpg.Connection
 ) -> None:

@@ -65,6 +65,7 @@ async def test_refreshing_wants_a_valid_token(
     assert read.status_code == 200, "reads are open, whatever the header says"
 
 
+@pytest.mark.slow
 async def test_each_of_several_tokens_is_valid(
     database_url: str, shared_simulator: Simulator
 ) -> None:

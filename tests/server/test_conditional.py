@@ -106,6 +106,7 @@ async def test_ranges_that_reach_into_now(reader: Reader) -> None:
     assert age, "not longer than the day is"
 
 
+@pytest.mark.slow
 async def test_settings_of_others_caches(
     server: LiveServer, database_url: str, shared_simulator: Simulator
 ) -> None:

@@ -59,6 +59,7 @@ async def newest(live: LiveServer) -> tuple[dict[str, Any], dict[str, Any]]:
     return latest, status
 
 
+@pytest.mark.slow
 async def test_one_quote_from_the_future_freezes_nothing(
     live: LiveServer, upstream: ScriptedUpstream
 ) -> None:
@@ -75,6 +76,7 @@ async def test_one_quote_from_the_future_freezes_nothing(
     assert (await newest(live))[0]["price"] == 101.5
 
 
+@pytest.mark.slow
 async def test_clocks_that_differ_by_minutes_are_believed(
     live: LiveServer, upstream: ScriptedUpstream
 ) -> None:

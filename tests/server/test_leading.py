@@ -53,6 +53,7 @@ async def awaited(event: asyncio.Event) -> None:
         await event.wait()
 
 
+@pytest.mark.slow
 async def test_one_leads_and_the_other_when_it_stops(database_url: str) -> None:
     async with Candidate(database_url).running() as second:
         async with Candidate(database_url).running() as first:
@@ -94,6 +95,7 @@ async def test_a_leader_that_hears_nothing_stops(database_url: str) -> None:
         await awaited(first.leading)
 
 
+@pytest.mark.slow
 async def test_duties_that_fail_are_taken_up_again(database_url: str) -> None:
     async with Candidate(database_url).running() as only:
         await awaited(only.leading)
@@ -104,6 +106,7 @@ async def test_duties_that_fail_are_taken_up_again(database_url: str) -> None:
         assert only.begun == 2
 
 
+@pytest.mark.slow
 async def test_nobody_answers_at_first(database_url: str) -> None:
     async with proxy_to(database_url) as proxy:
         await proxy.cut()

@@ -101,6 +101,7 @@ async def test_a_listener_that_is_terminated(
     assert [said(await server.post(LATEST)) for _ in range(2)] == ["MISS", "HIT"]
 
 
+@pytest.mark.slow
 async def test_a_database_that_goes_and_returns(
     server: LiveServer, database_url: str, shared_simulator: Simulator
 ) -> None:

@@ -209,6 +209,7 @@ async def test_who_reads_too_slowly_is_cut(
     assert read < 2_500_000
 
 
+@pytest.mark.slow
 async def test_a_stream_takes_no_long_answers(year: LiveServer) -> None:
     async with talking_to(year) as talk, events_of(year, long_query(2_000)) as events:
         await talk.begin(long_query(2_000))

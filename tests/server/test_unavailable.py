@@ -99,6 +99,7 @@ async def test_a_database_that_comes_up_later(empty_url: str, shared_simulator: 
             }
 
 
+@pytest.mark.slow
 async def test_connections_that_are_terminated(server: LiveServer, sql: asyncpg.Connection) -> None:
     await asyncio.gather(*(server.data(QUERY) for _ in range(8)))
     killed = await sql.fetch(

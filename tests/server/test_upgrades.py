@@ -47,6 +47,7 @@ async def test_a_body_is_no_request(reader: Reader) -> None:
         assert "Content-Type" in refusal(await client.answer(), 415)
 
 
+@pytest.mark.slow
 async def test_many_of_them_in_one_piece(reader: Reader) -> None:
     line = b"GET /health/live HTTP/1.1\r\n" + UPGRADES[1] + b"\r\n"
     async with raw(reader.url) as client:

@@ -44,6 +44,7 @@ async def test_the_cost_is_no_less_than_what_is_answered(reader: Reader, query: 
     assert leaves(body["data"]) <= body["extensions"]["cost"]["requested"]
 
 
+@pytest.mark.slow
 async def test_it_is_told_on_request_only(reader: Reader) -> None:
     """Kept answers neither have it nor lose it."""
     for wanted in (None, True, None, True, False):

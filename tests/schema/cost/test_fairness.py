@@ -233,7 +233,7 @@ def test_no_field_takes_more_cpu_than_it_says(
 
 @pytest.mark.endurance
 @pytest.mark.parametrize("name", PATHS)
-@drawn(6)
+@drawn(2)
 @given(st.data())
 def test_no_field_alone_takes_more_cpu_than_it_says(
     measured: Measured, name: str, data: st.DataObject

@@ -58,6 +58,7 @@ def told_unasked(limits: Limits, among: list[Mistake]) -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [10, pytest.param(1, marks=pytest.mark.endurance)])
 async def test_errors_tell_no_name_that_they_need_not(step: int) -> None:
     """All kinds of mistakes about all names. Types of what was written are told, and what must be.

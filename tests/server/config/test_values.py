@@ -140,6 +140,7 @@ def test_quotes_in_the_file_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None
     assert [token.get_secret_value() for token in load_settings().read_tokens] == ['"tok"']
 
 
+@pytest.mark.slow
 @example("")
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=30))
 @settings(deadline=None)

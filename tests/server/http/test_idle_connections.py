@@ -33,6 +33,7 @@ def test_balancers_that_keep_connections_for_a_minute_close_them_first(
             load_settings()
 
 
+@pytest.mark.slow
 async def test_an_idle_connection_is_closed_after_its_time(
     database_url: str, shared_simulator: Simulator
 ) -> None:

@@ -33,6 +33,7 @@ async def spend_all(server: LiveServer, **headers: str) -> None:
         assert (await ask(server, **headers)).status_code == 200
 
 
+@pytest.mark.slow
 async def test_at_the_limit_and_one_past_it_and_refilled(limited: LiveServer, clock: Clock) -> None:
     for number in range(1, POINTS // COST + 1):
         response = await ask(limited)
@@ -93,6 +94,7 @@ async def test_an_operation_that_costs_more_than_is_left_takes_nothing(limited: 
     assert left(await ask(limited))[0] == COST - 1
 
 
+@pytest.mark.slow
 async def test_pages_and_health_cost_nothing(limited: LiveServer) -> None:
     await spend_all(limited)
     page = await limited.http.get("/graphql", headers={"Accept": "text/html"})
@@ -101,6 +103,7 @@ async def test_pages_and_health_cost_nothing(limited: LiveServer) -> None:
     assert (await limited.http.get("/health/ready")).status_code == 200
 
 
+@pytest.mark.slow
 async def test_a_file_costs_a_point(limited: LiveServer) -> None:
     before, _ = left(await ask(limited))
     for number, path in enumerate(("favicon.svg", "favicon.svg?v=1", "graphiql.js"), 1):
@@ -120,6 +123,7 @@ async def test_a_file_costs_a_point(limited: LiveServer) -> None:
     assert refused.headers["retry-after"]
 
 
+@pytest.mark.slow
 async def test_a_valid_token_has_an_account_of_its_own(
     database_url: str, shared_simulator: Simulator, clock: Clock
 ) -> None:
@@ -197,6 +201,7 @@ async def test_operations_of_event_streams_are_charged(limited: LiveServer) -> N
     assert left(await ask(limited))[0] == POINTS - (1_000 + 100) - COST
 
 
+@pytest.mark.slow
 async def test_nobody_comes_in_with_nothing_left(limited: LiveServer) -> None:
     await spend_all(limited)
     async with events_of(limited, ONE) as events:

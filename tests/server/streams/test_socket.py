@@ -54,6 +54,7 @@ async def test_a_query_has_one_answer(server: LiveServer) -> None:
         assert await talk.hear() == {"id": 'ü"', "type": "complete"}
 
 
+@pytest.mark.slow
 async def test_a_mutation_takes_its_token_from_the_header(server: LiveServer) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with talking_to(server, additional_headers=headers) as talk:

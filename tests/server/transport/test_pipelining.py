@@ -99,6 +99,7 @@ def under_way() -> int:
     return sum(not each.response_complete for each in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sent", [LIVE, WHOLE, chunked(QUERY, 9), b"GET / HTTP/1.1\r\n\r\n"],
     ids=["get", "post", "chunked", "shortest"],
@@ -177,6 +178,7 @@ async def test_past_the_bound_of_an_address_the_answer_is_the_last_one(
     await none_held(server)
 
 
+@pytest.mark.slow
 async def test_bodies_that_do_not_arrive_are_counted(
     server: LiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
