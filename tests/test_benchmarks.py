@@ -142,7 +142,7 @@ def test_a_rate_is_answers_a_second() -> None:
     assert Load(100, 4.0, 0, 1.0, 2.0, 0, 0).rate == 25
 
 
-ASKED = {name: query for name, (_, query) in operations.QUERIES.items()} | {
+ASKED = {name: each.query(3) for name, each in operations.QUESTIONS.items()} | {
     "large": answers.LARGE,
     "few": answers.FEW,
     "much": answers.MUCH,

@@ -76,13 +76,13 @@ class Attacker:
         )
         return head + body
 
-    async def many(self, times: int, work: Callable[[], Awaitable[None]]) -> None:
+    async def many(self, times: int, work: Callable[[], Awaitable[object]]) -> None:
         """Do the same so many times at once, each again and again, whatever becomes of it."""
         async with asyncio.TaskGroup() as group:
             for _ in range(times):
                 group.create_task(self._again(work))
 
-    async def _again(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _again(self, work: Callable[[], Awaitable[object]]) -> None:
         while True:
             try:
                 await work()
@@ -90,8 +90,8 @@ class Attacker:
                 self.said[type(error).__name__] += 1
                 await asyncio.sleep(_PAUSE)
 
-    async def asks(self, make: Callable[[], bytes]) -> None:
-        """Ask on one connection, one request after the other, as fast as it is answered."""
+    async def asks(self, make: Callable[[], bytes]) -> int:
+        """Ask on one connection, as fast as it is answered, until refused; that status."""
         async with self.connection() as (reader, writer):
             while True:
                 writer.write(make())
@@ -99,7 +99,7 @@ class Attacker:
                 self.said[str(status)] += 1
                 if status >= 400:  # noqa: PLR2004 - HTTP: whoever is refused tries again
                     await asyncio.sleep(_PAUSE)
-                    return
+                    return status
 
     async def answer(self, reader: asyncio.StreamReader) -> int:
         """Read an answer whole; its status. It has a length, or chunks."""

@@ -1,49 +1,67 @@
 """Attacks by operations that take longer than they cost."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from benchmarks.siege.attacker import Attack, Attacker
 
 _MANY = 40
+_REFUSED = 400  # HTTP: OPERATION_TOO_COMPLEX
 _COINS = '"bitcoin", "ethereum", "tether", "ripple", "binancecoin", "solana"'
 _SEARCHED = "x" * 95_000
 
 
-def _times(number: int, field: str) -> str:
-    return "{ " + " ".join(f"a{each}: {field}" for each in range(number)) + " }"
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A field, asked for so many times in one operation, on so many connections at once."""
+
+    connections: int
+    times: int
+    field: str
+    variables: str = ""
+
+    def query(self, times: int) -> str:
+        fields = " ".join(f"a{each}: {self.field}" for each in range(times))
+        return f"query{self.variables} {{ {fields} }}"
 
 
-def _asking(connections: int, query: str, **variables: object) -> Attack:
+def _asking(question: Question) -> Attack:
+    """Ask as much at once as is admitted: less, for as long as it is too complex."""
+    given = {"text": _SEARCHED} if question.variables else {}
+
     async def attack(attacker: Attacker) -> None:
-        async def work() -> None:
-            await attacker.asks(lambda: attacker.post(query, **variables))
+        times = question.times
 
-        await attacker.many(connections, work)
+        async def work() -> None:
+            nonlocal times
+            now = times
+            if await attacker.asks(lambda: attacker.post(question.query(now), **given)) == _REFUSED:
+                times = max(1, min(times, now * 3 // 4))
+
+        await attacker.many(question.connections, work)
 
     return attack
 
 
 _RECENT = (datetime.now(UTC) - timedelta(hours=4)).isoformat(timespec="seconds")
 _ANOMALIES = f'anomalies(from: "{_RECENT}") {{ timestamp price score }}'
+_OLD = (datetime.now(UTC) - timedelta(days=90)).isoformat(timespec="seconds")
+_SEARCHES = f'anomalies(coins: ["bitcoin"], from: "{_OLD}") {{ timestamp price score }}'
 _ALIGNED = (
     f"alignedPrices(coins: [{_COINS}], granularity: MONTH) {{ timestamps series {{ prices }} }}"
 )
-_SEARCH = "query($text: String!) " + _times(15, "coins(filter: {search: $text}) { totalCount }")
+_SEARCH = "coins(filter: {search: $text}) { totalCount }"
 _DEAR = 'prices(coin: "bitcoin", first: 10000) { points { timestamp price } }'
 
-# connections, and what is asked on each
-QUERIES: dict[str, tuple[int, str]] = {
-    f"6 dear operations of {_MANY} callers": (_MANY, _times(40, _DEAR)),
-    "7 prices aligned by month": (8, _times(20, _ALIGNED)),
-    "7 searches for 95,000 characters": (8, _SEARCH),
-    "7 anomalies of hours": (8, _times(15, _ANOMALIES)),
-    "7 plans": (8, _times(90, "refreshPlan { calls }")),
-    "7 small plans": (8, _times(3, "refreshPlan { calls }")),
-    "7 statuses": (8, _times(90, "seriesStatus { stale lastError }")),
-    "7 runs": (8, _times(90, "refreshRuns { nodes { status error } }")),
-    "9 searches for anomalies": (_MANY, "{ anomalies(window: 24) { timestamp price score } }"),
+QUESTIONS: dict[str, Question] = {
+    f"6 dear operations of {_MANY} callers": Question(_MANY, 70, _DEAR),
+    "7 prices aligned by month": Question(8, 20, _ALIGNED),
+    "7 searches for 95,000 characters": Question(8, 15, _SEARCH, "($text: String!)"),
+    "7 anomalies of hours": Question(8, 15, _ANOMALIES),
+    "7 plans": Question(8, 40, "refreshPlan { calls }"),
+    "7 small plans": Question(8, 1, "refreshPlan { calls }"),
+    "7 statuses": Question(8, 30, "seriesStatus { stale lastError }"),
+    "7 runs": Question(8, 90, "refreshRuns { nodes { status error } }"),
+    "9 searches for anomalies": Question(_MANY, 1, _SEARCHES),
 }
-OPERATIONS: dict[str, Attack] = {
-    name: _asking(connections, query, **({"text": _SEARCHED} if query == _SEARCH else {}))
-    for name, (connections, query) in QUERIES.items()
-}
+OPERATIONS: dict[str, Attack] = {name: _asking(question) for name, question in QUESTIONS.items()}

@@ -11,7 +11,7 @@ _BEHIND = 262_000  # bytes of requests behind a stream
 _STREAMS = 100
 _HEADERS = 10  # connections
 _ROOM = 31_000  # bytes of headers that are taken
-_FILE = re.compile(r"(?:src|href)=\"([^\"]+\.(?:js|css|svg))\"")
+_FILE = re.compile(r'(?:src|href)="([^"]+\.(?:js|css|svg)(?:\?[^"]*)?)"')
 _TICKS = "subscription { priceUpdates { kind } }"
 
 
@@ -119,6 +119,14 @@ async def _static(attacker: Attacker) -> None:
     await attacker.many(_HEADERS, lambda: attacker.asks(request))
 
 
+async def _typed(attacker: Attacker) -> None:
+    """By POST, whose type is looked at."""
+    kind = "Content-Type: application/json" + ";" * _ROOM
+    head = ("POST /graphql", kind, "Content-Length: 24")
+    request = b'{"query":"{__typename}"}'
+    await attacker.many(_HEADERS, lambda: attacker.asks(lambda: attacker.head(*head) + request))
+
+
 WIRES: dict[str, Attack] = {
     "1 pipelined health checks": _health,
     "1 pipelined queries": _queries,
@@ -134,6 +142,6 @@ WIRES: dict[str, Attack] = {
     "3 thousands of Accept lines": _headed(*_lines("Accept: a/b")),
     "3 thousands of empty headers": _headed(*_lines("a:")),
     "3 thousands of parameters": _headed(path="/graphql?" + "a&" * (_ROOM // 2)),
-    "3 Content-Type of semicolons": _headed("Content-Type: application/json" + ";" * _ROOM),
+    "3 Content-Type of semicolons": _typed,
     "11 static files": _static,
 }

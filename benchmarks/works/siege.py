@@ -95,8 +95,9 @@ class Siege:
     def upstream(self) -> Seen:
         """Let upstream attack: nobody asks for a refresh, the server does by itself."""
         with hostile_upstream() as url:
-            more = {"COINGECKO_BASE_URL": url, "REFRESH_EVERY": "1m", "HISTORY_DAYS": "91"}
-            return self._measure(_UPSTREAM, Origin("upstream"), (), more)
+            coins = ",".join(f"besieged-{number}" for number in range(8))  # not loaded yet
+            more = {"COINGECKO_BASE_URL": url, "REFRESH_EVERY": "2s", "COINS": coins}
+            return self._measure(_UPSTREAM, Origin("upstream"), (), more, times=4)
 
     def _measure(
         self,
