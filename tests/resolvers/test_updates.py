@@ -93,7 +93,7 @@ def count(kind: type) -> int:
     return sum(isinstance(each, kind) for each in gc.get_objects())
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 async def test_who_does_not_read_costs_nothing(
     database: Database, updates: PriceUpdates, writers: list[Database], ids: dict[Pair, int]
 ) -> None:

@@ -42,7 +42,7 @@ async def cached(server: LiveServer) -> LiveServer:
     return await hearing(server)
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_whatever_is_written(
     cached: LiveServer, database_url: str, shared_simulator: Simulator, seed: int

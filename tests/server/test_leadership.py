@@ -98,6 +98,7 @@ def await_price(upstream: Upstream, simulator: Simulator, server: Served) -> Non
     eventually(arrived, START_SECONDS)
 
 
+@pytest.mark.endurance
 def test_one_polls_and_another_takes_over(url: str, tmp_path: Path) -> None:
     upstream = Upstream()
     with (
@@ -123,6 +124,7 @@ def test_one_polls_and_another_takes_over(url: str, tmp_path: Path) -> None:
     assert values(url, "SELECT count(*) FROM refresh_run") == [1], "the first load, once"
 
 
+@pytest.mark.endurance
 def test_a_stopped_leader_makes_room(url: str, tmp_path: Path, simulator: Simulator) -> None:
     with servers(tmp_path, "ab", url, simulator) as both:
         leader = await_leader(both)
@@ -175,6 +177,7 @@ def test_a_stopping_leader_starts_nothing_more(
     assert values(url, "SELECT status FROM refresh_run") == ["INTERRUPTED"]
 
 
+@pytest.mark.endurance
 def test_missed_times_are_caught_up_once(url: str, tmp_path: Path, simulator: Simulator) -> None:
     triggers = "SELECT trigger FROM refresh_run ORDER BY id"
     with servers(tmp_path, "", url, simulator, REFRESH_EVERY="1d") as start:
@@ -197,6 +200,7 @@ def test_missed_times_are_caught_up_once(url: str, tmp_path: Path, simulator: Si
         assert values(url, triggers) == ["STARTUP", "SCHEDULE"], "a restart doubles nothing"
 
 
+@pytest.mark.endurance
 def test_what_a_killed_leader_began_is_done(url: str, tmp_path: Path, simulator: Simulator) -> None:
     with servers(tmp_path, "", url, simulator, REFRESH_EVERY="1d") as start:
         first = start("a")
@@ -217,6 +221,7 @@ def test_what_a_killed_leader_began_is_done(url: str, tmp_path: Path, simulator:
     assert found == ["STARTUP SUCCEEDED", "SCHEDULE INTERRUPTED", "SCHEDULE SUCCEEDED"]
 
 
+@pytest.mark.endurance
 def test_what_others_ask_for_counts(url: str, tmp_path: Path, simulator: Simulator) -> None:
     """A refresh of everything, by whomever, moves the next one; one of some coins does not."""
     mutation = "mutation {{ refreshPrices(input: {{wait: true{}}}) {{ run {{ status }} }} }}"

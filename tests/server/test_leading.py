@@ -66,7 +66,7 @@ async def test_one_leads_and_the_other_when_it_stops(database_url: str) -> None:
         await awaited(second.leading)
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 async def test_a_leader_that_is_cut_off_stops(database_url: str) -> None:
     async with proxy_to(database_url) as proxy, Candidate(proxy.url).running() as first:
         await awaited(first.leading)
@@ -81,7 +81,7 @@ async def test_a_leader_that_is_cut_off_stops(database_url: str) -> None:
         assert (first.begun, second.begun) == (2, 1)
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 async def test_a_leader_that_hears_nothing_stops(database_url: str) -> None:
     """A network that loses all packets: PostgreSQL keeps the lock for a while after that."""
     async with proxy_to(database_url) as proxy, Candidate(proxy.url).running() as first:

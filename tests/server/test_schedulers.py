@@ -141,6 +141,7 @@ def workers_upstream(simulator: Simulator) -> Iterator[Simulator]:
     simulator.clear_faults()
 
 
+@pytest.mark.endurance
 @pytest.mark.processes
 def test_a_hundred_at_once_with_one_key_at_two_workers(
     empty_url: str, workers_upstream: Simulator, tmp_path: Path

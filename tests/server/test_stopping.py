@@ -168,6 +168,7 @@ def test_a_refresh_that_is_about_to_begin_is_marked(
         ]
 
 
+@pytest.mark.endurance
 def test_an_answer_that_nobody_reads_is_cut(
     url: str, shared_simulator: Simulator, tmp_path: Path
 ) -> None:

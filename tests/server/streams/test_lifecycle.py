@@ -62,7 +62,7 @@ async def test_when_all_have_left_nothing_is_left(
     await eventually(lambda: tasks() <= before)
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 async def test_who_does_not_read_is_dropped_and_holds_nobody_up(
     server: LiveServer, database: Database, sql: asyncpg.Connection
 ) -> None:
