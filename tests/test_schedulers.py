@@ -196,7 +196,8 @@ def test_kubernetes(scheduled_server: LiveServer, token: Path, tmp_path: Path) -
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     assert container["securityContext"]["capabilities"]["drop"] == ["ALL"]
     compose = yaml.safe_load((DEPLOY.parent / "docker-compose.yml").read_text())
-    assert container["image"] == compose["services"]["scheduler"]["image"]
+    image = re.sub(r"\$\{\w+:-(.+)\}", r"\1", compose["services"]["scheduler"]["image"])
+    assert container["image"] == image
     environment = {each["name"]: each["value"] for each in container["env"]}
     assert "REFRESH_TOKEN" not in environment, "`kubectl describe` shows it"
     assert {m["mountPath"] for m in container["volumeMounts"]} >= {"/tmp"}, "mktemp's"  # noqa: S108

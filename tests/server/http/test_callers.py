@@ -9,8 +9,6 @@ import httpx
 import pytest
 
 from ingestion.simulator import Simulator
-from resolvers import anomalies
-from resolvers.queues import FairQueue
 from server.access.callers import caller_of
 from tests.server.streams.listening import EVENTS
 from tests.server.streams.talking import FOLLOW, SECONDS
@@ -74,14 +72,6 @@ def dear(number: int) -> str:
     return f"{{ prices({asked}) {{ points {{ timestamp price volume }} }} }}"
 
 
-def searches_of(_server: LiveServer) -> FairQueue:
-    return anomalies.searches.places
-
-
-def work_of(server: LiveServer) -> FairQueue:
-    return server.application.endpoint.streams.operations.schema.work
-
-
 async def ask(server: LiveServer, address: str, query: str) -> int:
     answer = await server.http.post(
         "/graphql", json={"query": query}, headers={"X-Forwarded-For": address}
@@ -98,15 +88,14 @@ async def eventually(holds: Callable[[], object]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("greedy", GREEDY)
-@pytest.mark.parametrize(("queue_of", "query"), [(searches_of, search), (work_of, dear)])
+@pytest.mark.parametrize("query", [search, dear])
 async def test_one_caller_refuses_no_others_their_turn(
     proxied: LiveServer,
-    queue_of: Callable[[LiveServer], FairQueue],
     query: Callable[[int], str],
     greedy: str,
 ) -> None:
     """Forty of one caller and twenty of others, while all that is under way takes its time."""
-    queue = queue_of(proxied)
+    queue = proxied.application.endpoint.streams.operations.schema.work
     async with httpx.AsyncClient(
         base_url=proxied.url, timeout=120, trust_env=False, limits=httpx.Limits()
     ) as http:
