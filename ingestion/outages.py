@@ -44,6 +44,7 @@ class Outage:
         self._sleep = sleep
         self._in_a_row = 0
         self._calls: set[str] = set()
+        self._excused: frozenset[str] = frozenset()
         self._error: UpstreamError | None = None  # the last one
         self._failed_at = self._resume_at = -_FORGET_AFTER
         self._turn = asyncio.Lock()
@@ -94,10 +95,19 @@ class Outage:
         if now - self._failed_at > _FORGET_AFTER:
             self._in_a_row = min(self._in_a_row, MOST_FAILURES // 2)
             self._calls.clear()
-        self._calls.add(call)
+        if call not in self._excused:
+            self._calls.add(call)
         self._in_a_row += began >= self._failed_at
         self._failed_at = now
         self._resume_at = now + min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** (self._in_a_row - 1))
+
+    def failing(self) -> frozenset[str]:
+        """The calls that have failed since the last answer."""
+        return frozenset(self._calls)
+
+    def excuse(self, calls: frozenset[str] = frozenset()) -> None:
+        """From now on take no failure of these calls, and of no others, for a sign of an outage."""
+        self._excused = calls
 
     def over(self) -> None:
         """Note that upstream said something sensible, be it no."""

@@ -70,6 +70,7 @@ class Pipeline:
     async def run(self, plans: Sequence[SeriesPlan], metadata: Sequence[str]) -> None:
         """Do all of it and write how it ended. Raises CancelledError after that."""
         log.info("refresh started", series=len(plans), metadata=len(metadata))
+        self._upstream.outage.excuse()
         try:
             status, error = await self._work(plans, metadata)
         except asyncio.CancelledError:
@@ -160,10 +161,12 @@ class Pipeline:
             if self._asked_once or not self._stored:
                 return False
             self._asked_once = True
+            failing = self._upstream.outage.failing()
             try:
                 await self._upstream.ping(stats=self._journal.tallies.others)
             except UpstreamError:
                 return False
+            self._upstream.outage.excuse(failing)  # they fail by themselves, and may fail again
             return True
 
     async def _series(self, plan: SeriesPlan) -> None:
