@@ -43,7 +43,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="no embedded PostgreSQL there"),
 ]
 
-KILLS = int(os.environ.get("POWER_KILLS", "20"))
+KILLS = int(os.environ.get("POWER_KILLS", "12"))
 RUNNING = "SELECT count(*) FROM refresh_run WHERE status = 'RUNNING'"
 
 
