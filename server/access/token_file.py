@@ -79,9 +79,23 @@ def _kept(path: Path) -> str:
                 return _text(path, os.read(descriptor, _MOST_BYTES + 1))
         finally:
             os.close(descriptor)
-        if found.st_nlink == 1 or time.monotonic() > until:
+        if found.st_nlink == 1:
+            raise TokenFileError(_refusal(path, fault))
+        if time.monotonic() > until and not _removed_first_names(path, found):
             raise TokenFileError(_refusal(path, fault))
         time.sleep(0.01)
+
+
+def _removed_first_names(path: Path, found: os.stat_result) -> int:
+    """Remove what a process that ended between the two steps of `_make` left; return how many."""
+    left = [
+        name
+        for name in path.parent.glob(f".{TOKEN_FILE}.*")
+        if os.path.samestat(name.lstat(), found)
+    ]
+    for name in left:
+        name.unlink(missing_ok=True)
+    return len(left)
 
 
 def _fault(found: os.stat_result) -> str | None:
@@ -95,7 +109,7 @@ def _fault(found: os.stat_result) -> str | None:
     if mode := stat.S_IMODE(found.st_mode) & 0o077:
         return f"is open to other accounts (mode {stat.S_IMODE(found.st_mode) & 0o700 | mode:04o})"
     if found.st_nlink != 1:
-        return "has another name, by a hard link"
+        return "has another name, a hard link that can be removed instead"
     return None
 
 

@@ -73,6 +73,16 @@ WAYS = [
 ]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="about hard links")
+def test_a_file_of_a_process_that_ended_while_making_it_is_kept(tmp_path: Path) -> None:
+    _mode(0o600)(tmp_path / TOKEN_FILE)
+    os.link(tmp_path / TOKEN_FILE, tmp_path / f".{TOKEN_FILE}.0123456789abcdef")
+    kept = (tmp_path / TOKEN_FILE).read_text().strip()
+    token, new = generated_token(tmp_path)
+    assert (token.get_secret_value(), new) == (kept, False)
+    assert [each.name for each in tmp_path.iterdir()] == [TOKEN_FILE]
+
+
 @pytest.mark.parametrize("plant", WAYS)
 def test_what_cannot_be_trusted_is_refused(plant: Callable[[Path], None], tmp_path: Path) -> None:
     plant(tmp_path / TOKEN_FILE)
