@@ -232,7 +232,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return end
 
     def _end_of_piece(self, data: bytes, start: int) -> int:
-        if self._body_left > 0:
+        if self._body_left > 0 and not self._in_head:  # in a head, more headers come before it
             return min(len(data), start + self._body_left)
         end = min(len(data), start + _LONGEST_PIECE)
         shortest = _SHORTEST_HEAD if self._in_head else _SHORTEST_CHUNKS
@@ -325,6 +325,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         if self._answering is None or self._answering.response_complete:
+            # `connection_lost` will come to the protocol of the WebSocket
+            self._unset_deadline()
+            self._unset_reading()
+            self._held, self._next = b"", 0
+            self._count(0)
             super().handle_websocket_upgrade()
         else:
             self.transport.close()  # frames would go in between what is being answered

@@ -29,6 +29,7 @@ _JSON_TYPE = re.compile(
 _UTF_8 = {None, b"", b"utf-8", b"utf8"}
 _LONGEST_LENGTH = 18  # digits
 MOST_PARAMETERS = 100  # of an address
+_NO_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")  # each takes a microsecond to decode
 _OTHER_SITE = failure(
     "FORBIDDEN",
     "A page of another site may only ask after a preflight: send the header "
@@ -88,7 +89,7 @@ def wants_page(scope: Scope, headers: dict[bytes, bytes]) -> bool:
     return (
         scope["method"] in {"GET", "HEAD"}
         and prefers_page(headers.get(b"accept", b""))
-        and not _has_too_many_parameters(scope)
+        and _fault_of_address(scope) is None
         and QueryParams(scope["query_string"]).keys().isdisjoint({"query", "extensions"})
     )
 
@@ -135,14 +136,19 @@ def refusal(message: str) -> RequestRefusedError:
     return RequestRefusedError(failure("BAD_USER_INPUT", message))
 
 
-def _has_too_many_parameters(scope: Scope) -> bool:
+def _fault_of_address(scope: Scope) -> str | None:
+    """Say what would take long to decode, None for nothing."""
     query: bytes = scope["query_string"]
-    return query.count(b"&") >= MOST_PARAMETERS
+    if query.count(b"&") >= MOST_PARAMETERS:
+        return f"The address has more than {MOST_PARAMETERS} parameters."
+    if query.count(b"%") > MOST_PARAMETERS and len(_NO_ESCAPE.findall(query)) > MOST_PARAMETERS:
+        return "The address has many `%` that begin no escape: write a percent sign as `%25`."
+    return None
 
 
 def _fields_of_address(scope: Scope) -> dict[str, Any]:
-    if _has_too_many_parameters(scope):
-        raise refusal(f"The address has more than {MOST_PARAMETERS} parameters.")
+    if fault := _fault_of_address(scope):
+        raise refusal(fault)
     fields: dict[str, Any] = dict(QueryParams(scope["query_string"]))
     for name in ("variables", "extensions"):
         if fields.get(name):

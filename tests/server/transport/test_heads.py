@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from server import preferences
+from server import preferences, requests
 from tests.server.raw import HEAD, QUERY, Answer, raw
 from tests.serving import Reader
 
@@ -86,6 +86,26 @@ async def test_parameters_of_an_address(reader: Reader, accept: bytes, parameter
     answer = await ask(reader, b"GET %b HTTP/1.1\r\n%b\r\n" % (address, accept))
     assert answer.status == 400
     assert "more than 100 parameters" in message_of(answer)
+
+
+@pytest.mark.parametrize(
+    "accept", [b"", b"Accept: text/html, */*;q=0.1\r\n", b"Accept: text/event-stream\r\n"]
+)
+@pytest.mark.parametrize("piece", [b"%", b"%%", b"%4", b"%zz", b"%0g%", b"%41%"])
+async def test_percent_signs_of_an_address(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch, accept: bytes, piece: bytes
+) -> None:
+    address = b"/graphql?query=" + piece * (30_000 // len(piece))
+    monkeypatch.setattr(requests, "QueryParams", None)  # nothing is decoded
+    answer = await ask(reader, b"GET %b HTTP/1.1\r\n%b\r\n" % (address, accept))
+    assert answer.status == 400
+    assert "`%25`" in message_of(answer)
+
+
+async def test_some_percent_signs_are_taken_as_they_are(reader: Reader) -> None:
+    query = b"{%20a:%20coins(filter:{search:%22" + b"100%" * 9 + b"%22}){totalCount}}"
+    answer = await ask(reader, b"GET /graphql?query=%b HTTP/1.1\r\n\r\n" % query)
+    assert (answer.status, answer.body) == (200, b'{"data":{"a":{"totalCount":0}}}')
 
 
 async def test_a_header_is_read_once_a_request(

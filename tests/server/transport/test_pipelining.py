@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from server.protocol import BoundedProtocol
 from server.transport import backlog
 from tests.server.raw import HEAD, QUERY, WHOLE, Answer, Raw, raw
 from tests.serving import LiveServer, Reader
@@ -239,3 +240,45 @@ async def test_garbage_does_not_get_into_an_answer(server: LiveServer, garbage: 
         await client.reader.readuntil(b"SNAPSHOT")
         client.send(b"no length of a chunk\r\n")
         assert b"HTTP/1.1" not in await client.reader.read()
+
+
+@pytest.mark.parametrize("length", [0, 1, 36, 100_000])
+async def test_a_head_comes_in_few_pieces_wherever_its_length_stands(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    pieces = 0
+    parse = BoundedProtocol._parse  # noqa: SLF001 - what is counted has no other name
+
+    def counted(self: BoundedProtocol, data: bytes, start: int, end: int) -> int:
+        nonlocal pieces
+        pieces += 1
+        return parse(self, data, start, end)
+
+    monkeypatch.setattr(BoundedProtocol, "_parse", counted)
+    head = b"POST /graphql HTTP/1.1\r\nContent-Length: %d\r\n" % length
+    head += b"Content-Type: application/json\r\nCookie: " + b"a" * 30_000 + b"\r\n\r\n"
+    async with raw(reader.url) as client:
+        client.send(head + b" " * length + LIVE)
+        assert (await client.answer()).status == 400
+        check(await client.answer(), 200, b"live")
+    assert pieces < 60, "4,096 bytes at a time, and what the socket gives"
+
+
+@pytest.mark.parametrize("line", [b"", b"X: " + b"a" * 9_000 + b"\r\n"], ids=["good", "431"])
+@pytest.mark.parametrize("behind", [0, 100, 55_000])
+async def test_a_handshake_leaves_no_count_behind(
+    server: LiveServer, line: bytes, behind: int
+) -> None:
+    backlogs = server.application.backlogs
+    before = len(backlogs), backlogs.total
+    for before_it in (b"", WHOLE):
+        async with raw(server.url) as client:
+            handshake = HANDSHAKE[:-2] + line + b"\r\n"
+            client.send(before_it + handshake + b"z" * behind)
+            if before_it:
+                check(await client.answer(), 200, b"currencies")
+            answer = await client.answer()
+            assert answer.status == (431 if line else 101)
+    async with asyncio.timeout(60):
+        while (len(backlogs), backlogs.total) != before:  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0.01)
