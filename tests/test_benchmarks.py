@@ -170,7 +170,7 @@ async def test_attacks_are_counted(reader: Reader, origin: Origin) -> None:
         attacking.cancel()
         await asyncio.wait([attacking])
         said.append(set(attacker.said))
-    assert said == [{"200"}, {"101"}]
+    assert said == [{"431"}, {"101"}]
 
 
 @pytest.mark.processes
