@@ -88,5 +88,5 @@ def graphiql_page(
 
 
 def graphiql_files(admission: Admission) -> StaticFiles:
-    """What the page loads, to be mounted at GRAPHIQL_PATH: the examples tell of the schema."""
+    """The files of the page, for GRAPHIQL_PATH; not the examples, which show the schema."""
     return StaticFiles(GRAPHIQL_DIR, {ICON, *STYLES, *SCRIPTS, *LICENSES}, admission)

@@ -101,7 +101,7 @@ def _lines(line: str) -> tuple[str, ...]:
 
 
 async def _static(attacker: Attacker) -> None:
-    """GraphiQL's files, compressed anew in each coding."""
+    """GraphiQL's files, compressed in each coding."""
     async with attacker.connection() as (reader, writer):
         writer.write(attacker.head("GET /graphql", "Accept: text/html", "Connection: close"))
         page = (await reader.read(-1)).decode("utf-8", "replace")
