@@ -26,18 +26,18 @@ Pooled = tuple[AsyncConnection, Session]
 class ConnectionPool:
     """At most `size` connections, opened by `open_session`; half of them are kept while idle.
 
-    Where the server refuses more, callers wait for one in use: see Places.
+    Where the server refuses more, callers wait for one in use: see Places, the only bound. One of
+    SQLAlchemy's would count a connection whose end was cancelled until the garbage collector runs.
     """
 
     def __init__(self, open_session: Callable[[], Awaitable[Session]], size: int) -> None:
-        kept = (size + 1) // 2
         self.engine: AsyncEngine = create_async_engine(
             "postgresql+asyncpg://",
             async_creator=open_session,
             isolation_level="READ COMMITTED",
             poolclass=_Queue,
-            pool_size=kept,
-            max_overflow=size - kept,
+            pool_size=(size + 1) // 2,
+            max_overflow=-1,
         )
         self.reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         assert isinstance(self.engine.pool, _Queue)  # noqa: S101 - it was named above
@@ -165,6 +165,14 @@ class _Queue(AsyncAdaptedQueuePool):
         finally:
             self._dec_overflow()
 
+    def _close_connection(self, connection: Any, *, terminate: bool = False) -> None:  # noqa: ANN401 - SQLAlchemy's adapter
+        """Wait for no farewell where the connection is gone: a wait can be cancelled.
+
+        SQLAlchemy then loses the record, which is in use for ever.
+        """
+        if not connection.driver_connection.is_closed():
+            super()._close_connection(connection, terminate=terminate)
+
 
 async def _connect(engine: AsyncEngine, *, ping: bool) -> Pooled:
     asked = _pinged.set(ping)
@@ -194,4 +202,5 @@ def _ping(connection: Any, _record: object, _proxy: object) -> None:  # noqa: AN
     try:
         connection.run_async(lambda driver: driver.execute("SELECT 1", timeout=PROBE_SECONDS))
     except DRIVER_ERRORS as error:
+        connection.driver_connection.terminate()
         raise exc.DisconnectionError("a pooled connection has died") from error

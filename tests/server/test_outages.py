@@ -1,6 +1,7 @@
 """The database away in every way but a plain refusal: silent, slow, cut short, crowded, closed."""
 
 import asyncio
+import gc
 from urllib.parse import quote
 
 import asyncpg
@@ -56,6 +57,24 @@ async def test_nobody_waits_for_a_database_that_does_not_answer(
         ended = await server.data(REFRESH, token=TOKEN)
         assert ended["refreshPrices"]["run"]["status"] == "SUCCEEDED"
         await hearing(server)
+
+
+async def test_an_outage_leaves_no_connection_in_use(
+    database_url: str, shared_simulator: Simulator
+) -> None:
+    """What SQLAlchemy loses is found by the garbage collector, which may be far away."""
+    async with far_server(database_url, shared_simulator) as (server, proxy):
+        await server.data(REFRESH, token=TOKEN)
+        pool = server.application.database._pool  # noqa: SLF001 - to see what it holds
+        gc.disable()
+        try:
+            proxy.delay = 1.0  # a session is opened and closed while the circuit opens
+            await asyncio.gather(*(server.post(PRICES if n % 2 else STATUS) for n in range(40)))
+            proxy.delay = 0.0
+            await until(lambda: works(server))
+            await until(is_true(lambda: pool.open <= 2))
+        finally:
+            gc.enable()
 
 
 async def test_while_it_is_away_it_is_asked_by_one_connection_at_a_time(
