@@ -109,6 +109,7 @@ class SocketConnection(WebSocketsSansIOProtocol):
         unsent = b"".join(self.conn.data_to_send())
         self.transport.write(unsent or self.conn.reject(400, _NO_HANDSHAKE).serialize())
         self.transport.close()
+        self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
 
     def _until_read(self) -> Awaitable[object] | None:
         return None if self.writable.is_set() else self.writable.wait()

@@ -36,6 +36,7 @@ STALLED_SECONDS = 15.0
 _LONGEST_LENGTH = 18  # digits: more bytes than any body may have
 MOST_LINES = 128  # headers and trailers of one message; as many as a WebSocket's handshake may have
 MOST_VALUES = 200  # values and parameters in all lists of one head
+MOST_ESCAPES = 200  # percent signs in a path
 READ_AHEAD = 16_384  # bytes behind a request that are read before its answer is complete
 # A head is found by its end. Searching begins behind the shortest one, `GET / HTTP/1.1`, and behind
 # some bytes of a chunked body, so that a body of empty lines is not fed in pieces of four bytes.
@@ -47,6 +48,7 @@ _log = logging.getLogger("uvicorn.http")
 _HEAD_TOO_LARGE = f"The address and the headers are larger than {LARGEST_HEAD:,} bytes."
 _TOO_MANY_LINES = f"There are more than {MOST_LINES} headers."
 _TOO_MANY_VALUES = f"The headers list more than {MOST_VALUES} values and parameters."
+_TOO_MANY_ESCAPES = f"The path has more than {MOST_ESCAPES} percent signs."
 _TOO_MUCH_UNREAD = "Too many requests of this address have not arrived completely. Try again later."
 _EXPECT, _LENGTH, _CODING, _LIST = range(4)
 _KINDS = {  # lists are those that somebody takes apart
@@ -68,8 +70,9 @@ class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol on httptools with limits on heads, on what is left over, on slow reading.
 
     One request is parsed at a time: what comes behind it is held as bytes, and parsed when its
-    answer is complete. Only where the end of a chunked body and a whole head come in one piece may
-    that one request wait in uvicorn's `pipeline`. docs/decisions/0038-one-request-at-a-time.md
+    answer is complete. Only where the end of a chunked body, or of a head that came in several
+    pieces, and a whole head come in one piece may that one request wait in uvicorn's `pipeline`.
+    docs/decisions/0038-one-request-at-a-time.md
     """
 
     flow: HoldingFlow
@@ -81,6 +84,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _body_left = 0  # bytes that this body still has by its Content-Length; 0 and less in chunks
     _held = b""  # what is not parsed yet, from `_next` on
     _next = 0
+    _has_begun = False  # a message has, perhaps with no more than a part of its first line
     _counted = 0  # bytes of this connection that `Backlogs` knows
     _deadline: asyncio.TimerHandle | None = None  # of what is being sent to us
     _answering: RequestResponseCycle | None = None  # others may wait behind it: pipelined ones
@@ -146,10 +150,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def _take(self, data: bytes, start: int) -> None:
         """Parse from `start` on what may be parsed now, and hold the rest."""
         size = len(data)
-        while start < size and not self._is_behind():
+        while start < size and not self._is_behind() and not self.transport.is_closing():
             start = self._parse(data, start, self._end_of_piece(data, start))
-            if self.transport.is_closing():
-                start = size
         if self._received or self._held or self._counted or start < size:
             self._hold(data, start)
             self._limit_time()
@@ -235,8 +237,13 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._body_left > 0 and not self._in_head:  # in a head, more headers come before it
             return min(len(data), start + self._body_left)
         end = min(len(data), start + _LONGEST_PIECE)
-        shortest = _SHORTEST_HEAD if self._in_head else _SHORTEST_CHUNKS
-        found = data.find(_END_OF_HEAD, start + shortest, end)
+        if not self._in_head:
+            first = start + _SHORTEST_CHUNKS
+        elif self._has_begun:  # the last piece may have ended within what ends the head
+            first = max(0, start + 1 - len(_END_OF_HEAD))
+        else:
+            first = start + _SHORTEST_HEAD
+        found = data.find(_END_OF_HEAD, first, end)
         return end if found < 0 else found + len(_END_OF_HEAD)
 
     def _begin_without_upgrade(self) -> memoryview:
@@ -258,7 +265,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head = True
+        self._in_head = self._has_begun = True
         self._lines = self._listed = self._body_left = 0
         if self._codings:
             self._codings = []
@@ -303,6 +310,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._end_parsing(431, _HEAD_TOO_LARGE)
         if self._listed > MOST_VALUES and self._values() > MOST_VALUES:
             self._end_parsing(431, _TOO_MANY_VALUES)
+        if len(self.url) > MOST_ESCAPES and self._escapes() > MOST_ESCAPES:
+            self._end_parsing(400, _TOO_MANY_ESCAPES)
         if self.parser.get_method() == b"CONNECT":
             raise ValueError("There are no tunnels here.")
         if self._codings and self._is_coded():
@@ -317,6 +326,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
         self._received = self._body_left = 0
         self._in_head = True
+        self._has_begun = False
         self._unset_deadline()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
@@ -331,6 +341,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._held, self._next = b"", 0
             self._count(0)
             super().handle_websocket_upgrade()
+            if self.flow.write_paused:  # by an answer that is not read; nobody tells it again
+                self.transport.get_protocol().pause_writing()
         else:
             self.transport.close()  # frames would go in between what is being answered
 
@@ -372,6 +384,11 @@ class BoundedProtocol(HttpToolsProtocol):
         """Count what the lists of this head have, parameters included."""
         lists = (value for name, value in self.headers if _KINDS.get(name) == _LIST)
         return sum(value.count(b",") + value.count(b";") for value in lists)
+
+    def _escapes(self) -> int:
+        """Count what uvicorn decodes in the path; those that begin no escape cost the most."""
+        end = self.url.find(b"?")
+        return self.url.count(b"%", 0, len(self.url) if end < 0 else end)
 
     def _is_coded(self) -> bool:
         """Whether the body is in a transfer coding that we do not know, or that cannot be."""

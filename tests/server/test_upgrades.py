@@ -1,9 +1,16 @@
 """Protocols that are asked for and not spoken here, over real sockets."""
 
+import asyncio
 import json
+import socket
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from server.connections import HttpConnection, SocketConnection
+from tests.server.caching import is_true, until
+from tests.server.deaf import deaf
 from tests.server.raw import HEAD, QUERY, WHOLE, Answer, raw
 from tests.serving import Reader
 
@@ -62,3 +69,47 @@ async def test_no_tunnel(reader: Reader, target: bytes) -> None:
         client.send(b"CONNECT " + target + b" HTTP/1.1\r\nHost: other\r\n\r\n" + WHOLE)
         assert refusal(await client.answer(), 400)
         assert await client.closed()
+
+
+async def test_a_websocket_after_an_answer_that_is_not_read(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It writes nothing more before the client has read."""
+    sockets: list[SocketConnection] = []
+    observe(monkeypatch, HttpConnection, "connection_made", after=with_a_small_buffer)
+    observe(monkeypatch, SocketConnection, "connection_made", after=sockets.append)
+    ask = b'{"query": "{ __schema { types { fields { name description } } } }"}'
+    head = HEAD + b"Accept-Encoding: identity\r\nContent-Length: %d\r\n\r\n" % len(ask)
+    handshake = (
+        b"GET /graphql HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Protocol: graphql-transport-ws\r\n\r\n"
+    )
+    async with deaf(reader) as connection:
+        incoming, writer = await asyncio.open_connection(sock=connection, limit=1024)
+        writer.write(head + ask + handshake)
+        await until(is_true(lambda: bool(sockets)))
+        assert not sockets[0].writable.is_set()
+        received = b""
+        while b"101 Switching" not in received:
+            received += await incoming.read(65_536)
+        await until(is_true(sockets[0].writable.is_set))
+        writer.transport.abort()
+
+
+def observe(
+    monkeypatch: pytest.MonkeyPatch, kind: type, name: str, after: Callable[[Any], None]
+) -> None:
+    """Let `after` see each instance once its method has run."""
+    method = getattr(kind, name)
+
+    def seen(self: Any, *given: Any) -> None:
+        method(self, *given)
+        after(self)
+
+    monkeypatch.setattr(kind, name, seen)
+
+
+def with_a_small_buffer(connection: HttpConnection) -> None:
+    buffer = connection.transport.get_extra_info("socket")
+    buffer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)

@@ -1,7 +1,10 @@
 """Heads with many lines, values or parameters, and legal spellings of them, over real sockets."""
 
 import json
+from itertools import accumulate
+from typing import ClassVar
 
+import httptools
 import pytest
 
 from server import preferences, requests
@@ -9,6 +12,7 @@ from tests.server.raw import HEAD, QUERY, Answer, raw
 from tests.serving import Reader
 
 START = b"GET /graphql?query=%7Bcurrencies%7Bcode%7D%7D HTTP/1.1\r\nHost: test\r\n"
+NEXT = b"GET /health/live HTTP/1.1\r\nHost: test\r\n\r\n"
 FILE = b"GET /graphiql/favicon.svg HTTP/1.1\r\nHost: test\r\n"
 HANDSHAKE = (
     b"GET /graphql HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -108,6 +112,16 @@ async def test_some_percent_signs_are_taken_as_they_are(reader: Reader) -> None:
     assert (answer.status, answer.body) == (200, b'{"data":{"a":{"totalCount":0}}}')
 
 
+@pytest.mark.parametrize("start", [START, FILE, HANDSHAKE])
+@pytest.mark.parametrize("piece", [b"%", b"%41", b"%zz"])
+async def test_percent_signs_of_a_path(reader: Reader, start: bytes, piece: bytes) -> None:
+    address, count = start.split()[1].split(b"?")[0], 30_000 // len(piece)
+    answer = await ask(reader, start.replace(address, address + piece * count, 1) + b"\r\n")
+    assert (answer.status, "200 percent" in message_of(answer)) == (400, True)
+    answer = await ask(reader, start.replace(address, b"/" + piece * 200, 1) + b"\r\n")
+    assert answer.status in {403, 404}
+
+
 async def test_a_header_is_read_once_a_request(
     reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,3 +193,37 @@ async def test_a_transfer_coding_with_a_space_behind_it(reader: Reader) -> None:
     head = HEAD + b"Transfer-Encoding: chunked \r\n\r\n"
     answer = await ask(reader, head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(QUERY), QUERY))
     assert answer.status == 200
+
+
+class CountingParser(httptools.HttpRequestParser):
+    """httptools' parser, which notes how many bytes it is fed at a time."""
+
+    fed: ClassVar[list[int]] = []
+
+    def feed_data(self, data: bytes | memoryview) -> None:  # type: ignore[override] # as we call it
+        self.fed.append(len(data))
+        super().feed_data(data)
+
+
+@pytest.mark.parametrize("border", ["header", "address"])
+@pytest.mark.parametrize("beyond", range(-20, 20))
+async def test_the_end_of_a_head_near_the_end_of_a_piece(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch, border: str, beyond: int
+) -> None:
+    """The next request does not come into the same piece."""
+    monkeypatch.setattr(httptools, "HttpRequestParser", CountingParser)
+    fed: list[int] = []
+    monkeypatch.setattr(CountingParser, "fed", fed)
+    size = 2 * 4096 + beyond
+    if border == "header":
+        head = NEXT[:-2] + b"X: " + b"x" * (size - len(NEXT) - 5) + b"\r\n\r\n"
+    else:
+        short = b"GET /health/live? HTTP/1.1\r\n\r\n"
+        head = short.replace(b"?", b"?" + b"x" * (size - len(short)))
+    assert len(head) == size
+    async with raw(reader.url) as client:
+        client.send(head + NEXT * 2)
+        for _ in range(3):
+            answer = await client.answer()
+            assert (answer.status, b"live" in answer.body) == (200, True)
+    assert {size, size + len(NEXT), size + 2 * len(NEXT)} <= set(accumulate(fed))
