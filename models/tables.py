@@ -195,7 +195,7 @@ class PriceLatest(SQLModel, table=True):
 
 
 class UpstreamPace(SQLModel, table=True):
-    """The one row by which all processes space their calls: see ingestion.pace."""
+    """The one row by which all processes space their calls: see ingestion.quota.pace."""
 
     __tablename__ = "upstream_pace"
 

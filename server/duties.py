@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from ingestion.budget import Credits
-from ingestion.coingecko import CoinGecko
-from ingestion.live import LivePoller
-from ingestion.refresher import Refresher
-from ingestion.schedule import Schedule
+from ingestion.coingecko.client import CoinGecko
+from ingestion.jobs.live_prices import LivePoller
+from ingestion.jobs.schedule import Schedule
+from ingestion.quota.credits import Credits
+from ingestion.run.refresher import Refresher
 from models.database import Database
 from server.settings import Settings
 

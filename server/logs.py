@@ -18,7 +18,7 @@ import structlog
 from asgi_correlation_id import correlation_id
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ingestion.redaction import HIDDEN, Redactor
+from ingestion.coingecko.redaction import HIDDEN, Redactor
 from server.http.log_values import shortened
 
 # The throttle says itself when it slows down; stamina would repeat it for each call.

@@ -6,10 +6,10 @@ from typing import Any
 
 import structlog
 
-from ingestion.addresses import PRO_URL, PUBLIC_URL
-from ingestion.coingecko import CoinGecko, history_of
-from ingestion.refresher import Refresher
-from ingestion.throttle import Throttle
+from ingestion.coingecko.client import CoinGecko, history_of
+from ingestion.coingecko.urls import PRO_URL, PUBLIC_URL
+from ingestion.quota.throttle import Throttle
+from ingestion.run.refresher import Refresher
 from models import coins as coin_rows
 from models.database import POOL_SIZE, Database, DatabaseReadOnlyError
 from models.history import Tracked

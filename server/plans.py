@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import strawberry
 
-from ingestion.outlook import BudgetExceededError, Outlook
-from ingestion.planner import SeriesPlan, Window
+from ingestion.planning.estimate import BudgetExceededError, Outlook
+from ingestion.planning.windows import SeriesPlan, Window
 from resolvers.errors import UnavailableError
 from schema.plan import CreditBudget, PlannedSeries, PlannedWindow, RefreshPlan, RefreshReason
 from schema.scalars import DateTime

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from ingestion.outlook import BudgetExceededError
-from ingestion.preparing import RefreshRequest
-from ingestion.refresher import RefreshBusyError, Refresher
+from ingestion.planning.estimate import BudgetExceededError
+from ingestion.planning.plan import RefreshRequest
+from ingestion.run.refresher import RefreshBusyError, Refresher
 from models.tables import RefreshTrigger
 from resolvers.errors import UnavailableError
 from schema.plan import RefreshPlan

@@ -26,7 +26,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from ingestion.redaction import login_secrets
+from ingestion.coingecko.redaction import login_secrets
 from models.connecting import database_url
 from schema.limits import Limits
 from server.config import env_file

@@ -15,9 +15,9 @@ import asyncpg
 import httpx
 import pytest
 
-from ingestion.coingecko import CoinGecko
-from ingestion.refresher import Refresher, RefreshRequest
-from ingestion.throttle import Throttle
+from ingestion.coingecko.client import CoinGecko
+from ingestion.quota.throttle import Throttle
+from ingestion.run.refresher import Refresher, RefreshRequest
 from models.coins import seed
 from models.database import Database
 from models.tables import Coin, Currency, RefreshTrigger

@@ -14,8 +14,8 @@ import httpx
 from benchmarks.databases import HOURS, fetch
 from benchmarks.figures import Figure, Section
 from benchmarks.laboratory import Laboratory
-from ingestion import answers, charts
-from ingestion.buckets import bucket_hours
+from ingestion.coingecko import charts, parsing
+from ingestion.run.buckets import bucket_hours
 from ingestion.simulator import run_simulator
 from models.database import Database
 from models.gaps import Asked
@@ -172,7 +172,7 @@ async def _store(
 
 async def _store_one(database: Database, body: Body, start: datetime, end: datetime) -> None:
     """Do what a refresh does with one series once its answer is there."""
-    chart = charts.chart(answers.decode(body.json), end.timestamp())
+    chart = charts.chart(parsing.decode(body.json), end.timestamp())
     bucketed = bucket_hours([chart], start, end)
     seen = bucketed.newest
     newest = (

@@ -5,8 +5,8 @@ from datetime import datetime
 from rich.console import Console
 from rich.table import Table
 
-from ingestion.outlook import Outlook
-from ingestion.planner import Window
+from ingestion.planning.estimate import Outlook
+from ingestion.planning.windows import Window
 from server.commands.opening import FAILED
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from pydantic import SecretStr
 
-from ingestion.errors import AccessRefused
+from ingestion.coingecko.errors import AccessRefused
 from models.availability import reason_of
 from models.database import (
     DatabaseReadOnlyError,

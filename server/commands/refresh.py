@@ -10,12 +10,7 @@ from uuid import UUID
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ingestion.refresher import (
-    BudgetExceededError,
-    RefreshBusyError,
-    Refresher,
-    RefreshRequest,
-)
+from ingestion.run.refresher import BudgetExceededError, RefreshBusyError, Refresher, RefreshRequest
 from models import runs
 from models.database import Database
 from models.migrate import OutdatedDatabaseError, check_migrated

@@ -11,8 +11,8 @@ from pathlib import Path
 import certifi
 import httpx
 
-from ingestion.outbound import Outbound
-from ingestion.redaction import login_pair
+from ingestion.coingecko.outbound import Outbound
+from ingestion.coingecko.redaction import login_pair
 from server.config.proxies import ProxyError, proxy_for
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import unquote, urlsplit
 
-from ingestion.redaction import login_pair
+from ingestion.coingecko.redaction import login_pair
 
 _SCHEMES = {"http", "https", "socks5", "socks5h"}
 _PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}

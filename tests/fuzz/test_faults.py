@@ -11,8 +11,8 @@ import pytest
 import stamina
 from structlog.testing import capture_logs
 
-from ingestion import outages
-from ingestion.refresher import Refresher
+from ingestion.coingecko import circuit_breaker
+from ingestion.run.refresher import Refresher
 from ingestion.simulator import SimulatorOptions, run_simulator
 from tests.fuzz.budget import SECONDS, SEED, Case, cases
 from tests.fuzz.faults import COINS, CURRENCIES, asked, faults
@@ -30,7 +30,7 @@ _NAMES = [f"{coin}/{currency}" for currency in CURRENCIES for coin in COINS]
 @pytest.fixture(autouse=True)
 def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let retries follow at once; how many there are is up to the client."""
-    monkeypatch.setattr(outages, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(circuit_breaker, "_FIRST_PAUSE", 0.0)
     with stamina.set_testing(True, attempts=100, cap=True):
         yield
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 import stamina
 
-from ingestion import outages
+from ingestion.coingecko import circuit_breaker
 from ingestion.simulator import Simulator, SimulatorOptions, run_simulator
 from tests.ingestion.running import Deployment
 from tests.ingestion.upstream import Clock
@@ -18,7 +18,7 @@ from tests.ingestion.upstream import Clock
 @pytest.fixture(autouse=True)
 def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let retries follow at once; how many there are is up to the client."""
-    monkeypatch.setattr(outages, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(circuit_breaker, "_FIRST_PAUSE", 0.0)
     with stamina.set_testing(True, attempts=100, cap=True):
         yield
 

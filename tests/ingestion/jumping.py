@@ -5,7 +5,7 @@ import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from ingestion.throttle import Throttle
+from ingestion.quota.throttle import Throttle
 
 T = TypeVar("T")
 

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 from hypothesis import strategies as st
 
-from ingestion.holes import Hole
-from ingestion.planner import SeriesPlan, SeriesState, Window, plan_refresh
+from ingestion.planning.gaps import Hole
+from ingestion.planning.windows import SeriesPlan, SeriesState, Window, plan_refresh
 from models.history import floor_hour, history_start
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

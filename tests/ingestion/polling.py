@@ -4,11 +4,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ingestion.budget import Credits
-from ingestion.coingecko import CoinGecko
-from ingestion.live import LivePoller
+from ingestion.coingecko.client import CoinGecko
+from ingestion.jobs.live_prices import LivePoller
+from ingestion.quota.credits import Credits
+from ingestion.quota.throttle import Throttle
 from ingestion.simulator import Simulator
-from ingestion.throttle import Throttle
 from models.database import Database
 from tests.ingestion.running import Deployment
 

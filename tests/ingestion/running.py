@@ -11,10 +11,10 @@ from uuid import UUID
 import asyncpg
 import httpx
 
-from ingestion.coingecko import CoinGecko
-from ingestion.refresher import Refresher, RefreshRequest
+from ingestion.coingecko.client import CoinGecko
+from ingestion.quota.throttle import Throttle
+from ingestion.run.refresher import Refresher, RefreshRequest
 from ingestion.simulator import Fault, Simulator
-from ingestion.throttle import Throttle
 from models.coins import seed
 from models.database import Database
 from models.tables import Coin, Currency, RefreshTrigger

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 
 import httpx
 
-from ingestion.addresses import Plan
-from ingestion.coingecko import CoinGecko
-from ingestion.throttle import Throttle
+from ingestion.coingecko.client import CoinGecko
+from ingestion.coingecko.urls import Plan
+from ingestion.quota.throttle import Throttle
 
 KEY = "CG-0123456789abcdef"
 

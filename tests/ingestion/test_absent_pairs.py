@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from ingestion.refresher import Refresher
+from ingestion.run.refresher import Refresher
 from ingestion.simulator import SimulatorOptions
 from tests.ingestion.running import Deployment, Ended
 from tests.ingestion.upstream import Clock

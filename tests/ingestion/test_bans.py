@@ -12,9 +12,10 @@ from email.utils import format_datetime
 import httpx
 import pytest
 
-from ingestion import outages
-from ingestion.coingecko import CoinGecko
-from ingestion.errors import (
+from ingestion.coingecko import circuit_breaker
+from ingestion.coingecko.circuit_breaker import MOST_FAILURES, Outage
+from ingestion.coingecko.client import CoinGecko
+from ingestion.coingecko.errors import (
     BadAnswer,
     NobodyAnswers,
     RateLimited,
@@ -22,10 +23,10 @@ from ingestion.errors import (
     Unreachable,
     UpstreamError,
 )
-from ingestion.outages import MOST_FAILURES, Outage, Patience
-from ingestion.refresher import Refresher
-from ingestion.schedule import backoff
-from ingestion.throttle import Throttle
+from ingestion.coingecko.retries import Patience
+from ingestion.jobs.schedule import backoff
+from ingestion.quota.throttle import Throttle
+from ingestion.run.refresher import Refresher
 from models.database import Database
 from tests.ingestion.jumping import now, run
 from tests.ingestion.polling import leads, poller_of
@@ -336,7 +337,7 @@ async def fail(outage: Outage, time: Time, call: str) -> None:
 
 
 async def test_an_outage_is_over_with_one_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outages, "_FIRST_PAUSE", 0.5)
+    monkeypatch.setattr(circuit_breaker, "_FIRST_PAUSE", 0.5)
     time = Time()
     outage = Outage(clock=time, sleep=time.sleep)
     for number in range(MOST_FAILURES):

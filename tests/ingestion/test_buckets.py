@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ingestion.buckets import Bucketed, bucket_hours, daily_points
-from ingestion.samples import Chart, Samples
+from ingestion.coingecko.types import Chart, Samples
+from ingestion.run.buckets import Bucketed, bucket_hours, daily_points
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 START_MS = int(START.timestamp() * 1000)

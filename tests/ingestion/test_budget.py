@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion.budget import Budget, month_of, next_month
-from ingestion.outlook import BudgetExceededError, Outlook, what_fits
-from ingestion.planner import SeriesState, plan_refresh
-from ingestion.preparing import Preparation
+from ingestion.planning.estimate import BudgetExceededError, Outlook, what_fits
+from ingestion.planning.plan import Preparation
+from ingestion.planning.windows import SeriesState, plan_refresh
+from ingestion.quota.credits import Budget, month_of, next_month
 from models.history import history_start, offered_from
 
 NOW = datetime(2026, 11, 21, 12, 41, 30, tzinfo=UTC)

@@ -8,11 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ingestion import answers, charts
-from ingestion.errors import (
-    BadAnswer,
-)
-from ingestion.samples import Chart, Dropped, Samples
+from ingestion.coingecko import charts, parsing
+from ingestion.coingecko.errors import BadAnswer
+from ingestion.coingecko.types import Chart, Dropped, Samples
 from tests.ingestion.json_values import MS, NOW, json_values
 
 numbers = st.none() | st.integers() | st.floats()
@@ -101,9 +99,9 @@ def test_stray_times_are_dropped_and_counted() -> None:
 
 def test_numbers_too_large_for_json_are_refused_not_retried() -> None:
     with pytest.raises(BadAnswer):
-        chart(answers.decode(b'{"prices": [[%d, 1e400]]}' % MS))
+        chart(parsing.decode(b'{"prices": [[%d, 1e400]]}' % MS))
     with pytest.raises(BadAnswer):
-        chart(answers.decode(b'{"prices": [[%d, %s]]}' % (MS, b"9" * 1000)))
+        chart(parsing.decode(b'{"prices": [[%d, %s]]}' % (MS, b"9" * 1000)))
 
 
 def test_what_is_too_small_for_a_price_is_dropped() -> None:
@@ -114,7 +112,7 @@ def test_what_is_too_small_for_a_price_is_dropped() -> None:
 
 
 def test_nan_is_no_price() -> None:
-    result = chart(answers.decode(b'{"prices": [[%d, NaN], [NaN, 1], [1, 2], [%d, 2], [%d, 3], '
+    result = chart(parsing.decode(b'{"prices": [[%d, NaN], [NaN, 1], [1, 2], [%d, 2], [%d, 3], '
                                   b'[%d, null]]}' % (MS, MS, MS, MS)))  # fmt: skip
     np.testing.assert_array_equal(result.prices.values, [2.0, 3.0, np.nan])
     assert result.dropped == Dropped(prices=3)
@@ -166,14 +164,14 @@ def test_a_malformed_price_costs_no_other_price(bad: object) -> None:
 def test_what_stands_beside_the_prices_is_no_error_body() -> None:
     for more in ({"error": "x"}, {"status": {"error_code": 429}}):
         body = json.dumps({"prices": SOUND, **more}).encode()
-        assert len(chart(answers.decode(body)).prices.times) == 3
+        assert len(chart(parsing.decode(body)).prices.times) == 3
 
 
 def test_an_integer_that_python_refuses_to_parse_costs_no_price() -> None:
     body = json.dumps({"prices": SOUND}).encode()[:-1] + b',"market_caps":[[%d,%s]]}' % (
         MS, b"9" * 5000,
     )  # fmt: skip
-    assert len(chart(answers.decode(body)).prices.times) == 3
+    assert len(chart(parsing.decode(body)).prices.times) == 3
 
 
 @pytest.mark.slow
@@ -193,7 +191,7 @@ def test_any_json_anywhere_costs_no_sound_price(
     for stranger, place in zip(strangers, places, strict=False):
         prices.insert(place, stranger)
     body = json.dumps({**beside, "prices": prices}).encode()
-    found = chart(answers.decode(body)).prices
+    found = chart(parsing.decode(body)).prices
     stored = dict(zip(found.times.tolist(), found.values.tolist(), strict=True))
     assert all(stored[at] == value for at, value in sound)
 
@@ -233,15 +231,15 @@ def test_any_json_gives_a_sound_chart_or_bad_answer(answer: object) -> None:
 @example(b"9" * 10_000)
 def test_any_bytes_are_json_or_a_value_error(body: bytes) -> None:
     try:
-        answer = answers.decode(body)
+        answer = parsing.decode(body)
     except ValueError:
         return
     for read in (
         chart,
-        answers.prices,
-        answers.listing,
-        answers.greeting,
-        lambda value: answers.profile(value, "x"),
+        parsing.prices,
+        parsing.listing,
+        parsing.greeting,
+        lambda value: parsing.profile(value, "x"),
     ):
         try:
             read(answer)

@@ -8,12 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion import answers
-from ingestion.errors import (
-    BadAnswer,
-)
-from ingestion.samples import ListedCoin
-from ingestion.texts import plain_description
+from ingestion.coingecko import parsing
+from ingestion.coingecko.errors import BadAnswer
+from ingestion.coingecko.text import plain_description
+from ingestion.coingecko.types import ListedCoin
 from tests.ingestion.json_values import NOW, json_values
 
 
@@ -26,7 +24,7 @@ def test_quotes_come_in_the_order_asked_for_and_the_missing_are_named() -> None:
         "eur": None,
         "last_updated_at": int(NOW) - 60,
     }
-    result = answers.quotes(
+    result = parsing.quotes(
         {"b": entry, "a": entry | {"eur": 2}}, ["a", "b", "c"], ["eur", "usd"], NOW
     )
     assert [(q.coin_id, q.currency_code, q.price) for q in result.found] == [
@@ -60,7 +58,7 @@ def test_quotes_come_in_the_order_asked_for_and_the_missing_are_named() -> None:
     ],
 )
 def test_a_quote_without_a_usable_price_and_time_is_missing(entry: object) -> None:
-    assert answers.quotes({"a": entry}, ["a"], ["usd"], NOW).missing == [("a", "usd")]
+    assert parsing.quotes({"a": entry}, ["a"], ["usd"], NOW).missing == [("a", "usd")]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +79,7 @@ def test_a_quote_without_a_usable_price_and_time_is_missing(entry: object) -> No
 )
 def test_what_is_wrong_with_a_quote_is_said(entry: object, why: str | None) -> None:
     good = {"usd": 2.0, "last_updated_at": NOW + 299}
-    result = answers.quotes({"a": entry, "b": good}, ["a", "b"], ["usd"], NOW)
+    result = parsing.quotes({"a": entry, "b": good}, ["a", "b"], ["usd"], NOW)
     assert result.dropped == ({("a", "usd"): why} if why else {})
     assert [quote.price for quote in result.found] == [2.0]
 
@@ -89,7 +87,7 @@ def test_what_is_wrong_with_a_quote_is_said(entry: object, why: str | None) -> N
 @pytest.mark.parametrize("bad", ["5", True, [], {}, [None], -1.0, 1e101, 10**400, math.inf])
 def test_a_malformed_extra_of_a_quote_is_counted(bad: object) -> None:
     entry = {"usd": 1.0, "last_updated_at": NOW, "usd_market_cap": bad, "usd_24h_vol": 3.0}
-    result = answers.quotes({"a": entry}, ["a"], ["usd"], NOW)
+    result = parsing.quotes({"a": entry}, ["a"], ["usd"], NOW)
     assert [(each.market_cap, each.volume) for each in result.found] == [(None, 3.0)]
     assert result.extras == 1
 
@@ -97,7 +95,7 @@ def test_a_malformed_extra_of_a_quote_is_counted(bad: object) -> None:
 @pytest.mark.slow
 @given(st.dictionaries(st.sampled_from(["a", "b"]), json_values))
 def test_any_prices_give_every_pair_once(by_coin: dict[str, object]) -> None:
-    result = answers.quotes(by_coin, ["a", "b"], ["usd"], NOW)
+    result = parsing.quotes(by_coin, ["a", "b"], ["usd"], NOW)
     assert len(result.found) + len(result.missing) == 2
 
 
@@ -111,7 +109,7 @@ def test_any_prices_give_every_pair_once(by_coin: dict[str, object]) -> None:
 )
 def test_any_json_costs_no_sound_quote(other: object, beside: dict[str, object]) -> None:
     by_coin = {"a": {**beside, "usd": 1.5, "last_updated_at": NOW}, "b": other}
-    result = answers.quotes(by_coin, ["a", "b"], ["eur", "usd", "gbp"], NOW)
+    result = parsing.quotes(by_coin, ["a", "b"], ["eur", "usd", "gbp"], NOW)
     assert [q.price for q in result.found if (q.coin_id, q.currency_code) == ("a", "usd")] == [1.5]
 
 
@@ -126,7 +124,7 @@ COIN: dict[str, Any] = {
 
 
 def test_a_profile_is_plain_text_and_usable_addresses() -> None:
-    profile = answers.profile(COIN, "x")
+    profile = parsing.profile(COIN, "x")
     assert profile.name == "Ex Coin"
     assert profile.description == "One & two\n\nthree\nfour"
     assert profile.image_url == "https://i.example/l.png?1"
@@ -135,20 +133,20 @@ def test_a_profile_is_plain_text_and_usable_addresses() -> None:
 
 @pytest.mark.parametrize("junk", [None, [], "x", 5, {}, {"en": 5}, {"large": "ftp://x"}])
 def test_a_profile_without_decoration_is_a_profile(junk: object) -> None:
-    profile = answers.profile(COIN | {"description": junk, "image": junk, "links": junk}, "x")
+    profile = parsing.profile(COIN | {"description": junk, "image": junk, "links": junk}, "x")
     assert (profile.description, profile.image_url, profile.website_url) == (None, None, None)
 
 
 @pytest.mark.parametrize("answer", [None, [], {}, 5, "x", [COIN], {**COIN, "id": "y"}])
 def test_what_is_not_that_coin_is_refused(answer: object) -> None:
     with pytest.raises(BadAnswer):
-        answers.profile(answer, "x")
+        parsing.profile(answer, "x")
 
 
 @pytest.mark.parametrize("bad", [None, "", " \x00 ", 5, True, [], {}, ["X"], "\ud800"])
 @pytest.mark.parametrize("name", ["symbol", "name"])
 def test_a_profile_without_a_name_keeps_the_rest(name: str, bad: object) -> None:
-    profile = answers.profile({**COIN, name: bad}, "x")
+    profile = parsing.profile({**COIN, name: bad}, "x")
     assert getattr(profile, name) is None
     assert profile.website_url == "https://x.example/"
     assert (profile.symbol, profile.name).count(None) == 1
@@ -156,13 +154,13 @@ def test_a_profile_without_a_name_keeps_the_rest(name: str, bad: object) -> None
 
 @pytest.mark.parametrize("bad", [None, "", 5, [], {"x": "x"}])
 def test_a_profile_without_an_id_is_of_the_coin_that_was_asked_for(bad: object) -> None:
-    assert answers.profile({**COIN, "id": bad}, "x") == answers.profile(COIN, "x")
+    assert parsing.profile({**COIN, "id": bad}, "x") == parsing.profile(COIN, "x")
 
 
 @pytest.mark.slow
 @given(st.dictionaries(st.sampled_from([each for each in COIN if each != "id"]), json_values))
 def test_any_json_in_a_profile_costs_no_other_part(parts: dict[str, object]) -> None:
-    whole, found = answers.profile(COIN, "x"), answers.profile({**COIN, **parts}, "x")
+    whole, found = parsing.profile(COIN, "x"), parsing.profile({**COIN, **parts}, "x")
     for part, name in (
         ("symbol", "symbol"), ("name", "name"), ("description", "description"),
         ("image", "image_url"), ("links", "website_url"),
@@ -185,7 +183,7 @@ def test_any_json_in_a_profile_costs_no_other_part(parts: dict[str, object]) -> 
     ],
 )
 def test_an_unusable_address_is_none(url: str) -> None:
-    assert answers.profile(COIN | {"links": {"homepage": [url]}}, "x").website_url is None
+    assert parsing.profile(COIN | {"links": {"homepage": [url]}}, "x").website_url is None
 
 
 @pytest.mark.parametrize(
@@ -221,16 +219,16 @@ def test_a_listing_leaves_out_what_is_no_coin() -> None:
         {"id": "-2", "symbol": None, "name": ["C"]},
         {"id": "boringdao-[old]"},
     ]
-    assert answers.listing(entries) == [
+    assert parsing.listing(entries) == [
         ListedCoin("a", "s", "A"),
         ListedCoin("b", "", "B"),
         ListedCoin("-2", "", ""),
         ListedCoin("boringdao-[old]", "", ""),
     ]
-    assert answers.listing([]) == []
+    assert parsing.listing([]) == []
 
 
 @pytest.mark.parametrize("answer", [{}, None, "a", [None], ["a"]])
 def test_what_lists_no_coins_is_refused(answer: object) -> None:
     with pytest.raises(BadAnswer):
-        answers.listing(answer)
+        parsing.listing(answer)

@@ -6,12 +6,9 @@ import gzip
 import httpx
 import pytest
 
-from ingestion.coingecko import CoinGecko
-from ingestion.errors import (
-    Unreachable,
-    UpstreamError,
-)
-from ingestion.samples import CallStats
+from ingestion.coingecko.client import CoinGecko
+from ingestion.coingecko.errors import Unreachable, UpstreamError
+from ingestion.coingecko.types import CallStats
 from ingestion.simulator import Simulator
 from tests.ingestion.talking import PING, client, http, serving, throttle
 

@@ -12,13 +12,9 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from ingestion.addresses import Plan
-from ingestion.errors import (
-    AccessRefused,
-    NotFound,
-    UpstreamError,
-)
-from ingestion.samples import CallStats
+from ingestion.coingecko.errors import AccessRefused, NotFound, UpstreamError
+from ingestion.coingecko.types import CallStats
+from ingestion.coingecko.urls import Plan
 from tests.ingestion.talking import KEY, PING, client, http, serving
 
 

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from ingestion.coingecko import CoinGecko
-from ingestion.errors import (
+from ingestion.coingecko.client import CoinGecko
+from ingestion.coingecko.errors import (
     AccessRefused,
     BadAnswer,
     BadRequest,
@@ -19,9 +19,9 @@ from ingestion.errors import (
     ServerFault,
     UpstreamError,
 )
-from ingestion.samples import CallStats
+from ingestion.coingecko.types import CallStats
+from ingestion.quota.throttle import Throttle
 from ingestion.simulator import Fault, Simulator, SimulatorOptions, run_simulator
-from ingestion.throttle import Throttle
 from tests.ingestion.jumping import now, run
 from tests.ingestion.talking import KEY, PING, client
 

@@ -6,9 +6,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from ingestion.outages import MOST_FAILURES
+from ingestion.coingecko.circuit_breaker import MOST_FAILURES
+from ingestion.run.call_counters import Tallies
 from ingestion.simulator import Fault
-from ingestion.tallies import Tallies
 from models.tables import RefreshTrigger
 from tests.ingestion.running import EVERYTHING, Deployment, Ended
 

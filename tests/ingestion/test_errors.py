@@ -14,8 +14,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ingestion import errors
-from ingestion.errors import (
+from ingestion.coingecko import errors
+from ingestion.coingecko.errors import (
     AccessRefused,
     BadAnswer,
     BadRequest,
@@ -26,7 +26,7 @@ from ingestion.errors import (
     Unreachable,
     UpstreamError,
 )
-from ingestion.redaction import Redactor
+from ingestion.coingecko.redaction import Redactor
 from tests.ingestion.json_values import json_values
 
 RECORDED = Path(__file__).parents[3] / "shared" / "coingecko" / "recorded"

@@ -6,19 +6,13 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from ingestion.coingecko import CoinGecko
-from ingestion.errors import HistoryTooLong
-from ingestion.fetching import Fetched, Fetcher
-from ingestion.planner import (
-    Reason,
-    SeriesPlan,
-    SeriesState,
-    Window,
-    windows_over,
-)
-from ingestion.samples import CallStats, Chart, Samples
+from ingestion.coingecko.client import CoinGecko
+from ingestion.coingecko.errors import HistoryTooLong
+from ingestion.coingecko.types import CallStats, Chart, Samples
+from ingestion.planning.windows import Reason, SeriesPlan, SeriesState, Window, windows_over
+from ingestion.quota.throttle import Throttle
+from ingestion.run.fetcher import Fetched, Fetcher
 from ingestion.simulator import Simulator
-from ingestion.throttle import Throttle
 from models.history import floor_hour, history_start, offered_from
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

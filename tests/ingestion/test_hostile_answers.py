@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from ingestion import answer_bounds, charts
-from ingestion.coingecko import CoinGecko
-from ingestion.errors import RateLimited, ServerFault, UpstreamError
-from ingestion.samples import Chart
+from ingestion.coingecko import answer_bounds, charts
+from ingestion.coingecko.client import CoinGecko
+from ingestion.coingecko.errors import RateLimited, ServerFault, UpstreamError
+from ingestion.coingecko.types import Chart
 from tests.ingestion.running import Deployment
 from tests.ingestion.scripted import scripted
 from tests.ingestion.talking import client, http, serving

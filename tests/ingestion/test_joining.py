@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from ingestion.joining import RefreshBusyError, Work, note, other_work
-from ingestion.refresher import Refresher, RefreshRequest
+from ingestion.run.joining import RefreshBusyError, Work, note, other_work
+from ingestion.run.refresher import Refresher, RefreshRequest
 from models.runs import new_run_id
 from models.tables import RefreshTrigger
 from tests.ingestion.running import Deployment

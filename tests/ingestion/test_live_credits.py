@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from ingestion.budget import Budget, Credits
-from ingestion.coingecko import CoinGecko
-from ingestion.live import BudgetSpentError
+from ingestion.coingecko.client import CoinGecko
+from ingestion.jobs.live_prices import BudgetSpentError
+from ingestion.quota.credits import Budget, Credits
+from ingestion.quota.throttle import Throttle
 from ingestion.simulator import Fault
-from ingestion.throttle import Throttle
 from models.database import Database
 from models.tables import RefreshTrigger
 from tests.ingestion.polling import COINS, CURRENCIES, NAMES, leads, poller_of

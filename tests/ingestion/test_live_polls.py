@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from ingestion.live import BudgetSpentError, next_due
+from ingestion.jobs.live_prices import BudgetSpentError, next_due
 from ingestion.simulator import Fault
 from models.database import Database, DatabaseUnavailableError
 from tests.ingestion.polling import COINS, CURRENCIES, NAMES, latest, leads, poller_of, upstream_of

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from ingestion.coingecko import CoinGecko
-from ingestion.errors import UpstreamError
-from ingestion.faults import Faults
-from ingestion.live import next_due
-from ingestion.throttle import Throttle
+from ingestion.coingecko.client import CoinGecko
+from ingestion.coingecko.errors import UpstreamError
+from ingestion.jobs.backoff import Faults
+from ingestion.jobs.live_prices import next_due
+from ingestion.quota.throttle import Throttle
 from models.database import Database
 from tests.ingestion.polling import COINS, CURRENCIES, NAMES, latest, leads, poller_of
 from tests.ingestion.running import Deployment

@@ -10,8 +10,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from ingestion.planner import SeriesPlan, SeriesState, plan_refresh
-from ingestion.preparing import SeriesLook
+from ingestion.planning.plan import SeriesLook
+from ingestion.planning.windows import SeriesPlan, SeriesState, plan_refresh
 from models.answered import Known
 from models.gaps import DAY_MICROS, GAP_ROW, HOUR_MICROS, Asked, Micros, count_asked
 from models.history import Tracked, floor_day, floor_hour, history_start, offered_from

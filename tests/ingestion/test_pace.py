@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from ingestion.pace import Pace
+from ingestion.quota.pace import Pace
 
 
 def test_pauses_grow_until_a_success() -> None:

@@ -7,12 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion.planner import (
-    Reason,
-    SeriesState,
-    Window,
-    plan_refresh,
-)
+from ingestion.planning.windows import Reason, SeriesState, Window, plan_refresh
 from models.history import floor_hour, history_start, offered_from
 from tests.ingestion.planning import (
     DAY,

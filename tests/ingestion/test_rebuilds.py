@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ingestion.refresher import Refresher
+from ingestion.run.refresher import Refresher
 from tests.ingestion.running import Deployment, Ended
 from tests.ingestion.scripted import HOUR_MS, ScriptedUpstream, scripted
 

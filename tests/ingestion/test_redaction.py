@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ingestion.redaction import HIDDEN, Redactor, login_secrets
+from ingestion.coingecko.redaction import HIDDEN, Redactor, login_secrets
 
 ENCODINGS: dict[str, Callable[[str], str]] = {
     "as it is": str,

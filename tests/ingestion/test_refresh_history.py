@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from ingestion.refresher import Refresher
+from ingestion.run.refresher import Refresher
 from ingestion.simulator import Fault, SimulatorOptions, run_simulator
 from tests.ingestion.running import Deployment, Ended
 

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from ingestion.refresher import Refresher
+from ingestion.run.refresher import Refresher
 from ingestion.simulator import Fault
 from models.tables import RefreshTrigger
 from tests.ingestion.running import EVERYTHING, Deployment, Ended

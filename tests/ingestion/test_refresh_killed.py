@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from ingestion import refresher as module
+from ingestion.run import refresher as module
 from ingestion.simulator import Fault
 from models.database import Database
 from models.locks import AdvisoryLock
@@ -24,9 +24,9 @@ pytestmark = pytest.mark.endurance
 NAMES = ["bitcoin/usd", "ethereum/usd", "bitcoin/eur", "ethereum/eur"]
 _PROCESS = """
 import asyncio, sys
-from ingestion.coingecko import CoinGecko
-from ingestion.refresher import Refresher, RefreshRequest
-from ingestion.throttle import Throttle
+from ingestion.coingecko.client import CoinGecko
+from ingestion.run.refresher import Refresher, RefreshRequest
+from ingestion.quota.throttle import Throttle
 from models.database import Database
 from models.tables import RefreshTrigger
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from ingestion.refresher import Refresher, RefreshRequest
-from ingestion.schedule import Schedule, seconds_until_due
+from ingestion.jobs.schedule import Schedule, seconds_until_due
+from ingestion.run.refresher import Refresher, RefreshRequest
 from ingestion.simulator import Fault
 from models import runs
 from models.database import Database
@@ -127,7 +127,7 @@ async def test_a_start_that_fails_is_tried_again_soon(
     deployment: Deployment, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lock of runs is held by nobody's run, as by one that is just starting."""
-    monkeypatch.setattr("ingestion.refresher._JOIN_SECONDS", 0.01)
+    monkeypatch.setattr("ingestion.run.refresher._JOIN_SECONDS", 0.01)
     refresher = await deployment.process()
     with capture_logs() as logs:
         async with AdvisoryLock(database, runs.REFRESH_LOCK) as lock:
@@ -146,7 +146,7 @@ async def test_a_start_that_fails_is_tried_again_soon(
 async def test_a_first_load_that_cannot_start_is_tried_again(
     deployment: Deployment, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingestion.refresher._JOIN_SECONDS", 0.01)
+    monkeypatch.setattr("ingestion.run.refresher._JOIN_SECONDS", 0.01)
     refresher = await deployment.process()
     with capture_logs() as logs:
         async with AdvisoryLock(database, runs.REFRESH_LOCK) as lock:

@@ -13,17 +13,17 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from ingestion.coingecko import CoinGecko
-from ingestion.pace import Pace
+from ingestion.coingecko.client import CoinGecko
+from ingestion.quota.pace import Pace
+from ingestion.quota.pace_store import SharedSlots
+from ingestion.quota.throttle import Throttle
 from ingestion.simulator import Fault, Simulator, SimulatorOptions, run_simulator
-from ingestion.slots import SharedSlots
-from ingestion.throttle import Throttle
 from models.database import Database, DatabaseUnavailableError
 
 _CALLER = """
 import asyncio, sys
-from ingestion.coingecko import CoinGecko
-from ingestion.throttle import Throttle
+from ingestion.coingecko.client import CoinGecko
+from ingestion.quota.throttle import Throttle
 from models.database import Database
 
 async def main():

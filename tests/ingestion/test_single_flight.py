@@ -6,8 +6,8 @@ from uuid import UUID
 import pytest
 from structlog.testing import capture_logs
 
-from ingestion import refresher as refreshing
-from ingestion.refresher import RefreshBusyError, Refresher
+from ingestion.run import refresher as refreshing
+from ingestion.run.refresher import RefreshBusyError, Refresher
 from ingestion.simulator import Fault
 from models.database import Database
 from models.locks import AdvisoryLock

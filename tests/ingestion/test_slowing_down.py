@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingestion.throttle import Throttle
+from ingestion.quota.throttle import Throttle
 from tests.ingestion.jumping import departures, now, run
 
 

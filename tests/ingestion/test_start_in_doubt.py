@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from ingestion import refresher as module
-from ingestion.refresher import Refresher
+from ingestion.run import refresher as module
+from ingestion.run.refresher import Refresher
 from models.database import DatabaseUnavailableError
 from models.tables import RefreshTrigger
 from tests.ingestion.running import EVERYTHING, Deployment

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from ingestion.throttle import Throttle
+from ingestion.quota.throttle import Throttle
 from tests.ingestion.jumping import departures, most_in_any_minute, run
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ingestion.holes import find_holes
-from ingestion.planner import windows_over
+from ingestion.planning.gaps import find_holes
+from ingestion.planning.windows import windows_over
 from models.history import floor_hour
 from tests.ingestion.planning import (
     DAY,

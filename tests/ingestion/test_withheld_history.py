@@ -15,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingestion.coingecko import CoinGecko
-from ingestion.refresher import Refresher, RefreshRequest
+from ingestion.coingecko.client import CoinGecko
+from ingestion.quota.throttle import Throttle
+from ingestion.run.refresher import Refresher, RefreshRequest
 from ingestion.simulator import SimulatorOptions
-from ingestion.throttle import Throttle
 from models.coins import seed
 from models.database import Database
 from models.granularity import Granularity

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ingestion.refresher import Refresher
+from ingestion.run.refresher import Refresher
 from ingestion.simulator import SimulatorOptions
 from models.database import Database
 from models.granularity import Granularity

@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlmodel import SQLModel
 
-from ingestion.preparing import RefreshRequest, prepare
+from ingestion.planning.plan import RefreshRequest, prepare
 from models import migrate as migrating
 from models import tables
 from models.database import Database

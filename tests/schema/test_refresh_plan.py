@@ -11,8 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import pytest
 
-from ingestion.outlook import Outlook
-from ingestion.preparing import RefreshRequest
+from ingestion.planning.estimate import Outlook
+from ingestion.planning.plan import RefreshRequest
 from ingestion.simulator import Simulator
 from tests.serving import TOKEN, LiveServer, live_server, make_settings
 

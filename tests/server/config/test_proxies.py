@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingestion.coingecko import CoinGecko
-from ingestion.errors import AccessRefused, UpstreamError
+from ingestion.coingecko.client import CoinGecko
+from ingestion.coingecko.errors import AccessRefused, UpstreamError
+from ingestion.quota.throttle import Throttle
 from ingestion.simulator import Simulator
-from ingestion.throttle import Throttle
 from server.config.outbound import outbound_for
 from server.config.proxies import Proxy, ProxyError, bypassed, proxy_for, proxy_secrets
 from tests.server.config.forwarders import forwarding

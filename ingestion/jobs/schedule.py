@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from ingestion.faults import Faults
-from ingestion.outlook import BudgetExceededError
-from ingestion.refresher import RefreshBusyError, Refresher, RefreshRequest
+from ingestion.jobs.backoff import Faults
+from ingestion.planning.estimate import BudgetExceededError
+from ingestion.run.refresher import RefreshBusyError, Refresher, RefreshRequest
 from models import runs
 from models.database import Database, DatabaseUnavailableError
 from models.series import count_unloaded

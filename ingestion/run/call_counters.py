@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 
-from ingestion.samples import CallStats
+from ingestion.coingecko.types import CallStats
 
 Cost = dict[str, float]  # columns of models.tables.RefreshRunItem, or of RefreshRun
 

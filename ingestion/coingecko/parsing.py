@@ -16,10 +16,10 @@ from typing import Annotated, Any
 import orjson
 from pydantic import BaseModel, BeforeValidator, StringConstraints, ValidationError
 
-from ingestion.charts import FIRST_MOMENT, LEAST_NUMBER, MOST_NUMBER
-from ingestion.errors import BadAnswer, error_in, plain
-from ingestion.samples import CoinProfile, ListedCoin, Quote
-from ingestion.texts import first_url, plain_description
+from ingestion.coingecko.charts import FIRST_MOMENT, LEAST_NUMBER, MOST_NUMBER
+from ingestion.coingecko.errors import BadAnswer, error_in, plain
+from ingestion.coingecko.text import first_url, plain_description
+from ingestion.coingecko.types import CoinProfile, ListedCoin, Quote
 from models.latest_writes import MOST_AHEAD
 
 _MOST_DIGITS = 400  # of an integer: a float has no more than 309 before its point

@@ -16,8 +16,16 @@ import stamina
 import structlog
 from pydantic import SecretStr
 
-from ingestion import answer_bounds, answers, charts, errors
-from ingestion.addresses import (
+from ingestion.coingecko import answer_bounds, charts, errors, parsing
+from ingestion.coingecko.answer_bounds import Bound, Expected
+from ingestion.coingecko.circuit_breaker import Outage
+from ingestion.coingecko.connections import BoundedTransport
+from ingestion.coingecko.outbound import Outbound
+from ingestion.coingecko.parsing import Quotes
+from ingestion.coingecko.redaction import Redactor, login_secrets
+from ingestion.coingecko.retries import Patience
+from ingestion.coingecko.types import CallStats, Chart, CoinProfile, ListedCoin
+from ingestion.coingecko.urls import (
     KEY_HEADER,
     PRO_URL,
     PUBLIC_URL,
@@ -29,14 +37,7 @@ from ingestion.addresses import (
     segment,
     user_agent,
 )
-from ingestion.answer_bounds import Bound, Expected
-from ingestion.answers import Quotes
-from ingestion.outages import Outage, Patience
-from ingestion.outbound import Outbound
-from ingestion.redaction import Redactor, login_secrets
-from ingestion.samples import CallStats, Chart, CoinProfile, ListedCoin
-from ingestion.throttle import Throttle
-from ingestion.upstream_connections import BoundedTransport
+from ingestion.quota.throttle import Throttle
 
 T = TypeVar("T")
 
@@ -146,18 +147,18 @@ class CoinGecko:
 
     async def ping(self, *, stats: CallStats | None = None) -> str:
         """What upstream says when all is well."""
-        return await self._get("/ping", {}, Expected(answer_bounds.PING, answers.greeting), stats)
+        return await self._get("/ping", {}, Expected(answer_bounds.PING, parsing.greeting), stats)
 
     async def coin_list(self, *, stats: CallStats | None = None) -> list[ListedCoin]:
         """All coins that upstream knows, some 18,000."""
         return await self._get(
-            "/coins/list", {}, Expected(answer_bounds.COIN_LIST, answers.listing), stats
+            "/coins/list", {}, Expected(answer_bounds.COIN_LIST, parsing.listing), stats
         )
 
     async def coin(self, coin_id: str, *, stats: CallStats | None = None) -> CoinProfile:
         """A coin's names, description, image and website. Raises NotFound."""
         path = f"/coins/{segment(coin_id)}"
-        expected = Expected(answer_bounds.PROFILE, lambda answer: answers.profile(answer, coin_id))
+        expected = Expected(answer_bounds.PROFILE, lambda answer: parsing.profile(answer, coin_id))
         return await self._get(path, _PROFILE_PARTS, expected, stats)
 
     async def simple_price(
@@ -174,13 +175,13 @@ class CoinGecko:
         """
         coins, codes = list(dict.fromkeys(coin_ids)), list(dict.fromkeys(currencies))
         currency_list = ",".join(filter(fits_in_list, codes))
-        expected = Expected(answer_bounds.PRICES, answers.prices)
+        expected = Expected(answer_bounds.PRICES, parsing.prices)
         gathered: dict[str, object] = {}
         for ids in quote_chunks(coins if currency_list else []):
             params = {"ids": ",".join(ids), "vs_currencies": currency_list} | _QUOTE_PARTS
             found = await self._get("/simple/price", params, expected, stats, outage)
             gathered |= found
-        return answers.quotes(gathered, coins, codes, time.time())
+        return parsing.quotes(gathered, coins, codes, time.time())
 
     async def market_chart_range(
         self,

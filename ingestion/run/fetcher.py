@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
-from ingestion.buckets import daily_points
-from ingestion.coingecko import CoinGecko
-from ingestion.errors import HistoryTooLong
-from ingestion.planner import SeriesPlan, Window
-from ingestion.samples import CallStats, Chart, Dropped
+from ingestion.coingecko.client import CoinGecko
+from ingestion.coingecko.errors import HistoryTooLong
+from ingestion.coingecko.types import CallStats, Chart, Dropped
+from ingestion.planning.windows import SeriesPlan, Window
+from ingestion.run.buckets import daily_points
 from models.gaps import Asked
 from models.history import offered_from
 from models.hours import Hours, instant, micros

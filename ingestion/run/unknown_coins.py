@@ -5,9 +5,9 @@ import difflib
 import re
 from collections.abc import Callable, Sequence
 
-from ingestion.coingecko import CoinGecko
-from ingestion.errors import NotFound, UpstreamError
-from ingestion.samples import CallStats, ListedCoin
+from ingestion.coingecko.client import CoinGecko
+from ingestion.coingecko.errors import NotFound, UpstreamError
+from ingestion.coingecko.types import CallStats, ListedCoin
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}", re.IGNORECASE)
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ingestion.coingecko import CoinGecko
-from ingestion.outages import Outage
-from ingestion.samples import CallStats
+from ingestion.coingecko.circuit_breaker import Outage
+from ingestion.coingecko.client import CoinGecko
+from ingestion.coingecko.types import CallStats
 from models.latest_writes import Newest
 from models.series import SeriesKey
 

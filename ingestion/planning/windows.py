@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from ingestion.holes import Hole
+from ingestion.planning.gaps import Hole
 from models.history import (
     DAILY_HISTORY,
     HOUR,

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import structlog
 
-from ingestion.addresses import quote_chunks
-from ingestion.coingecko import CoinGecko
-from ingestion.errors import NobodyAnswers, UpstreamError
-from ingestion.journal import Journal
-from ingestion.notes import of_quotes
-from ingestion.planner import SeriesPlan
-from ingestion.quotes import newest_prices
-from ingestion.unknown import UnknownCoins
+from ingestion.coingecko.client import CoinGecko
+from ingestion.coingecko.errors import NobodyAnswers, UpstreamError
+from ingestion.coingecko.newest_prices import newest_prices
+from ingestion.coingecko.urls import quote_chunks
+from ingestion.planning.windows import SeriesPlan
+from ingestion.run.notes import of_quotes
+from ingestion.run.recorder import Journal
+from ingestion.run.unknown_coins import UnknownCoins
 
 log = structlog.get_logger("coingraph.refresh")
 

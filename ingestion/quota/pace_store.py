@@ -5,8 +5,8 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Protocol
 
-from ingestion.budget import month_of
-from ingestion.pace import RECOVERY, Pace
+from ingestion.quota.credits import month_of
+from ingestion.quota.pace import RECOVERY, Pace
 from models import pace as stored
 from models.database import Database, DatabaseUnavailableError
 

@@ -2,11 +2,21 @@
 
 import math
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from ingestion.preparing import RefreshRequest
+from ingestion.planning.estimate import Outlook
+from ingestion.planning.plan import RefreshRequest
+from models.runs import new_run_id
+from models.tables import (
+    ItemStatus,
+    RefreshRun,
+    RefreshRunItem,
+    RefreshStatus,
+    RefreshTrigger,
+)
 
 _LONGEST_WAIT = 3600
 
@@ -67,3 +77,30 @@ class Work:
 def note(request: RefreshRequest) -> dict[str, Any]:
     """Write down what was asked for, without what was left out."""
     return {name: value for name, value in asdict(request).items() if value}
+
+
+def first_rows(
+    request: RefreshRequest, trigger: RefreshTrigger, outlook: Outlook
+) -> tuple[RefreshRun, list[RefreshRunItem]]:
+    """Make the run, and an item for each of its series in the order of work."""
+    preparation = outlook.preparation
+    run = RefreshRun(
+        id=new_run_id(),
+        status=RefreshStatus.RUNNING,
+        trigger=trigger,
+        request=note(replace(request, only_due=preparation.withheld)),
+        started_at=datetime.now(UTC),
+        planned_calls=preparation.calls,
+        seconds_per_call=outlook.seconds_per_call,
+    )
+    items = [
+        RefreshRunItem(
+            run_id=run.id,
+            series_id=plan.state.series_id,
+            position=position,
+            status=ItemStatus.PENDING,
+            reason=plan.reason,
+        )
+        for position, plan in enumerate(preparation.plans)
+    ]
+    return run, items

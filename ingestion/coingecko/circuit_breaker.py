@@ -11,11 +11,8 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from ingestion.errors import (
+from ingestion.coingecko.errors import (
     NobodyAnswers,
-    RateLimited,
-    ServerFault,
-    Unreachable,
     UpstreamError,
 )
 
@@ -118,28 +115,3 @@ class Outage:
         """Note an answer of use."""
         self.answers += 1
         self.over()
-
-
-class Patience:
-    """Whether one call is worth another try: a backoff hook for stamina.
-
-    `attempts` in all where upstream is unreachable or fails. Twice the retries where it says
-    that we are too fast: the throttle's pause is the cure for that, so there is none here. None
-    where no call is answered at all.
-    """
-
-    def __init__(self, attempts: int, outage: Outage) -> None:
-        self._faults_left = attempts - 1
-        self._refusals_left = 2 * (attempts - 1)
-        self._outage = outage
-
-    def __call__(self, error: Exception) -> bool | float:
-        if self._outage.exhausted:
-            return False
-        if isinstance(error, RateLimited):
-            self._refusals_left -= 1
-            return 0.0 if self._refusals_left >= 0 else False
-        if isinstance(error, Unreachable | ServerFault):
-            self._faults_left -= 1
-            return self._faults_left >= 0
-        return False

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from ingestion.quotes import NewestPrices
-from ingestion.samples import Chart, Dropped
+from ingestion.coingecko.newest_prices import NewestPrices
+from ingestion.coingecko.types import Chart, Dropped
 
 _MOST_NAMED = 5
 

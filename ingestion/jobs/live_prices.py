@@ -7,14 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from ingestion.addresses import quote_chunks
-from ingestion.budget import Credits
-from ingestion.coingecko import CoinGecko
-from ingestion.errors import UpstreamError
-from ingestion.faults import Faults
-from ingestion.notes import of_quotes
-from ingestion.outages import Outage
-from ingestion.quotes import NewestPrices, newest_prices
+from ingestion.coingecko.circuit_breaker import Outage
+from ingestion.coingecko.client import CoinGecko
+from ingestion.coingecko.errors import UpstreamError
+from ingestion.coingecko.newest_prices import NewestPrices, newest_prices
+from ingestion.coingecko.urls import quote_chunks
+from ingestion.jobs.backoff import Faults
+from ingestion.quota.credits import Credits
+from ingestion.run.notes import of_quotes
 from models.database import Database, DatabaseUnavailableError
 from models.history import floor_hour
 from models.live_writes import store_live

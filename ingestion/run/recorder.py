@@ -7,12 +7,12 @@ from uuid import UUID
 
 import structlog
 
-from ingestion.buckets import Bucketed
-from ingestion.fetching import AGAIN, NEARLY_WHOLE, Fetched, FetchedDays
-from ingestion.notes import RunNotes, of_charts, of_removed
-from ingestion.planner import SHORTEST_WINDOW, Reason, SeriesPlan
-from ingestion.samples import CoinProfile
-from ingestion.tallies import Tallies
+from ingestion.coingecko.types import CoinProfile
+from ingestion.planning.windows import SHORTEST_WINDOW, Reason, SeriesPlan
+from ingestion.run.buckets import Bucketed
+from ingestion.run.call_counters import Tallies
+from ingestion.run.fetcher import AGAIN, NEARLY_WHOLE, Fetched, FetchedDays
+from ingestion.run.notes import RunNotes, of_charts, of_removed
 from models import runs
 from models.coins import save_profile
 from models.database import Database, DatabaseUnavailableError, WriteSession

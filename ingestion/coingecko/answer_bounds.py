@@ -13,9 +13,9 @@ from typing import Generic, TypeVar
 
 import httpx
 
-from ingestion.answers import decode
-from ingestion.errors import BadAnswer, ServerFault, plain
-from ingestion.upstream_connections import BoundedStream
+from ingestion.coingecko.connections import BoundedStream
+from ingestion.coingecko.errors import BadAnswer, ServerFault, plain
+from ingestion.coingecko.parsing import decode
 
 T = TypeVar("T")
 _PACKED = 2  # times smaller than JSON is gzip at least: of true answers, 2.2 to 6 times

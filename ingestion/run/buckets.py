@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 
-from ingestion.samples import Chart, Samples
+from ingestion.coingecko.types import Chart, Samples
 from models.hours import Hours, micros
 
 _HOUR_MS = 3_600_000

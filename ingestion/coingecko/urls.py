@@ -8,7 +8,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from ingestion import errors
+from ingestion.coingecko import errors
 
 Plan = Literal["keyless", "demo", "pro"]
 

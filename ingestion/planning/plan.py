@@ -7,10 +7,10 @@ from itertools import product
 
 import numpy as np
 
-from ingestion.addresses import quote_chunks
-from ingestion.holes import Hole, find_holes
-from ingestion.planner import SHORTEST_WINDOW, SeriesPlan, SeriesState, plan_refresh
-from ingestion.silence import Silence, silence_of
+from ingestion.coingecko.urls import quote_chunks
+from ingestion.planning.gaps import Hole, find_holes
+from ingestion.planning.silence import Silence, silence_of
+from ingestion.planning.windows import SHORTEST_WINDOW, SeriesPlan, SeriesState, plan_refresh
 from models.answered import NOTHING_KNOWN, Known, begins_at, known_history
 from models.coins import coins_wanting_metadata
 from models.database import Database

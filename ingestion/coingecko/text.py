@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import nh3
 
-from ingestion.errors import plain
+from ingestion.coingecko.errors import plain
 
 _DESCRIPTION_LIMIT, _HTML_LIMIT, _URL_LIMIT = 20_000, 100_000, 2_000
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")

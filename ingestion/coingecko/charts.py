@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 import numpy as np
 import numpy.typing as npt
 
-from ingestion.errors import BadAnswer
-from ingestion.samples import Chart, Dropped, Samples
+from ingestion.coingecko.errors import BadAnswer
+from ingestion.coingecko.types import Chart, Dropped, Samples
 from models.latest_writes import MOST_AHEAD
 
 FIRST_MOMENT = datetime(2009, 1, 1, tzinfo=UTC).timestamp()  # no coin is older than Bitcoin

@@ -7,9 +7,8 @@ from typing import Any
 
 import structlog
 
-from ingestion.buckets import bucket_hours
-from ingestion.coingecko import CoinGecko
-from ingestion.errors import (
+from ingestion.coingecko.client import CoinGecko
+from ingestion.coingecko.errors import (
     AccessRefused,
     BadRequest,
     HistoryTooLong,
@@ -18,13 +17,14 @@ from ingestion.errors import (
     RateLimited,
     UpstreamError,
 )
-from ingestion.extras import Extras
-from ingestion.fetching import Fetched, Fetcher
-from ingestion.journal import Journal
-from ingestion.notes import of_dropped
-from ingestion.planner import Reason, SeriesPlan
-from ingestion.samples import Dropped
-from ingestion.unknown import UnknownCoins
+from ingestion.coingecko.types import Dropped
+from ingestion.planning.windows import Reason, SeriesPlan
+from ingestion.run.buckets import bucket_hours
+from ingestion.run.fetcher import Fetched, Fetcher
+from ingestion.run.metadata_and_quotes import Extras
+from ingestion.run.notes import of_dropped
+from ingestion.run.recorder import Journal
+from ingestion.run.unknown_coins import UnknownCoins
 from models.database import DatabaseUnavailableError
 from models.gaps import Asked
 from models.incoming import ReplacementTooSmallError

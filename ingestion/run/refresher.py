@@ -8,14 +8,13 @@ from uuid import UUID
 
 import structlog
 
-from ingestion.beginning import first_rows
-from ingestion.budget import Credits
-from ingestion.coingecko import CoinGecko
-from ingestion.joining import Names, RefreshBusyError, Work, other_work
-from ingestion.journal import Journal
-from ingestion.outlook import BudgetExceededError, Outlook
-from ingestion.pipeline import Pipeline
-from ingestion.preparing import Preparation, RefreshRequest, prepare
+from ingestion.coingecko.client import CoinGecko
+from ingestion.planning.estimate import BudgetExceededError, Outlook
+from ingestion.planning.plan import Preparation, RefreshRequest, prepare
+from ingestion.quota.credits import Credits
+from ingestion.run.joining import Names, RefreshBusyError, Work, first_rows, other_work
+from ingestion.run.pipeline import Pipeline
+from ingestion.run.recorder import Journal
 from models import runs
 from models.database import Database, DatabaseUnavailableError
 from models.history import Tracked
@@ -83,7 +82,7 @@ class Refresher:
         return self._pipeline is not None and self._pipeline.lost_database
 
     async def prepare(self, request: RefreshRequest, *, seeded: bool = True) -> Preparation:
-        """Plan a run without starting it; see `ingestion.preparing.prepare`."""
+        """Plan a run without starting it; see `ingestion.planning.plan.prepare`."""
         return await prepare(self._database, self.tracked, request, self._now(), seeded=seeded)
 
     async def outlook(self, request: RefreshRequest, *, seeded: bool = True) -> Outlook:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ingestion.budget import Budget
-from ingestion.planner import LONGEST_WINDOW, SeriesPlan, plan_refresh
-from ingestion.preparing import Preparation
+from ingestion.planning.plan import Preparation
+from ingestion.planning.windows import LONGEST_WINDOW, SeriesPlan, plan_refresh
+from ingestion.quota.credits import Budget
 from models.history import history_start
 
 _MOST_NAMED = 20  # coins, in a sentence

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from ingestion.pace import Pace
-from ingestion.slots import LocalSlots, SharedSlots, Slots
+from ingestion.quota.pace import Pace
+from ingestion.quota.pace_store import LocalSlots, SharedSlots, Slots
 from models.database import Database
 
 _SLACK = 1.02  # calls reach upstream less evenly than they leave here
