@@ -1,4 +1,4 @@
-"""Alembic's entry. The connection comes from models.migrate, inside its transaction."""
+"""Alembic's entry. The connection comes from models.postgres.migrate, inside its transaction."""
 
 from alembic import context
 from sqlmodel import SQLModel

@@ -8,8 +8,8 @@ from sqlalchemy import func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import SQLModel, col
 
-from models.database import Database, ReadSession, WriteSession
-from models.notifications import tell_catalogue
+from models.postgres.database import Database, ReadSession, WriteSession
+from models.postgres.notifications import tell_catalogue
 from models.tables import Coin, CoinMetadata, Currency, Series
 
 

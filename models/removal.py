@@ -7,10 +7,10 @@ from hashlib import sha256
 from sqlalchemy import ColumnElement, Table, delete, func, select
 from sqlmodel import SQLModel, col
 
-from models.database import Database, ReadSession, WriteSession
-from models.notifications import tell_anything
+from models.postgres.database import Database, ReadSession, WriteSession
+from models.postgres.notifications import tell_anything
+from models.prices.write_order import LOCK_SERIES
 from models.tables import Coin, Series
-from models.writers import LOCK_SERIES
 
 # All that belongs to series, in whichever tables there are.
 _OF_SERIES = [table for table in SQLModel.metadata.sorted_tables if "series_id" in table.columns]

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import func, select, text, update
 from sqlmodel import col
 
-from models.database import Database, ReadSession, WriteSession
+from models.postgres.database import Database, ReadSession, WriteSession
 from models.tables import PriceLatest, Series
 
 SeriesKey = tuple[str, str]  # coin id, currency code

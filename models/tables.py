@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-from models import fields
+from models import column_types
 
 SQLModel.metadata.naming_convention = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -60,27 +60,27 @@ class RefreshTrigger(StrEnum):
 
 
 class Coin(SQLModel, table=True):
-    id: str = fields.key(Text)
-    symbol: str = fields.text()
-    name: str = fields.text()
-    created_at: datetime = fields.time(now=True)
-    updated_at: datetime = fields.time(now=True)
+    id: str = column_types.key(Text)
+    symbol: str = column_types.text()
+    name: str = column_types.text()
+    created_at: datetime = column_types.time(now=True)
+    updated_at: datetime = column_types.time(now=True)
 
 
 class CoinMetadata(SQLModel, table=True):
     __tablename__ = "coin_metadata"
 
-    coin_id: str = fields.key(Text, "coin.id")
-    description: str | None = fields.text(null=True)
-    image_url: str | None = fields.text(null=True)
-    website_url: str | None = fields.text(null=True)
-    updated_at: datetime = fields.time(now=True)
+    coin_id: str = column_types.key(Text, "coin.id")
+    description: str | None = column_types.text(null=True)
+    image_url: str | None = column_types.text(null=True)
+    website_url: str | None = column_types.text(null=True)
+    updated_at: datetime = column_types.time(now=True)
 
 
 class Currency(SQLModel, table=True):
-    code: str = fields.key(Text)
-    name: str = fields.text()
-    symbol: str = fields.text()
+    code: str = column_types.key(Text)
+    name: str = column_types.text()
+    symbol: str = column_types.text()
 
 
 class Series(SQLModel, table=True):
@@ -98,17 +98,17 @@ class Series(SQLModel, table=True):
     id: int = Field(default=None, sa_column=Column(Integer, Identity(), primary_key=True))
     coin_id: str = Field(sa_column=Column(Text, ForeignKey("coin.id"), nullable=False))
     currency_code: str = Field(sa_column=Column(Text, ForeignKey("currency.code"), nullable=False))
-    revision: int = fields.count(BigInteger)
-    deployment_revision: int = fields.count(BigInteger, index=True)
-    history_from: datetime | None = fields.time(null=True)
-    daily_from: datetime | None = fields.time(null=True)
-    first_bucket: datetime | None = fields.time(null=True)
-    last_bucket: datetime | None = fields.time(null=True)
-    charted_to: datetime | None = fields.time(null=True)
-    last_success_at: datetime | None = fields.time(null=True)
-    last_error: str | None = fields.text(null=True)
-    last_error_at: datetime | None = fields.time(null=True)
-    consecutive_failures: int = fields.count()
+    revision: int = column_types.count(BigInteger)
+    deployment_revision: int = column_types.count(BigInteger, index=True)
+    history_from: datetime | None = column_types.time(null=True)
+    daily_from: datetime | None = column_types.time(null=True)
+    first_bucket: datetime | None = column_types.time(null=True)
+    last_bucket: datetime | None = column_types.time(null=True)
+    charted_to: datetime | None = column_types.time(null=True)
+    last_success_at: datetime | None = column_types.time(null=True)
+    last_error: str | None = column_types.text(null=True)
+    last_error_at: datetime | None = column_types.time(null=True)
+    consecutive_failures: int = column_types.count()
 
 
 class Deployment(SQLModel, table=True):
@@ -116,19 +116,19 @@ class Deployment(SQLModel, table=True):
 
     __table_args__ = (CheckConstraint("id = 1", name="ck_deployment_one_row"),)
 
-    id: int = fields.key(Integer)
-    revision: int = fields.count(BigInteger)
+    id: int = column_types.key(Integer)
+    revision: int = column_types.count(BigInteger)
 
 
 class PriceHourly(SQLModel, table=True):
     __tablename__ = "price_hourly"
 
-    series_id: int = fields.key(Integer)
-    bucket: datetime = fields.key(DateTime(timezone=True))
-    observed_at: datetime = fields.time()
-    price: float = fields.number(null=False)
-    market_cap: float | None = fields.number()
-    volume: float | None = fields.number()
+    series_id: int = column_types.key(Integer)
+    bucket: datetime = column_types.key(DateTime(timezone=True))
+    observed_at: datetime = column_types.time()
+    price: float = column_types.number(null=False)
+    market_cap: float | None = column_types.number()
+    volume: float | None = column_types.number()
 
 
 class PriceDaily(SQLModel, table=True):
@@ -139,34 +139,34 @@ class PriceDaily(SQLModel, table=True):
 
     __tablename__ = "price_daily"
 
-    series_id: int = fields.key(Integer)
-    day: date = fields.key(Date)
-    price: float = fields.number(null=False)
-    open: float = fields.number(null=False)
-    high: float = fields.number(null=False)
-    low: float = fields.number(null=False)
-    close: float = fields.number(null=False)
-    market_cap: float | None = fields.number()
-    volume: float | None = fields.number()
-    samples: int = fields.count()
+    series_id: int = column_types.key(Integer)
+    day: date = column_types.key(Date)
+    price: float = column_types.number(null=False)
+    open: float = column_types.number(null=False)
+    high: float = column_types.number(null=False)
+    low: float = column_types.number(null=False)
+    close: float = column_types.number(null=False)
+    market_cap: float | None = column_types.number()
+    volume: float | None = column_types.number()
+    samples: int = column_types.count()
 
 
 class PriceGap(SQLModel, table=True):
     """Hours, [starts, ends), that upstream was asked for and did not give.
 
     `asked` counts the asks between `asked_since` and `asked_at`, those within an hour of each other
-    as one; `answered` those of them that an answer with prices left out. See models.gaps.
+    as one; `answered` those of them that an answer with prices left out. See models.prices.gaps.
     """
 
     __tablename__ = "price_gap"
 
-    series_id: int = fields.key(Integer)
-    starts: datetime = fields.key(DateTime(timezone=True))
-    ends: datetime = fields.time()
-    asked: int = fields.count()
-    answered: int = fields.count()
-    asked_since: datetime = fields.time()
-    asked_at: datetime = fields.time()
+    series_id: int = column_types.key(Integer)
+    starts: datetime = column_types.key(DateTime(timezone=True))
+    ends: datetime = column_types.time()
+    asked: int = column_types.count()
+    answered: int = column_types.count()
+    asked_since: datetime = column_types.time()
+    asked_at: datetime = column_types.time()
 
 
 class PriceGapDaily(SQLModel, table=True):
@@ -174,24 +174,24 @@ class PriceGapDaily(SQLModel, table=True):
 
     __tablename__ = "price_gap_daily"
 
-    series_id: int = fields.key(Integer)
-    starts: datetime = fields.key(DateTime(timezone=True))
-    ends: datetime = fields.time()
-    asked: int = fields.count()
-    answered: int = fields.count()
-    asked_since: datetime = fields.time()
-    asked_at: datetime = fields.time()
+    series_id: int = column_types.key(Integer)
+    starts: datetime = column_types.key(DateTime(timezone=True))
+    ends: datetime = column_types.time()
+    asked: int = column_types.count()
+    answered: int = column_types.count()
+    asked_since: datetime = column_types.time()
+    asked_at: datetime = column_types.time()
 
 
 class PriceLatest(SQLModel, table=True):
     __tablename__ = "price_latest"
 
-    series_id: int = fields.key(Integer, "series.id")
-    observed_at: datetime = fields.time()
-    price: float = fields.number(null=False)
-    market_cap: float | None = fields.number()
-    volume: float | None = fields.number()
-    change_24h: float | None = fields.number()
+    series_id: int = column_types.key(Integer, "series.id")
+    observed_at: datetime = column_types.time()
+    price: float = column_types.number(null=False)
+    market_cap: float | None = column_types.number()
+    volume: float | None = column_types.number()
+    change_24h: float | None = column_types.number()
 
 
 class UpstreamPace(SQLModel, table=True):
@@ -199,12 +199,12 @@ class UpstreamPace(SQLModel, table=True):
 
     __tablename__ = "upstream_pace"
 
-    id: int = fields.key(Integer)
-    last_departure: datetime = fields.time()
-    paused_until: datetime = fields.time()
-    stretch: float = fields.number(null=False)
-    slowdowns: int = fields.count()
-    refusals_in_a_row: int = fields.count()
+    id: int = column_types.key(Integer)
+    last_departure: datetime = column_types.time()
+    paused_until: datetime = column_types.time()
+    stretch: float = column_types.number(null=False)
+    slowdowns: int = column_types.count()
+    refusals_in_a_row: int = column_types.count()
 
 
 class UpstreamCredits(SQLModel, table=True):
@@ -212,8 +212,8 @@ class UpstreamCredits(SQLModel, table=True):
 
     __tablename__ = "upstream_credits"
 
-    month: date = fields.key(Date)
-    spent: int = fields.count(BigInteger)
+    month: date = column_types.key(Date)
+    spent: int = column_types.count(BigInteger)
 
 
 class RefreshRun(SQLModel, table=True):
@@ -227,21 +227,21 @@ class RefreshRun(SQLModel, table=True):
 
     id: UUID = Field(primary_key=True)
     status: str = Field(sa_column=Column(Text, nullable=False, index=True))
-    trigger: str = fields.text()
+    trigger: str = column_types.text()
     request: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False, server_default="{}"))
-    started_at: datetime = fields.time(now=True)
-    finished_at: datetime | None = fields.time(null=True)
-    planned_calls: int = fields.count()
-    completed_calls: int = fields.count()
-    failed_calls: int = fields.count()
-    rows_inserted: int = fields.count()
-    rows_corrected: int = fields.count()
-    duplicates_dropped: int = fields.count()
-    retries: int = fields.count()
-    seconds_waited: float = fields.seconds()
-    seconds_per_call: float = fields.seconds()
-    error: str | None = fields.text(null=True)
-    note: str | None = fields.text(null=True)
+    started_at: datetime = column_types.time(now=True)
+    finished_at: datetime | None = column_types.time(null=True)
+    planned_calls: int = column_types.count()
+    completed_calls: int = column_types.count()
+    failed_calls: int = column_types.count()
+    rows_inserted: int = column_types.count()
+    rows_corrected: int = column_types.count()
+    duplicates_dropped: int = column_types.count()
+    retries: int = column_types.count()
+    seconds_waited: float = column_types.seconds()
+    seconds_per_call: float = column_types.seconds()
+    error: str | None = column_types.text(null=True)
+    note: str | None = column_types.text(null=True)
 
 
 class RefreshRunItem(SQLModel, table=True):
@@ -250,19 +250,19 @@ class RefreshRunItem(SQLModel, table=True):
     __tablename__ = "refresh_run_item"
 
     run_id: UUID = Field(foreign_key="refresh_run.id", primary_key=True, ondelete="CASCADE")
-    series_id: int = fields.key(Integer, "series.id")
-    position: int = fields.count()
-    status: str = fields.text()
-    reason: str = fields.text()
-    calls: int = fields.count()
-    retries: int = fields.count()
-    seconds_waited: float = fields.seconds()
-    rows_inserted: int = fields.count()
-    rows_corrected: int = fields.count()
-    duplicates_dropped: int = fields.count()
-    error: str | None = fields.text(null=True)
-    finished_at: datetime | None = fields.time(null=True)
-    note: str | None = fields.text(null=True)
+    series_id: int = column_types.key(Integer, "series.id")
+    position: int = column_types.count()
+    status: str = column_types.text()
+    reason: str = column_types.text()
+    calls: int = column_types.count()
+    retries: int = column_types.count()
+    seconds_waited: float = column_types.seconds()
+    rows_inserted: int = column_types.count()
+    rows_corrected: int = column_types.count()
+    duplicates_dropped: int = column_types.count()
+    error: str | None = column_types.text(null=True)
+    finished_at: datetime | None = column_types.time(null=True)
+    note: str | None = column_types.text(null=True)
 
 
 class RefreshRunKey(SQLModel, table=True):
@@ -270,7 +270,7 @@ class RefreshRunKey(SQLModel, table=True):
 
     __tablename__ = "refresh_run_key"
 
-    key: str = fields.key(Text)
+    key: str = column_types.key(Text)
     run_id: UUID = Field(
         foreign_key="refresh_run.id", ondelete="CASCADE", nullable=False, index=True
     )

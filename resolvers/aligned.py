@@ -7,10 +7,10 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
-from models.database import Database
-from models.granularity import Granularity, Times
-from models.price_statements import BEFORE
-from models.prices import PriceWindow, WindowPrices, read_windows
+from models.postgres.database import Database
+from models.prices.granularity import Granularity, Times
+from models.prices.read import PriceWindow, WindowPrices, read_windows
+from models.prices.read_sql import BEFORE
 from models.series import SeriesFacts, SeriesKey
 from resolvers.errors import BadInputError, RangeTooLargeError
 from resolvers.fill import FillPolicy, carry

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from models.database import Database
-from models.granularity import Granularity, Times
-from models.prices import Numbers, PriceColumns, PriceWindow, read_windows
+from models.postgres.database import Database
+from models.prices.granularity import Granularity, Times
+from models.prices.read import Numbers, PriceColumns, PriceWindow, read_windows
 from models.series import SeriesFacts, list_series
 from resolvers.bounds import check_between
 from resolvers.errors import BadInputError, RangeTooLargeError

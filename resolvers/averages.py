@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from models.prices import Numbers
+from models.prices.read import Numbers
 from resolvers.bounds import check_between
 from resolvers.observed import observed_places
 from resolvers.prices import PriceAnswer

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 from models import coins as coin_rows
 from models.coins import CoinFacts, CoinMatch, CurrencyFacts
-from models.database import Database
+from models.postgres.database import Database
 from resolvers.footprint import Footprint
 from resolvers.names import LONGEST_NAME, clean, clean_all, trim, unknown_coin
 from resolvers.pages import (

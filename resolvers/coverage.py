@@ -6,15 +6,15 @@ from datetime import datetime
 
 import numpy as np
 
-from models.answered import AskedGaps, asked_gaps, begins_at
-from models.coverage import Coverage, measure
-from models.database import Database
-from models.gaps import Evidence, evidence
-from models.granularity import Granularity
 from models.history import Tracked
-from models.hours import micros
-from models.price_statements import BEGINS
-from models.prices import PriceWindow, WindowPrices, read_windows
+from models.postgres.database import Database
+from models.prices.answered_hours import AskedGaps, asked_gaps, begins_at
+from models.prices.coverage import Coverage, measure
+from models.prices.gaps import Evidence, evidence
+from models.prices.granularity import Granularity
+from models.prices.hours import micros
+from models.prices.read import PriceWindow, WindowPrices, read_windows
+from models.prices.read_sql import BEGINS
 from models.series import SeriesKey
 from resolvers.names import explain_missing
 from resolvers.turns import breathe

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 from tsdownsample import LTTBDownsampler
 
-from models.granularity import Times
-from models.prices import Numbers
+from models.prices.granularity import Times
+from models.prices.read import Numbers
 from resolvers.bounds import check_between
 from resolvers.observed import Places, observed_places
 from resolvers.prices import PriceAnswer

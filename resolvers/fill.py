@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.granularity import Granularity
-from models.prices import Numbers, PriceColumns
+from models.prices.granularity import Granularity
+from models.prices.read import Numbers, PriceColumns
 
 Bools = npt.NDArray[np.bool_]
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from models.coins import CoinMatch, count_coins
-from models.database import Database
+from models.postgres.database import Database
 from models.series import list_series
 from resolvers.ranges import BEGINNING
 

@@ -13,11 +13,11 @@ from models import coins as coin_rows
 from models import runs as run_rows
 from models import series as series_rows
 from models.coins import CoinProfile
-from models.coverage import Coverage
-from models.database import Database
 from models.history import HOUR, Tracked, floor_hour
+from models.postgres.database import Database
+from models.prices.coverage import Coverage
+from models.prices.series_cache import SeriesMemory
 from models.series import LatestFacts, SeriesKey
-from models.series_memory import SeriesMemory
 from models.tables import RefreshRunItem, Series
 from resolvers.coverage import CoverageQuestion, coverages
 from resolvers.errors import NotFoundError

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from models import coins as coin_rows
-from models.database import Database
+from models.postgres.database import Database
 from models.series import SeriesKey
 from resolvers.errors import BadInputError, NotFoundError
 

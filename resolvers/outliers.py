@@ -6,7 +6,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from models.prices import Numbers
+from models.prices.read import Numbers
 from resolvers.robust import Flags, trailing
 
 Ints = npt.NDArray[np.int64]

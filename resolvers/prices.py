@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.database import Database
-from models.granularity import Granularity, to_datetime
 from models.history import Tracked
-from models.price_statements import BEFORE
-from models.prices import ALL_COLUMNS, PriceColumns, PriceWindow, WindowPrices, read_windows
+from models.postgres.database import Database
+from models.prices.granularity import Granularity, to_datetime
+from models.prices.read import ALL_COLUMNS, PriceColumns, PriceWindow, WindowPrices, read_windows
+from models.prices.read_sql import BEFORE
+from models.prices.series_cache import SeriesMemory, recall_windows
 from models.series import SeriesKey
-from models.series_memory import SeriesMemory, recall_windows
 from resolvers.coverage import wanted_from
 from resolvers.errors import RangeTooLargeError
 from resolvers.fill import FillPolicy, fill

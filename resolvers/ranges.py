@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from models.granularity import Granularity, to_datetime
 from models.history import HOUR, floor_hour
+from models.prices.granularity import Granularity, to_datetime
 from models.series import SeriesFacts
 from resolvers.errors import BadInputError, RangeTooLargeError
 from resolvers.fill import FillPolicy

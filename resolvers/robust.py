@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from models.prices import Numbers
+from models.prices.read import Numbers
 
 Flags = npt.NDArray[np.bool_]
 

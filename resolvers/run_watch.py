@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from models import runs as run_rows
-from models.database import Database, DatabaseUnavailableError
+from models.postgres.database import Database, DatabaseUnavailableError
 from models.tables import RefreshRun, RefreshRunItem, RefreshStatus, Series
 from resolvers.runs import no_such_run
 

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from models import runs as run_rows
-from models.database import Database
+from models.postgres.database import Database
 from models.tables import RefreshRun
 from resolvers.errors import BadInputError, NotFoundError
 from resolvers.footprint import Footprint

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from models.answered import AskedGaps, asked_gaps, begins_at
-from models.database import Database
-from models.gaps import missing_micros
 from models.history import DAY, HOUR, Tracked, floor_day, floor_hour
-from models.hours import Rows, micros
-from models.latest_writes import MOST_AHEAD
+from models.postgres.database import Database
+from models.prices.answered_hours import AskedGaps, asked_gaps, begins_at
+from models.prices.gaps import missing_micros
+from models.prices.hours import Rows, micros
+from models.prices.write_latest import MOST_AHEAD
 from models.series import LatestFacts, SeriesWithLatest, latest_of, series_with_latest
 from models.tables import Series
 from resolvers.footprint import Footprint

@@ -6,8 +6,8 @@ from datetime import datetime
 
 import numpy as np
 
-from models.granularity import Granularity, Times, to_datetime
-from models.prices import Numbers
+from models.prices.granularity import Granularity, Times, to_datetime
+from models.prices.read import Numbers
 from resolvers.observed import observed_places
 from resolvers.prices import PriceAnswer
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import structlog
 
-from models.connecting import CONNECT_SECONDS
-from models.database import Database
-from models.notifications import Listener
+from models.postgres.connection import CONNECT_SECONDS
+from models.postgres.database import Database
+from models.postgres.notifications import Listener
 from models.series import changed_prices, deployment_revision
 from resolvers.errors import BadInputError, UnavailableError
 from resolvers.names import known_names

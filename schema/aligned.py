@@ -4,7 +4,7 @@ from typing import Self
 
 import strawberry
 
-from models.prices import Numbers
+from models.prices.read import Numbers
 from models.series import SeriesFacts
 from resolvers.aligned import Aligned, AlignedRequest
 from schema.arguments import Granularity

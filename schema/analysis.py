@@ -6,7 +6,7 @@ from typing import Annotated, Self, cast
 import numpy as np
 import strawberry
 
-from models.prices import Numbers
+from models.prices.read import Numbers
 from resolvers.statistics import Drawdown as ComputedDrawdown
 from resolvers.statistics import Statistics
 from resolvers.statistics import TimedPrice as ComputedPrice

@@ -9,9 +9,9 @@ from enum import Enum
 
 import strawberry
 
-from models.database import Database
 from models.history import Tracked
-from models.series_memory import SeriesMemory
+from models.postgres.database import Database
+from models.prices.series_cache import SeriesMemory
 from resolvers.footprint import Footprint
 from resolvers.kept import Kept
 from resolvers.loaders import Loaders

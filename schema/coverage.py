@@ -6,8 +6,8 @@ from typing import Any, Self, cast
 import numpy as np
 import strawberry
 
-from models import coverage as measured
-from models.granularity import to_datetime
+from models.prices import coverage as measured
+from models.prices.granularity import to_datetime
 from schema.columns import Column
 from schema.executor import ColumnarList
 from schema.scalars import DateTime, moment

@@ -9,7 +9,7 @@ from graphql import GraphQLError, GraphQLSyntaxError, ValueNode
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
-from models.database import DatabaseUnavailableError
+from models.postgres.database import DatabaseUnavailableError
 from resolvers.errors import RateLimitedError, RequestError, TooComplexError, UnavailableError
 
 log = structlog.get_logger("coingraph.graphql")

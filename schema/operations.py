@@ -12,7 +12,7 @@ from strawberry.extensions.runner import SchemaExtensionsRunner
 from strawberry.types import ExecutionContext
 from strawberry.types.execution import PreExecutionError
 
-from models.shares import begin_share
+from models.postgres.connection_share import begin_share
 from resolvers.errors import BadInputError, RequestError, UnavailableError
 from resolvers.queues import FairQueue
 from resolvers.turns import begin_operation

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import strawberry
 
-from models.granularity import to_datetime64
+from models.prices.granularity import to_datetime64
 from resolvers.prices import PriceAnswer
 from schema.columns import Column, finite, rows, values
 from schema.executor import ColumnarList
@@ -103,7 +103,7 @@ class PointList(ColumnarList[PricePoint]):
 
 
 ALWAYS_THERE = frozenset({"timestamp", "partial", "filled"})
-COLUMN_OF = {  # each field's, and that of models.prices which it is read from
+COLUMN_OF = {  # each field's, and that of models.prices.read which it is read from
     "timestamp": "timestamp",
     "price": "price",
     "marketCap": "market_cap",

@@ -7,7 +7,7 @@ from typing import Self, cast
 
 import strawberry
 
-from models.granularity import Granularity as StoredGranularity
+from models.prices.granularity import Granularity as StoredGranularity
 from models.series import SeriesKey
 from resolvers.averages import AverageKind as ComputedKind
 from resolvers.averages import moving_average

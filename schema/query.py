@@ -4,7 +4,7 @@ from typing import Annotated, cast
 
 import strawberry
 
-from models.granularity import Granularity as StoredGranularity
+from models.prices.granularity import Granularity as StoredGranularity
 from resolvers import anomalies as anomaly_answers
 from resolvers import coins as coin_answers
 from resolvers import runs as run_answers

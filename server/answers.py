@@ -5,7 +5,7 @@ import re
 from asgi_correlation_id import correlation_id
 from strawberry.types.execution import PreExecutionError
 
-from models.stopwatch import database_time
+from models.postgres.stopwatch import database_time
 from resolvers.turns import breathe
 from schema.errors import STATUS, Lenience, answer_of, failure
 from schema.operations import LimitedSchema

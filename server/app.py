@@ -12,11 +12,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 
-from models.availability import reason_of
-from models.database import DatabaseUnavailableError
-from models.notifications import Listener
+from models.postgres.circuit_breaker import reason_of
+from models.postgres.database import DatabaseUnavailableError
+from models.postgres.notifications import Listener
+from models.prices.series_cache import SeriesMemory
 from models.removal import tracking_mark
-from models.series_memory import SeriesMemory
 from resolvers.kept import what_is_kept
 from resolvers.run_watch import RunWatcher
 from resolvers.updates import PriceUpdates

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from time import time
 
-from models.notifications import Listener
+from models.postgres.notifications import Listener
 from resolvers.footprint import CATALOGUE, Tag
 from server.replies import Reply
 

@@ -8,7 +8,7 @@ from ingestion.jobs.live_prices import LivePoller
 from ingestion.jobs.schedule import Schedule
 from ingestion.quota.credits import Credits
 from ingestion.run.refresher import Refresher
-from models.database import Database
+from models.postgres.database import Database
 from server.settings import Settings
 
 

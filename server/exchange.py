@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from starlette.types import Scope
 
-from models.stopwatch import Stopwatch
+from models.postgres.stopwatch import Stopwatch
 from server.access.callers import caller_of
 from server.cache import BYPASS
 from server.requests import Operation, headers_of

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from models.database import Database, DatabaseUnavailableError
-from models.migrate import current_revision, newest_revision
+from models.postgres.database import Database, DatabaseUnavailableError
+from models.postgres.migrate import current_revision, newest_revision
 from models.series import newest_observation_age
 
 _PATIENCE_SECONDS = 5.0

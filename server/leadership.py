@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from models.database import Database, DatabaseUnavailableError
-from models.locks import LEADER_LOCK, AdvisoryLock
+from models.postgres.advisory_lock import LEADER_LOCK, AdvisoryLock
+from models.postgres.database import Database, DatabaseUnavailableError
 
 log = structlog.get_logger("coingraph.leadership")
 

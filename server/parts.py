@@ -11,9 +11,9 @@ from ingestion.coingecko.urls import PRO_URL, PUBLIC_URL
 from ingestion.quota.throttle import Throttle
 from ingestion.run.refresher import Refresher
 from models import coins as coin_rows
-from models.database import POOL_SIZE, Database, DatabaseReadOnlyError
 from models.history import Tracked
-from models.migrate import migrate
+from models.postgres.database import POOL_SIZE, Database, DatabaseReadOnlyError
+from models.postgres.migrate import migrate
 from server import seeds
 from server.config.outbound import outbound_for
 from server.logs import hide_in_logs

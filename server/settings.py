@@ -27,7 +27,7 @@ from pydantic_settings import (
 )
 
 from ingestion.coingecko.redaction import login_secrets
-from models.connecting import database_url
+from models.postgres.connection import database_url
 from schema.limits import Limits
 from server.config import env_file
 from server.config.hints import hints

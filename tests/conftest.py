@@ -18,8 +18,8 @@ import hypothesis
 import pytest
 
 from ingestion.simulator import Simulator, SimulatorOptions, run_simulator
-from models.database import Database
-from models.migrate import migrate
+from models.postgres.database import Database
+from models.postgres.migrate import migrate
 from server import embedded
 from server.embedded import EmbeddedPostgres
 from server.settings import Settings

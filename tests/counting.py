@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import event
 
-from models.database import Database
+from models.postgres.database import Database
 
 
 @contextlib.asynccontextmanager

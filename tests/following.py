@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from strawberry.types.execution import PreExecutionError
 
-from models.database import Database
-from models.notifications import Listener
+from models.postgres.database import Database
+from models.postgres.notifications import Listener
 from models.series import changed_prices
 from resolvers.updates import PriceUpdates
 from schema import build_schema

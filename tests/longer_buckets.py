@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from models.database import Database
-from models.granularity import Granularity
-from models.prices import PriceWindow, read_windows
+from models.postgres.database import Database
+from models.prices.granularity import Granularity
+from models.prices.read import PriceWindow, read_windows
 from tests.recomputed import day_of
 
 FIGURES = ("price", "open", "high", "low", "close", "market_cap", "volume", "samples")

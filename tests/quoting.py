@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import asyncpg
 
-from models.database import Database
-from models.latest_writes import Newest, store_quotes
+from models.postgres.database import Database
+from models.prices.write_latest import Newest, store_quotes
 from tests.models.storing import NOON
 
 Pair = tuple[str, str]

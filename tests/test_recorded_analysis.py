@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.granularity import Granularity
+from models.prices.granularity import Granularity
 from resolvers.averages import exponential_average, simple_average
 from resolvers.downsampling import choose
 from resolvers.outliers import SCOPES, Matrix, find

@@ -19,7 +19,7 @@ from ingestion.coingecko.client import CoinGecko
 from ingestion.quota.throttle import Throttle
 from ingestion.run.refresher import Refresher, RefreshRequest
 from models.coins import seed
-from models.database import Database
+from models.postgres.database import Database
 from models.tables import Coin, Currency, RefreshTrigger
 from tests.conftest import shared_folder
 from tests.longer_buckets import assert_weeks_and_months

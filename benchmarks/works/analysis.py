@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.databases import HOURS, fetch
 from benchmarks.figures import Figure, Section
 from benchmarks.laboratory import Laboratory
-from models.database import Database
+from models.postgres.database import Database
 from schema import build_schema
 from schema.context import Access, Caller, Context, Services
 

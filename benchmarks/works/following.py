@@ -12,8 +12,8 @@ from benchmarks.laboratory import Laboratory
 from benchmarks.load import quantile
 from benchmarks.peers.catalog import COINGRAPH
 from ingestion.simulator import run_simulator
-from models.database import Database
-from models.latest_writes import Newest, store_quotes
+from models.postgres.database import Database
+from models.prices.write_latest import Newest, store_quotes
 from server.embedded import EmbeddedPostgres
 
 _COMMITS = 200

@@ -17,7 +17,7 @@ from benchmarks.load import quantile
 from benchmarks.peers.catalog import COINGRAPH
 from benchmarks.processes import Running, clean_environment, coingraph, memory
 from ingestion.simulator import run_simulator
-from models.notifications import CHANNEL
+from models.postgres.notifications import CHANNEL
 
 _SUBSCRIBERS = 1_000
 _STALLED = 10

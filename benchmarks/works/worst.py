@@ -24,7 +24,7 @@ from benchmarks.peers.catalog import COINGRAPH
 from benchmarks.processes import send
 from benchmarks.questions import Ask, graphql
 from benchmarks.works.politeness import steady
-from models.database import Database
+from models.postgres.database import Database
 from resolvers.errors import RequestError
 from resolvers.kept import Kept, what_is_kept
 from schema import build_schema

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ingestion.coingecko.errors import BadAnswer
 from ingestion.coingecko.types import Chart, Dropped, Samples
-from models.latest_writes import MOST_AHEAD
+from models.prices.write_latest import MOST_AHEAD
 
 FIRST_MOMENT = datetime(2009, 1, 1, tzinfo=UTC).timestamp()  # no coin is older than Bitcoin
 # Beyond these, PostgreSQL's mean of a day would overflow, and a change in percent too.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ingestion.coingecko.circuit_breaker import Outage
 from ingestion.coingecko.client import CoinGecko
 from ingestion.coingecko.types import CallStats
-from models.latest_writes import Newest
+from models.prices.write_latest import Newest
 from models.series import SeriesKey
 
 

@@ -20,7 +20,7 @@ from ingestion.coingecko.charts import FIRST_MOMENT, LEAST_NUMBER, MOST_NUMBER
 from ingestion.coingecko.errors import BadAnswer, error_in, plain
 from ingestion.coingecko.text import first_url, plain_description
 from ingestion.coingecko.types import CoinProfile, ListedCoin, Quote
-from models.latest_writes import MOST_AHEAD
+from models.prices.write_latest import MOST_AHEAD
 
 _MOST_DIGITS = 400  # of an integer: a float has no more than 309 before its point
 _MOST_SECONDS_SAID = 10**9  # 30 years

@@ -15,9 +15,9 @@ from ingestion.coingecko.urls import quote_chunks
 from ingestion.jobs.backoff import Faults
 from ingestion.quota.credits import Credits
 from ingestion.run.notes import of_quotes
-from models.database import Database, DatabaseUnavailableError
 from models.history import floor_hour
-from models.live_writes import store_live
+from models.postgres.database import Database, DatabaseUnavailableError
+from models.prices.write_live import store_live
 from models.series import SeriesKey, list_series
 
 log = structlog.get_logger("coingraph.live")

@@ -9,7 +9,7 @@ from ingestion.jobs.backoff import Faults
 from ingestion.planning.estimate import BudgetExceededError
 from ingestion.run.refresher import RefreshBusyError, Refresher, RefreshRequest
 from models import runs
-from models.database import Database, DatabaseUnavailableError
+from models.postgres.database import Database, DatabaseUnavailableError
 from models.series import count_unloaded
 from models.tables import RefreshRun, RefreshStatus, RefreshTrigger
 

@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from models.coverage import measure
-from models.granularity import Granularity, Times, to_datetime
+from models.prices.coverage import measure
+from models.prices.granularity import Granularity, Times, to_datetime
 
 Hole = tuple[datetime, datetime]  # [start, end), on the hour or at midnight
 

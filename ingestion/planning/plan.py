@@ -11,13 +11,13 @@ from ingestion.coingecko.urls import quote_chunks
 from ingestion.planning.gaps import Hole, find_holes
 from ingestion.planning.silence import Silence, silence_of
 from ingestion.planning.windows import SHORTEST_WINDOW, SeriesPlan, SeriesState, plan_refresh
-from models.answered import NOTHING_KNOWN, Known, begins_at, known_history
 from models.coins import coins_wanting_metadata
-from models.database import Database
-from models.gaps import DAY_MICROS, HOUR_MICROS, Micros, confirmed, next_asks, times_in
-from models.granularity import Granularity
 from models.history import Tracked, floor_day, history_start, offered_from
-from models.hours import Rows, instant, micros
+from models.postgres.database import Database
+from models.prices.answered_hours import NOTHING_KNOWN, Known, begins_at, known_history
+from models.prices.gaps import DAY_MICROS, HOUR_MICROS, Micros, confirmed, next_asks, times_in
+from models.prices.granularity import Granularity
+from models.prices.hours import Rows, instant, micros
 from models.series import SeriesWithLatest, series_with_latest
 from models.tables import Series
 

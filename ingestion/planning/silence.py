@@ -5,8 +5,8 @@ from datetime import datetime
 
 import numpy as np
 
-from models.gaps import GAP_ROW, next_asks
-from models.hours import Rows, instant, micros
+from models.prices.gaps import GAP_ROW, next_asks
+from models.prices.hours import Rows, instant, micros
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
-from models.database import Database
-from models.pace import credits_taken
+from models.postgres.database import Database
+from models.upstream_pace import credits_taken
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from ingestion.quota.credits import month_of
 from ingestion.quota.pace import RECOVERY, Pace
-from models import pace as stored
-from models.database import Database, DatabaseUnavailableError
+from models import upstream_pace as stored
+from models.postgres.database import Database, DatabaseUnavailableError
 
 
 class Slots(Protocol):

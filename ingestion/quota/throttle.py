@@ -9,7 +9,7 @@ import structlog
 
 from ingestion.quota.pace import Pace
 from ingestion.quota.pace_store import LocalSlots, SharedSlots, Slots
-from models.database import Database
+from models.postgres.database import Database
 
 _SLACK = 1.02  # calls reach upstream less evenly than they leave here
 # Who waits longer looks once more whether another process was told to pause. A call that leaves

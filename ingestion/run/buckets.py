@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ingestion.coingecko.types import Chart, Samples
-from models.hours import Hours, micros
+from models.prices.hours import Hours, micros
 
 _HOUR_MS = 3_600_000
 _DAY_MICROS = 86_400_000_000

@@ -14,9 +14,9 @@ from ingestion.coingecko.errors import HistoryTooLong
 from ingestion.coingecko.types import CallStats, Chart, Dropped
 from ingestion.planning.windows import SeriesPlan, Window
 from ingestion.run.buckets import daily_points
-from models.gaps import Asked
 from models.history import offered_from
-from models.hours import Hours, instant, micros
+from models.prices.gaps import Asked
+from models.prices.hours import Hours, instant, micros
 
 log = structlog.get_logger("coingraph.refresh")
 

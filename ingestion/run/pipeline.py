@@ -25,9 +25,9 @@ from ingestion.run.metadata_and_quotes import Extras
 from ingestion.run.notes import of_dropped
 from ingestion.run.recorder import Journal
 from ingestion.run.unknown_coins import UnknownCoins
-from models.database import DatabaseUnavailableError
-from models.gaps import Asked
-from models.incoming import ReplacementTooSmallError
+from models.postgres.database import DatabaseUnavailableError
+from models.prices.changes import ReplacementTooSmallError
+from models.prices.gaps import Asked
 from models.tables import RefreshStatus
 
 log = structlog.get_logger("coingraph.refresh")

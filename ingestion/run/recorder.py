@@ -15,14 +15,14 @@ from ingestion.run.fetcher import AGAIN, NEARLY_WHOLE, Fetched, FetchedDays
 from ingestion.run.notes import RunNotes, of_charts, of_removed
 from models import runs
 from models.coins import save_profile
-from models.database import Database, DatabaseUnavailableError, WriteSession
-from models.gap_writes import store_asked_days, store_silence
-from models.gaps import Asked
 from models.history import floor_day
-from models.latest_writes import Newest, store_quotes
-from models.locks import AdvisoryLock
-from models.price_writes import store_daily, store_series
-from models.run_history import prune_runs
+from models.postgres.advisory_lock import AdvisoryLock
+from models.postgres.database import Database, DatabaseUnavailableError, WriteSession
+from models.prices.gaps import Asked
+from models.prices.write_gaps import store_asked_days, store_silence
+from models.prices.write_latest import Newest, store_quotes
+from models.prices.write_series import store_daily, store_series
+from models.runs import prune_runs
 from models.series import record_failure
 from models.tables import ItemStatus, RefreshStatus
 

@@ -16,9 +16,9 @@ from ingestion.run.joining import Names, RefreshBusyError, Work, first_rows, oth
 from ingestion.run.pipeline import Pipeline
 from ingestion.run.recorder import Journal
 from models import runs
-from models.database import Database, DatabaseUnavailableError
 from models.history import Tracked
-from models.locks import AdvisoryLock
+from models.postgres.advisory_lock import AdvisoryLock
+from models.postgres.database import Database, DatabaseUnavailableError
 from models.tables import RefreshRun, RefreshStatus, RefreshTrigger
 
 __all__ = [

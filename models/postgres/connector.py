@@ -10,14 +10,14 @@ import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 from sqlalchemy.engine import URL
 
-from models import connecting
-from models.availability import (
+from models.postgres import connection
+from models.postgres.circuit_breaker import (
     DRIVER_ERRORS,
     NO_MORE_CONNECTIONS,
     DatabaseUnavailableError,
     TooManyConnectionsError,
 )
-from models.connecting import TLS_PARAMETERS, hosts_of
+from models.postgres.connection import TLS_PARAMETERS, hosts_of
 from models.postgres.refusals import connect_error
 from models.postgres.session import Session
 
@@ -143,7 +143,7 @@ class Connector:
         given = int(self._query.get("connect_timeout", "0"))
         if given:
             return float(given)
-        return connecting.CONNECT_SECONDS if len(self._hosts) == 1 else _OF_SEVERAL_SECONDS
+        return connection.CONNECT_SECONDS if len(self._hosts) == 1 else _OF_SEVERAL_SECONDS
 
     def _tls(self) -> dict[str, str]:
         tls = {name: self._query[name] for name in TLS_PARAMETERS & self._query.keys()}

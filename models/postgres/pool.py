@@ -9,7 +9,7 @@ from sqlalchemy import event, exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 
-from models.availability import (
+from models.postgres.circuit_breaker import (
     DRIVER_ERRORS,
     PROBE_SECONDS,
     DatabaseUnavailableError,

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from models.availability import DatabaseUnavailableError
+from models.postgres.circuit_breaker import DatabaseUnavailableError
 from models.postgres.session import Session
 
 log = structlog.get_logger("coingraph.database")

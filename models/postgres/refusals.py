@@ -8,7 +8,7 @@ from pathlib import Path
 import asyncpg
 from sqlalchemy.engine import URL
 
-from models.availability import (
+from models.postgres.circuit_breaker import (
     NO_MORE_CONNECTIONS,
     DatabaseRefusedError,
     DatabaseUnavailableError,

@@ -7,9 +7,9 @@ import asyncpg
 
 OLDEST_SERVER = 14
 
-# What answers depend on, and limits that are the code's to set (see models.availability): a
-# session that waits for a notification is idle for hours. PgBouncer refuses most of these in the
-# startup message, so they are set afterwards.
+# What answers depend on, and limits that are the code's to set (see
+# models.postgres.circuit_breaker): a session that waits for a notification is idle for hours.
+# PgBouncer refuses most of these in the startup message, so they are set afterwards.
 _SETTINGS = {
     "statement_timeout": "0",  # first: the others may take longer than a tiny one allows
     "lock_timeout": "0",

@@ -9,15 +9,15 @@ import structlog
 from pydantic import SecretStr
 
 from ingestion.coingecko.errors import AccessRefused
-from models.availability import reason_of
-from models.database import (
+from models.postgres.circuit_breaker import reason_of
+from models.postgres.client_files import ClientFileError, check_client_files, ignore_variables
+from models.postgres.database import (
     DatabaseReadOnlyError,
     DatabaseRefusedError,
     DatabaseUnavailableError,
     UnsupportedServerError,
 )
-from models.migrate import NewerDatabaseError
-from models.postgres.client_files import ClientFileError, check_client_files, ignore_variables
+from models.postgres.migrate import NewerDatabaseError
 from server.access.token_file import TOKEN_FILE, TokenFileError, generated_token
 from server.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from server.logs import hide_in_logs, set_up_logs

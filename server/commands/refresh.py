@@ -12,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ingestion.run.refresher import BudgetExceededError, RefreshBusyError, Refresher, RefreshRequest
 from models import runs
-from models.database import Database
-from models.migrate import OutdatedDatabaseError, check_migrated
+from models.postgres.database import Database
+from models.postgres.migrate import OutdatedDatabaseError, check_migrated
 from models.tables import ItemStatus, RefreshRun, RefreshStatus, RefreshTrigger
 from server.commands.dry_run import show_plan
 from server.commands.opening import (

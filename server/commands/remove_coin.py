@@ -7,9 +7,9 @@ import typer
 from rich.table import Table
 
 from models import runs
-from models.database import Database
-from models.locks import AdvisoryLock
-from models.migrate import check_migrated
+from models.postgres.advisory_lock import AdvisoryLock
+from models.postgres.database import Database
+from models.postgres.migrate import check_migrated
 from models.removal import Kept, kept_of_coin, remove_coin, servers_tracking_others
 from server.commands.dry_run import table_console
 from server.commands.opening import CommandError, one_line_errors, opened, read_settings

@@ -11,7 +11,7 @@ import structlog
 from pydantic import HttpUrl
 
 from ingestion.simulator import run_simulator
-from models.database import DatabaseUnavailableError, WrongPasswordError
+from models.postgres.database import DatabaseUnavailableError, WrongPasswordError
 from server import files
 from server.app import create_app
 from server.commands.opening import (

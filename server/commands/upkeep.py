@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.table import Table
 
-from models.migrate import check_migrated, newest_revision
+from models.postgres.migrate import check_migrated, newest_revision
 from resolvers.footprint import Footprint
 from resolvers.series import SeriesFreshness
 from resolvers.series import status as series_status

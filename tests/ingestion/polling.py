@@ -9,7 +9,7 @@ from ingestion.jobs.live_prices import LivePoller
 from ingestion.quota.credits import Credits
 from ingestion.quota.throttle import Throttle
 from ingestion.simulator import Simulator
-from models.database import Database
+from models.postgres.database import Database
 from tests.ingestion.running import Deployment
 
 COINS, CURRENCIES = ("bitcoin", "ethereum"), ("usd", "eur")

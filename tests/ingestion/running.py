@@ -16,7 +16,7 @@ from ingestion.quota.throttle import Throttle
 from ingestion.run.refresher import Refresher, RefreshRequest
 from ingestion.simulator import Fault, Simulator
 from models.coins import seed
-from models.database import Database
+from models.postgres.database import Database
 from models.tables import Coin, Currency, RefreshTrigger
 from tests.ingestion.upstream import Hours, charts_of, days_of, hours_of, is_daily, points_of
 

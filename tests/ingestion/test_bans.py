@@ -27,7 +27,7 @@ from ingestion.coingecko.retries import Patience
 from ingestion.jobs.schedule import backoff
 from ingestion.quota.throttle import Throttle
 from ingestion.run.refresher import Refresher
-from models.database import Database
+from models.postgres.database import Database
 from tests.ingestion.jumping import now, run
 from tests.ingestion.polling import leads, poller_of
 from tests.ingestion.running import Deployment

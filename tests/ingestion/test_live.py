@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from models.database import Database
+from models.postgres.database import Database
 from tests.ingestion.polling import COINS, CURRENCIES, NAMES, latest, leads, poller_of, upstream_of
 from tests.ingestion.running import Deployment
 from tests.ingestion.upstream import Clock, charts_of, days_of, hours_of

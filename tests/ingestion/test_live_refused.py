@@ -14,7 +14,7 @@ from ingestion.coingecko.errors import UpstreamError
 from ingestion.jobs.backoff import Faults
 from ingestion.jobs.live_prices import next_due
 from ingestion.quota.throttle import Throttle
-from models.database import Database
+from models.postgres.database import Database
 from tests.ingestion.polling import COINS, CURRENCIES, NAMES, latest, leads, poller_of
 from tests.ingestion.running import Deployment
 from tests.ingestion.scripted import ScriptedUpstream, http, scripted

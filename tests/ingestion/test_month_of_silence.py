@@ -12,10 +12,10 @@ import pytest
 
 from ingestion.planning.plan import SeriesLook
 from ingestion.planning.windows import SeriesPlan, SeriesState, plan_refresh
-from models.answered import Known
-from models.gaps import DAY_MICROS, GAP_ROW, HOUR_MICROS, Asked, Micros, count_asked
 from models.history import Tracked, floor_day, floor_hour, history_start, offered_from
-from models.hours import instant, micros
+from models.prices.answered_hours import Known
+from models.prices.gaps import DAY_MICROS, GAP_ROW, HOUR_MICROS, Asked, Micros, count_asked
+from models.prices.hours import instant, micros
 from models.series import SeriesWithLatest
 from models.tables import PriceLatest, Series
 

@@ -9,7 +9,7 @@ import pytest
 
 from ingestion.simulator import Fault
 from models import runs
-from models.database import Database
+from models.postgres.database import Database
 from tests.ingestion.running import Deployment
 from tests.ingestion.upstream import Clock, charts_of, hours_of, moment
 

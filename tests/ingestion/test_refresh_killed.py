@@ -12,8 +12,8 @@ import pytest
 
 from ingestion.run import refresher as module
 from ingestion.simulator import Fault
-from models.database import Database
-from models.locks import AdvisoryLock
+from models.postgres.advisory_lock import AdvisoryLock
+from models.postgres.database import Database
 from models.runs import REFRESH_LOCK
 from models.tables import RefreshTrigger
 from tests.ingestion.running import EVERYTHING, Deployment, Ended
@@ -27,7 +27,7 @@ import asyncio, sys
 from ingestion.coingecko.client import CoinGecko
 from ingestion.run.refresher import Refresher, RefreshRequest
 from ingestion.quota.throttle import Throttle
-from models.database import Database
+from models.postgres.database import Database
 from models.tables import RefreshTrigger
 
 async def main():

@@ -18,13 +18,13 @@ from ingestion.quota.pace import Pace
 from ingestion.quota.pace_store import SharedSlots
 from ingestion.quota.throttle import Throttle
 from ingestion.simulator import Fault, Simulator, SimulatorOptions, run_simulator
-from models.database import Database, DatabaseUnavailableError
+from models.postgres.database import Database, DatabaseUnavailableError
 
 _CALLER = """
 import asyncio, sys
 from ingestion.coingecko.client import CoinGecko
 from ingestion.quota.throttle import Throttle
-from models.database import Database
+from models.postgres.database import Database
 
 async def main():
     database = Database(sys.argv[1])

@@ -7,7 +7,7 @@ import pytest
 
 from ingestion.run import refresher as module
 from ingestion.run.refresher import Refresher
-from models.database import DatabaseUnavailableError
+from models.postgres.database import DatabaseUnavailableError
 from models.tables import RefreshTrigger
 from tests.ingestion.running import EVERYTHING, Deployment
 from tests.ingestion.test_refresh_killed import until

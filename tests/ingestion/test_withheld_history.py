@@ -20,9 +20,9 @@ from ingestion.quota.throttle import Throttle
 from ingestion.run.refresher import Refresher, RefreshRequest
 from ingestion.simulator import SimulatorOptions
 from models.coins import seed
-from models.database import Database
-from models.granularity import Granularity
 from models.history import floor_day, floor_hour
+from models.postgres.database import Database
+from models.prices.granularity import Granularity
 from models.tables import Coin, Currency, RefreshTrigger
 from resolvers.coverage import CoverageQuestion, coverages
 from tests.conftest import new_database

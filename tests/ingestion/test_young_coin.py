@@ -10,8 +10,8 @@ import pytest
 
 from ingestion.run.refresher import Refresher
 from ingestion.simulator import SimulatorOptions
-from models.database import Database
-from models.granularity import Granularity
+from models.postgres.database import Database
+from models.prices.granularity import Granularity
 from resolvers.coverage import CoverageQuestion, coverages
 from tests.ingestion.running import Deployment
 from tests.ingestion.upstream import Clock

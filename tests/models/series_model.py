@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from models.latest_writes import Newest
-from models.price_writes import Stored
+from models.prices.write_latest import Newest
+from models.prices.write_series import Stored
 from tests.models.storing import DAY, HOUR, Sample
 from tests.recomputed import Near, day_of
 

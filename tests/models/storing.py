@@ -9,10 +9,10 @@ from typing import Any
 import asyncpg
 import numpy as np
 
-from models.database import Database
-from models.hours import Hours
-from models.latest_writes import Newest
-from models.price_writes import Stored, store_series
+from models.postgres.database import Database
+from models.prices.hours import Hours
+from models.prices.write_latest import Newest
+from models.prices.write_series import Stored, store_series
 from tests.recomputed import day_of
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from models.coins import coins_wanting_metadata, save_profile, seed
-from models.database import Database
+from models.postgres.database import Database
 from models.tables import Coin, Currency
 
 NOTHING = dict.fromkeys(("description", "image_url", "website_url"))

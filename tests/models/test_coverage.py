@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.coverage import Coverage, measure
-from models.granularity import Granularity
+from models.prices.coverage import Coverage, measure
+from models.prices.granularity import Granularity
 
 BASE = datetime(2021, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -7,8 +7,8 @@ import asyncpg
 import pytest
 from sqlalchemy import event
 
-from models import database as subject
-from models.database import Database, DatabaseUnavailableError
+from models.postgres import database as subject
+from models.postgres.database import Database, DatabaseUnavailableError
 
 CONNECTIONS = (
     "SELECT count(*) FROM pg_stat_activity"

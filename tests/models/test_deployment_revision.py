@@ -10,9 +10,9 @@ from itertools import count
 import asyncpg
 import pytest
 
-from models.database import Database
-from models.latest_writes import Newest, store_quotes
-from models.price_writes import store_daily, store_series
+from models.postgres.database import Database
+from models.prices.write_latest import Newest, store_quotes
+from models.prices.write_series import store_daily, store_series
 from models.series import changed_prices, deployment_revision
 from tests.models.storing import DAY, LONG_AGO, NOON, Sample, hours_of, run_of_hours, store
 from tests.quoting import PAIRS, add_series, quote

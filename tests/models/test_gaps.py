@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.gaps import (
+from models.prices.gaps import (
     CONFIRMED_ANSWERS,
     DAY_MICROS,
     GAP_ROW,
@@ -23,7 +23,7 @@ from models.gaps import (
     next_asks,
     times_in,
 )
-from models.hours import Rows, instant, micros
+from models.prices.hours import Rows, instant, micros
 from tests.models.storing import DAY, HOUR, NOON
 
 NOTHING = np.empty(0, GAP_ROW)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.granularity import Granularity, to_datetime, to_datetime64
+from models.prices.granularity import Granularity, to_datetime, to_datetime64
 
 instants = st.datetimes(datetime(1970, 1, 1), datetime(2200, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis adds the zone
 MICROSECOND = timedelta(microseconds=1)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.database import Database
-from models.latest_writes import Newest
-from models.live_writes import store_live
+from models.postgres.database import Database
+from models.prices.write_latest import Newest
+from models.prices.write_live import store_live
 from tests.models.series_model import SeriesModel, hours_after
 from tests.models.storing import HOUR, NOON, Sample, days_in, store
 

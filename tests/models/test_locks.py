@@ -5,8 +5,8 @@ import asyncio
 import asyncpg
 import pytest
 
-from models.database import Database, DatabaseUnavailableError
-from models.locks import AdvisoryLock
+from models.postgres.advisory_lock import AdvisoryLock
+from models.postgres.database import Database, DatabaseUnavailableError
 
 
 async def test_a_lock_has_one_holder_and_is_free_after_it(database: Database) -> None:

@@ -15,11 +15,11 @@ from sqlalchemy import Connection, text
 from sqlmodel import SQLModel
 
 from ingestion.planning.plan import RefreshRequest, prepare
-from models import migrate as migrating
 from models import tables
-from models.database import Database
 from models.history import Tracked
-from models.migrate import (
+from models.postgres import migrate as migrating
+from models.postgres.database import Database
+from models.postgres.migrate import (
     MIGRATION_LOCK,
     NewerDatabaseError,
     alembic_config,

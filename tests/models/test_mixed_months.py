@@ -6,10 +6,10 @@ from statistics import fmean
 import asyncpg
 import pytest
 
-from models.database import Database
-from models.granularity import Granularity
-from models.price_writes import store_daily
-from models.prices import PriceWindow, read_windows
+from models.postgres.database import Database
+from models.prices.granularity import Granularity
+from models.prices.read import PriceWindow, read_windows
+from models.prices.write_series import store_daily
 from tests.models.storing import DAY, HOUR, Sample, hours_of, store
 
 START = datetime(2026, 3, 18, tzinfo=UTC)  # a Wednesday

@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from models.database import Database, WriteSession
-from models.notifications import (
+from models.postgres.database import Database, WriteSession
+from models.postgres.notifications import (
     APPLICATION_NAME,
     CHANNEL,
     TELL_SERIES,
@@ -167,7 +167,7 @@ async def test_a_connection_that_is_terminated(database: Database, sql: asyncpg.
 async def test_a_connection_that_dies_without_a_word(
     database_url: str, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.notifications._PROBE_SECONDS", 1.0)
+    monkeypatch.setattr("models.postgres.notifications._PROBE_SECONDS", 1.0)
     ear = Ear()
     async with proxy_to(database_url) as proxy:
         database = Database(proxy.url)

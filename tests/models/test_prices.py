@@ -12,9 +12,9 @@ import asyncpg
 import numpy as np
 import pytest
 
-from models.database import Database
-from models.granularity import Granularity
-from models.prices import PriceColumns, PriceWindow, read_windows
+from models.postgres.database import Database
+from models.prices.granularity import Granularity
+from models.prices.read import PriceColumns, PriceWindow, read_windows
 from tests.counting import statements
 from tests.models.storing import DAY, HOUR, Sample, store
 

@@ -3,8 +3,8 @@
 import asyncpg
 import pytest
 
-from models.database import Database
-from models.run_history import prune_runs
+from models.postgres.database import Database
+from models.runs import prune_runs
 
 
 async def age_of(sql: asyncpg.Connection, days: int) -> list[str]:

@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 
 from models import runs
-from models.database import Database
-from models.locks import AdvisoryLock
+from models.postgres.advisory_lock import AdvisoryLock
+from models.postgres.database import Database
 from models.tables import ItemStatus, RefreshRun, RefreshRunItem, RefreshStatus
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -11,12 +11,12 @@ import asyncpg
 import numpy as np
 import pytest
 
-from models import series_memory
-from models.database import Database
-from models.granularity import Granularity
-from models.notifications import APPLICATION_NAME, Listener
-from models.prices import ALL_COLUMNS, PriceColumns, PriceWindow, WindowPrices, read_windows
-from models.series_memory import SeriesMemory, recall_windows
+from models.postgres.database import Database
+from models.postgres.notifications import APPLICATION_NAME, Listener
+from models.prices import series_cache
+from models.prices.granularity import Granularity
+from models.prices.read import ALL_COLUMNS, PriceColumns, PriceWindow, WindowPrices, read_windows
+from models.prices.series_cache import SeriesMemory, recall_windows
 from tests.counting import statements
 from tests.models.storing import HOUR, Sample, store
 
@@ -150,7 +150,7 @@ async def test_nothing_is_remembered_that_changed_while_it_was_read(
             await listener.catch_up()
             return found
 
-        monkeypatch.setattr(series_memory, "read_windows", slowly)
+        monkeypatch.setattr(series_cache, "read_windows", slowly)
         await recall(database, memory)
         monkeypatch.undo()
         assert memory.size == 0
@@ -189,7 +189,7 @@ async def test_room_is_bounded(
     async with remembering(database, capacity=0) as (memory, _):
         assert [await asked(database, memory) for _ in range(3)] == [1, 1, 1]
         assert memory.size == 0
-    monkeypatch.setattr(series_memory, "MOST_HOURS", 100)
+    monkeypatch.setattr(series_cache, "MOST_HOURS", 100)
     async with remembering(database) as (memory, _):
         # found to be too long the second time, and not tried again
         assert [await asked(database, memory) for _ in range(4)] == [1, 2, 1, 1]

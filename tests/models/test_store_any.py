@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from models.database import Database
-from models.latest_writes import Newest
-from models.price_writes import Stored
+from models.postgres.database import Database
+from models.prices.write_latest import Newest
+from models.prices.write_series import Stored
 from tests.models.series_model import SeriesModel, hours_after
 from tests.models.storing import DAY, HOUR, NOON, Sample, days_in, hours_in, store
 

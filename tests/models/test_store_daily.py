@@ -8,8 +8,8 @@ from typing import Any
 
 import asyncpg
 
-from models.database import Database
-from models.price_writes import store_daily
+from models.postgres.database import Database
+from models.prices.write_series import store_daily
 from tests.models.storing import (
     DAY,
     HOUR,

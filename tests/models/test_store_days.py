@@ -6,8 +6,8 @@ from random import Random
 import asyncpg
 import pytest
 
-from models.database import Database
-from models.price_writes import Stored
+from models.postgres.database import Database
+from models.prices.write_series import Stored
 from tests.models.storing import (
     DAY,
     HOUR,

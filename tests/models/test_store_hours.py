@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.database import Database
-from models.price_writes import Stored, store_series
+from models.postgres.database import Database
+from models.prices.write_series import Stored, store_series
 from tests.models.storing import (
     HOUR,
     LONG_AGO,

@@ -7,8 +7,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from models.database import Database
-from models.latest_writes import Newest, store_quotes
+from models.postgres.database import Database
+from models.prices.write_latest import Newest, store_quotes
 from tests.models.storing import DAY, HOUR, NOON, Sample, revision, run_of_hours, store, versions
 
 SECOND = timedelta(seconds=1)

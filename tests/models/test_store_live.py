@@ -7,9 +7,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from models.database import Database
-from models.latest_writes import Newest
-from models.live_writes import store_live
+from models.postgres.database import Database
+from models.prices.write_latest import Newest
+from models.prices.write_live import store_live
 from tests.models.storing import (
     DAY,
     HOUR,

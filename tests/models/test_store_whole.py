@@ -7,10 +7,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from models.database import Database, DatabaseUnavailableError
-from models.latest_writes import Newest, store_quotes
-from models.notifications import CHANNEL
-from models.price_writes import store_series
+from models.postgres.database import Database, DatabaseUnavailableError
+from models.postgres.notifications import CHANNEL
+from models.prices.write_latest import Newest, store_quotes
+from models.prices.write_series import store_series
 from tests.models.storing import (
     HOUR,
     LONG_AGO,

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from models.database import Database
+from models.postgres.database import Database
 from resolvers.updates import PriceUpdates
 from tests.following import hub_on
 from tests.quoting import MANY, Pair, add_series

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from models.granularity import Granularity, Times
-from models.prices import Numbers, PriceColumns
+from models.prices.granularity import Granularity, Times
+from models.prices.read import Numbers, PriceColumns
 from resolvers.prices import PriceAnswer
 from resolvers.ranges import PriceRequest
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.granularity import Granularity
+from models.prices.granularity import Granularity
 from resolvers.statistics import Drawdown, Statistics, TimedPrice, statistics
 from tests.resolvers.making import START, answer_of, bucket_start
 

@@ -11,8 +11,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from models.database import Database
-from models.notifications import Listener
+from models.postgres.database import Database
+from models.postgres.notifications import Listener
 from models.series import LatestFacts
 from resolvers.newest import Filter, NewestPrices, Update, UpdateKind
 from resolvers.updates import PriceUpdates

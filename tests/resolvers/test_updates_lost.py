@@ -5,8 +5,8 @@ import asyncio
 import asyncpg
 import pytest
 
-from models.database import Database
-from models.notifications import APPLICATION_NAME, CHANNEL, Listener
+from models.postgres.database import Database
+from models.postgres.notifications import APPLICATION_NAME, CHANNEL, Listener
 from resolvers.updates import PriceUpdates
 from tests.following import SECONDS, HeldBack, following, hub_on, prices_of
 from tests.quoting import MANY, Pair, quote

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from ingestion.simulator import Simulator
-from models.database import Database
+from models.postgres.database import Database
 from tests.conftest import new_database, served_for_long
 from tests.schema.made import store_all
 from tests.serving import Reader, reading

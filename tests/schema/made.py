@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 from models.coins import seed
-from models.database import Database
+from models.postgres.database import Database
 from models.tables import Coin, Currency
 from tests.models.storing import DAY, HOUR, Sample, store
 from tests.recomputed import day_of

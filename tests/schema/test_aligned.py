@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ingestion.simulator import Simulator
-from models.database import Database
+from models.postgres.database import Database
 from tests.counting import statements
 from tests.schema.made import (
     FIRST,

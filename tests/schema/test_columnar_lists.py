@@ -9,7 +9,7 @@ import orjson
 import pytest
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from models.database import Database
+from models.postgres.database import Database
 from schema import build_schema
 from schema.context import Access, Caller, Context, Services
 from schema.executor import ColumnarExecutor

@@ -8,7 +8,7 @@ import pytest
 from graphql import GraphQLList, GraphQLNonNull, GraphQLObjectType
 from graphql import build_schema as schema_from_sdl
 
-from models.database import Database
+from models.postgres.database import Database
 from schema import build_schema
 from schema.columns import encoded_rows, rows
 from schema.context import Access, Caller, Context, Services

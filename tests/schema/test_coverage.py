@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from ingestion.simulator import Simulator
-from models.database import Database
+from models.postgres.database import Database
 from tests.counting import statements
 from tests.schema.asking import series
 from tests.schema.made import (

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from models.granularity import Granularity, Times
-from models.prices import PriceColumns
+from models.prices.granularity import Granularity, Times
+from models.prices.read import PriceColumns
 from resolvers.prices import PriceAnswer
 from resolvers.ranges import PriceRequest
 from schema.executor import ColumnarExecutor, ColumnarLeaves, ColumnarList

@@ -10,8 +10,8 @@ import pytest
 
 from ingestion.simulator import Fault, Simulator
 from models import runs
-from models.database import Database, ReadSession
-from models.notifications import APPLICATION_NAME, CHANNEL
+from models.postgres.database import Database, ReadSession
+from models.postgres.notifications import APPLICATION_NAME, CHANNEL
 from models.runs import lock_of, new_run_id
 from models.tables import RefreshRun
 from resolvers import run_watch

@@ -7,7 +7,7 @@ import pytest
 
 from ingestion.simulator import Simulator
 from models import coins as coin_rows
-from models.database import Database
+from models.postgres.database import Database
 from server import seeds
 from tests.serving import Client, live_server, make_settings
 

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from models.granularity import Granularity
+from models.prices.granularity import Granularity
 from resolvers import turns
 from schema.executor import ColumnarExecutor
 from tests.schema.test_executor import points, schema_of

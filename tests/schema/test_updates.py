@@ -9,8 +9,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from models.database import Database
-from models.notifications import Listener
+from models.postgres.database import Database
+from models.postgres.notifications import Listener
 from resolvers.updates import PriceUpdates
 from schema.context import Access, Caller
 from tests.following import following, hub_on, prices_of, refused, subscribe

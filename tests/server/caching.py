@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import httpx
 
-from models.database import Database
-from models.latest_writes import Newest, store_quotes
+from models.postgres.database import Database
+from models.prices.write_latest import Newest, store_quotes
 from tests.serving import LiveServer
 
 LATEST = '{ latestPrices(coins: ["bitcoin"], currencies: ["usd"]) { price revision } }'

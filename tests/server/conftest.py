@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import structlog
 
-from models.database import Database
-from models.notifications import Listener
+from models.postgres.database import Database
+from models.postgres.notifications import Listener
 from server.cache import AnswerCache
 from tests.conftest import new_database
 from tests.server.keeping import ROOM

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from ingestion.simulator import Simulator
-from models import availability, connecting, database
+from models.postgres import circuit_breaker, connection, database
 from server import app, health
 from tests.server.proxy import Proxy, proxy_to
 from tests.serving import LiveServer, live_server, make_settings
@@ -17,9 +17,9 @@ _NEVER = 3_600.0
 
 def leave_the_breaker_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing else may end a wait, so an answer shows that it did."""
-    monkeypatch.setattr(availability, "DOUBT_SECONDS", 0.1)
-    monkeypatch.setattr(availability, "PROBE_SECONDS", 2.0)
-    monkeypatch.setattr(connecting, "CONNECT_SECONDS", _NEVER)
+    monkeypatch.setattr(circuit_breaker, "DOUBT_SECONDS", 0.1)
+    monkeypatch.setattr(circuit_breaker, "PROBE_SECONDS", 2.0)
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", _NEVER)
     for name in ("READ_SECONDS", "WRITE_SECONDS"):
         monkeypatch.setattr(database, name, _NEVER)
     monkeypatch.setattr(health, "_PATIENCE_SECONDS", _NEVER)

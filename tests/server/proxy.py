@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
-from models.connecting import database_url
+from models.postgres.connection import database_url
 
 
 class Proxy:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from models.notifications import Listener
+from models.postgres.notifications import Listener
 from server.cache import AnswerCache
 from server.replies import Reply
 from tests.server.keeping import ROOM, Gate, fill, key, reply, start

@@ -7,7 +7,7 @@ import pytest
 
 from ingestion.simulator import Simulator
 from models import coins as coin_rows
-from models.database import Database
+from models.postgres.database import Database
 from models.tables import Coin
 from server import seeds
 from tests.server.commands_run import one_line, run, run_beside

@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 
 from ingestion.simulator import Simulator
-from models.database import DatabaseReadOnlyError
-from models.locks import LEADER_LOCK, AdvisoryLock
+from models.postgres.advisory_lock import LEADER_LOCK, AdvisoryLock
+from models.postgres.database import DatabaseReadOnlyError
 from tests.clusters import Cluster, ordinary_folder, running_cluster
 from tests.server.balancer import Balancer, balancing
 from tests.server.test_unavailable import PRICES, REFRESH, unavailable, until, works

@@ -10,8 +10,8 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from ingestion.simulator import Simulator
-from models.database import Database, DatabaseUnavailableError
-from models.locks import AdvisoryLock
+from models.postgres.advisory_lock import AdvisoryLock
+from models.postgres.database import Database, DatabaseUnavailableError
 from tests.conftest import administer
 from tests.server.test_unavailable import REFRESH, until
 from tests.serving import TOKEN, LiveServer, live_server, make_settings

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from starlette.requests import Request
 
-from models.database import Database
-from models.migrate import current_revision
+from models.postgres.database import Database
+from models.postgres.migrate import current_revision
 from server import health
 from tests.serving import LiveServer
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from ingestion.simulator import Fault, Simulator
-from models.database import Database
+from models.postgres.database import Database
 from server.leadership import Leadership
 from tests.server.proxy import proxy_to
 from tests.serving import LiveServer, connected, live_server, make_settings

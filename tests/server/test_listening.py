@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 
 from ingestion.simulator import Simulator
-from models.database import Database
-from models.notifications import APPLICATION_NAME, CHANNEL
+from models.postgres.database import Database
+from models.postgres.notifications import APPLICATION_NAME, CHANNEL
 from tests.server.caching import CURRENCIES, LATEST, hearing, is_true, quote, said, until
 from tests.server.proxy import proxy_to
 from tests.server.served import environment

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from ingestion.simulator import Fault, Simulator
-from models.database import Database, DatabaseUnavailableError
+from models.postgres.database import Database, DatabaseUnavailableError
 from tests.server.caching import hearing, is_true, until
 from tests.server.outages import STATUS, far_server, leave_the_breaker_alone
 from tests.server.proxy import proxy_to

@@ -12,8 +12,8 @@ import pytest
 
 from ingestion.simulator import Simulator
 from models import coins as coin_rows
-from models.database import Database
-from models.migrate import newest_revision
+from models.postgres.database import Database
+from models.postgres.migrate import newest_revision
 from server import seeds
 from tests.server.commands_run import one_line, run, run_beside
 from tests.serving import live_server, make_settings

@@ -9,9 +9,9 @@ import asyncpg
 import pytest
 
 from ingestion.simulator import Simulator
-from models.database import Database
-from models.migrate import migrate
-from models.notifications import CHANNEL
+from models.postgres.database import Database
+from models.postgres.migrate import migrate
+from models.postgres.notifications import CHANNEL
 from server.embedded import EmbeddedPostgres
 from tests.following import SECONDS, following, hub_on, prices_of
 from tests.quoting import PAIRS, add_series, quote

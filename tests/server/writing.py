@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from models import coins as coin_rows
-from models.latest_writes import Newest, store_quotes
+from models.prices.write_latest import Newest, store_quotes
 from models.tables import Coin, Currency
 from tests.models.storing import LONG_AGO, NOON, run_of_hours, store
 from tests.server.caching import series_id

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.connecting import database_url, hosts_of
+from models.postgres.connection import database_url, hosts_of
 from models.postgres.connector import Connector
 
 HOSTS = {

@@ -9,8 +9,8 @@ import asyncpg
 import pytest
 
 from ingestion.simulator import Simulator
-from models.database import Database
-from models.migrate import migrate
+from models.postgres.database import Database
+from models.postgres.migrate import migrate
 from tests.conftest import new_database
 from tests.serving import TOKEN, connected, live_server, make_settings
 

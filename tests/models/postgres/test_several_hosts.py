@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from models.database import Database, DatabaseUnavailableError
 from models.postgres import connector
+from models.postgres.database import Database, DatabaseUnavailableError
 from tests.server.proxy import proxy_to
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 
 from models.coins import seed
-from models.database import Database
+from models.postgres.database import Database
 from models.tables import Coin, Currency
 from schema import build_schema
 from schema.context import Access, Caller, Context, Services

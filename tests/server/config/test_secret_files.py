@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from models.coins import all_currencies
-from models.database import Database, DatabaseUnavailableError
-from models.locks import AdvisoryLock
+from models.postgres.advisory_lock import AdvisoryLock
+from models.postgres.database import Database, DatabaseUnavailableError
 from server.access.token_file import generated_token
 from server.parts import make_database
 from server.settings import Settings, SettingsError, load_settings

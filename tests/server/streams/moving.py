@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 
-from models.database import Database
-from models.latest_writes import Newest, store_quotes
+from models.postgres.database import Database
+from models.prices.write_latest import Newest, store_quotes
 
 _seconds = itertools.count(1)
 

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from ingestion.simulator import Simulator
-from models.database import Database
+from models.postgres.database import Database
 from tests.server.streams.listening import events_of
 from tests.server.streams.moving import move
 from tests.server.streams.talking import FOLLOW, talking_to

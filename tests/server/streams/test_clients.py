@@ -5,7 +5,7 @@ import json
 import asyncpg
 import pytest
 
-from models.database import Database
+from models.postgres.database import Database
 from tests.server.streams.driving import SECONDS, driven
 from tests.server.streams.moving import move
 from tests.serving import TOKEN, LiveServer

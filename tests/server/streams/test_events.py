@@ -5,7 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from models.database import Database
+from models.postgres.database import Database
 from schema import build_schema
 from server.streams.endpoint import StreamEndpoint, StreamSettings
 from tests.server.streams.listening import EVENTS, events_of

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from ingestion.simulator import Simulator
-from models.database import Database
+from models.postgres.database import Database
 from server.streams.operations import LARGEST_SUBSCRIPTION
 from tests.server.streams.listening import EVENTS, events_of
 from tests.server.streams.moving import move

@@ -12,7 +12,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from ingestion.simulator import Simulator
-from models.database import Database
+from models.postgres.database import Database
 from schema import build_schema
 from server.streams.endpoint import StreamEndpoint, StreamSettings
 from tests.server.deaf import deaf

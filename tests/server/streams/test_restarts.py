@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from ingestion.simulator import Simulator
-from models.database import Database
+from models.postgres.database import Database
 from tests.browser import opened_page
 from tests.server.served import Served, served
 from tests.server.streams.driving import CLIENTS, driven

@@ -5,7 +5,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from models.database import Database
+from models.postgres.database import Database
 from tests.server.streams.moving import move
 from tests.server.streams.talking import Talk, talking_to
 from tests.serving import TOKEN, LiveServer

@@ -1,17 +1,17 @@
 """Writing what upstream was asked for and did not give, where no hours are stored with it.
 
-`models.price_writes` writes the gaps of hours together with hours.
+`models.prices.write_series` writes the gaps of hours together with hours.
 """
 
 from collections.abc import Sequence
 
-from models.database import WriteSession
-from models.gaps import DAY_MICROS, Asked, count_asked
-from models.hours import micros
-from models.incoming import compare
-from models.notifications import TELL_SERIES
-from models.price_tables import BUCKETS, DAY_GAPS, DAY_KEYS, GAPS
-from models.writers import LOCK_SERIES
+from models.postgres.database import WriteSession
+from models.postgres.notifications import TELL_SERIES
+from models.prices.binary_tables import BUCKETS, DAY_GAPS, DAY_KEYS, GAPS
+from models.prices.changes import compare
+from models.prices.gaps import DAY_MICROS, Asked, count_asked
+from models.prices.hours import micros
+from models.prices.write_order import LOCK_SERIES
 
 
 async def store_silence(session: WriteSession, series_id: int, asked: Sequence[Asked]) -> None:

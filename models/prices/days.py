@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from models.hours import Rows
+from models.prices.hours import Rows
 
 DAY_MICROS = 86_400_000_000
 # `day` counts from 1970; market cap and volume are NaN where no hour has one.

@@ -10,15 +10,15 @@ from datetime import datetime
 import asyncpg
 import numpy as np
 
-from models.database import WriteSession
-from models.days import DAY_MICROS, days_at
-from models.gaps import Asked
-from models.hours import Hours, instant, micros
-from models.incoming import Changes, Incoming, compare_points
-from models.latest_writes import UPSERT_LATEST, Newest, columns
-from models.notifications import TELL_SERIES
-from models.price_tables import DAILY, GAPS, HOURLY
-from models.writers import COUNT_CHANGE, LOCK_SERIES
+from models.postgres.database import WriteSession
+from models.postgres.notifications import TELL_SERIES
+from models.prices.binary_tables import DAILY, GAPS, HOURLY
+from models.prices.changes import Changes, Incoming, compare_points
+from models.prices.days import DAY_MICROS, days_at
+from models.prices.gaps import Asked
+from models.prices.hours import Hours, instant, micros
+from models.prices.write_latest import UPSERT_LATEST, Newest, columns
+from models.prices.write_order import COUNT_CHANGE, LOCK_SERIES
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, text
 
-from models.database import Database, ReadSession
+from models.postgres.database import Database, ReadSession
 
 if TYPE_CHECKING:
     from alembic.config import Config

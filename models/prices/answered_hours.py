@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.database import Database, ReadSession
-from models.gaps import DAY_MICROS, GAP_ROW, Micros, confirmed, covers
-from models.hours import Rows, micros
-from models.price_tables import BUCKETS, DAY_GAPS, DAY_KEYS, GAPS
+from models.postgres.database import Database, ReadSession
+from models.prices.binary_tables import BUCKETS, DAY_GAPS, DAY_KEYS, GAPS
+from models.prices.gaps import DAY_MICROS, GAP_ROW, Micros, confirmed, covers
+from models.prices.hours import Rows, micros
 
 
 class Known(NamedTuple):

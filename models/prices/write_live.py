@@ -10,13 +10,13 @@ from datetime import datetime
 import asyncpg
 import numpy as np
 
-from models.database import WriteSession
-from models.days import DAY_MICROS, days_of
-from models.hours import instant, micros
-from models.latest_writes import UPSERT_LATEST, Newest, columns
-from models.notifications import TELL_SERIES
-from models.price_tables import DAILY, HOURLY
-from models.writers import COUNT_CHANGE, LOCK_SERIES
+from models.postgres.database import WriteSession
+from models.postgres.notifications import TELL_SERIES
+from models.prices.binary_tables import DAILY, HOURLY
+from models.prices.days import DAY_MICROS, days_of
+from models.prices.hours import instant, micros
+from models.prices.write_latest import UPSERT_LATEST, Newest, columns
+from models.prices.write_order import COUNT_CHANGE, LOCK_SERIES
 
 
 async def store_live(session: WriteSession, quotes: Sequence[Newest], hour: datetime) -> int:

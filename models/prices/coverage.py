@@ -6,8 +6,8 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
-from models.gaps import Evidence, Micros
-from models.granularity import Granularity, Numbered, Times, to_datetime
+from models.prices.gaps import Evidence, Micros
+from models.prices.granularity import Granularity, Numbered, Times, to_datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Coverage:
     half-open ranges of time, and how many buckets are missing in them. So are what is known of
     asking upstream for it: `since` when (NaT: never), how many `times`, from when on it is asked
     for again (`until`, NaT: by the next refresh), and whether it is `upstream`'s own: see
-    models.gaps.Evidence.
+    models.prices.gaps.Evidence.
     """
 
     expected: int

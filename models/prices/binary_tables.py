@@ -8,10 +8,10 @@ import asyncpg
 import numpy as np
 import numpy.typing as npt
 
-from models.days import DAY_ROW
-from models.gaps import GAP_ROW
-from models.hours import HOUR_ROW, Rows
-from models.incoming import Changes
+from models.prices.changes import Changes
+from models.prices.days import DAY_ROW
+from models.prices.gaps import GAP_ROW
+from models.prices.hours import HOUR_ROW, Rows
 
 
 class _Type(NamedTuple):

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.days import DAY_MICROS, day_numbers, days_of
-from models.gaps import Asked, count_asked
-from models.hours import Rows, merge, micros
+from models.prices.days import DAY_MICROS, day_numbers, days_of
+from models.prices.gaps import Asked, count_asked
+from models.prices.hours import Rows, merge, micros
 
 _DAY_0 = date(1970, 1, 1)
 

@@ -11,9 +11,9 @@ import orjson
 import structlog
 from sqlalchemy import text
 
-from models.availability import reason_of
-from models.connecting import CONNECT_SECONDS
-from models.database import DRIVER_ERRORS, Database, WriteSession
+from models.postgres.circuit_breaker import reason_of
+from models.postgres.connection import CONNECT_SECONDS
+from models.postgres.database import DRIVER_ERRORS, Database, WriteSession
 
 log = structlog.get_logger("coingraph.notifications")
 

@@ -7,14 +7,14 @@ from typing import Self
 
 import asyncpg
 
-from models.availability import (
+from models.postgres.circuit_breaker import (
     PROBE_SECONDS,
     DatabaseReadOnlyError,
     DatabaseUnavailableError,
     availability,
 )
-from models.connecting import CONNECT_SECONDS
-from models.database import Database
+from models.postgres.connection import CONNECT_SECONDS
+from models.postgres.database import Database
 from models.postgres.session import Session
 
 # PostgreSQL ends a session that has said nothing for so long: longer than `verify` waits, so that

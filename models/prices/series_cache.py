@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from models.database import Database
-from models.granularity import Granularity, to_datetime64
-from models.notifications import Listener
-from models.prices import PriceColumns, PriceWindow, WindowPrices, read_windows
+from models.postgres.database import Database
+from models.postgres.notifications import Listener
+from models.prices.granularity import Granularity, to_datetime64
+from models.prices.read import PriceColumns, PriceWindow, WindowPrices, read_windows
 from models.series import SeriesKey
 
 MOST_HOURS = 10_000  # longer series are read from PostgreSQL, part by part

@@ -9,8 +9,8 @@ from weakref import WeakSet
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from models import connecting
-from models.availability import (
+from models.postgres import connection
+from models.postgres.circuit_breaker import (
     DRIVER_ERRORS,
     PROBE_SECONDS,
     READ_ONLY,
@@ -23,15 +23,15 @@ from models.availability import (
     availability,
     unavailable_because,
 )
-from models.connecting import database_url
+from models.postgres.connection import database_url
+from models.postgres.connection_share import shared
 from models.postgres.connector import Connector
 from models.postgres.pool import ConnectionPool, Pooled, session_of
 from models.postgres.pooler import pools_transactions
 from models.postgres.read_only import ReadOnlyWatch
 from models.postgres.refusals import TRANSACTION_POOLING
 from models.postgres.session import Session, UnsupportedServerError
-from models.shares import shared
-from models.stopwatch import database_time
+from models.postgres.stopwatch import database_time
 
 __all__ = [
     "DRIVER_ERRORS",
@@ -213,7 +213,7 @@ class Database:
         """
         refused: DatabaseUnavailableError | None = None
         try:
-            async with asyncio.timeout(connecting.CONNECT_SECONDS) as limit:
+            async with asyncio.timeout(connection.CONNECT_SECONDS) as limit:
                 while True:
                     try:
                         session = await self._connector.connect(application_name)

@@ -9,9 +9,9 @@ import asyncpg
 import numpy as np
 import numpy.typing as npt
 
-from models.database import Database
-from models.granularity import Granularity, Times
-from models.price_statements import BEFORE, BEGINS, NUMBERS, window_statement
+from models.postgres.database import Database
+from models.prices.granularity import Granularity, Times
+from models.prices.read_sql import BEFORE, BEGINS, NUMBERS, window_statement
 from models.series import SeriesFacts
 
 Numbers = npt.NDArray[np.float64]  # NaN where there is no value

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from models.database import WriteSession
-from models.notifications import TELL_SERIES
-from models.writers import COUNT_CHANGE, LOCK_SERIES
+from models.postgres.database import WriteSession
+from models.postgres.notifications import TELL_SERIES
+from models.prices.write_order import COUNT_CHANGE, LOCK_SERIES
 
 # Clocks differ by minutes, never by hours. An observation from further ahead is not believed, and
 # one that is stored gives way to any other.

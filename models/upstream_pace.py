@@ -10,7 +10,7 @@ from datetime import date
 
 import asyncpg
 
-from models.database import Database
+from models.postgres.database import Database
 
 # A clock that was set back must not stop all calls for as long.
 _MOST_AHEAD = "clock_timestamp() + interval '1 hour'"

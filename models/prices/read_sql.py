@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from models.granularity import Granularity
+from models.prices.granularity import Granularity
 
 NUMBERS = ("price", "market_cap", "volume", "open", "high", "low", "close")
 BEFORE, BEGINS = "before", "begins"  # asked for like columns, given beside them
