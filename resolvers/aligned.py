@@ -12,9 +12,9 @@ from models.prices.granularity import Granularity, Times
 from models.prices.read import PriceWindow, WindowPrices, read_windows
 from models.prices.read_sql import BEFORE
 from models.series import SeriesFacts, SeriesKey
+from resolvers.cache_dependencies import Footprint
 from resolvers.errors import BadInputError, RangeTooLargeError
 from resolvers.fill import FillPolicy, carry
-from resolvers.footprint import Footprint
 from resolvers.names import clean_all, explain_missing
 from resolvers.ranges import BEGINNING, check_range, history_start, longer_buckets
 

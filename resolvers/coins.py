@@ -5,9 +5,9 @@ from collections.abc import Collection, Sequence
 from models import coins as coin_rows
 from models.coins import CoinFacts, CoinMatch, CurrencyFacts
 from models.postgres.database import Database
-from resolvers.footprint import Footprint
+from resolvers.cache_dependencies import Footprint
 from resolvers.names import LONGEST_NAME, clean, clean_all, trim, unknown_coin
-from resolvers.pages import (
+from resolvers.pagination import (
     Page,
     check_first,
     decode_cursor,

@@ -17,7 +17,7 @@ from models.prices.read import PriceWindow, WindowPrices, read_windows
 from models.prices.read_sql import BEGINS
 from models.series import SeriesKey
 from resolvers.names import explain_missing
-from resolvers.turns import breathe
+from resolvers.scheduling.event_loop_turns import breathe
 
 _ALL = 2**31 - 1  # rows of one series
 

@@ -19,12 +19,12 @@ from models.prices.coverage import Coverage
 from models.prices.series_cache import SeriesMemory
 from models.series import LatestFacts, SeriesKey
 from models.tables import RefreshRunItem, Series
+from resolvers.cache_dependencies import Footprint
 from resolvers.coverage import CoverageQuestion, coverages
 from resolvers.errors import NotFoundError
-from resolvers.footprint import Footprint
 from resolvers.names import explain_missing
 from resolvers.prices import PriceAnswer, PriceQuestion, price_series
-from resolvers.turns import PatientLoop
+from resolvers.scheduling.event_loop_turns import PatientLoop
 
 K = TypeVar("K")
 T = TypeVar("T")

@@ -16,10 +16,10 @@ from models.prices.read import ALL_COLUMNS, PriceColumns, PriceWindow, WindowPri
 from models.prices.read_sql import BEFORE
 from models.prices.series_cache import SeriesMemory, recall_windows
 from models.series import SeriesKey
+from resolvers.cache_dependencies import Footprint
 from resolvers.coverage import wanted_from
 from resolvers.errors import RangeTooLargeError
 from resolvers.fill import FillPolicy, fill
-from resolvers.footprint import Footprint
 from resolvers.names import explain_missing
 from resolvers.ranges import BEGINNING, MOST_POINTS, PriceRequest, check_size, history_start
 

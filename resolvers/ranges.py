@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from models.history import HOUR, floor_hour
 from models.prices.granularity import Granularity, to_datetime
 from models.series import SeriesFacts
+from resolvers.cache_dependencies import Footprint
 from resolvers.errors import BadInputError, RangeTooLargeError
 from resolvers.fill import FillPolicy
-from resolvers.footprint import Footprint
-from resolvers.pages import check_first
+from resolvers.pagination import check_first
 
 MOST_POINTS = 10_000
 BEGINNING = datetime(2009, 1, 3, tzinfo=UTC)  # nothing has a price before Bitcoin's first block

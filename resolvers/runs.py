@@ -5,10 +5,10 @@ from uuid import UUID
 from models import runs as run_rows
 from models.postgres.database import Database
 from models.tables import RefreshRun
+from resolvers.cache_dependencies import Footprint
 from resolvers.errors import BadInputError, NotFoundError
-from resolvers.footprint import Footprint
 from resolvers.names import short
-from resolvers.pages import (
+from resolvers.pagination import (
     Page,
     check_first,
     decode_cursor,

@@ -12,7 +12,7 @@ from models.prices.hours import Rows, micros
 from models.prices.write_latest import MOST_AHEAD
 from models.series import LatestFacts, SeriesWithLatest, latest_of, series_with_latest
 from models.tables import Series
-from resolvers.footprint import Footprint
+from resolvers.cache_dependencies import Footprint
 from resolvers.names import known_names
 
 _NEARLY_WHOLE = 0.9  # of the history; CoinGecko lacks one hour of a hundred

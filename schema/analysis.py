@@ -7,9 +7,9 @@ import numpy as np
 import strawberry
 
 from models.prices.read import Numbers
-from resolvers.statistics import Drawdown as ComputedDrawdown
-from resolvers.statistics import Statistics
-from resolvers.statistics import TimedPrice as ComputedPrice
+from resolvers.analysis.statistics import Drawdown as ComputedDrawdown
+from resolvers.analysis.statistics import Statistics
+from resolvers.analysis.statistics import TimedPrice as ComputedPrice
 from schema.executor import ColumnarLeaves
 from schema.scalars import DateTime
 

@@ -9,8 +9,8 @@ import numpy as np
 import strawberry
 from strawberry.utils.str_converters import to_snake_case
 
-from resolvers.anomalies import Anomalies
-from resolvers.outliers import SCOPES
+from resolvers.analysis.anomalies import Anomalies
+from resolvers.analysis.outliers import SCOPES
 from schema.columns import Column
 from schema.executor import ColumnarList
 from schema.scalars import DateTime, render_times

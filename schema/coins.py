@@ -9,7 +9,7 @@ import strawberry
 from models.coins import CoinFacts, CoinMatch, CoinProfile, CurrencyFacts
 from resolvers import coins as answers
 from resolvers.names import clean
-from resolvers.pages import Page
+from resolvers.pagination import Page
 from schema.arguments import (
     USD,
     CurrencyArgument,

@@ -12,11 +12,11 @@ import strawberry
 from models.history import Tracked
 from models.postgres.database import Database
 from models.prices.series_cache import SeriesMemory
-from resolvers.footprint import Footprint
-from resolvers.kept import Kept
+from resolvers.cache_dependencies import Footprint
+from resolvers.data_extent import Kept
+from resolvers.live.price_updates import PriceUpdates
+from resolvers.live.run_watcher import RunWatcher
 from resolvers.loaders import Loaders
-from resolvers.run_watch import RunWatcher
-from resolvers.updates import PriceUpdates
 from schema.cost import Cost
 from schema.refreshing import Plans, RefreshService
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 import strawberry
 
 from models.series import LatestFacts
-from resolvers.footprint import Footprint
+from resolvers.cache_dependencies import Footprint
 from resolvers.series import age_of
 from schema.columns import Column
 from schema.context import Info

@@ -14,8 +14,8 @@ from strawberry.types.execution import PreExecutionError
 
 from models.postgres.connection_share import begin_share
 from resolvers.errors import BadInputError, RequestError, UnavailableError
-from resolvers.queues import FairQueue
-from resolvers.turns import begin_operation
+from resolvers.scheduling.event_loop_turns import begin_operation
+from resolvers.scheduling.fair_queue import FairQueue
 from schema.context import Context
 from schema.cost import CostPlan, check_cost
 from schema.documents import DocumentCache, ValidDocument

@@ -4,7 +4,7 @@ from typing import Any, Generic, TypeVar
 
 import strawberry
 
-from resolvers.pages import Page
+from resolvers.pagination import Page
 
 Node = TypeVar("Node")
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from graphql.pyutils import AwaitableOrValue
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from resolvers.turns import current_turn
+from resolvers.scheduling.event_loop_turns import current_turn
 
 T = TypeVar("T")
 

@@ -9,14 +9,14 @@ import strawberry
 
 from models.prices.granularity import Granularity as StoredGranularity
 from models.series import SeriesKey
-from resolvers.averages import AverageKind as ComputedKind
-from resolvers.averages import moving_average
+from resolvers.analysis.downsampling import downsampled
+from resolvers.analysis.moving_averages import AverageKind as ComputedKind
+from resolvers.analysis.moving_averages import moving_average
+from resolvers.analysis.statistics import statistics
 from resolvers.coverage import CoverageQuestion
-from resolvers.downsampling import downsampled
 from resolvers.fill import FillPolicy as StoredPolicy
 from resolvers.prices import PriceAnswer, PriceQuestion
 from resolvers.ranges import PriceRequest, price_request
-from resolvers.statistics import statistics
 from schema.analysis import (
     AverageKind,
     KindArgument,

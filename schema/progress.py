@@ -6,7 +6,7 @@ from typing import Annotated
 
 import strawberry
 
-from resolvers.run_watch import RunState
+from resolvers.live.run_watcher import RunState
 from resolvers.runs import parse_run_id
 from schema.context import Info
 from schema.refresh import RefreshRun

@@ -5,11 +5,11 @@ from typing import Annotated, cast
 import strawberry
 
 from models.prices.granularity import Granularity as StoredGranularity
-from resolvers import anomalies as anomaly_answers
 from resolvers import coins as coin_answers
 from resolvers import runs as run_answers
 from resolvers import series as series_answers
 from resolvers.aligned import align, aligned_request
+from resolvers.analysis import anomalies as anomaly_answers
 from resolvers.fill import FillPolicy as StoredPolicy
 from resolvers.names import clean
 from schema.aligned import AlignedPrices

@@ -14,7 +14,7 @@ from models.tables import RefreshRun as RefreshRunRow
 from models.tables import RefreshRunItem as RefreshRunItemRow
 from models.tables import Series as SeriesRow
 from resolvers import runs as answers
-from resolvers.run_watch import RunState
+from resolvers.live.run_watcher import RunState
 from schema.context import Info
 from schema.pagination import Connection
 from schema.scalars import DateTime, moment

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import strawberry
 
-from resolvers.newest import Update
+from resolvers.live.newest_prices import Update
 from schema.arguments import CoinsArgument, CurrenciesArgument
 from schema.context import Info
 from schema.permissions import require_read

@@ -6,8 +6,8 @@ from typing import Self, cast
 
 import strawberry
 
-from resolvers.footprint import Footprint
-from resolvers.newest import Update
+from resolvers.cache_dependencies import Footprint
+from resolvers.live.newest_prices import Update
 from schema.latest import LatestList, LatestPrice
 from schema.scalars import BigInt
 

@@ -6,7 +6,7 @@ from asgi_correlation_id import correlation_id
 from strawberry.types.execution import PreExecutionError
 
 from models.postgres.stopwatch import database_time
-from resolvers.turns import breathe
+from resolvers.scheduling.event_loop_turns import breathe
 from schema.errors import STATUS, Lenience, answer_of, failure
 from schema.operations import LimitedSchema
 from server.admission import Admission

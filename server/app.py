@@ -17,9 +17,9 @@ from models.postgres.database import DatabaseUnavailableError
 from models.postgres.notifications import Listener
 from models.prices.series_cache import SeriesMemory
 from models.removal import tracking_mark
-from resolvers.kept import what_is_kept
-from resolvers.run_watch import RunWatcher
-from resolvers.updates import PriceUpdates
+from resolvers.data_extent import what_is_kept
+from resolvers.live.price_updates import PriceUpdates
+from resolvers.live.run_watcher import RunWatcher
 from schema import build_schema
 from schema.context import Services
 from server.admission import Admission

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from time import time
 
 from models.postgres.notifications import Listener
-from resolvers.footprint import CATALOGUE, Tag
+from resolvers.cache_dependencies import CATALOGUE, Tag
 from server.replies import Reply
 
 Key = tuple[str, str | None, bytes]

@@ -7,7 +7,7 @@ from time import time
 
 import orjson
 
-from resolvers.footprint import Footprint
+from resolvers.cache_dependencies import Footprint
 from schema.errors import STATUS, UNAVAILABLE, Answer, Lenience
 from server.bodies import SMALLEST_COMPRESSED, Body, choose_coding
 from server.preferences import GRAPHQL_JSON, JSON, Accepted, accepted

@@ -11,7 +11,7 @@ from strawberry.types.execution import PreExecutionError
 from models.postgres.database import Database
 from models.postgres.notifications import Listener
 from models.series import changed_prices
-from resolvers.updates import PriceUpdates
+from resolvers.live.price_updates import PriceUpdates
 from schema import build_schema
 from schema.context import Access, Caller, Context, Services
 from schema.errors import answer_of
@@ -139,7 +139,7 @@ class HeldBack:
         self.begun = 0
         self.reading = asyncio.Event()
         self.may_end = asyncio.Event()
-        monkeypatch.setattr("resolvers.updates.changed_prices", self._read)
+        monkeypatch.setattr("resolvers.live.price_updates.changed_prices", self._read)
 
     async def _read(self, *arguments: Any) -> Any:
         self.begun += 1

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from models.prices.granularity import Granularity
-from resolvers.averages import exponential_average, simple_average
-from resolvers.downsampling import choose
-from resolvers.outliers import SCOPES, Matrix, find
-from resolvers.statistics import summary
+from resolvers.analysis.downsampling import choose
+from resolvers.analysis.moving_averages import exponential_average, simple_average
+from resolvers.analysis.outliers import SCOPES, Matrix, find
+from resolvers.analysis.statistics import summary
 from tests.conftest import shared_folder
 from tests.resolvers import judging
 from tests.resolvers.making import numbers_of

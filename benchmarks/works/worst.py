@@ -25,8 +25,8 @@ from benchmarks.processes import send
 from benchmarks.questions import Ask, graphql
 from benchmarks.works.politeness import steady
 from models.postgres.database import Database
+from resolvers.data_extent import Kept, what_is_kept
 from resolvers.errors import RequestError
-from resolvers.kept import Kept, what_is_kept
 from schema import build_schema
 
 _CLIENTS = (1, 4, 16)

@@ -7,8 +7,8 @@ from typing import Any
 
 from graphql import DocumentNode, GraphQLSchema, OperationDefinitionNode
 
+from resolvers.data_extent import Kept
 from resolvers.errors import TooComplexError
-from resolvers.kept import Kept
 from schema.cost.arguments import read_value
 from schema.cost.plans import Plan, Planner, Reckoning
 

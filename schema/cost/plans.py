@@ -28,7 +28,7 @@ from graphql import (
     get_named_type,
 )
 
-from resolvers.kept import Kept
+from resolvers.data_extent import Kept
 from schema.cost.amounts import NOTHING, Amount
 from schema.cost.arguments import Arguments, read_arguments, read_value
 from schema.cost.introspection import introspection_field, introspection_widths

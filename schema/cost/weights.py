@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from resolvers.aligned import MOST_PRICES, MOST_SERIES
-from resolvers.anomalies import LONGEST_WINDOW, MOST_ANOMALIES, MOST_CELLS
+from resolvers.analysis.anomalies import LONGEST_WINDOW, MOST_ANOMALIES, MOST_CELLS
+from resolvers.data_extent import Kept
 from resolvers.errors import BadInputError
-from resolvers.kept import Kept
-from resolvers.pages import LARGEST_PAGE
+from resolvers.pagination import LARGEST_PAGE
 from resolvers.ranges import MOST_POINTS
 from schema.cost.amounts import NOTHING, Amount
 from schema.scalars import parse_datetime

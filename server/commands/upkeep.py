@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from models.postgres.migrate import check_migrated, newest_revision
-from resolvers.footprint import Footprint
+from resolvers.cache_dependencies import Footprint
 from resolvers.series import SeriesFreshness
 from resolvers.series import status as series_status
 from server.commands.dry_run import table_console

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from models.postgres.database import Database
-from resolvers.updates import PriceUpdates
+from resolvers.live.price_updates import PriceUpdates
 from tests.following import hub_on
 from tests.quoting import MANY, Pair, add_series
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resolvers.averages import AverageKind, moving_average
+from resolvers.analysis.moving_averages import AverageKind, moving_average
 from resolvers.errors import BadInputError
 from tests.resolvers.making import answer_of
 

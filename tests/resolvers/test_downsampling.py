@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resolvers.downsampling import downsampled
+from resolvers.analysis.downsampling import downsampled
 from resolvers.errors import BadInputError
 from tests.resolvers.making import answer_of
 

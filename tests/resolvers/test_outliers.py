@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resolvers.outliers import SCOPES, Matrix, find
+from resolvers.analysis.outliers import SCOPES, Matrix, find
 from tests.resolvers import judging
 from tests.resolvers.judging import Key, Prices
 

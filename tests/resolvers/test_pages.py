@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resolvers.errors import BadInputError
-from resolvers.pages import check_first, decode_cursor, encode_cursor, make_page
+from resolvers.pagination import check_first, decode_cursor, encode_cursor, make_page
 
 KEYS = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), min_size=1)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resolvers.errors import UnavailableError
-from resolvers.queues import FairQueue
+from resolvers.scheduling.fair_queue import FairQueue
 
 
 class Works:

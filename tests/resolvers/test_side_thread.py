@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 from resolvers.errors import UnavailableError
-from resolvers.side_thread import SideThread
+from resolvers.scheduling.worker_thread import SideThread
 
 
 async def test_one_caller_takes_no_places_from_others() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.prices.granularity import Granularity
-from resolvers.statistics import Drawdown, Statistics, TimedPrice, statistics
+from resolvers.analysis.statistics import Drawdown, Statistics, TimedPrice, statistics
 from tests.resolvers.making import START, answer_of, bucket_start
 
 PRICES = st.floats(min_value=1e-12, max_value=1e12)

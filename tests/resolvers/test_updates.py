@@ -14,8 +14,8 @@ import pytest
 from models.postgres.database import Database
 from models.postgres.notifications import Listener
 from models.series import LatestFacts
-from resolvers.newest import Filter, NewestPrices, Update, UpdateKind
-from resolvers.updates import PriceUpdates
+from resolvers.live.newest_prices import Filter, NewestPrices, Update, UpdateKind
+from resolvers.live.price_updates import PriceUpdates
 from tests.following import SECONDS, HeldBack, Subscriber, following, hub_on, prices_of
 from tests.quoting import MANY, Pair, quote
 
@@ -186,7 +186,7 @@ def test_one_snapshot_is_kept_however_long_nothing_changes(monkeypatch: pytest.M
         def now(_zone: object) -> datetime:
             return now
 
-    monkeypatch.setattr("resolvers.newest.datetime", Clock)
+    monkeypatch.setattr("resolvers.live.newest_prices.datetime", Clock)
     newest, everything = NewestPrices(), Filter.of(None, None)
     first = newest.present(UpdateKind.SNAPSHOT, everything)
     assert newest.present(UpdateKind.SNAPSHOT, everything) is first

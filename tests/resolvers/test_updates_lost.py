@@ -7,7 +7,7 @@ import pytest
 
 from models.postgres.database import Database
 from models.postgres.notifications import APPLICATION_NAME, CHANNEL, Listener
-from resolvers.updates import PriceUpdates
+from resolvers.live.price_updates import PriceUpdates
 from tests.following import SECONDS, HeldBack, following, hub_on, prices_of
 from tests.quoting import MANY, Pair, quote
 

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from ingestion.simulator import Simulator
-from resolvers import anomalies
+from resolvers.analysis import anomalies
 from tests.counting import statements
 from tests.resolvers.judging import Key
 from tests.schema.told import (

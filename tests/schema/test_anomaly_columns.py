@@ -11,8 +11,8 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from models.series import SeriesFacts
-from resolvers.anomalies import Anomalies
-from resolvers.outliers import SCOPES, Findings
+from resolvers.analysis.anomalies import Anomalies
+from resolvers.analysis.outliers import SCOPES, Findings
 from schema.anomalies import Anomaly, AnomalyList
 from schema.executor import ColumnarExecutor
 from schema.scalars import SCALARS

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from graphql import GraphQLObjectType, get_named_type
 
-from resolvers.footprint import CATALOGUE
+from resolvers.cache_dependencies import CATALOGUE
 from schema import build_schema
 from schema.context import Context
 from tests.serving import LiveServer

@@ -7,8 +7,8 @@ import warnings
 import pytest
 import strawberry
 
-from resolvers import turns
-from resolvers.turns import begin_operation
+from resolvers.scheduling import event_loop_turns
+from resolvers.scheduling.event_loop_turns import begin_operation
 from schema.executor import ColumnarExecutor
 
 
@@ -61,8 +61,8 @@ SLICES = pytest.mark.parametrize("seconds", [None, 0.0])
 
 def schema_in_slices(monkeypatch: pytest.MonkeyPatch, seconds: float | None) -> strawberry.Schema:
     if seconds is not None:
-        monkeypatch.setattr(turns, "_SLICE", seconds)
-        monkeypatch.setattr(turns, "_FREE", seconds)
+        monkeypatch.setattr(event_loop_turns, "_SLICE", seconds)
+        monkeypatch.setattr(event_loop_turns, "_FREE", seconds)
     begin_operation()
     return strawberry.Schema(Thing, execution_context_class=ColumnarExecutor)
 

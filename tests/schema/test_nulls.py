@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from graphql import parse
 
-from resolvers.kept import Kept
+from resolvers.data_extent import Kept
 from schema.cost import CostPlan
 from tests.schema.nullable import SCHEMA, Case, asked, cases, other
 from tests.server.streams.listening import events_of

@@ -14,7 +14,7 @@ from models.postgres.database import Database, ReadSession
 from models.postgres.notifications import APPLICATION_NAME, CHANNEL
 from models.runs import lock_of, new_run_id
 from models.tables import RefreshRun
-from resolvers import run_watch
+from resolvers.live import run_watcher
 from schema.progress import _shown
 from tests.schema.test_mutation import refresh
 from tests.schema.watching import WITH_ITEMS, Event, Watching, all_events, watching
@@ -164,7 +164,7 @@ async def test_a_thousand_subscribers_share_each_read(
         return await read(session, ids)
 
     monkeypatch.setattr(runs, "runs_by_id", counted)
-    monkeypatch.setattr(run_watch, "LOOK_SECONDS", 3600)
+    monkeypatch.setattr(run_watcher, "LOOK_SECONDS", 3600)
     run_id = await _a_run_of_nobodys(sql)
     here = two[0]
     async with (
@@ -215,7 +215,7 @@ async def test_a_run_whose_process_was_killed_ends(
 async def test_after_the_listening_connection_was_lost_it_goes_on(
     two: tuple[LiveServer, LiveServer], sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_watch, "LOOK_SECONDS", 3600)  # only being told helps
+    monkeypatch.setattr(run_watcher, "LOOK_SECONDS", 3600)  # only being told helps
     run_id = await _a_run_of_nobodys(sql)
     async with _alive(two[0].application.database, run_id), watching(two[1], run_id) as watch:
         assert (await watch.next())["completedCalls"] == 0

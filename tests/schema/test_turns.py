@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from models.prices.granularity import Granularity
-from resolvers import turns
+from resolvers.scheduling import event_loop_turns
 from schema.executor import ColumnarExecutor
 from tests.schema.test_executor import points, schema_of
 
@@ -19,8 +19,8 @@ Execute = Callable[..., Any]
 @pytest.fixture
 def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every piece of work but a turn's first has to wait."""
-    monkeypatch.setattr(turns, "_SLICE", 0.0)
-    monkeypatch.setattr(turns, "_FREE", 0.0)
+    monkeypatch.setattr(event_loop_turns, "_SLICE", 0.0)
+    monkeypatch.setattr(event_loop_turns, "_FREE", 0.0)
 
 
 async def turns_beside(work: Any) -> tuple[Any, int]:
@@ -60,8 +60,8 @@ async def test_one_list_of_very_many_values_takes_several_turns(
     schema = schema_of(lists, ColumnarExecutor)
     text = f"{{ points {{ {' '.join(f'a{n}: price b{n}: timestamp' for n in range(50))} }} }}"
     whole = await schema.execute(text, context_value=SimpleNamespace(encoded=False))
-    monkeypatch.setattr(turns, "_SLICE", 0.0)
-    monkeypatch.setattr(turns, "_FREE", 0.0)
+    monkeypatch.setattr(event_loop_turns, "_SLICE", 0.0)
+    monkeypatch.setattr(event_loop_turns, "_FREE", 0.0)
     parted, seen = await turns_beside(
         schema.execute(text, context_value=SimpleNamespace(encoded=encoded))
     )
@@ -70,7 +70,7 @@ async def test_one_list_of_very_many_values_takes_several_turns(
 
 
 async def test_a_turn_is_over_when_it_is_used_up() -> None:
-    busy, other = turns.Turn(), turns.Turn()
+    busy, other = event_loop_turns.Turn(), event_loop_turns.Turn()
     assert busy.has_room()
     while busy.has_room():  # it works
         pass
@@ -85,14 +85,14 @@ async def test_a_turn_is_over_when_it_is_used_up() -> None:
 async def test_operations_wait_one_after_the_other() -> None:
     order: list[str] = []
 
-    async def work(turn: turns.Turn, name: str) -> None:
+    async def work(turn: event_loop_turns.Turn, name: str) -> None:
         await turn.wait()
         order.append(name)
 
-    large, small = turns.Turn(), turns.Turn()
+    large, small = event_loop_turns.Turn(), event_loop_turns.Turn()
     tasks = [asyncio.create_task(work(large, f"large {number}")) for number in range(40)]
     tasks.append(asyncio.create_task(work(small, "small")))
-    tasks.append(asyncio.create_task(work(turns.Turn(), "given up")))
+    tasks.append(asyncio.create_task(work(event_loop_turns.Turn(), "given up")))
     await asyncio.sleep(0)
     tasks[-1].cancel()
     await asyncio.gather(*tasks[:-1])
@@ -102,5 +102,5 @@ async def test_operations_wait_one_after_the_other() -> None:
 
 @pytest.mark.usefixtures("short_turns")
 async def test_work_that_is_part_of_no_operation_breathes_too() -> None:
-    _, seen = await turns_beside(asyncio.gather(*(turns.breathe() for _ in range(3))))
+    _, seen = await turns_beside(asyncio.gather(*(event_loop_turns.breathe() for _ in range(3))))
     assert seen >= 1

@@ -11,7 +11,7 @@ import pytest
 
 from models.postgres.database import Database
 from models.postgres.notifications import Listener
-from resolvers.updates import PriceUpdates
+from resolvers.live.price_updates import PriceUpdates
 from schema.context import Access, Caller
 from tests.following import following, hub_on, prices_of, refused, subscribe
 from tests.quoting import PAIRS, Pair, add_series, quote

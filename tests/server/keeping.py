@@ -3,7 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 
-from resolvers.footprint import Footprint
+from resolvers.cache_dependencies import Footprint
 from server.cache import MISS, AnswerCache, Key
 from server.replies import Reply
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from graphql import parse
 
-from resolvers.kept import Kept
+from resolvers.data_extent import Kept
 from schema import build_schema
 from schema.cost import Cost, CostPlan
 from schema.cost.weights import FIELD, READ, SESSION, WINDOWS

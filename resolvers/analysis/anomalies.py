@@ -10,13 +10,13 @@ from models.postgres.database import Database
 from models.prices.granularity import Granularity, Times
 from models.prices.read import Numbers, PriceColumns, PriceWindow, read_windows
 from models.series import SeriesFacts, list_series
-from resolvers.bounds import check_between
+from resolvers.analysis.outliers import Findings, Ints, Matrix, find
+from resolvers.cache_dependencies import Footprint
 from resolvers.errors import BadInputError, RangeTooLargeError
-from resolvers.footprint import Footprint
 from resolvers.names import known_names
-from resolvers.outliers import Findings, Ints, Matrix, find
+from resolvers.pagination import check_between
 from resolvers.ranges import MOST_POINTS, check_range
-from resolvers.side_thread import SideThread
+from resolvers.scheduling.worker_thread import SideThread
 
 MOST_CELLS = 500_000  # series × hours: the 44 default series over more than a year
 MOST_ANOMALIES = 10_000

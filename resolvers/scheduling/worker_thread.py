@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from resolvers.queues import FairQueue
+from resolvers.scheduling.fair_queue import FairQueue
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -5,8 +5,8 @@ from enum import StrEnum
 import numpy as np
 
 from models.prices.read import Numbers
-from resolvers.bounds import check_between
-from resolvers.observed import observed_places
+from resolvers.analysis.observed import observed_places
+from resolvers.pagination import check_between
 from resolvers.prices import PriceAnswer
 from resolvers.ranges import MOST_POINTS
 

@@ -11,8 +11,8 @@ from models.postgres.database import Database
 from models.postgres.notifications import Listener
 from models.series import changed_prices, deployment_revision
 from resolvers.errors import BadInputError, UnavailableError
+from resolvers.live.newest_prices import EVERYTHING, Filter, NewestPrices, Update, UpdateKind
 from resolvers.names import known_names
-from resolvers.newest import EVERYTHING, Filter, NewestPrices, Update, UpdateKind
 
 log = structlog.get_logger("coingraph.updates")
 

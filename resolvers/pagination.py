@@ -57,3 +57,10 @@ def decode_cursor(kind: str, cursor: str) -> str:
 
 def strange_cursor() -> BadInputError:
     return BadInputError("`after` is not a cursor of this list: use `pageInfo.endCursor`.")
+
+
+def check_between(argument: str, value: int, least: int, most: int) -> int:
+    """Give `value` back. Raises BadInputError where it lies outside of [least, most]."""
+    if not least <= value <= most:
+        raise BadInputError(f"`{argument}` must be between {least:,} and {most:,}, not {value:,}.")
+    return value

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.prices.read import Numbers
-from resolvers.robust import Flags, trailing
+from resolvers.analysis.robust_deviation import Flags, trailing
 
 Ints = npt.NDArray[np.int64]
 BACK = 0.25  # at most this share of a jump is left one bucket later, where the price is back

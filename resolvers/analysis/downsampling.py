@@ -7,8 +7,8 @@ from tsdownsample import LTTBDownsampler
 
 from models.prices.granularity import Times
 from models.prices.read import Numbers
-from resolvers.bounds import check_between
-from resolvers.observed import Places, observed_places
+from resolvers.analysis.observed import Places, observed_places
+from resolvers.pagination import check_between
 from resolvers.prices import PriceAnswer
 from resolvers.ranges import MOST_POINTS
 

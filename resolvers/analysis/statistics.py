@@ -8,7 +8,7 @@ import numpy as np
 
 from models.prices.granularity import Granularity, Times, to_datetime
 from models.prices.read import Numbers
-from resolvers.observed import observed_places
+from resolvers.analysis.observed import observed_places
 from resolvers.prices import PriceAnswer
 
 _IN_A_YEAR = {  # crypto trades on all days
