@@ -52,7 +52,9 @@ class PriceAnswer:
     def column(self, name: str) -> npt.NDArray[Any]:
         """Give a column, of NaN where buckets of this length have no such column."""
         if name not in self.asked:
-            raise LookupError(f"{name} was not asked for: schema/prices.py maps fields to columns.")
+            raise LookupError(
+                f"{name} was not asked for: schema/types/prices.py maps fields to columns."
+            )
         column: npt.NDArray[Any] | None = getattr(self.columns, name)
         return np.full(len(self.columns), np.nan) if column is None else column
 

@@ -2,9 +2,9 @@
 
 from strawberry.schema.config import StrawberryConfig
 
+from schema.execution.schema import LimitedSchema
 from schema.limits import Limits
 from schema.mutation import Mutation
-from schema.operations import LimitedSchema
 from schema.query import Query
 from schema.scalars import SCALARS
 from schema.subscription import Subscription

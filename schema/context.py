@@ -18,7 +18,7 @@ from resolvers.live.price_updates import PriceUpdates
 from resolvers.live.run_watcher import RunWatcher
 from resolvers.loaders import Loaders
 from schema.cost import Cost
-from schema.refreshing import Plans, RefreshService
+from schema.refresh_service import Plans, RefreshService
 
 
 class Access(Enum):

@@ -8,8 +8,8 @@ import strawberry
 from resolvers import runs as run_answers
 from schema.context import Info
 from schema.permissions import require_refresh
-from schema.refresh import RefreshPricesPayload, RefreshRun
-from schema.refresh_input import RefreshPricesInput
+from schema.types.refresh_input import RefreshPricesInput
+from schema.types.refresh_runs import RefreshPricesPayload, RefreshRun
 
 
 @strawberry.type(description="What can be done.")

@@ -12,9 +12,11 @@ from resolvers.aligned import align, aligned_request
 from resolvers.analysis import anomalies as anomaly_answers
 from resolvers.fill import FillPolicy as StoredPolicy
 from resolvers.names import clean
-from schema.aligned import AlignedPrices
-from schema.anomalies import Anomaly, AnomalyList, AnomalyWindow, Threshold
-from schema.arguments import (
+from schema.context import Info
+from schema.scalars import given
+from schema.types.aligned import AlignedPrices
+from schema.types.anomalies import Anomaly, AnomalyList, AnomalyWindow, Threshold
+from schema.types.arguments import (
     USD,
     After,
     CoinArgument,
@@ -32,15 +34,13 @@ from schema.arguments import (
     SortDirection,
     To,
 )
-from schema.coins import Coin, CoinConnection, CoinFilter, Currency
-from schema.context import Info
-from schema.freshness import SeriesStatus
-from schema.latest import LatestList, LatestPrice
-from schema.plan import RefreshPlan
-from schema.prices import PriceSeries, SeriesArguments
-from schema.refresh import RefreshRun, RefreshRunConnection
-from schema.refresh_input import RefreshPricesInput
-from schema.scalars import given
+from schema.types.coins import Coin, CoinConnection, CoinFilter, Currency
+from schema.types.freshness import SeriesStatus
+from schema.types.latest import LatestList, LatestPrice
+from schema.types.prices import PriceSeries, SeriesArguments
+from schema.types.refresh_input import RefreshPricesInput
+from schema.types.refresh_plan import RefreshPlan
+from schema.types.refresh_runs import RefreshRun, RefreshRunConnection
 
 DOLLARS = [USD]
 

@@ -7,8 +7,8 @@ from starlette.types import Scope
 
 from resolvers.errors import RateLimitedError, RequestError
 from schema.context import Caller, Context, Services
-from schema.documents import is_mutation
 from schema.errors import UNAVAILABLE, failure, refused
+from schema.execution.document_cache import is_mutation
 from schema.permissions import require_read, require_refresh
 from server.auth import Authenticator
 from server.exchange import Exchange

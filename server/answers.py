@@ -8,7 +8,7 @@ from strawberry.types.execution import PreExecutionError
 from models.postgres.stopwatch import database_time
 from resolvers.scheduling.event_loop_turns import breathe
 from schema.errors import STATUS, Lenience, answer_of, failure
-from schema.operations import LimitedSchema
+from schema.execution.schema import LimitedSchema
 from server.admission import Admission
 from server.cache import HIT, AnswerCache
 from server.exchange import Exchange

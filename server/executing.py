@@ -6,7 +6,7 @@ from strawberry.types.graphql import OperationType
 
 from schema.context import Context
 from schema.errors import failure
-from schema.operations import LimitedSchema
+from schema.execution.schema import LimitedSchema
 from server.exchange import Exchange
 from server.requests import RequestRefusedError, refusal
 

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from resolvers.errors import UnavailableError
 from schema.errors import UNAVAILABLE, failure, masked
-from schema.operations import LimitedSchema
+from schema.execution.schema import LimitedSchema
 from server.access.memory_budget import Held
 from server.admission import Admission
 from server.answers import Answers

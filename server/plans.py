@@ -8,8 +8,14 @@ import strawberry
 from ingestion.planning.estimate import BudgetExceededError, Outlook
 from ingestion.planning.windows import SeriesPlan, Window
 from resolvers.errors import UnavailableError
-from schema.plan import CreditBudget, PlannedSeries, PlannedWindow, RefreshPlan, RefreshReason
 from schema.scalars import DateTime
+from schema.types.refresh_plan import (
+    CreditBudget,
+    PlannedSeries,
+    PlannedWindow,
+    RefreshPlan,
+    RefreshReason,
+)
 
 
 def no_credits(error: BudgetExceededError) -> UnavailableError:

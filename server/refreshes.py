@@ -8,8 +8,8 @@ from ingestion.planning.plan import RefreshRequest
 from ingestion.run.refresher import RefreshBusyError, Refresher
 from models.tables import RefreshTrigger
 from resolvers.errors import UnavailableError
-from schema.plan import RefreshPlan
-from schema.refreshing import RefreshScope
+from schema.refresh_service import RefreshScope
+from schema.types.refresh_plan import RefreshPlan
 from server.plans import no_credits, shown_plan
 
 

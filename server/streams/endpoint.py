@@ -12,7 +12,7 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from schema.errors import UNAVAILABLE, Answer, failure
-from schema.operations import LimitedSchema
+from schema.execution.schema import LimitedSchema
 from server.admission import Admission
 from server.answers import Answers
 from server.exchange import Exchange

@@ -18,8 +18,8 @@ from strawberry.types import ExecutionResult
 from resolvers.errors import UnavailableError
 from schema.context import Context
 from schema.errors import UNAVAILABLE, Answer, answer_of, failure, masked
-from schema.operations import LimitedSchema
-from schema.subscriptions import Subscription, read_subscription
+from schema.execution.schema import LimitedSchema
+from schema.execution.subscription import Subscription, read_subscription
 from server.access.memory_budget import Held, MemoryBudget
 from server.admission import Admission
 from server.answers import Answers

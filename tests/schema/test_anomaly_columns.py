@@ -13,9 +13,9 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from models.series import SeriesFacts
 from resolvers.analysis.anomalies import Anomalies
 from resolvers.analysis.outliers import SCOPES, Findings
-from schema.anomalies import Anomaly, AnomalyList
-from schema.executor import ColumnarExecutor
+from schema.execution.columnar import ColumnarExecutor
 from schema.scalars import SCALARS
+from schema.types.anomalies import Anomaly, AnomalyList
 from tests.resolvers.making import times_of
 
 FIELDS = (

@@ -12,8 +12,8 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from models.postgres.database import Database
 from schema import build_schema
 from schema.context import Access, Caller, Context, Services
-from schema.executor import ColumnarExecutor
-from schema.latest import LatestList
+from schema.execution.columnar import ColumnarExecutor
+from schema.types.latest import LatestList
 
 NOW = datetime(2026, 3, 1, 12, 30, 0, 500, tzinfo=UTC)
 CALLER = Caller("test", Access.GRANTED, Access.GRANTED)

@@ -10,9 +10,9 @@ from graphql import build_schema as schema_from_sdl
 
 from models.postgres.database import Database
 from schema import build_schema
-from schema.columns import encoded_rows, rows
+from schema.columnar.encoding import encoded_rows, rows
+from schema.columnar.lists import ColumnarLeaves
 from schema.context import Access, Caller, Context, Services
-from schema.executor import ColumnarLeaves
 from tests.schema.asking import SERIES, series
 from tests.schema.made import GRANULARITIES
 from tests.serving import Reader

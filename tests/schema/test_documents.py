@@ -2,9 +2,10 @@
 
 from graphql import parse
 
-from schema import build_schema, documents
+from schema import build_schema
 from schema.cost import CostPlan
-from schema.documents import DocumentCache, ValidDocument
+from schema.execution import document_cache
+from schema.execution.document_cache import DocumentCache, ValidDocument
 from tests.serving import Client
 
 _NODE = parse("{ __typename }")
@@ -13,7 +14,7 @@ DOCUMENT = ValidDocument(_NODE, CostPlan(build_schema()._schema, _NODE))  # noqa
 
 def test_the_oldest_go_first() -> None:
     cache = DocumentCache()
-    texts = [f"{{ a{number} }}" for number in range(documents.MOST_DOCUMENTS)]
+    texts = [f"{{ a{number} }}" for number in range(document_cache.MOST_DOCUMENTS)]
     for text in texts:
         cache.put(text, DOCUMENT)
     assert cache.get(texts[0]) is DOCUMENT  # and so it is no longer the oldest
@@ -24,8 +25,8 @@ def test_the_oldest_go_first() -> None:
 
 def test_the_characters_are_bounded() -> None:
     cache = DocumentCache()
-    text = "#" * documents.LONGEST_DOCUMENT
-    kept = documents.MOST_CHARACTERS // documents.LONGEST_DOCUMENT
+    text = "#" * document_cache.LONGEST_DOCUMENT
+    kept = document_cache.MOST_CHARACTERS // document_cache.LONGEST_DOCUMENT
     texts = [text[:-6] + f"{number:06}" for number in range(kept + 1)]
     for each in texts:
         cache.put(each, DOCUMENT)
@@ -34,7 +35,7 @@ def test_the_characters_are_bounded() -> None:
 
 def test_a_long_document_is_not_kept() -> None:
     cache = DocumentCache()
-    text = "#" * (documents.LONGEST_DOCUMENT + 1)
+    text = "#" * (document_cache.LONGEST_DOCUMENT + 1)
     cache.put(text, DOCUMENT)
     assert cache.get(text) is None
 

@@ -22,9 +22,10 @@ from models.prices.granularity import Granularity, Times
 from models.prices.read import PriceColumns
 from resolvers.prices import PriceAnswer
 from resolvers.ranges import PriceRequest
-from schema.executor import ColumnarExecutor, ColumnarLeaves, ColumnarList
-from schema.points import PointList, PricePoint
+from schema.columnar.lists import ColumnarLeaves, ColumnarList
+from schema.execution.columnar import ColumnarExecutor
 from schema.scalars import SCALARS
+from schema.types.points import PointList, PricePoint
 
 NOW = datetime(2026, 1, 2, 5, 30, tzinfo=UTC)
 FIELDS = [

@@ -9,7 +9,7 @@ import strawberry
 
 from resolvers.scheduling import event_loop_turns
 from resolvers.scheduling.event_loop_turns import begin_operation
-from schema.executor import ColumnarExecutor
+from schema.execution.columnar import ColumnarExecutor
 
 
 @strawberry.type

@@ -15,7 +15,7 @@ from models.postgres.notifications import APPLICATION_NAME, CHANNEL
 from models.runs import lock_of, new_run_id
 from models.tables import RefreshRun
 from resolvers.live import run_watcher
-from schema.progress import _shown
+from schema.subscription import _progress_event
 from tests.schema.test_mutation import refresh
 from tests.schema.watching import WITH_ITEMS, Event, Watching, all_events, watching
 from tests.serving import PATIENCE, LiveServer, live_server, make_settings
@@ -187,7 +187,7 @@ async def test_subscribers_share_the_event_itself(server: LiveServer) -> None:
     watcher = server.application.runs
     one, other = watcher.follow(UUID(run_id)), watcher.follow(UUID(run_id))
     async with contextlib.aclosing(one), contextlib.aclosing(other):
-        first, second = _shown(await anext(one)), _shown(await anext(other))
+        first, second = _progress_event(await anext(one)), _progress_event(await anext(other))
     assert first is second
     first.rendered["a query"] = b"{}"
     assert second.rendered == {"a query": b"{}"}

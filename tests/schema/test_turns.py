@@ -10,7 +10,7 @@ import pytest
 
 from models.prices.granularity import Granularity
 from resolvers.scheduling import event_loop_turns
-from schema.executor import ColumnarExecutor
+from schema.execution.columnar import ColumnarExecutor
 from tests.schema.test_executor import points, schema_of
 
 Execute = Callable[..., Any]

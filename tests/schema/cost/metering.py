@@ -17,7 +17,7 @@ from models.tables import Coin, Currency
 from schema import build_schema
 from schema.context import Access, Caller, Context, Services
 from schema.errors import answer_of
-from schema.operations import LimitedSchema
+from schema.execution.schema import LimitedSchema
 from server.replies import encode
 from tests.serving import LiveServer, connected
 

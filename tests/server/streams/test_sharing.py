@@ -12,10 +12,10 @@ from strawberry.types import ExecutionResult
 
 from resolvers.errors import BadInputError
 from schema.context import Access, Caller, Context, Services
+from schema.execution.schema import LimitedSchema
+from schema.execution.subscription import Subscription as Opened
+from schema.execution.subscription import read_subscription
 from schema.limits import Limits
-from schema.operations import LimitedSchema
-from schema.subscriptions import Subscription as Opened
-from schema.subscriptions import read_subscription
 from server.requests import RequestRefusedError
 from server.streams.operations import Payloads
 from server.streams.renderings import Renderings

@@ -11,8 +11,8 @@ from strawberry.utils.str_converters import to_snake_case
 
 from resolvers.analysis.anomalies import Anomalies
 from resolvers.analysis.outliers import SCOPES
-from schema.columns import Column
-from schema.executor import ColumnarList
+from schema.columnar.encoding import Column
+from schema.columnar.lists import ColumnarList
 from schema.scalars import DateTime, render_times
 
 

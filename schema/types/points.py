@@ -10,8 +10,8 @@ import strawberry
 
 from models.prices.granularity import to_datetime64
 from resolvers.prices import PriceAnswer
-from schema.columns import Column, finite, rows, values
-from schema.executor import ColumnarList
+from schema.columnar.encoding import Column, finite, rows, values
+from schema.columnar.lists import ColumnarList
 from schema.scalars import DateTime
 
 

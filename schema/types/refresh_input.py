@@ -6,7 +6,7 @@ import strawberry
 
 from resolvers.errors import BadInputError, NotFoundError
 from resolvers.names import clean_all, short
-from schema.refreshing import RefreshScope, RefreshService
+from schema.refresh_service import RefreshScope, RefreshService
 from schema.scalars import given
 
 _MOST_DAYS = 3650

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
-from schema.plan import RefreshPlan
+from schema.types.refresh_plan import RefreshPlan
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ import strawberry
 
 from resolvers.cache_dependencies import Footprint
 from resolvers.live.newest_prices import Update
-from schema.latest import LatestList, LatestPrice
 from schema.scalars import BigInt
+from schema.types.latest import LatestList, LatestPrice
 
 
 @strawberry.enum(description="Why a price update comes.")

@@ -6,9 +6,9 @@ from typing import Any, cast
 import numpy.typing as npt
 import strawberry
 
-from schema.executor import ColumnarLeaves
-from schema.points import PointList
+from schema.columnar.lists import ColumnarLeaves
 from schema.scalars import DateTime
+from schema.types.points import PointList
 
 POINT_FIELD = {  # of each array that is named otherwise
     "timestamps": "timestamp",

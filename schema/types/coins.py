@@ -10,7 +10,11 @@ from models.coins import CoinFacts, CoinMatch, CoinProfile, CurrencyFacts
 from resolvers import coins as answers
 from resolvers.names import clean
 from resolvers.pagination import Page
-from schema.arguments import (
+from schema.columnar.encoding import Column
+from schema.columnar.lists import ColumnarList
+from schema.context import Context, Info
+from schema.scalars import DateTime, given, serialize_datetime
+from schema.types.arguments import (
     USD,
     CurrencyArgument,
     FillArgument,
@@ -23,13 +27,9 @@ from schema.arguments import (
     SortDirection,
     To,
 )
-from schema.columns import Column
-from schema.context import Context, Info
-from schema.executor import ColumnarList
-from schema.latest import LatestList, LatestPrice
-from schema.pagination import Connection
-from schema.prices import PriceSeries, SeriesArguments
-from schema.scalars import DateTime, given, serialize_datetime
+from schema.types.latest import LatestList, LatestPrice
+from schema.types.pagination import Connection
+from schema.types.prices import PriceSeries, SeriesArguments
 
 
 @strawberry.type(description="What is told about a coin besides its prices.")

@@ -7,9 +7,9 @@ import strawberry
 from models.prices.read import Numbers
 from models.series import SeriesFacts
 from resolvers.aligned import Aligned, AlignedRequest
-from schema.arguments import Granularity
-from schema.arrays import numbers, times
 from schema.scalars import BigInt, DateTime
+from schema.types.arguments import Granularity
+from schema.types.arrays import numbers, times
 
 
 @strawberry.type(description="One coin in one currency, on the timeline that it shares.")

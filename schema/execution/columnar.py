@@ -7,11 +7,10 @@ which walks the same list object by object and gives the same answer.
 """
 
 import asyncio
-from abc import abstractmethod
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import Any, TypeVar, cast
+from functools import partial
+from typing import Any, cast
 
 import orjson
 from graphql import (
@@ -28,7 +27,7 @@ from graphql import (
 from graphql.execution.collect_fields import FieldDetails
 from graphql.pyutils import AwaitableOrValue, Path
 
-from schema.columns import (
+from schema.columnar.encoding import (
     Column,
     encoded_list,
     encoded_rows,
@@ -38,58 +37,12 @@ from schema.columns import (
     values,
     written_rows,
 )
+from schema.columnar.lists import ColumnarLeaves, ColumnarList
+from schema.execution.cooperative import PatientExecutor
 from schema.execution.null_defaults import without_nulls
-from schema.patience import PatientExecutor
-
-T = TypeVar("T")
 
 _AT_ONCE = 25_000  # values that are written in one piece: some 5 ms
 _LONG = 64  # from here on, lists are encoded at once
-
-
-class ColumnarList(Sequence[T]):
-    """Objects of one GraphQL type, held as columns.
-
-    Iterated over, it gives the objects. `column` gives the JSON values of one field of all of
-    them, or None where only the ordinary path can tell.
-    """
-
-    @abstractmethod
-    def column(self, field: str) -> Column | None:
-        """Give the column of a field, named as in GraphQL. Never null where it must not be."""
-
-    async def children(
-        self,
-        field: str,  # noqa: ARG002 - for those who have any
-        arguments: dict[str, Any],  # noqa: ARG002 - likewise
-    ) -> "ColumnarList[Any] | None":
-        """Give the objects of a field, one for each of ours, some of which may be missing.
-
-        None where only the ordinary path can tell.
-        """
-        return None
-
-    @property
-    def missing(self) -> Sequence[int]:
-        """Which of these are null, among children."""
-        return ()
-
-
-class ColumnarLeaves(Sequence[T]):
-    """Values of one GraphQL scalar, held as a column. Never null where they must not be."""
-
-    def __init__(self, column: Column) -> None:
-        self.column = column
-
-    def __len__(self) -> int:
-        return len(self.column)
-
-    def __getitem__(self, index: Any) -> Any:  # noqa: ANN401 - Sequence's own overloads
-        return self._values[index]
-
-    @cached_property
-    def _values(self) -> Sequence[Any]:
-        return values(self.column)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from models.tables import Series as SeriesRow
 from resolvers import runs as answers
 from resolvers.live.run_watcher import RunState
 from schema.context import Info
-from schema.pagination import Connection
 from schema.scalars import DateTime, moment
+from schema.types.pagination import Connection
 
 
 @strawberry.enum(description="How a run stands.")

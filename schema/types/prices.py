@@ -17,7 +17,9 @@ from resolvers.coverage import CoverageQuestion
 from resolvers.fill import FillPolicy as StoredPolicy
 from resolvers.prices import PriceAnswer, PriceQuestion
 from resolvers.ranges import PriceRequest, price_request
-from schema.analysis import (
+from schema.context import Context, Info
+from schema.scalars import BigInt, DateTime, given, moment
+from schema.types.analysis import (
     AverageKind,
     KindArgument,
     MaxPoints,
@@ -25,13 +27,11 @@ from schema.analysis import (
     Window,
     nullable_numbers,
 )
-from schema.arguments import FillPolicy, Granularity, SortDirection
-from schema.arrays import POINT_FIELD, PriceColumns
-from schema.context import Context, Info
-from schema.coverage import Coverage
-from schema.points import COLUMN_OF, PointList, PricePoint
-from schema.scalars import BigInt, DateTime, given, moment
-from schema.selection import selected_fields
+from schema.types.arguments import FillPolicy, Granularity, SortDirection
+from schema.types.arrays import POINT_FIELD, PriceColumns
+from schema.types.coverage import Coverage
+from schema.types.points import COLUMN_OF, PointList, PricePoint
+from schema.types.selection import selected_fields
 
 
 @strawberry.type(description="Prices of one coin in one currency over a range of time.")

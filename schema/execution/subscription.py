@@ -18,7 +18,7 @@ from strawberry.types.graphql import OperationType
 
 from resolvers.errors import RequestError
 from schema.context import Context
-from schema.operations import LimitedSchema
+from schema.execution.schema import LimitedSchema
 
 
 class Subscription:

@@ -10,7 +10,7 @@ from models.prices.read import Numbers
 from resolvers.analysis.statistics import Drawdown as ComputedDrawdown
 from resolvers.analysis.statistics import Statistics
 from resolvers.analysis.statistics import TimedPrice as ComputedPrice
-from schema.executor import ColumnarLeaves
+from schema.columnar.lists import ColumnarLeaves
 from schema.scalars import DateTime
 
 

@@ -18,10 +18,11 @@ from resolvers.scheduling.event_loop_turns import begin_operation
 from resolvers.scheduling.fair_queue import FairQueue
 from schema.context import Context
 from schema.cost import CostPlan, check_cost
-from schema.documents import DocumentCache, ValidDocument
 from schema.execution import gathering
+from schema.execution.columnar import ColumnarExecutor
+from schema.execution.document_cache import DocumentCache, ValidDocument
+from schema.execution.graphql_core_patch import mend
 from schema.execution.null_defaults import let_null_mean_the_default
-from schema.executor import ColumnarExecutor
 from schema.limits import (
     MOST_ERRORS,
     Limits,
@@ -29,7 +30,6 @@ from schema.limits import (
     read_document,
     validate_document,
 )
-from schema.suggestions import mend
 
 mend()
 gathering.install()

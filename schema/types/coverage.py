@@ -8,8 +8,8 @@ import strawberry
 
 from models.prices import coverage as measured
 from models.prices.granularity import to_datetime
-from schema.columns import Column
-from schema.executor import ColumnarList
+from schema.columnar.encoding import Column
+from schema.columnar.lists import ColumnarList
 from schema.scalars import DateTime, moment
 
 

@@ -10,9 +10,9 @@ import strawberry
 from models.series import LatestFacts
 from resolvers.cache_dependencies import Footprint
 from resolvers.series import age_of
-from schema.columns import Column
+from schema.columnar.encoding import Column
+from schema.columnar.lists import ColumnarList
 from schema.context import Info
-from schema.executor import ColumnarList
 from schema.scalars import BigInt, DateTime, serialize_datetime
 
 
