@@ -13,7 +13,7 @@ from benchmarks.databases import HISTORY_DAYS, HOURS, LONG_DAYS
 from benchmarks.options import Options
 from benchmarks.peers.catalog import Place
 from benchmarks.questions import Range
-from server.embedded import EmbeddedPostgres
+from server.postgres.embedded import EmbeddedPostgres
 
 _MARGIN = 48  # hours at either end that no range touches
 _RANGES = LONG_DAYS * 24 - HOURS - 2 * _MARGIN

@@ -47,7 +47,7 @@ def clean_environment(given: Mapping[str, str]) -> dict[str, str]:
 
 def coingraph(*arguments: str) -> list[str]:
     """The command as its console script runs it, in this very Python."""
-    return [sys.executable, "-c", "from server.cli import main; main()", *arguments]
+    return [sys.executable, "-c", "from server.cli.main import main; main()", *arguments]
 
 
 def free_port() -> int:

@@ -22,19 +22,9 @@ from resolvers.live.price_updates import PriceUpdates
 from resolvers.live.run_watcher import RunWatcher
 from schema import build_schema
 from schema.context import Services
-from server.admission import Admission
-from server.auth import Authenticator
-from server.cache import AnswerCache
-from server.crowds import Crowds
-from server.duties import Duties
-from server.files import room_for_connections
-from server.graphiql import GRAPHIQL_PATH, graphiql_files
-from server.graphql import GraphQLEndpoint
-from server.health import Readiness, live
-from server.http.cross_origin import Origins
-from server.leadership import Leadership
-from server.middleware import error_handlers, middleware
-from server.parts import (
+from server.access.connection_limits import Crowds
+from server.access.tokens import Authenticator
+from server.bootstrap.factories import (
     make_database,
     make_rates,
     make_refresher,
@@ -42,10 +32,20 @@ from server.parts import (
     pool_size,
     prepare_database,
 )
-from server.refreshes import Refreshes
-from server.replies import CachePolicy
-from server.requests import RequestRules
-from server.settings import Settings
+from server.bootstrap.refresh_service import Refreshes
+from server.config.settings import Settings
+from server.endpoint import GraphQLEndpoint
+from server.graphql.admission import Admission
+from server.graphql.graphiql import GRAPHIQL_PATH, graphiql_files
+from server.graphql.request import RequestRules
+from server.graphql.response import CachePolicy
+from server.graphql.response_cache import AnswerCache
+from server.http.cross_origin import Origins
+from server.http.health import Readiness, live
+from server.http.middleware import error_handlers, middleware
+from server.leader.election import Leadership
+from server.leader.tasks import Duties
+from server.process.file_limit import room_for_connections
 from server.streams.endpoint import StreamSettings
 from server.transport.backlog import Backlogs
 

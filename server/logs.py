@@ -5,9 +5,7 @@ import json
 import logging
 import logging.config
 import os
-import re
 import sys
-import time
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -16,10 +14,8 @@ from typing import Any, TextIO
 import orjson
 import structlog
 from asgi_correlation_id import correlation_id
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ingestion.coingecko.redaction import HIDDEN, Redactor
-from server.http.log_values import shortened
 
 # The throttle says itself when it slows down; stamina would repeat it for each call.
 _QUIET = {
@@ -41,9 +37,6 @@ _OF_REQUESTS = {"method", "path", "status", "ms", "client", "request_id", "worke
 }
 _OF_SEVERAL_LINES = {"exception", "stack"}
 _ONLY_HIDDEN = json.dumps({"event": HIDDEN})  # a line of JSON of which nothing else can be kept
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:=+/-]{1,128}")
-
-log = structlog.get_logger("coingraph.http")
 
 
 def set_up_logs(log_format: str, lowest: str, secrets: Iterable[str] = ()) -> None:
@@ -205,44 +198,3 @@ def _add_request_id(
     if request_id := correlation_id.get():
         event["request_id"] = request_id
     return event
-
-
-def is_request_id(text: str) -> bool:
-    """Whether a caller's X-Request-ID may be taken over into answers and logs."""
-    return _REQUEST_ID.fullmatch(text) is not None
-
-
-class RequestLog:
-    """One line a request, once it is answered."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        started, status = time.perf_counter(), 0
-
-        async def remember(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, remember)
-        finally:
-            log.info(
-                "request",
-                method=scope["method"],
-                path=shortened(scope["path"]),
-                status=status or None,
-                ms=round((time.perf_counter() - started) * 1000, 1),
-                client=scope["client"][0] if scope.get("client") else None,
-            )
-
-
-def log_refusal(status: int, client: str | None) -> None:
-    """Write the line of what never became a request, be it no HTTP or no handshake."""
-    log.info("request", method=None, path=None, status=status, client=client)

@@ -20,9 +20,9 @@ import pytest
 from ingestion.simulator import Simulator, SimulatorOptions, run_simulator
 from models.postgres.database import Database
 from models.postgres.migrate import migrate
-from server import embedded
-from server.embedded import EmbeddedPostgres
-from server.settings import Settings
+from server.config.settings import Settings
+from server.postgres import embedded
+from server.postgres.embedded import EmbeddedPostgres
 from tests import hours
 from tests.hours import pytest_runtest_protocol  # noqa: F401 - pytest finds it here
 from tests.serving import (

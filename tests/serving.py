@@ -14,8 +14,8 @@ import uvicorn
 
 from ingestion.simulator import Simulator
 from server.app import Application, create_app
-from server.serving import server_config
-from server.settings import Settings
+from server.config.settings import Settings
+from server.process.server import server_config
 
 TOKEN = "test-refresh-token"  # noqa: S105 - of the tests' own servers
 PATIENCE = 120.0  # seconds for any answer, on a machine that has other things to do

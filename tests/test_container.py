@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 from ingestion.simulator import Simulator
-from server.settings import Settings
+from server.config.settings import Settings
 from tests.server.postgres_processes import eventually
 from tests.server.served import environment as server_environment
 
@@ -57,7 +57,7 @@ def command_of(stage: dict[str, list[str]]) -> list[str]:
     """What a container of the image runs, from this checkout."""
     program, *arguments = json.loads(stage["ENTRYPOINT"][0]) + json.loads(stage["CMD"][0])
     assert program in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-    return [sys.executable, "-c", "from server.cli import main; main()", *arguments]
+    return [sys.executable, "-c", "from server.cli.main import main; main()", *arguments]
 
 
 def healthcheck_of(stage: dict[str, list[str]]) -> list[str]:

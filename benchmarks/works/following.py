@@ -14,7 +14,7 @@ from benchmarks.peers.catalog import COINGRAPH
 from ingestion.simulator import run_simulator
 from models.postgres.database import Database
 from models.prices.write_latest import Newest, store_quotes
-from server.embedded import EmbeddedPostgres
+from server.postgres.embedded import EmbeddedPostgres
 
 _COMMITS = 200
 _APART = 0.02

@@ -10,7 +10,7 @@ from models.postgres.database import Database, ReadSession
 if TYPE_CHECKING:
     from alembic.config import Config
 
-MIGRATIONS = Path(__file__).resolve().parents[1] / "migrations"
+MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 MIGRATION_LOCK = 0x636F696E_6D696772  # "coinmigr"
 
 

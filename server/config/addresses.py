@@ -45,3 +45,8 @@ def is_within(address: str | None, networks: tuple[IPv4Network | IPv6Network, ..
     except ValueError:
         return False
     return any(parsed in network for network in networks)
+
+
+def plain_peer(peer: tuple[str, int] | None) -> tuple[str, int] | None:
+    """Give the peer of a connection, with one spelling of its address."""
+    return None if peer is None else (plain_address(peer[0]), peer[1])

@@ -8,12 +8,12 @@ from pathlib import Path
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from server.admission import Admission
-from server.bodies import SMALLEST_COMPRESSED, Body, choose_coding
-from server.exchange import Exchange
-from server.outgoing import send_body
-from server.replies import encode, names_etag
-from server.requests import RequestRefusedError
+from server.graphql.admission import Admission
+from server.graphql.exchange import Exchange
+from server.graphql.request import RequestRefusedError
+from server.graphql.response import encode, names_etag
+from server.http.backpressure import send_body
+from server.http.compression import SMALLEST_COMPRESSED, Body, choose_coding
 
 _NOT_MODIFIED = 304
 _FOREVER = b"public, max-age=31536000, immutable"

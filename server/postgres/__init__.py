@@ -1,1 +1,1 @@
-"""How `server.embedded` does it. Standard library alone: the supervisor runs without packages."""
+"""The embedded PostgreSQL. Standard library alone: the supervisor runs without packages."""

@@ -1,8 +1,9 @@
 """Runs one PostgreSQL server for as long as any process uses its data directory.
 
-`server.embedded` starts it, with the standard library alone. Every user holds a shared lock on
-`users.lock`; the kernel grants it exclusively once the last of them is gone, however it ended, and
-the server is then shut down. `supervisor.lock` is locked for as long as the supervisor lives.
+`server.postgres.embedded` starts it, with the standard library alone. Every user holds a shared
+lock on `users.lock`; the kernel grants it exclusively once the last of them is gone, however it
+ended, and the server is then shut down. `supervisor.lock` is locked for as long as the supervisor
+lives.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ from server.postgres import programs
 from server.postgres.creation import create_cluster
 
 # systemd sends SIGTERM to the users and to us at once; they need the server while they answer what
-# is under way, which takes them 10 s and a little (server.serving)
+# is under way, which takes them 10 s and a little (server.process.server)
 TERM_GRACE = 15.0
 STEADY = 2.0  # a server that lived this long was sound: restart it without delay
 MAX_DELAY = 2.0

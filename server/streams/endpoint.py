@@ -13,17 +13,17 @@ from starlette.types import Receive, Scope, Send
 
 from schema.errors import UNAVAILABLE, Answer, failure
 from schema.execution.schema import LimitedSchema
-from server.admission import Admission
-from server.answers import Answers
-from server.exchange import Exchange
+from server.graphql.admission import Admission
+from server.graphql.exchange import Exchange
+from server.graphql.handler import Answers
+from server.graphql.request import RequestRefusedError, headers_of
+from server.http.backpressure import Outgoing
 from server.http.cross_origin import Origins
-from server.outgoing import Outgoing
-from server.requests import RequestRefusedError, headers_of
-from server.streams.events import KEEP_ALIVE_SECONDS, EventStream, body_part
-from server.streams.messages import SUBPROTOCOL, UNKNOWN_SUBPROTOCOL
-from server.streams.operations import Operations
-from server.streams.socket import INIT_SECONDS, Exchanges, Socket, fragment
-from server.streams.wire import STALLED_SECONDS, AsMessage, GoneError, Wire
+from server.streams.execution import Operations
+from server.streams.graphql_transport_ws import SUBPROTOCOL, UNKNOWN_SUBPROTOCOL
+from server.streams.sender import STALLED_SECONDS, AsMessage, GoneError, Wire
+from server.streams.sse import KEEP_ALIVE_SECONDS, EventStream, body_part
+from server.streams.websocket import INIT_SECONDS, Exchanges, Socket, fragment
 
 log = structlog.get_logger("coingraph.streams")
 

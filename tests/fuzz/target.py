@@ -22,7 +22,7 @@ from tests.serving import PATIENCE, TOKEN
 # `coingraph serve`, which tells on SIGUSR1 how many tasks it has
 _PROGRAM = """
 import asyncio, gc, json, signal, sys
-from server.cli import main
+from server.cli.main import main
 
 def tell(*_):
     tasks = [each for each in gc.get_objects() if type(each) is asyncio.Task and not each.done()]

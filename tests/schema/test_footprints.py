@@ -106,7 +106,7 @@ async def test_what_a_field_reads(
             super().__post_init__()
             made.append(self)
 
-    monkeypatch.setattr("server.admission.Context", Noting)
+    monkeypatch.setattr("server.graphql.admission.Context", Noting)
     runs = await server.data("{ refreshRuns { nodes { id } } }")
     await server.data(query.replace("$run", runs["refreshRuns"]["nodes"][0]["id"]))
     footprint = made[-1].footprint

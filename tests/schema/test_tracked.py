@@ -8,7 +8,7 @@ import pytest
 from ingestion.simulator import Simulator
 from models import coins as coin_rows
 from models.postgres.database import Database
-from server import seeds
+from server.bootstrap import seeds
 from tests.serving import Client, live_server, make_settings
 
 KEPT = ["bitcoin", "ethereum", "solana", "tron"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.server.postgres_processes import ROOT
 
-PROGRAM = (sys.executable, "-c", "from server.cli import main; main()")
+PROGRAM = (sys.executable, "-c", "from server.cli.main import main; main()")
 
 
 def run(

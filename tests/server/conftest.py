@@ -12,7 +12,7 @@ import structlog
 
 from models.postgres.database import Database
 from models.postgres.notifications import Listener
-from server.cache import AnswerCache
+from server.graphql.response_cache import AnswerCache
 from tests.conftest import new_database
 from tests.server.keeping import ROOM
 from tests.server.postgres_processes import make_data_dir

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from server.embedded import EmbeddedPostgres
+from server.postgres.embedded import EmbeddedPostgres
 from tests.server.ledger import Ledger
 from tests.server.postgres_processes import eventually, gone
 from tests.server.served import START_SECONDS, Served, served

@@ -4,8 +4,8 @@ import asyncio
 from datetime import UTC, datetime
 
 from resolvers.cache_dependencies import Footprint
-from server.cache import MISS, AnswerCache, Key
-from server.replies import Reply
+from server.graphql.response import Reply
+from server.graphql.response_cache import MISS, AnswerCache, Key
 
 ROOM = 1_000_000
 

@@ -7,7 +7,8 @@ import pytest
 
 from ingestion.simulator import Simulator
 from models.postgres import circuit_breaker, connection, database
-from server import app, health
+from server import app
+from server.http import health
 from tests.server.proxy import Proxy, proxy_to
 from tests.serving import LiveServer, live_server, make_settings
 

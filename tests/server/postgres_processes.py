@@ -14,7 +14,7 @@ import asyncpg
 from sqlalchemy import NullPool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from server.embedded import EmbeddedPostgres
+from server.postgres.embedded import EmbeddedPostgres
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent.parent
 USER = """
 import sys
 from pathlib import Path
-from server.embedded import EmbeddedPostgres
+from server.postgres.embedded import EmbeddedPostgres
 embedded = EmbeddedPostgres(Path(sys.argv[1]))
 with embedded:
     print(embedded.socket_dir, flush=True)

@@ -15,7 +15,7 @@ import httpx
 from tests.server.postgres_processes import ROOT, eventually, gone, processes
 from tests.serving import PATIENCE, TOKEN
 
-COMMAND = (sys.executable, "-c", "from server.cli import main; main()", "serve")
+COMMAND = (sys.executable, "-c", "from server.cli.main import main; main()", "serve")
 SMALL = {
     "PORT": "0",
     "LOG_FORMAT": "json",

@@ -18,7 +18,7 @@ from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from ingestion.simulator import Simulator
-from server.streams.messages import SUBPROTOCOL
+from server.streams.graphql_transport_ws import SUBPROTOCOL
 from tests.server.postgres_processes import ROOT
 from tests.server.served import Served, served
 
@@ -113,7 +113,7 @@ def started(folder: Path, url: str, simulator: Simulator, *arguments: str, **mor
 def patience(folder: Path) -> dict[str, str]:
     """Settings of a server that would wait for ten minutes, so that its end shows its haste."""
     (folder / "sitecustomize.py").write_text(
-        "import server.serving\nserver.serving.GRACE_SECONDS = 600\n"
+        "import server.process.server\nserver.serving.GRACE_SECONDS = 600\n"
     )
     return {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "OPERATION_TIMEOUT": "10m"}
 

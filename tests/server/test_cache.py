@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from models.postgres.notifications import Listener
-from server.cache import AnswerCache
-from server.replies import Reply
+from server.graphql.response import Reply
+from server.graphql.response_cache import AnswerCache
 from tests.server.keeping import ROOM, Gate, fill, key, reply, start
 
 
@@ -43,7 +43,7 @@ async def test_answers_that_depend_on_the_moment_are_kept_for_a_moment(
     await fill(cache, "both", reply(1, relative=True, until=now + timedelta(seconds=0.5)))
     for later, left in ((0.2, 3), (0.8, 2), (1.5, 1), (599, 1), (601, 0)):
         clock = now.timestamp() + later
-        monkeypatch.setattr("server.cache.time", lambda clock=clock: clock)
+        monkeypatch.setattr("server.graphql.response_cache.time", lambda clock=clock: clock)
         found = [name for name in ("relative", "until", "both") if cache.get(key(name))]
         assert len(found) == left, (later, found)
 

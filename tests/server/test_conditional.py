@@ -10,7 +10,7 @@ import pytest
 import zstandard
 
 from ingestion.simulator import Simulator
-from server.replies import names_etag
+from server.graphql.response import names_etag
 from tests.server.caching import CURRENCIES, LATEST, hearing, quote, said
 from tests.serving import LiveServer, Reader, live_server, make_settings
 

@@ -10,7 +10,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from ingestion.simulator import Simulator
-from server.crowds import Crowds, Place
+from server.access.connection_limits import Crowds, Place
 from tests.serving import live_server, make_settings
 
 MOST = 3

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from server.workers import dealer as dealing
-from server.workers.dealer import Dealer
-from server.workers.orders import ALIVE, GONE, READY, TAKEN
+from server.process import connection_balancer as dealing
+from server.process.connection_balancer import Dealer
+from server.process.control_protocol import ALIVE, GONE, READY, TAKEN
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="one process only there")
 

@@ -12,7 +12,7 @@ from tests.server.postgres_processes import ROOT
 
 pytestmark = pytest.mark.processes
 
-COMMAND = (sys.executable, "-c", "from server.cli import main; main()", "refresh")
+COMMAND = (sys.executable, "-c", "from server.cli.main import main; main()", "refresh")
 
 
 def refresh(

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from server.embedded import EmbeddedPostgres
+from server.postgres.embedded import EmbeddedPostgres
 from tests.server.postgres_processes import (
     ROOT,
     User,
@@ -96,7 +96,8 @@ def test_two_first_users_at_once_make_one_cluster(tmp_path: Path) -> None:
 
 def test_whoever_arrives_while_the_last_user_leaves_is_served(data_dir: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from server.embedded import EmbeddedPostgres\n"
+        "import sys; from pathlib import Path\n"
+        "from server.postgres.embedded import EmbeddedPostgres\n"
         "from tests.server.postgres_processes import query\n"
         "for _ in range(8):\n"
         "    embedded = EmbeddedPostgres(Path(sys.argv[1]))\n"

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from server import embedded as embedded_module
-from server.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from server.postgres import embedded as embedded_module
+from server.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from tests.server.postgres_processes import (
     ROOT,
     answer,
@@ -104,7 +104,7 @@ def test_an_unusable_folder_is_named(tmp_path: Path) -> None:
 def test_without_the_programs_a_line_says_so(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; sys.path.append(sys.argv[1])\n"
-        "from server.embedded import EmbeddedPostgres\n"
+        "from server.postgres.embedded import EmbeddedPostgres\n"
         "EmbeddedPostgres(Path(sys.argv[2])).start()\n"
     )
     bare = [sys.executable, "-I", "-S", "-c", script, str(ROOT), str(tmp_path)]

@@ -9,7 +9,7 @@ from ingestion.simulator import Simulator
 from models import coins as coin_rows
 from models.postgres.database import Database
 from models.tables import Coin
-from server import seeds
+from server.bootstrap import seeds
 from tests.server.commands_run import one_line, run, run_beside
 from tests.server.postgres_processes import ROOT, eventually
 from tests.server.served import served

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from server import files
+from server.process import file_limit
 
 SHELLS = 256  # what a shell gives on macOS
 
@@ -22,7 +22,7 @@ def test_a_shells_limit_is_raised() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (SHELLS, hard))
     with capture_logs() as logged:
-        files.raise_limit(SHELLS)
+        file_limit.raise_limit(SHELLS)
     soft, unchanged = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert soft > SHELLS
     assert unchanged == hard
@@ -32,7 +32,7 @@ def test_a_shells_limit_is_raised() -> None:
 @pytest.mark.parametrize("per_address", [0, 10**9])
 def test_who_may_take_all_is_told_of(per_address: int) -> None:
     with capture_logs() as logged:
-        files.raise_limit(per_address)
+        file_limit.raise_limit(per_address)
     (line,) = logged
     assert line["log_level"] == "warning"
     assert line["connections"] == per_address

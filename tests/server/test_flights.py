@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from server.bodies import Body
-from server.cache import HIT, MISS, AnswerCache
-from server.replies import Reply
+from server.graphql.response import Reply
+from server.graphql.response_cache import HIT, MISS, AnswerCache
+from server.http.compression import Body
 from tests.server.keeping import Gate, ask, key, reply, start
 
 
@@ -110,7 +110,7 @@ async def test_who_asks_when_an_answer_is_over(
     tasks = []
     for left in (1, 0.1, 0):
         clock = gate.answer.kept_until - left
-        monkeypatch.setattr("server.cache.time", lambda clock=clock: clock)
+        monkeypatch.setattr("server.graphql.response_cache.time", lambda clock=clock: clock)
         tasks.append(ask(cache, gate if left else own))
         await start(*tasks)
     gate.open.set()

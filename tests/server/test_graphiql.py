@@ -24,10 +24,10 @@ from starlette.routing import Mount, Route
 
 from ingestion.simulator import Simulator
 from schema import build_schema
-from server.admission import Admission
-from server.auth import Authenticator
-from server.browsers import CONTENT_SECURITY_POLICY
-from server.graphiql import GRAPHIQL_DIR, GRAPHIQL_PATH, graphiql_files, graphiql_page
+from server.access.tokens import Authenticator
+from server.graphql.admission import Admission
+from server.graphql.graphiql import GRAPHIQL_DIR, GRAPHIQL_PATH, graphiql_files, graphiql_page
+from server.http.security_headers import CONTENT_SECURITY_POLICY
 from tests.browser import arguments
 from tests.serving import live_server, make_settings
 

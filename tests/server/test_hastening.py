@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from ingestion.simulator import Fault, Simulator
-from server.embedded import EmbeddedPostgres
+from server.postgres.embedded import EmbeddedPostgres
 from tests.server.postgres_processes import eventually, gone, servers_of
 from tests.server.served import START_SECONDS, served
 from tests.server.stopping import (

@@ -7,7 +7,7 @@ from starlette.requests import Request
 
 from models.postgres.database import Database
 from models.postgres.migrate import current_revision
-from server import health
+from server.http import health
 from tests.serving import LiveServer
 
 REQUEST = Request({"type": "http", "method": "GET", "path": "/health/ready", "headers": []})

@@ -8,7 +8,7 @@ import pytest
 
 from ingestion.simulator import Fault, Simulator
 from models.postgres.database import Database
-from server.leadership import Leadership
+from server.leader.election import Leadership
 from tests.server.proxy import proxy_to
 from tests.serving import LiveServer, connected, live_server, make_settings
 

@@ -47,7 +47,7 @@ async def test_what_another_process_writes(
     assert {point["price"] for point in before["prices"]["points"]} == {-1}
     assert said(await server.post(POINTS)) == "HIT"
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", "from server.cli import main; main()", "refresh", "--rebuild",
+        sys.executable, "-c", "from server.cli.main import main; main()", "refresh", "--rebuild",
         env=environment({
             "DATABASE_URL": database_url,
             "COINGECKO_BASE_URL": str(shared_simulator.base_url),

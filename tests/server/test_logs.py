@@ -153,7 +153,7 @@ async def test_an_error_of_many_fields_is_logged_once(
 async def test_an_error_outside_of_any_field(
     logged: LiveServer, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.admission.Context", None)
+    monkeypatch.setattr("server.graphql.admission.Context", None)
     response = await logged.http.post(
         "/graphql", json={"query": "{ __typename }"}, headers={"X-Request-ID": "find-me-too"}
     )

@@ -13,9 +13,9 @@ import pytest
 import structlog
 
 from ingestion.simulator import Simulator
-from server.commands.opening import CommandError, one_line_errors, with_token
+from server.cli.startup import CommandError, one_line_errors, with_token
+from server.config.settings import Settings
 from server.logs import set_up_logs
-from server.settings import Settings
 from tests.serving import TOKEN, live_server, make_settings
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from ingestion.simulator import Simulator
-from server import outgoing
-from server.settings import Settings
-from server.streams.operations import LARGEST_PAYLOAD
+from server.config.settings import Settings
+from server.http import backpressure
+from server.streams.execution import LARGEST_PAYLOAD
 from tests.server.deaf import OVER, over_post, over_websocket, slow_talk
 from tests.server.streams.listening import events_of
 from tests.server.streams.talking import talking_to
@@ -131,11 +131,11 @@ async def test_an_answer_of_the_cache_is_in_memory_once(year: LiveServer, transp
                 if transport != "websocket":
                     await reader.readuntil(b"\r\n\r\n")
             budget = year.application.endpoint.outgoing.budget
-            await eventually(lambda: budget.total > many * outgoing.PIECE)
+            await eventually(lambda: budget.total > many * backpressure.PIECE)
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        assert budget.total < 3_500_000 + many * outgoing.PIECE
+        assert budget.total < 3_500_000 + many * backpressure.PIECE
         assert peak < 12_000_000
     await eventually(lambda: not budget.total)
 
@@ -153,10 +153,10 @@ async def test_of_a_compressed_answer_nothing_else_is_held(
             async with over_post(server, long_query(4_000), coding.encode()) as reader:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = int(head.partition(b"content-length: ")[2].split(b"\r\n")[0])
-                assert length > outgoing.PIECE + SEND_BUFFER, "there is something to leave unread"
-                assert budget.total == length + outgoing.PIECE
+                assert length > backpressure.PIECE + SEND_BUFFER, "it leaves some unread"
+                assert budget.total == length + backpressure.PIECE
                 await eventually(lambda: tracemalloc.get_traced_memory()[0] < 10_000_000)
-                assert budget.total == length + outgoing.PIECE, "it is unread, and 20 MB are gone"
+                assert budget.total == length + backpressure.PIECE, "20 MB are gone"
         finally:
             tracemalloc.stop()
         await eventually(lambda: not budget.total)
@@ -198,8 +198,8 @@ async def test_who_reads_too_slowly_is_cut(
     year: LiveServer, monkeypatch: pytest.MonkeyPatch, transport: str
 ) -> None:
     """Each sign of life is in time for the limit on reading nothing at all."""
-    monkeypatch.setattr(outgoing, "PATIENCE_SECONDS", 1.0)
-    monkeypatch.setattr(outgoing, "SLOWEST", 1e9)
+    monkeypatch.setattr(backpressure, "PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(backpressure, "SLOWEST", 1e9)
     read = 0
     async with OVER[transport](year, megabytes(0)) as slow, asyncio.timeout(60):
         with contextlib.suppress(ConnectionError):

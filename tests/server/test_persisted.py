@@ -8,7 +8,12 @@ import httpx
 import pytest
 
 from ingestion.simulator import Simulator
-from server.persisted import LONGEST_QUERY, MOST_CHARACTERS, MOST_QUERIES, PersistedQueries
+from server.graphql.persisted_queries import (
+    LONGEST_QUERY,
+    MOST_CHARACTERS,
+    MOST_QUERIES,
+    PersistedQueries,
+)
 from tests.server.caching import hearing, said
 from tests.serving import TOKEN, Client, LiveServer, live_server, make_settings
 

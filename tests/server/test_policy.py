@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from server.browsers import CONTENT_SECURITY_POLICY
+from server.http.security_headers import CONTENT_SECURITY_POLICY
 from tests.browser import browser
 
 pytestmark = pytest.mark.processes

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from server.bodies import choose_coding
+from server.http.compression import choose_coding
 from tests.server.caching import CURRENCIES
 from tests.serving import LiveServer, Reader
 
@@ -110,7 +110,7 @@ async def test_an_error_in_writing_an_answer_is_answered(
     def fail(_: bytes) -> str:
         raise RuntimeError("hunter2")
 
-    monkeypatch.setattr("server.replies.choose_coding", fail)
+    monkeypatch.setattr("server.graphql.response.choose_coding", fail)
     query = "{ __schema { types { name description } } }"  # large enough for a coding
     answer = await server.http.post("/graphql", json={"query": query}, headers={"Accept": GRAPHQL})
     assert answer.status_code == 500

@@ -14,7 +14,7 @@ from ingestion.simulator import Simulator
 from models import coins as coin_rows
 from models.postgres.database import Database
 from models.postgres.migrate import newest_revision
-from server import seeds
+from server.bootstrap import seeds
 from tests.server.commands_run import one_line, run, run_beside
 from tests.serving import live_server, make_settings
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from server.commands import opening
-from server.commands.refresh import refresh
-from server.commands.serve import serve
-from server.commands.upkeep import migrate, status
+from server.cli import startup
+from server.cli.maintenance import migrate, status
+from server.cli.refresh import refresh
+from server.cli.serve import serve
 from tests.clusters import Cluster, ordinary_folder, running_cluster
 from tests.conftest import administer
 
@@ -72,7 +72,7 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture(autouse=True)
 def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """The log stays as the tests have it, and a port is free."""
-    monkeypatch.setattr(opening, "set_up_logs", lambda *_: None)
+    monkeypatch.setattr(startup, "set_up_logs", lambda *_: None)
     monkeypatch.setenv("PORT", "0")
     monkeypatch.setenv("REFRESH_TOKENS", "token")
     monkeypatch.setenv("HOME", "/nonexistent")

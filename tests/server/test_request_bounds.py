@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from ingestion.simulator import Simulator
-from server import protocol
+from server.transport import http_bounds
 from tests.server.raw import HEAD, QUERY, WHOLE, Answer, Raw, raw
 from tests.serving import LiveServer, Reader, live_server, make_settings
 
@@ -66,7 +66,7 @@ async def test_more_than_is_thrown_away(reader: Reader) -> None:
     async with raw(reader.url) as client:
         client.send(HEAD + b"Content-Length: 100000000\r\n\r\n")
         assert "100,000 bytes" in refused(await client.answer(), 413)
-        client.send(b"#" * (protocol.MOST_BYTES + 1))
+        client.send(b"#" * (http_bounds.MOST_BYTES + 1))
         assert await client.closed()
 
 
@@ -167,7 +167,7 @@ async def hasty(
 ) -> AsyncIterator[LiveServer]:
     """A server that waits for nobody longer than a moment."""
     for name in ("HEAD_SECONDS", "BODY_SECONDS", "LINGER_SECONDS", "STALLED_SECONDS"):
-        monkeypatch.setattr(protocol, name, 0.2)
+        monkeypatch.setattr(http_bounds, name, 0.2)
     async with live_server(make_settings(database_url, shared_simulator)) as server:
         yield server
 

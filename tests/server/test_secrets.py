@@ -16,7 +16,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from server.logs import is_request_id
+from server.http.access_log import is_request_id
 from tests.server.postgres_processes import eventually
 from tests.server.raw import raw
 from tests.server.served import Served, served

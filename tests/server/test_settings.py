@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from server.settings import Settings, SettingsError, load_settings
+from server.config.settings import Settings, SettingsError, load_settings
 from tests.server.served import environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,7 +110,7 @@ def test_a_key_that_its_plan_does_not_send(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.processes
 def test_a_command_says_it_in_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "from server.cli import main; main()", "status"],
+        [sys.executable, "-c", "from server.cli.main import main; main()", "status"],
         env=environment({"PORT": "x", "DATABASE_URL": "postgresql://u:hunter2@h/db"}),
         cwd=tmp_path,
         capture_output=True,

@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from ingestion.simulator import Fault, Simulator
-from server.embedded import EmbeddedPostgres
-from server.serving import GRACE_SECONDS
+from server.postgres.embedded import EmbeddedPostgres
+from server.process.server import GRACE_SECONDS
 from tests.server.postgres_processes import eventually, gone, servers_of, supervisor_of
 from tests.server.served import START_SECONDS, served
 from tests.server.stopping import (

@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from ingestion.simulator import Simulator
-from server import app, health
+from server import app
+from server.http import health
 from tests.server.proxy import proxy_to
 from tests.serving import TOKEN, LiveServer, live_server, make_settings
 

@@ -12,7 +12,7 @@ from ingestion.simulator import Simulator
 from models.postgres.database import Database
 from models.postgres.migrate import migrate
 from models.postgres.notifications import CHANNEL
-from server.embedded import EmbeddedPostgres
+from server.postgres.embedded import EmbeddedPostgres
 from tests.following import SECONDS, following, hub_on, prices_of
 from tests.quoting import PAIRS, add_series, quote
 from tests.server.caching import hearing
@@ -40,7 +40,7 @@ async def test_what_a_refresh_in_another_process_writes(
             "HISTORY_DAYS": "5",
         }
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", "from server.cli import main; main()", "refresh",
+            sys.executable, "-c", "from server.cli.main import main; main()", "refresh",
             env=environment(given), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         held = prices_of(first)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from server.connections import HttpConnection, SocketConnection
+from server.transport.http_protocol import HttpConnection
+from server.transport.websocket_protocol import SocketConnection
 from tests.server.caching import is_true, until
 from tests.server.deaf import deaf
 from tests.server.raw import HEAD, QUERY, WHOLE, Answer, raw

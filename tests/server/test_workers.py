@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from ingestion.simulator import Fault, Simulator, SimulatorOptions, run_simulator
-from server.parts import pool_size
+from server.bootstrap.factories import pool_size
 from tests.conftest import new_database
 from tests.server.postgres_processes import eventually, gone, processes, servers_of
 from tests.server.served import COMMAND, SMALL, START_SECONDS, Served, environment, served
@@ -101,7 +101,7 @@ def test_their_connections_fit_into_the_usual_100() -> None:
 def test_nothing_secret_is_in_a_command_line(three: Served, three_url: str) -> None:
     table = processes()
     commands = " ".join(table[pid][1] for pid in three.await_workers(3))
-    assert "server.workers.worker" in commands
+    assert "server.process.worker" in commands
     assert TOKEN not in commands
     assert three_url not in commands
 

@@ -18,7 +18,7 @@ from schema import build_schema
 from schema.context import Access, Caller, Context, Services
 from schema.errors import answer_of
 from schema.execution.schema import LimitedSchema
-from server.replies import encode
+from server.graphql.response import encode
 from tests.serving import LiveServer, connected
 
 COINS = [f"coin-{number}" for number in range(11)]

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from server.access.token_file import TOKEN_FILE, TokenFileError, generated_token
-from server.commands.opening import CommandError, with_token
-from server.settings import Settings
+from server.cli.startup import CommandError, with_token
+from server.config.settings import Settings
 from tests.server.served import COMMAND, SMALL, environment, served
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="about modes and owners of files")

@@ -6,7 +6,7 @@ import pytest
 
 from server.access.callers import caller_of
 from server.config.addresses import is_within, normal_network, plain_address
-from server.settings import load_settings
+from server.config.settings import load_settings
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.settings import SettingsError, load_settings, settings_hints
+from server.config.settings import SettingsError, load_settings, settings_hints
 from tests.server.commands_run import one_line, run
 
 TOKENS = "READ_TOKENS=s3cret-tok\n"
@@ -89,11 +89,15 @@ def test_one_that_may_not_be_read(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     path.write_text(TOKENS)
     path.chmod(0)
-    command = [sys.executable, "-c", "from server.settings import load_settings; load_settings()"]
+    command = [
+        sys.executable,
+        "-c",
+        "from server.config.settings import load_settings; load_settings()",
+    ]
     if os.geteuid() == 0:
         # in this process's packages, which may be in root's own folders
         command[2] = (
-            "import os; from server.settings import load_settings; "
+            "import os; from server.config.settings import load_settings; "
             "os.setgroups([]); os.setgid(65534); os.setuid(65534); load_settings()"
         )
         tmp_path.chmod(0o755)

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.config.origins import normal_origin
+from server.config.settings import SettingsError, load_settings
 from server.http.cross_origin import Origins
-from server.settings import SettingsError, load_settings
 
 # an entry, origins that it allows, origins that it does not
 ENTRIES = [

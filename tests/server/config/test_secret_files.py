@@ -10,8 +10,8 @@ from models.coins import all_currencies
 from models.postgres.advisory_lock import AdvisoryLock
 from models.postgres.database import Database, DatabaseUnavailableError
 from server.access.token_file import generated_token
-from server.parts import make_database
-from server.settings import Settings, SettingsError, load_settings
+from server.bootstrap.factories import make_database
+from server.config.settings import Settings, SettingsError, load_settings
 from tests.server.password_door import password_door
 from tests.server.postgres_processes import eventually
 from tests.server.served import served

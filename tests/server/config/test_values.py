@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import HttpUrl
 
-from server.settings import Settings, SettingsError, load_settings, settings_hints
+from server.config.settings import Settings, SettingsError, load_settings, settings_hints
 
 FIELDS = Settings.model_fields
 HOSTILE = [

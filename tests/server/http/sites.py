@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import httpx
 
 from server.app import Application
-from server.settings import Settings
+from server.config.settings import Settings
 from tests.serving import PATIENCE, in_thread, live_server
 
 

@@ -12,7 +12,7 @@ from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
 from ingestion.simulator import Simulator
-from server.settings import SettingsError, load_settings
+from server.config.settings import SettingsError, load_settings
 from tests.conftest import new_database
 from tests.server.http.sites import Site, ask, site
 from tests.server.streams.listening import EVENTS

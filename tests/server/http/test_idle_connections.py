@@ -7,8 +7,8 @@ import pytest
 
 from ingestion.simulator import Simulator
 from server.app import create_app
-from server.serving import server_config
-from server.settings import SettingsError, load_settings
+from server.config.settings import SettingsError, load_settings
+from server.process.server import server_config
 from tests.server.raw import WHOLE, Raw, raw
 from tests.serving import live_server, make_settings
 

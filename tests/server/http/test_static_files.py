@@ -4,9 +4,8 @@ import asyncio
 
 import pytest
 
-from server import bodies
-from server.graphiql import GRAPHIQL_DIR, SCRIPTS, STYLES
-from server.http import static_files
+from server.graphql.graphiql import GRAPHIQL_DIR, SCRIPTS, STYLES
+from server.http import compression, static_files
 from tests.server.raw import raw
 from tests.serving import Reader
 
@@ -15,13 +14,13 @@ async def test_a_file_is_compressed_once(reader: Reader, monkeypatch: pytest.Mon
     compressed: list[str] = []
 
     def counting(coding: str) -> None:
-        compress = bodies._COMPRESSORS[coding]  # noqa: SLF001 - to count its calls
+        compress = compression._COMPRESSORS[coding]  # noqa: SLF001 - to count its calls
 
         def counted(body: bytes) -> bytes:
             compressed.append(coding)
             return compress(body)
 
-        monkeypatch.setitem(bodies._COMPRESSORS, coding, counted)  # noqa: SLF001 - as above
+        monkeypatch.setitem(compression._COMPRESSORS, coding, counted)  # noqa: SLF001 - as above
 
     for coding in ("br", "gzip", "zstd"):
         counting(coding)
@@ -44,7 +43,7 @@ async def test_a_file_is_compressed_once(reader: Reader, monkeypatch: pytest.Mon
 async def test_the_page_is_compressed_once(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     headers = {"Accept": "text/html", "Accept-Encoding": "br"}
     first = await reader.http.get("/graphql", headers=headers)
-    monkeypatch.setitem(bodies._COMPRESSORS, "br", None)  # noqa: SLF001 - calling it would fail
+    monkeypatch.setitem(compression._COMPRESSORS, "br", None)  # noqa: SLF001 - calling it would fail
     again = await reader.http.get("/graphql", headers=headers)
     assert again.headers["content-encoding"] == "br"
     assert again.text == first.text

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from ingestion.simulator import Simulator
-from server.rates import RateLimits
+from server.access.rate_limits import RateLimits
 from tests.serving import Client, LiveServer, live_server, make_settings
 
 POINTS = 5_000  # a window

@@ -12,8 +12,8 @@ from limits.errors import StorageError
 
 from ingestion.simulator import Simulator
 from resolvers.errors import RateLimitedError
-from server import rates
-from server.rates import RateLimits, redis_storage
+from server.access import rate_limits
+from server.access.rate_limits import RateLimits, redis_storage
 from tests.server.caching import until
 from tests.server.rates.redis import Redis, running_redis
 from tests.server.rates.spending import COST, POINTS, Clock, ask, left
@@ -46,7 +46,7 @@ async def servers(
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try a Redis that has failed again at once."""
-    monkeypatch.setattr(rates, "_AWAY_SECONDS", 0.0)
+    monkeypatch.setattr(rate_limits, "_AWAY_SECONDS", 0.0)
 
 
 async def test_two_servers_count_together(servers: tuple[LiveServer, LiveServer]) -> None:
@@ -150,7 +150,7 @@ async def test_one_at_a_time_tries_what_is_away(monkeypatch: pytest.MonkeyPatch)
     storage = Frozen()
     limits = RateLimits(POINTS, storage, clock=Clock())
     now = 1000.0
-    monkeypatch.setattr("server.rates.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("server.access.rate_limits.time", SimpleNamespace(monotonic=lambda: now))
     await limits.spend("a", 1)
     assert storage.tried == 1
     for expected in (2, 3):

@@ -5,8 +5,8 @@ import socket
 from functools import partial
 
 from ingestion.simulator import Simulator
-from server.rates import RateLimits
-from server.rates.memory import BoundedMemory
+from server.access.rate_limit_memory import BoundedMemory
+from server.access.rate_limits import RateLimits
 from tests.server.caching import hearing, is_true, until
 from tests.server.rates.spending import COST, POINTS, Clock, ask, left
 from tests.serving import live_server, make_settings

@@ -8,7 +8,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from ingestion.simulator import Simulator
-from server.requests import RequestRules
+from server.graphql.request import RequestRules
 from tests.server.streams.talking import FOLLOW, connected_to, talking_to
 from tests.serving import TOKEN, LiveServer, Reader, live_server, make_settings
 

@@ -11,7 +11,7 @@ import pytest
 
 from ingestion.simulator import Simulator
 from models.postgres.database import Database
-from server.streams.operations import LARGEST_SUBSCRIPTION
+from server.streams.execution import LARGEST_SUBSCRIPTION
 from tests.server.streams.listening import EVENTS, events_of
 from tests.server.streams.moving import move
 from tests.server.streams.talking import FOLLOW, SECONDS, talking_to

@@ -4,9 +4,10 @@ import asyncio
 
 from starlette.types import Message, Send
 
-from server.outgoing import ABORT, Outgoing
-from server.streams.socket import Socket, fragment
-from server.streams.wire import GoneError, Wire
+from server.http.backpressure import Outgoing
+from server.http.scope_state import ABORT
+from server.streams.sender import GoneError, Wire
+from server.streams.websocket import Socket, fragment
 
 
 async def nothing() -> Message:

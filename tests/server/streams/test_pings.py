@@ -9,10 +9,11 @@ from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from server.connections import LEAVE, SocketConnection
-from server.serving import server_config
-from server.settings import Settings
-from server.streams.socket import fragment
+from server.config.settings import Settings
+from server.http.scope_state import LEAVE
+from server.process.server import server_config
+from server.streams.websocket import fragment
+from server.transport.websocket_protocol import SocketConnection
 
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from ingestion.simulator import Simulator
-from server.streams import socket
+from server.streams import websocket
 from tests.server.streams.talking import FOLLOW, talking_to
 from tests.serving import LiveServer, live_server, make_settings
 
@@ -38,7 +38,7 @@ async def test_a_query_that_was_completed_takes_its_place_until_it_ends(
 ) -> None:
     """Or else nothing would limit how many of them go on."""
     if not patient:
-        monkeypatch.setattr(socket, "ROOM_SECONDS", 0.05)
+        monkeypatch.setattr(websocket, "ROOM_SECONDS", 0.05)
     async with talking_to(narrow) as talk:
         async with sql.transaction():
             await sql.execute("LOCK TABLE refresh_run IN ACCESS EXCLUSIVE MODE")

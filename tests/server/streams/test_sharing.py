@@ -16,8 +16,8 @@ from schema.execution.schema import LimitedSchema
 from schema.execution.subscription import Subscription as Opened
 from schema.execution.subscription import read_subscription
 from schema.limits import Limits
-from server.requests import RequestRefusedError
-from server.streams.operations import Payloads
+from server.graphql.request import RequestRefusedError
+from server.streams.execution import Payloads
 from server.streams.renderings import Renderings
 
 executed: list[int] = []

@@ -7,7 +7,8 @@ from typing import ClassVar
 import httptools
 import pytest
 
-from server import preferences, requests
+from server.graphql import request
+from server.http import negotiation
 from tests.server.raw import HEAD, QUERY, Answer, raw
 from tests.serving import Reader
 
@@ -100,7 +101,7 @@ async def test_percent_signs_of_an_address(
     reader: Reader, monkeypatch: pytest.MonkeyPatch, accept: bytes, piece: bytes
 ) -> None:
     address = b"/graphql?query=" + piece * (30_000 // len(piece))
-    monkeypatch.setattr(requests, "QueryParams", None)  # nothing is decoded
+    monkeypatch.setattr(request, "QueryParams", None)  # nothing is decoded
     answer = await ask(reader, b"GET %b HTTP/1.1\r\n%b\r\n" % (address, accept))
     assert answer.status == 400
     assert "`%25`" in message_of(answer)
@@ -126,13 +127,13 @@ async def test_a_header_is_read_once_a_request(
     reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[bytes] = []
-    weights = preferences.weights
+    weights = negotiation.weights
 
     def noted(header: bytes) -> dict[bytes, float]:
         read.append(header)
         return weights(header)
 
-    monkeypatch.setattr(preferences, "weights", noted)
+    monkeypatch.setattr(negotiation, "weights", noted)
     accept = b"application/json, " + b"x/y, " * 150
     answer = await ask(reader, START + b"Accept: " + accept + b"\r\n\r\n")
     assert answer.status == 200

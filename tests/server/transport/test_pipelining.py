@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from server.protocol import BoundedProtocol
 from server.transport import backlog
+from server.transport.http_bounds import BoundedProtocol
 from tests.server.raw import HEAD, QUERY, WHOLE, Answer, Raw, raw
 from tests.serving import LiveServer, Reader
 

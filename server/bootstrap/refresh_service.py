@@ -1,0 +1,99 @@
+"""The refresher as GraphQL knows it."""
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+import strawberry
+
+from ingestion.planning.estimate import BudgetExceededError, Outlook
+from ingestion.planning.plan import RefreshRequest
+from ingestion.planning.windows import SeriesPlan, Window
+from ingestion.run.refresher import RefreshBusyError, Refresher
+from models.tables import RefreshTrigger
+from resolvers.errors import UnavailableError
+from schema.refresh_service import RefreshScope
+from schema.scalars import DateTime
+from schema.types.refresh_plan import (
+    CreditBudget,
+    PlannedSeries,
+    PlannedWindow,
+    RefreshPlan,
+    RefreshReason,
+)
+
+
+class Refreshes:
+    """A RefreshService: what goes wrong in it is told as clients are told."""
+
+    def __init__(self, refresher: Refresher) -> None:
+        self._refresher = refresher
+
+    @property
+    def coins(self) -> Sequence[str]:
+        return self._refresher.coins
+
+    @property
+    def currencies(self) -> Sequence[str]:
+        return self._refresher.currencies
+
+    async def start(self, scope: RefreshScope, *, key: str | None) -> tuple[UUID, bool]:
+        request = _request(scope)
+        try:
+            return await self._refresher.start(request, RefreshTrigger.MUTATION, key=key)
+        except RefreshBusyError as error:
+            raise UnavailableError(str(error), retry_after=error.retry_after) from error
+        except BudgetExceededError as error:
+            raise no_credits(error) from error
+
+    async def plan(self, scope: RefreshScope) -> RefreshPlan:
+        return shown_plan(await self._refresher.outlook(_request(scope)))
+
+    async def wait(self, run_id: UUID) -> None:
+        await self._refresher.wait(run_id)
+
+
+def _request(scope: RefreshScope) -> RefreshRequest:
+    return RefreshRequest(scope.coins, scope.currencies, scope.days, scope.rebuild, scope.only_due)
+
+
+def no_credits(error: BudgetExceededError) -> UnavailableError:
+    """Tell a scheduler to come back when the next month begins."""
+    seconds = math.ceil((error.resets_at - datetime.now(UTC)).total_seconds())
+    return UnavailableError(str(error), retry_after=max(1, seconds))
+
+
+def shown_plan(outlook: Outlook) -> RefreshPlan:
+    preparation, budget = outlook.preparation, outlook.budget
+    return RefreshPlan(
+        calls=outlook.calls,
+        quote_calls=preparation.quotes,
+        metadata_calls=len(preparation.metadata),
+        series=[_series(plan) for plan in preparation.plans],
+        seconds_per_call=outlook.seconds_per_call,
+        estimated_seconds=outlook.estimated_seconds,
+        credits=CreditBudget(
+            spent=budget.spent,
+            budget=budget.monthly,
+            left_after=outlook.credits_left,
+            resets_at=DateTime(budget.resets_at),
+        ),
+        fits=outlook.fits,
+        refusal=outlook.refusal,
+    )
+
+
+def _series(plan: SeriesPlan) -> PlannedSeries:
+    return PlannedSeries(
+        coin=strawberry.ID(plan.state.coin_id),
+        currency=strawberry.ID(plan.state.currency_code),
+        reason=RefreshReason[plan.reason],
+        calls=plan.calls,
+        windows=[_window(window) for window in plan.windows],
+        daily=_window(plan.daily) if plan.daily else None,
+    )
+
+
+def _window(window: Window) -> PlannedWindow:
+    return PlannedWindow(from_=DateTime(window.start), to=DateTime(window.end))

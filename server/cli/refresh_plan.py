@@ -1,0 +1,63 @@
+"""`coingraph refresh --dry-run`: what a refresh would do, as a table."""
+
+from datetime import datetime
+
+from rich.console import Console
+from rich.table import Table
+
+from ingestion.planning.estimate import Outlook
+from ingestion.planning.windows import Window
+from server.cli.startup import FAILED
+
+
+def table_console() -> Console:
+    """Give a console whose tables are not squeezed when they go to a file or a pipe."""
+    console = Console(soft_wrap=True)
+    return console if console.is_terminal else Console(soft_wrap=True, width=160)
+
+
+def show_plan(outlook: Outlook) -> int:
+    """Print what would be called and what it costs; the exit status: 2 where it is refused."""
+    preparation = outlook.preparation
+    table = Table("coin", "currency", "reason", "calls", "hours", "days before", box=None)
+    for plan in preparation.plans:
+        table.add_row(
+            plan.state.coin_id,
+            plan.state.currency_code,
+            plan.reason,
+            str(plan.calls),
+            ", ".join(_range(window) for window in plan.windows),
+            _range(plan.daily) if plan.daily else "",
+        )
+    console = table_console()
+    console.print(table)
+    daily = sum(plan.daily is not None for plan in preparation.plans)
+    minutes = outlook.estimated_seconds / 60
+    console.print(
+        f"{outlook.calls} calls, {len(preparation.metadata)} of them for coins' metadata, "
+        f"{daily} for the days before the hours and {preparation.quotes} for all newest prices: "
+        f"about {minutes:,.1f} minutes at {60 / outlook.seconds_per_call:,.1f} calls a minute."
+    )
+    console.print(_credits(outlook))
+    if outlook.refusal:
+        console.print(outlook.refusal, markup=False)
+        return FAILED
+    return 0
+
+
+def _credits(outlook: Outlook) -> str:
+    budget = outlook.budget
+    if budget.monthly is None:
+        return f"{budget.spent:,} credits spent this month; COINGECKO_MONTHLY_CREDITS is not set."
+    return (
+        f"{budget.spent:,} of {budget.monthly:,} credits spent this month; this would leave "
+        f"{outlook.credits_left:,} until {_moment(budget.resets_at)}."
+    )
+
+
+def _range(window: Window) -> str:
+    return f"{_moment(window.start)} to {_moment(window.end)}"
+
+
+def _moment(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%d %H:%M}Z"

@@ -1,0 +1,166 @@
+"""`coingraph serve`."""
+
+import asyncio
+import contextlib
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
+
+import structlog
+from pydantic import HttpUrl
+
+from ingestion.simulator import run_simulator
+from models.postgres.database import DatabaseUnavailableError, WrongPasswordError
+from server.app import create_app
+from server.bootstrap.factories import make_database, make_upstream, prepare_database, upstream_url
+from server.cli.startup import (
+    CommandError,
+    database_errors,
+    one_line_errors,
+    opened,
+    read_settings,
+    with_token,
+)
+from server.config.outbound import outbound_for
+from server.config.settings import Settings
+from server.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from server.process import file_limit
+from server.process.listeners import ListenError, open_listeners, url_of
+from server.process.server import Server, Signals, loop_factory
+from server.process.supervisor import Supervisor, WorkersFailedError
+
+log = structlog.get_logger("coingraph.server")
+
+_WATCH_SECONDS = 1.0
+_DEMO_REQUESTS_PER_MINUTE = 600_000.0
+
+
+def serve(*, demo: bool, **given: Any) -> int:  # noqa: ANN401 - the fields of Settings
+    """Serve until told to stop; the exit status."""
+    signals = Signals()
+    with (
+        one_line_errors(),
+        signals.end_well(),
+        contextlib.ExitStack() as stack,
+    ):
+        settings = read_settings(**given)
+        if settings.workers > 1 and sys.platform == "win32":
+            raise CommandError("WORKERS: Windows can only do with 1.")
+        file_limit.raise_limit(settings.max_connections_per_address)
+        try:
+            listeners = open_listeners(settings.host, settings.port)
+        except ListenError as error:
+            raise CommandError(str(error)) from None
+        for listener in listeners:
+            stack.callback(listener.close)
+        if demo:
+            settings = stack.enter_context(_demo(settings))
+        _check_outbound(settings)
+        own_database = settings.database_url is None
+        settings, embedded = stack.enter_context(opened(settings))
+        if own_database:
+            settings = with_token(settings)
+        several = settings.workers > 1
+        # uvloop serves faster, but has no process groups for the children that it starts
+        with asyncio.Runner(loop_factory=None if several else loop_factory()) as runner:
+            run = _serve_by_workers if several else _serve
+            runner.run(run(settings, listeners, embedded, signals))
+    return 0
+
+
+@contextlib.contextmanager
+def _demo(settings: Settings) -> Iterator[Settings]:
+    """Take the simulator for upstream, and a database apart, so that nothing mixes."""
+    with run_simulator() as simulator:
+        yield settings.model_copy(
+            update={
+                "database_url": None,
+                "database_url_file": None,
+                "database_password": None,
+                "database_password_file": None,
+                "data_dir": settings.data_dir / "demo",
+                "coingecko_base_url": HttpUrl(simulator.base_url),
+                "coingecko_plan": "keyless",
+                "coingecko_api_key": None,
+                "coingecko_monthly_credits": None,
+                "coingecko_requests_per_minute": _DEMO_REQUESTS_PER_MINUTE,
+            }
+        )
+
+
+def _check_outbound(settings: Settings) -> None:
+    """Warn once that upstream cannot be asked. What is kept is served all the same."""
+    if fault := outbound_for(upstream_url(settings)).fault:
+        log.warning("CoinGecko cannot be reached", reason=fault)
+
+
+async def _serve(
+    settings: Settings,
+    listeners: Sequence[socket.socket],
+    embedded: EmbeddedPostgres | None,
+    signals: Signals,
+) -> None:
+    await _check_database(settings)
+    app = create_app(settings)
+    _announce(settings, listeners)
+    async with _watched(embedded):
+        await Server(app, signals).serve(sockets=list(listeners))
+
+
+async def _serve_by_workers(
+    settings: Settings,
+    listeners: Sequence[socket.socket],
+    embedded: EmbeddedPostgres | None,
+    signals: Signals,
+) -> None:
+    await _check_database(settings)
+    make_upstream(settings, make_database(settings))  # which each of the workers would fail to do
+    _announce(settings, listeners, workers=settings.workers)
+    async with _watched(embedded):
+        try:
+            await Supervisor(settings, listeners, embedded, signals).run()
+        except WorkersFailedError as error:
+            raise CommandError(str(error)) from None
+
+
+def _announce(settings: Settings, listeners: Sequence[socket.socket], **more: int) -> None:
+    log.info("serving", url=f"{url_of(settings.host, listeners)}/graphql", **more)
+
+
+async def _check_database(settings: Settings) -> None:
+    """Say at once what waiting does not repair.
+
+    A database that is away may come back, and a password that a file holds may change.
+    """
+    database = make_database(settings)
+    rotated = settings.database_password_file or settings.database_url_file
+    try:
+        with database_errors(), contextlib.suppress(*([WrongPasswordError] if rotated else [])):
+            await prepare_database(settings, database)
+    except DatabaseUnavailableError:
+        pass  # the application waits for it, and says so
+    finally:
+        await database.close()
+
+
+@contextlib.asynccontextmanager
+async def _watched(embedded: EmbeddedPostgres | None) -> AsyncIterator[None]:
+    """Start the embedded database again should its supervisor be killed."""
+
+    async def watch(database: EmbeddedPostgres) -> None:
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            if not await asyncio.to_thread(database.alive):
+                try:
+                    await asyncio.to_thread(database.start)
+                except EmbeddedPostgresError as error:
+                    log.error("embedded database", error=str(error))  # noqa: TRY400 - retried
+
+    task = asyncio.create_task(watch(embedded)) if embedded else None
+    try:
+        yield
+    finally:
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])

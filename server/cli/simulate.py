@@ -1,0 +1,20 @@
+"""`coingraph simulate`."""
+
+import uvicorn
+
+from ingestion.simulator import SimulatorOptions, create_simulator
+from server.cli.startup import one_line_errors, read_settings
+
+
+def simulate(*, host: str, port: int, seed: int, per_minute: int, key: str | None) -> int:
+    """Serve the simulator until told to stop; the exit status."""
+    with one_line_errors():
+        read_settings()
+    options = SimulatorOptions(
+        seed=seed,
+        requests_per_minute=per_minute,
+        api_key=key,
+        plan="demo" if key else "keyless",
+    )
+    uvicorn.run(create_simulator(options), host=host, port=port, log_config=None, access_log=False)
+    return 0

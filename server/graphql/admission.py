@@ -1,0 +1,84 @@
+"""Who is let in: those who may, who have something left to spend, and while there is a database."""
+
+from collections.abc import Callable
+
+from starlette.requests import HTTPConnection
+from starlette.types import Scope
+
+from resolvers.errors import RateLimitedError, RequestError
+from schema.context import Caller, Context, Services
+from schema.errors import UNAVAILABLE, failure, refused
+from schema.execution.document_cache import is_mutation
+from schema.permissions import require_read, require_refresh
+from server.access.rate_limits import RateLimits
+from server.access.tokens import Authenticator
+from server.graphql.exchange import Exchange
+from server.graphql.request import RequestRefusedError
+
+
+class Admission:
+    """The door of all transports. `services` is None until the database is ready."""
+
+    def __init__(self, authenticator: Authenticator, rates: RateLimits | None = None) -> None:
+        self._authenticator = authenticator
+        self.rates = rates
+        self.services: Services | None = None
+
+    @property
+    def reads_are_open(self) -> bool:
+        return self._authenticator.reads_are_open
+
+    def exchange(self, scope: Scope) -> Exchange:
+        exchange = Exchange(scope)
+        exchange.private = (
+            b"authorization" in exchange.headers or not self._authenticator.reads_are_open
+        )
+        return exchange
+
+    async def enter(self, exchange: Exchange) -> None:
+        """Charge the point that every request costs. Raises RequestRefusedError if none is left."""
+        if self.rates is None or exchange.account is not None:
+            return
+        token = None
+        if b"authorization" in exchange.headers:
+            token = self._authenticator.known_token(HTTPConnection(exchange.scope))
+        exchange.account = self.rates.account(token, exchange.caller)
+        try:
+            await exchange.account.charge(1)
+        except RateLimitedError as error:
+            raise RequestRefusedError(refused(error)) from None
+
+    def admit(self, exchange: Exchange) -> None:
+        """Raise RequestRefusedError where the caller may not read, or nobody can just now."""
+        self.check_reader(exchange)
+        self.check_ready(exchange, "")
+
+    def check_reader(self, exchange: Exchange) -> None:
+        if exchange.private:
+            self._require(require_read, exchange)
+
+    def check_ready(self, exchange: Exchange, query: str) -> None:
+        """Refuse what needs the database; a mutation with a bad token for its token first."""
+        if self.services is not None:
+            return
+        if is_mutation(query, exchange.operation.name):
+            self._require(require_refresh, exchange)
+        raise RequestRefusedError(
+            failure(UNAVAILABLE, "The database is not ready yet. Try again in a few seconds.")
+        )
+
+    def context(self, exchange: Exchange) -> Context:
+        """Make the context of an operation that was admitted."""
+        assert self.services is not None  # noqa: S101 - `admit` looked
+        account = exchange.account
+        charge = None if account is None else account.charge_cost
+        return Context(self.services, self._caller(exchange), encoded=True, charge=charge)
+
+    def _require(self, require: Callable[[Caller], None], exchange: Exchange) -> None:
+        try:
+            require(self._caller(exchange))
+        except RequestError as error:
+            raise RequestRefusedError(failure(error.code, str(error))) from None
+
+    def _caller(self, exchange: Exchange) -> Caller:
+        return self._authenticator.caller(HTTPConnection(exchange.scope))

@@ -1,0 +1,138 @@
+"""Answers on their way out: how long others may keep them, conditional requests, headers."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import time
+
+import orjson
+
+from resolvers.cache_dependencies import Footprint
+from schema.errors import STATUS, UNAVAILABLE, Answer, Lenience
+from server.http.compression import SMALLEST_COMPRESSED, Body, choose_coding
+from server.http.negotiation import GRAPHQL_JSON, JSON, Accepted, accepted
+
+RETRY_AFTER_SECONDS = 5
+RELATIVE_SECONDS = 1.0  # how old an answer that is relative to now may become
+
+_VARY = (b"vary", b"Accept, Accept-Encoding, Authorization")
+_NO_STORE = b"no-store"
+_PRIVATE = b"private, no-store"
+_MUST_REVALIDATE = b"no-cache"
+_JSON = (b"content-type", JSON + b"; charset=utf-8")
+_GRAPHQL_JSON = (b"content-type", GRAPHQL_JSON + b"; charset=utf-8")
+_NOT_MODIFIED = 304
+_TOLD_200 = {
+    Lenience.NOBODY: frozenset[Accepted](),
+    Lenience.JSON_BY_NAME: {Accepted.JSON_BY_NAME},
+    Lenience.ANY_JSON: {Accepted.JSON_BY_NAME, Accepted.JSON},
+}
+
+Headers = Sequence[tuple[bytes, bytes]]
+Form = tuple[int, list[tuple[bytes, bytes]], bytes]  # status, headers, content
+
+
+class Reply:
+    """An answer that is ready to be sent, in whatever form a client takes it.
+
+    `ok`: a query that succeeded, and may be shown to everybody. `moment`: when its operation
+    began, in seconds since 1970.
+    """
+
+    __slots__ = ("body", "footprint", "headers", "kept_until", "lenience", "ok", "status", "until")
+
+    def __init__(
+        self,
+        body: bytes,
+        status: int,
+        footprint: Footprint,
+        *,
+        moment: float = 0.0,
+        ok: bool = False,
+        headers: Headers = (),
+        lenience: Lenience = Lenience.NOBODY,
+    ) -> None:
+        self.body = Body(body)
+        self.status = status
+        self.lenience = lenience
+        self.footprint = footprint
+        self.ok = ok
+        self.headers = headers
+        self.until = math.inf if footprint.until is None else footprint.until.timestamp()
+        self.kept_until = (
+            min(self.until, moment + RELATIVE_SECONDS) if footprint.relative else self.until
+        )
+
+    async def in_form(self, asked: dict[bytes, bytes]) -> Form:
+        """Give status, headers and bytes in the form that a request's headers ask for."""
+        headers = [_VARY, *self.headers]
+        if self.ok:
+            headers.append((b"etag", self.body.etag))
+            known = asked.get(b"if-none-match")
+            if known is not None and names_etag(known, self.body.etag):
+                return _NOT_MODIFIED, headers, b""
+        content = self.body.identity
+        codings = asked.get(b"accept-encoding")
+        if codings and len(content) >= SMALLEST_COMPRESSED and (coding := choose_coding(codings)):
+            content = self.body.in_coding(coding) or await self.body.compress(coding)
+            headers.append((b"content-encoding", coding.encode()))
+        taken = accepted(asked.get(b"accept", b""))
+        headers.append(_GRAPHQL_JSON if taken is Accepted.GRAPHQL else _JSON)
+        headers.append((b"content-length", b"%d" % len(content)))
+        status = 200 if taken in _TOLD_200[self.lenience] else self.status
+        return status, headers, content
+
+
+def encode(
+    answer: Answer,
+    footprint: Footprint | None = None,
+    *,
+    moment: float = 0.0,
+    ok: bool = False,
+    headers: Headers = (),
+) -> Reply:
+    """Make an answer ready, with the headers that its status wants."""
+    more = list(headers)
+    if answer.status in {STATUS[UNAVAILABLE], STATUS["RATE_LIMITED"]}:
+        more.append((b"retry-after", b"%d" % (answer.retry_after or RETRY_AFTER_SECONDS)))
+    if answer.status == STATUS["UNAUTHENTICATED"]:
+        more.append((b"www-authenticate", b'Bearer realm="coingraph"'))
+    body = orjson.dumps(answer.body)
+    footprint = footprint or Footprint()
+    return Reply(
+        body,
+        answer.status,
+        footprint,
+        moment=moment,
+        ok=ok,
+        headers=more,
+        lenience=answer.lenience,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CachePolicy:
+    """How many seconds others may keep an answer, and show it while they ask for a newer one."""
+
+    max_age: int
+    stale_while_revalidate: int
+
+    def cache_control(self, reply: Reply, *, private: bool) -> bytes:
+        footprint = reply.footprint
+        if not reply.ok:
+            return _PRIVATE if private else _NO_STORE
+        if footprint.untold:
+            return _MUST_REVALIDATE
+        left = reply.until - time()
+        age = int(min(self.max_age, left, RELATIVE_SECONDS if footprint.relative else left))
+        if age <= 0:
+            return _MUST_REVALIDATE
+        stale = 0 if footprint.relative else int(min(self.stale_while_revalidate, left - age))
+        return b"public, max-age=%d" % age + (b", stale-while-revalidate=%d" % stale) * (stale > 0)
+
+
+def names_etag(if_none_match: bytes, etag: bytes) -> bool:
+    """Whether a list of entity tags has this one, or is `*`: the weak comparison of RFC 9110."""
+    opaque = etag.removeprefix(b"W/")
+    tags = (tag.strip() for tag in if_none_match.split(b","))
+    return any(tag == b"*" or tag.removeprefix(b"W/") == opaque for tag in tags)

@@ -1,0 +1,54 @@
+"""The access log: one line a request."""
+
+import re
+import time
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.http.log_values import shortened
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:=+/-]{1,128}")
+
+log = structlog.get_logger("coingraph.http")
+
+
+def is_request_id(text: str) -> bool:
+    """Whether a caller's X-Request-ID may be taken over into answers and logs."""
+    return _REQUEST_ID.fullmatch(text) is not None
+
+
+class RequestLog:
+    """One line a request, once it is answered."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 0
+
+        async def remember(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, remember)
+        finally:
+            log.info(
+                "request",
+                method=scope["method"],
+                path=shortened(scope["path"]),
+                status=status or None,
+                ms=round((time.perf_counter() - started) * 1000, 1),
+                client=scope["client"][0] if scope.get("client") else None,
+            )
+
+
+def log_refusal(status: int, client: str | None) -> None:
+    """Write the line of what never became a request, be it no HTTP or no handshake."""
+    log.info("request", method=None, path=None, status=status, client=client)

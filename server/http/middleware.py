@@ -1,0 +1,89 @@
+"""What every request passes on its way in, from the outside to the inside."""
+
+import secrets
+from collections.abc import Collection, Mapping
+
+import orjson
+from asgi_correlation_id import CorrelationIdMiddleware, correlation_id
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, ExceptionHandler, Receive, Scope, Send
+
+from schema.errors import Answer, failure, masked
+from server.config.settings import Settings
+from server.http.access_log import RequestLog, is_request_id
+from server.http.cross_origin import CrossOrigin, Origins
+from server.http.forwarding import Forwarding
+from server.http.security_headers import SECURITY_HEADERS, SecurityHeaders
+
+
+def middleware(
+    settings: Settings, origins: Origins, graphql: ASGIApp, paths: Collection[str]
+) -> list[Middleware]:
+    """List it, `graphql` being the endpoint at /graphql, `paths` those of all routes."""
+    return [
+        Middleware(
+            Forwarding,
+            proxies=settings.trusted_proxies,
+            root_path=settings.root_path,
+            paths=paths,
+        ),
+        Middleware(
+            CorrelationIdMiddleware,
+            validator=is_request_id,
+            generator=lambda: secrets.token_hex(16),  # a uuid4 takes ten times as long
+            update_request_header=False,
+            transformer=None,
+        ),
+        Middleware(SecurityHeaders),
+        Middleware(RequestLog),
+        Middleware(CrossOrigin, origins=origins),
+        Middleware(Shortcut, path="/graphql", endpoint=graphql),
+    ]
+
+
+class Shortcut:
+    """Leads to one endpoint past the router, which costs more than an answer that is kept."""
+
+    def __init__(self, app: ASGIApp, path: str, endpoint: ASGIApp) -> None:
+        self._app = app
+        self._path = path
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        here = scope["type"] != "lifespan" and scope["path"] == scope["root_path"] + self._path
+        await (self._endpoint if here else self._app)(scope, receive, send)
+
+
+async def _no_such_page(request: Request, error: Exception) -> Response:
+    """Answer what the router and the files refuse: 404 and 405."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for these alone
+    code = "NOT_FOUND" if error.status_code == 404 else "BAD_USER_INPUT"  # noqa: PLR2004 - HTTP's
+    root = request.scope.get("app_root_path", request.scope.get("root_path", ""))
+    answer = failure(code, f"{error.detail}. The API is at {root}/graphql.", error.status_code)
+    return _response(answer, error.headers or {})
+
+
+def _response(answer: Answer, headers: Mapping[str, str]) -> Response:
+    return Response(
+        orjson.dumps(answer.body),
+        answer.status,
+        {"Cache-Control": "no-store", **headers},
+        "application/json",
+    )
+
+
+def error_handlers(origins: Origins) -> dict[type[Exception] | int, ExceptionHandler]:
+    """Answer what no endpoint answers."""
+
+    async def unexpected(request: Request, _error: Exception) -> Response:
+        """Answer what nothing else has caught, outside of all middleware; the server logs it."""
+        request_id = correlation_id.get() or ""
+        response = _response(masked(request_id), {"X-Request-ID": request_id})
+        response.raw_headers.extend(SECURITY_HEADERS)
+        response.raw_headers.extend(origins.response_headers(request.headers.get("origin")))
+        return response
+
+    return {HTTPException: _no_such_page, Exception: unexpected}

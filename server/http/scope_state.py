@@ -1,0 +1,6 @@
+"""Keys in the `state` of an ASGI scope by which the application talks to its connection."""
+
+ABORT = "abort_connection"  # drops the connection at once
+DRAIN = "coingraph.drain"  # a `server.http.backpressure.Drain`
+LATE = "coingraph.late"  # set when a request's body is not waited for any longer
+LEAVE = "coingraph.leave"  # what to call when the connection has ended

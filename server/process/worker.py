@@ -1,0 +1,141 @@
+"""A worker: serves the connections that its parent deals to it, and ends when the parent does."""
+
+import asyncio
+import contextlib
+import os
+import pickle
+import signal
+import socket
+import sys
+import threading
+import time
+
+import structlog
+from starlette.applications import Starlette
+
+from server.app import create_app
+from server.logs import set_up_logs
+from server.process.control_protocol import ALIVE, GONE, READY, TAKEN, Order
+from server.process.server import GRACE_SECONDS, Server, Signals, loop_factory
+
+log = structlog.get_logger("coingraph.workers")
+
+_STDIN = 0
+_LAST_RESORT_SECONDS = GRACE_SECONDS + 5
+
+
+class Worker(Server):
+    """A server without a listener of its own."""
+
+    def __init__(self, app: Starlette, signals: Signals, control: socket.socket) -> None:
+        super().__init__(app, signals)
+        self._control = control
+        self._tasks: set[asyncio.Task[None]] = set()  # of connections that are being taken
+        self._signalled: set[int] = set()
+        self._taken = 0
+        self._told_gone = 0
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._tell(READY)
+        asyncio.get_running_loop().add_reader(self._control, self._take)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._leave()
+        await super().shutdown(sockets)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Tell the parent ten times a second of connections that have ended, and that we live."""
+        left = len(self._tasks) + len(self.server_state.connections)
+        news = self._taken - left - self._told_gone
+        if news > 0:
+            with contextlib.suppress(OSError):  # it will read on, or `_take` sees that it is gone
+                self._told_gone += self._control.send(GONE * news)
+        if counter % 10 == 0:
+            self._tell(ALIVE)
+        return await super().on_tick(counter)
+
+    def hastened_by(self, sig: int) -> bool:
+        """A second SIGTERM may be the parent's, when systemd has sent the first to all of us.
+
+        Its SIGINT may be heard before the SIGTERM that was sent before it.
+        """
+        self._signalled.add(sig)
+        return {signal.SIGTERM, signal.SIGINT} <= self._signalled
+
+    def _leave(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._control)
+        with contextlib.suppress(OSError):  # the parent has left before
+            self._control.shutdown(socket.SHUT_WR)
+
+    def _take(self) -> None:
+        try:
+            told, descriptors, *_ = socket.recv_fds(self._control, 1, 1)
+        except BlockingIOError:
+            return
+        except OSError:
+            told, descriptors = b"", []
+        if not told:  # the parent is gone, or deals to us no more
+            self._leave()
+            self.should_exit = True
+            return
+        self._taken += 1
+        self._tell(TAKEN)
+        if not descriptors:
+            log.error("a connection was refused: too many are open; raise the limit (ulimit -n)")
+        for descriptor in descriptors:
+            task = asyncio.create_task(self._connect(socket.socket(fileno=descriptor)))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _connect(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.connect_accepted_socket(self._protocol, connection)
+        except OSError:  # the client has gone again
+            connection.close()
+
+    def _protocol(self) -> asyncio.Protocol:
+        """Make what uvicorn makes for a connection to a listener of its own."""
+        return self.config.http_protocol_class(  # type: ignore[call-arg] # as in uvicorn's startup
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+            _loop=asyncio.get_running_loop(),
+        )
+
+    def _tell(self, word: bytes) -> None:
+        with contextlib.suppress(OSError):  # `_take` will see that the parent is gone
+            self._control.send(word)
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    control = socket.socket(fileno=int(sys.argv[-1]))
+    control.setblocking(False)
+    try:
+        with open(_STDIN, "rb", closefd=False) as stdin:
+            order: Order = pickle.load(stdin)  # noqa: S301 - our own parent's
+    except EOFError:  # the parent is gone already
+        return
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    settings = order.settings
+    set_up_logs(settings.log_format, settings.log_level, settings.secrets)
+    structlog.contextvars.bind_contextvars(worker=os.getpid())
+    signals = Signals()
+    with signals.end_well(), asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(_serve(order, control, signals))
+
+
+async def _serve(order: Order, control: socket.socket, signals: Signals) -> None:
+    app = create_app(order.settings, leads=order.leads)
+    await Worker(app, signals, control).serve(sockets=[])
+
+
+def _end_with_the_parent() -> None:
+    while os.read(_STDIN, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_LAST_RESORT_SECONDS)  # however busy, or stuck, the main thread is
+    os._exit(1)

@@ -1,0 +1,193 @@
+"""One WebSocket: what its client says, and the operations that it has begun."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from starlette.types import Message, Receive
+
+from schema.errors import STATUS, UNAVAILABLE
+from server.graphql.exchange import Exchange
+from server.graphql.request import RequestRefusedError, operation_of
+from server.streams import graphql_transport_ws as protocol
+from server.streams.execution import Operations
+from server.streams.graphql_transport_ws import CloseError
+from server.streams.operation import Running
+from server.streams.sender import ENDING_SECONDS, GoneError, Wire
+
+INIT_SECONDS = 10.0
+ROOM_SECONDS = 5.0
+_NORMAL = 1000
+FRAGMENT = "coingraph.websocket.fragment"  # what ASGI lacks: a text message sent piece by piece
+# Makes the exchange of an operation, with the `authorization` that the client sent, if any.
+Exchanges = Callable[[str | None], Exchange]
+
+
+def fragment(data: bytes | memoryview, first: bool, more: bool) -> Message:
+    """Make what sends a piece of a message: UTF-8, as one frame."""
+    return {"type": FRAGMENT, "data": data, "first": first, "more": more}
+
+
+class Socket:
+    """A WebSocket that was accepted. `begun` counts its operations, `code` is how it closed."""
+
+    def __init__(
+        self,
+        operations: Operations,
+        exchanges: Exchanges,
+        receive: Receive,
+        wire: Wire,
+        *,
+        most_operations: int,
+        init_seconds: float = INIT_SECONDS,
+    ) -> None:
+        self._operations = operations
+        self._exchanges = exchanges
+        self._receive = receive
+        self._wire = wire
+        self._most_operations = most_operations
+        self._init_seconds = init_seconds
+        self._authorization: str | None = None
+        self._acknowledged = False
+        self._ending = False
+        self._running: dict[str, Running] = {}
+        self._tasks: set[asyncio.Task[None]] = set()  # those of operations given up included
+        self.begun = 0
+        self.code = _NORMAL
+
+    async def serve(self) -> None:
+        """Converse until one side closes; then nothing is left running."""
+        try:
+            await self._converse()
+        except CloseError as error:
+            await self._close(error.code, error.reason)
+        except GoneError:
+            pass
+        finally:
+            self._wire.gone = True
+            for running in list(self._running.values()):
+                running.give_up()
+            await self._all_done()
+
+    def end(self) -> Coroutine[Any, Any, None]:
+        """Stop all subscriptions at once; to be awaited until the answers under way are sent.
+
+        Then the socket closes with 1001, after which clients connect and subscribe again.
+        """
+        self._ending = True
+        self._wire.seconds = ENDING_SECONDS
+        for running in list(self._running.values()):
+            running.leave_open()
+        return self._end()
+
+    async def _end(self) -> None:
+        await self._all_done()
+        await self._close(protocol.GOING_AWAY, "The server is going away.")
+
+    def abort(self) -> None:
+        self._wire.abort()
+
+    async def _converse(self) -> None:
+        try:
+            async with asyncio.timeout(self._init_seconds) as patience:
+                while (text := await self._next()) is not None:
+                    await self._take(protocol.read(text))
+                    if self._acknowledged:
+                        patience.reschedule(None)
+        except TimeoutError:
+            reason = "Connection initialisation timeout"
+            raise CloseError(protocol.INIT_TIMEOUT, reason) from None
+
+    async def _next(self) -> str | None:
+        message = await self._receive()
+        if message["type"] == "websocket.disconnect":
+            if not self._wire.gone:
+                self.code = message.get("code") or self.code
+            return None
+        text: str | None = message.get("text")
+        if text is None:
+            raise CloseError(protocol.BAD_MESSAGE, "A message must be text, not binary.")
+        return text
+
+    async def _take(self, message: protocol.Message) -> None:
+        match message:
+            case protocol.Init(payload):
+                await self._acknowledge(payload)
+            case protocol.Ping(payload):
+                await self._send(protocol.pong(payload))
+            case protocol.Pong():
+                pass
+            case protocol.Subscribe(operation_id, payload):
+                await self._subscribe(operation_id, payload)
+            case protocol.Complete(operation_id):
+                if running := self._running.pop(operation_id, None):
+                    running.give_up()
+
+    async def _acknowledge(self, payload: dict[str, Any]) -> None:
+        if self._acknowledged:
+            raise CloseError(protocol.TOO_MANY, "Too many initialisation requests")
+        for name, value in payload.items():
+            if name.lower() == "authorization" and isinstance(value, str):
+                self._authorization = value
+        try:
+            self._operations.admit(self._exchanges(self._authorization))
+        except RequestRefusedError as refused:
+            away = refused.answer.status == STATUS[UNAVAILABLE]
+            code = protocol.TRY_AGAIN_LATER if away else protocol.FORBIDDEN
+            raise CloseError(code, refused.message) from None
+        self._acknowledged = True
+        await self._send(protocol.ACK)
+
+    async def _subscribe(self, operation_id: str, payload: dict[str, Any]) -> None:
+        if not self._acknowledged:
+            raise CloseError(protocol.UNAUTHORIZED, "Unauthorized")
+        if operation_id in self._running:
+            reason = f"Subscriber for {operation_id} already exists"
+            raise CloseError(protocol.ALREADY_EXISTS, reason)
+        await self._room()
+        try:
+            operation = operation_of(payload)
+        except RequestRefusedError as refused:
+            raise CloseError(protocol.BAD_MESSAGE, refused.message) from None
+        if self._ending:
+            return
+        exchange = self._exchanges(self._authorization)
+        exchange.operation = operation
+        running = Running(operation_id, self._wire, lambda: self._forget(running))
+        try:
+            task = running.start(self._operations, exchange)
+        except RequestRefusedError as refused:  # nothing more is heard until it is told
+            await self._send(protocol.error(operation_id, refused.answer.body["errors"]))
+            return
+        self._running[operation_id] = running
+        self._tasks.add(task)
+        running.task.add_done_callback(self._tasks.discard)
+        self.begun += 1
+
+    async def _room(self) -> None:
+        """Wait for those that the client has given up, or has had the answer of, to end."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ROOM_SECONDS):
+                while len(self._running) < self._most_operations <= len(self._tasks):
+                    await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        if len(self._tasks) >= self._most_operations:
+            reason = f"Too many operations: at most {self._most_operations} at once"
+            raise CloseError(protocol.TOO_MANY, reason)
+
+    def _forget(self, running: Running) -> None:
+        if self._running.get(running.id) is running:
+            del self._running[running.id]
+
+    async def _all_done(self) -> None:
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _send(self, message: bytes) -> None:
+        await self._wire.deliver(b"", message)
+
+    async def _close(self, code: int, reason: str) -> None:
+        self.code = code
+        with contextlib.suppress(GoneError):
+            await self._wire.send({"type": "websocket.close", "code": code, "reason": reason})
+        self._wire.gone = True

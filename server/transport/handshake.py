@@ -1,0 +1,44 @@
+"""WebSocket handshakes that come to nothing: answered as all other errors are, in JSON."""
+
+import logging
+from collections.abc import Callable
+
+import orjson
+from websockets.datastructures import Headers
+from websockets.http11 import Response
+from websockets.server import ServerProtocol
+from websockets.typing import StatusLike
+
+from schema.errors import INTERNAL, failure
+from server.http.access_log import log_refusal
+from server.transport.http_bounds import early_headers
+
+_NOT_FOUND, _FAULT = 404, 500
+_NO_SOCKET = "There is no WebSocket at this address: it is at /graphql."
+
+
+class Handshakes(ServerProtocol):
+    """The protocol of one WebSocket; `client` gives the peer's address once it is known."""
+
+    def __init__(
+        self, max_size: int, client: Callable[[], tuple[str, int] | None], logger: logging.Logger
+    ) -> None:
+        super().__init__(max_size=max_size, logger=logger)
+        self._client = client
+
+    def reject(self, status: StatusLike, text: str) -> Response:
+        """Make the answer to a handshake that is refused before any code of ours sees it."""
+        code = "BAD_USER_INPUT"
+        if not text:  # uvicorn's 403, for a path that nobody serves
+            status, text, code = _NOT_FOUND, _NO_SOCKET, "NOT_FOUND"
+        elif status == _FAULT:
+            text, code = "Internal error.", INTERNAL
+        content = orjson.dumps(failure(code, text.partition("\n")[0], int(status)).body)
+        response = super().reject(status, "")
+        response.body = content
+        response.headers = Headers(
+            (name.decode(), value.decode()) for name, value in early_headers(content)
+        )
+        client = self._client()
+        log_refusal(response.status_code, client[0] if client else None)
+        return response

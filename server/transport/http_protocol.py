@@ -1,0 +1,58 @@
+"""The HTTP protocol that uvicorn is given: connections are counted, and can be dropped."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+from server.access.connection_limits import Place
+from server.config.addresses import plain_peer
+from server.http.backpressure import UNCOUNTED
+from server.http.scope_state import ABORT, DRAIN, LEAVE
+from server.transport.http_bounds import BoundedProtocol
+
+
+class HttpConnection(BoundedProtocol):
+    """Lets the application drop a connection: ASGI only knows how to close it.
+
+    What `app_state` holds is in the state of each scope, also after the upgrade to a WebSocket.
+    """
+
+    _place: Place | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
+        peer = transport.get_extra_info("peername")
+        address = peer[0] if isinstance(peer, tuple) else None
+        app: Any = self.config.app  # Starlette's
+        place = self._place = app.state.application.crowds.enter(address, self._close_idle)
+        leave = None if place is None else place.leave
+        state = {ABORT: transport.abort, LEAVE: leave, DRAIN: self._until_read}
+        self.app_state = {**self.app_state, **state}
+        transport.set_write_buffer_limits(UNCOUNTED)
+        super().connection_made(transport)
+        self.client = plain_peer(self.client)
+        if place is None:
+            self.refuse(429, "Too many connections of this address are open.", "RATE_LIMITED")
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.timeout_keep_alive_task is not None and self._place is not None:
+            self._place.rest()
+
+    def _unset_keepalive_if_required(self) -> None:
+        super()._unset_keepalive_if_required()
+        if self._place is not None:
+            self._place.wake()
+
+    def _close_idle(self) -> bool:
+        if self.transport.get_write_buffer_size():
+            return False
+        self.transport.close()
+        return True
+
+    def _until_read(self) -> Awaitable[None] | None:
+        return self.flow.drain() if self.flow.write_paused else None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._place is not None:
+            self._place.leave()

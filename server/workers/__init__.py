@@ -1,1 +1,0 @@
-"""`serve --workers N`: a parent that starts, supervises and feeds processes which all serve."""
