@@ -19,13 +19,14 @@ COPY web web
 COPY migrations migrations
 COPY models models
 COPY ingestion ingestion
+COPY simulator simulator
 COPY resolvers resolvers
 COPY schema schema
 COPY server server
 # Compiled now, because whoever runs it cannot write here.
 RUN python -m pip --python .venv/bin/python install --no-cache-dir --disable-pip-version-check \
         --no-deps --no-build-isolation --editable . \
-    && .venv/bin/python -m compileall -q migrations models ingestion resolvers schema server
+    && .venv/bin/python -m compileall -q migrations models ingestion resolvers schema server simulator
 
 
 FROM ${PYTHON_IMAGE}

@@ -9,7 +9,7 @@ import asyncpg
 from sqlalchemy.engine import make_url
 
 from benchmarks.processes import clean_environment, coingraph
-from ingestion.simulator import SimulatorOptions, run_simulator
+from simulator import SimulatorOptions, run_simulator
 
 HISTORY_DAYS = 97  # of all series: a week more than the 90 days asked for
 LONG_DAYS = 3_650  # of one series, so that there are tens of thousands of different ranges

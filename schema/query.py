@@ -13,6 +13,7 @@ from resolvers.analysis import anomalies as anomaly_answers
 from resolvers.fill import FillPolicy as StoredPolicy
 from resolvers.names import clean
 from schema.context import Info
+from schema.refresh_service import RefreshPlan
 from schema.scalars import given
 from schema.types.aligned import AlignedPrices
 from schema.types.anomalies import Anomaly, AnomalyList, AnomalyWindow, Threshold
@@ -39,7 +40,6 @@ from schema.types.freshness import SeriesStatus
 from schema.types.latest import LatestList, LatestPrice
 from schema.types.prices import PriceSeries, SeriesArguments
 from schema.types.refresh_input import RefreshPricesInput
-from schema.types.refresh_plan import RefreshPlan
 from schema.types.refresh_runs import RefreshRun, RefreshRunConnection
 
 DOLLARS = [USD]

@@ -29,6 +29,21 @@ SinceArgument = Annotated[
 @strawberry.type(description="What can be followed.")
 class Subscription:
     @strawberry.subscription(
+        description="A run as it goes, in whichever process: first as it is now, then whenever it "
+        "has changed, and last as it ended, which completes the stream. An ended run is told once. "
+        "Whoever takes them slowly gets fewer of them, and always the newest."
+    )
+    async def refresh_progress(
+        self,
+        info: Info,
+        run_id: Annotated[strawberry.ID, strawberry.argument(description="The run's id.")],
+    ) -> AsyncGenerator[RefreshRun, None]:
+        following = info.context.services.runs.follow(parse_run_id(run_id))
+        async with aclosing(following):
+            async for state in following:
+                yield _progress_event(state)
+
+    @strawberry.subscription(
         description="The newest prices, and then each change as it is committed, by whichever "
         "process. First comes a SNAPSHOT of all of them. A reader that is slow is given the newest "
         "price of each series and not those in between, so nothing piles up. Where changes may "
@@ -48,21 +63,6 @@ class Subscription:
             given(coins), given(currencies), given(since)
         )
         return _price_events(updates, info)
-
-    @strawberry.subscription(
-        description="A run as it goes, in whichever process: first as it is now, then whenever it "
-        "has changed, and last as it ended, which completes the stream. An ended run is told once. "
-        "Whoever takes them slowly gets fewer of them, and always the newest."
-    )
-    async def refresh_progress(
-        self,
-        info: Info,
-        run_id: Annotated[strawberry.ID, strawberry.argument(description="The run's id.")],
-    ) -> AsyncGenerator[RefreshRun, None]:
-        following = info.context.services.runs.follow(parse_run_id(run_id))
-        async with aclosing(following):
-            async for state in following:
-                yield _progress_event(state)
 
 
 async def _price_events(

@@ -23,6 +23,7 @@ from resolvers.live.run_watcher import RunWatcher
 from schema import build_schema
 from schema.context import Services
 from server.access.connection_limits import Crowds
+from server.access.file_limit import room_for_connections
 from server.access.tokens import Authenticator
 from server.bootstrap.factories import (
     make_database,
@@ -36,7 +37,6 @@ from server.bootstrap.refresh_service import Refreshes
 from server.config.settings import Settings
 from server.endpoint import GraphQLEndpoint
 from server.graphql.admission import Admission
-from server.graphql.graphiql import GRAPHIQL_PATH, graphiql_files
 from server.graphql.request import RequestRules
 from server.graphql.response import CachePolicy
 from server.graphql.response_cache import AnswerCache
@@ -45,7 +45,7 @@ from server.http.health import Readiness, live
 from server.http.middleware import error_handlers, middleware
 from server.leader.election import Leadership
 from server.leader.tasks import Duties
-from server.process.file_limit import room_for_connections
+from server.pages.graphiql import GRAPHIQL_PATH, graphiql_files
 from server.streams.endpoint import StreamSettings
 from server.transport.backlog import Backlogs
 

@@ -15,7 +15,6 @@ from schema.execution.schema import LimitedSchema
 from server.access.memory_budget import Held
 from server.graphql.admission import Admission
 from server.graphql.exchange import Exchange
-from server.graphql.graphiql import GRAPHIQL_PATH, PAGE_HEADERS, graphiql_page
 from server.graphql.handler import Answers
 from server.graphql.request import (
     RequestRefusedError,
@@ -27,7 +26,8 @@ from server.graphql.request import (
 from server.graphql.response import CachePolicy, Form, Reply, encode
 from server.graphql.response_cache import AnswerCache
 from server.http.backpressure import PIECE, Outgoing, send_body
-from server.http.static_files import send_static
+from server.pages.graphiql import GRAPHIQL_PATH, PAGE_HEADERS, graphiql_page
+from server.pages.static_files import send_static
 from server.streams.endpoint import StreamEndpoint, StreamSettings
 
 log = structlog.get_logger("coingraph.graphql")

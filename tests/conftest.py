@@ -17,12 +17,12 @@ import httpx
 import hypothesis
 import pytest
 
-from ingestion.simulator import Simulator, SimulatorOptions, run_simulator
 from models.postgres.database import Database
 from models.postgres.migrate import migrate
 from server.config.settings import Settings
 from server.postgres import embedded
 from server.postgres.embedded import EmbeddedPostgres
+from simulator import Simulator, SimulatorOptions, run_simulator
 from tests import hours
 from tests.hours import pytest_runtest_protocol  # noqa: F401 - pytest finds it here
 from tests.serving import (

@@ -12,10 +12,10 @@ import asyncpg
 import httpx
 import uvicorn
 
-from ingestion.simulator import Simulator
 from server.app import Application, create_app
 from server.config.settings import Settings
 from server.process.server import server_config
+from simulator import Simulator
 
 TOKEN = "test-refresh-token"  # noqa: S105 - of the tests' own servers
 PATIENCE = 120.0  # seconds for any answer, on a machine that has other things to do

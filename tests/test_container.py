@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ingestion.simulator import Simulator
 from server.config.settings import Settings
+from simulator import Simulator
 from tests.server.postgres_processes import eventually
 from tests.server.served import environment as server_environment
 

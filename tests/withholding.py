@@ -12,7 +12,7 @@ import orjson
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ingestion.simulator import SimulatorOptions, create_simulator
+from simulator import SimulatorOptions, create_simulator
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 Chart = dict[str, list[Any]]

@@ -11,10 +11,10 @@ from benchmarks.figures import Figure, Section
 from benchmarks.laboratory import Laboratory
 from benchmarks.load import quantile
 from benchmarks.peers.catalog import COINGRAPH
-from ingestion.simulator import run_simulator
 from models.postgres.database import Database
 from models.prices.write_latest import Newest, store_quotes
 from server.postgres.embedded import EmbeddedPostgres
+from simulator import run_simulator
 
 _COMMITS = 200
 _APART = 0.02

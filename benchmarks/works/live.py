@@ -16,8 +16,8 @@ from benchmarks.laboratory import Laboratory
 from benchmarks.load import quantile
 from benchmarks.peers.catalog import COINGRAPH
 from benchmarks.processes import Running, clean_environment, coingraph, memory
-from ingestion.simulator import run_simulator
 from models.postgres.notifications import CHANNEL
+from simulator import run_simulator
 
 _SUBSCRIBERS = 1_000
 _STALLED = 10

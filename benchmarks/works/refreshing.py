@@ -9,7 +9,7 @@ from benchmarks.databases import HISTORY_DAYS
 from benchmarks.figures import Figure, Section
 from benchmarks.laboratory import Laboratory
 from benchmarks.peers.catalog import COINGRAPH
-from ingestion.simulator import run_simulator
+from simulator import run_simulator
 
 _PER_MINUTE = 600
 _TOKEN = "benchmark"  # noqa: S105 - of a server that lives for this measurement

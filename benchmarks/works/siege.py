@@ -20,7 +20,7 @@ from benchmarks.questions import STRAWBERRY, Ask
 from benchmarks.siege.attacker import ORIGINS, PROXY, Origin
 from benchmarks.siege.attacks import ATTACKS, attack
 from benchmarks.siege.upstream import hostile_upstream
-from ingestion.simulator import SimulatorOptions, run_simulator
+from simulator import SimulatorOptions, run_simulator
 
 _TOGETHER = "all together"
 _UPSTREAM = "10 a hostile upstream"

@@ -16,11 +16,11 @@ from benchmarks.figures import Figure, Section
 from benchmarks.laboratory import Laboratory
 from ingestion.coingecko import charts, parsing
 from ingestion.run.buckets import bucket_hours
-from ingestion.simulator import run_simulator
 from models.postgres.database import Database
 from models.prices.gaps import Asked
 from models.prices.write_latest import Newest
 from models.prices.write_series import store_series
+from simulator import run_simulator
 
 _AT_A_TIME = 4  # as a refresh has series in flight
 _TITLE = "storing 44 series of 90 days: upstream's JSON in memory to committed"

@@ -13,15 +13,15 @@ from ingestion.planning.windows import SeriesPlan, Window
 from ingestion.run.refresher import RefreshBusyError, Refresher
 from models.tables import RefreshTrigger
 from resolvers.errors import UnavailableError
-from schema.refresh_service import RefreshScope
-from schema.scalars import DateTime
-from schema.types.refresh_plan import (
+from schema.refresh_service import (
     CreditBudget,
     PlannedSeries,
     PlannedWindow,
     RefreshPlan,
     RefreshReason,
+    RefreshScope,
 )
+from schema.scalars import DateTime
 
 
 class Refreshes:

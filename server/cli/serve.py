@@ -10,8 +10,8 @@ from typing import Any
 import structlog
 from pydantic import HttpUrl
 
-from ingestion.simulator import run_simulator
 from models.postgres.database import DatabaseUnavailableError, WrongPasswordError
+from server.access import file_limit
 from server.app import create_app
 from server.bootstrap.factories import make_database, make_upstream, prepare_database, upstream_url
 from server.cli.startup import (
@@ -25,10 +25,10 @@ from server.cli.startup import (
 from server.config.outbound import outbound_for
 from server.config.settings import Settings
 from server.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
-from server.process import file_limit
 from server.process.listeners import ListenError, open_listeners, url_of
 from server.process.server import Server, Signals, loop_factory
 from server.process.supervisor import Supervisor, WorkersFailedError
+from simulator import run_simulator
 
 log = structlog.get_logger("coingraph.server")
 

@@ -2,8 +2,8 @@
 
 import uvicorn
 
-from ingestion.simulator import SimulatorOptions, create_simulator
 from server.cli.startup import one_line_errors, read_settings
+from simulator import SimulatorOptions, create_simulator
 
 
 def simulate(*, host: str, port: int, seed: int, per_minute: int, key: str | None) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ingestion.simulator import Simulator
+from simulator import Simulator
 from tests.conftest import new_database
 from tests.fuzz.budget import SECONDS, SEED
 from tests.fuzz.target import Target

@@ -3,8 +3,8 @@
 from random import Random
 from typing import Any, get_args
 
-from ingestion.simulator import Fault
-from ingestion.simulator.faults import FaultKind
+from simulator import Fault
+from simulator.faults import FaultKind
 
 COINS = ("bitcoin", "ethereum", "solana")
 CURRENCIES = ("usd", "eur")

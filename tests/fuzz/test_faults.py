@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from ingestion.coingecko import circuit_breaker
 from ingestion.run.refresher import Refresher
-from ingestion.simulator import SimulatorOptions, run_simulator
+from simulator import SimulatorOptions, run_simulator
 from tests.fuzz.budget import SECONDS, SEED, Case, cases
 from tests.fuzz.faults import COINS, CURRENCIES, asked, faults
 from tests.ingestion.running import Deployment, Ended

@@ -10,7 +10,7 @@ import pytest
 import stamina
 
 from ingestion.coingecko import circuit_breaker
-from ingestion.simulator import Simulator, SimulatorOptions, run_simulator
+from simulator import Simulator, SimulatorOptions, run_simulator
 from tests.ingestion.running import Deployment
 from tests.ingestion.upstream import Clock
 

@@ -8,8 +8,8 @@ from ingestion.coingecko.client import CoinGecko
 from ingestion.jobs.live_prices import LivePoller
 from ingestion.quota.credits import Credits
 from ingestion.quota.throttle import Throttle
-from ingestion.simulator import Simulator
 from models.postgres.database import Database
+from simulator import Simulator
 from tests.ingestion.running import Deployment
 
 COINS, CURRENCIES = ("bitcoin", "ethereum"), ("usd", "eur")

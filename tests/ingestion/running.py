@@ -14,10 +14,10 @@ import httpx
 from ingestion.coingecko.client import CoinGecko
 from ingestion.quota.throttle import Throttle
 from ingestion.run.refresher import Refresher, RefreshRequest
-from ingestion.simulator import Fault, Simulator
 from models.coins import seed
 from models.postgres.database import Database
 from models.tables import Coin, Currency, RefreshTrigger
+from simulator import Fault, Simulator
 from tests.ingestion.upstream import Hours, charts_of, days_of, hours_of, is_daily, points_of
 
 EVERYTHING = RefreshRequest()

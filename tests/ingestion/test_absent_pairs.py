@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 
 from ingestion.run.refresher import Refresher
-from ingestion.simulator import SimulatorOptions
+from simulator import SimulatorOptions
 from tests.ingestion.running import Deployment, Ended
 from tests.ingestion.upstream import Clock
 from tests.withholding import Asked, Chart, Spoiler, Withholding, empty, not_found, withholding

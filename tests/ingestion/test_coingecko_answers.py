@@ -9,7 +9,7 @@ import pytest
 from ingestion.coingecko.client import CoinGecko
 from ingestion.coingecko.errors import Unreachable, UpstreamError
 from ingestion.coingecko.types import CallStats
-from ingestion.simulator import Simulator
+from simulator import Simulator
 from tests.ingestion.talking import PING, client, http, serving, throttle
 
 BOMB = gzip.compress(b" " * 40_000_000)

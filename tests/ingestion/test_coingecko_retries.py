@@ -21,7 +21,7 @@ from ingestion.coingecko.errors import (
 )
 from ingestion.coingecko.types import CallStats
 from ingestion.quota.throttle import Throttle
-from ingestion.simulator import Fault, Simulator, SimulatorOptions, run_simulator
+from simulator import Fault, Simulator, SimulatorOptions, run_simulator
 from tests.ingestion.jumping import now, run
 from tests.ingestion.talking import KEY, PING, client
 

@@ -8,8 +8,8 @@ import pytest
 
 from ingestion.coingecko.circuit_breaker import MOST_FAILURES
 from ingestion.run.call_counters import Tallies
-from ingestion.simulator import Fault
 from models.tables import RefreshTrigger
+from simulator import Fault
 from tests.ingestion.running import EVERYTHING, Deployment, Ended
 
 NAMES = ["bitcoin/usd", "ethereum/usd", "bitcoin/eur", "ethereum/eur"]

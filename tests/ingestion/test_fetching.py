@@ -12,8 +12,8 @@ from ingestion.coingecko.types import CallStats, Chart, Samples
 from ingestion.planning.windows import Reason, SeriesPlan, SeriesState, Window, windows_over
 from ingestion.quota.throttle import Throttle
 from ingestion.run.fetcher import Fetched, Fetcher
-from ingestion.simulator import Simulator
 from models.history import floor_hour, history_start, offered_from
+from simulator import Simulator
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

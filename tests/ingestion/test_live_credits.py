@@ -8,9 +8,9 @@ from ingestion.coingecko.client import CoinGecko
 from ingestion.jobs.live_prices import BudgetSpentError
 from ingestion.quota.credits import Budget, Credits
 from ingestion.quota.throttle import Throttle
-from ingestion.simulator import Fault
 from models.postgres.database import Database
 from models.tables import RefreshTrigger
+from simulator import Fault
 from tests.ingestion.polling import COINS, CURRENCIES, NAMES, leads, poller_of
 from tests.ingestion.running import EVERYTHING, Deployment
 

@@ -8,8 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from ingestion.jobs.live_prices import BudgetSpentError, next_due
-from ingestion.simulator import Fault
 from models.postgres.database import Database, DatabaseUnavailableError
+from simulator import Fault
 from tests.ingestion.polling import COINS, CURRENCIES, NAMES, latest, leads, poller_of, upstream_of
 from tests.ingestion.running import Deployment
 from tests.ingestion.upstream import Clock

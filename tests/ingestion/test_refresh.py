@@ -7,9 +7,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from ingestion.simulator import Fault
 from models import runs
 from models.postgres.database import Database
+from simulator import Fault
 from tests.ingestion.running import Deployment
 from tests.ingestion.upstream import Clock, charts_of, hours_of, moment
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from ingestion.simulator import Fault, SimulatorOptions, run_simulator
+from simulator import Fault, SimulatorOptions, run_simulator
 from tests.ingestion.running import Deployment
 
 NAMES = ["bitcoin/usd", "ethereum/usd", "bitcoin/eur", "ethereum/eur"]

@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from ingestion.run.refresher import Refresher
-from ingestion.simulator import Fault, SimulatorOptions, run_simulator
+from simulator import Fault, SimulatorOptions, run_simulator
 from tests.ingestion.running import Deployment, Ended
 
 NAME = "bitcoin/usd"

@@ -8,8 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from ingestion.run.refresher import Refresher
-from ingestion.simulator import Fault
 from models.tables import RefreshTrigger
+from simulator import Fault
 from tests.ingestion.running import EVERYTHING, Deployment, Ended
 from tests.ingestion.upstream import Clock, hours_of, moment
 

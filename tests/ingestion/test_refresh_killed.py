@@ -11,11 +11,11 @@ from uuid import UUID
 import pytest
 
 from ingestion.run import refresher as module
-from ingestion.simulator import Fault
 from models.postgres.advisory_lock import AdvisoryLock
 from models.postgres.database import Database
 from models.runs import REFRESH_LOCK
 from models.tables import RefreshTrigger
+from simulator import Fault
 from tests.ingestion.running import EVERYTHING, Deployment, Ended
 from tests.serving import connected
 

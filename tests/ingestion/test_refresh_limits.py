@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingestion.simulator import Fault, SimulatorOptions, run_simulator
+from simulator import Fault, SimulatorOptions, run_simulator
 from tests.ingestion.running import Deployment
 
 

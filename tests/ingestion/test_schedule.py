@@ -11,11 +11,11 @@ from structlog.testing import capture_logs
 
 from ingestion.jobs.schedule import Schedule, seconds_until_due
 from ingestion.run.refresher import Refresher, RefreshRequest
-from ingestion.simulator import Fault
 from models import runs
 from models.postgres.advisory_lock import AdvisoryLock
 from models.postgres.database import Database
 from models.tables import RefreshRun, RefreshTrigger
+from simulator import Fault
 from tests.ingestion.running import EVERYTHING, Deployment
 from tests.ingestion.test_refresh_killed import cut
 

@@ -17,8 +17,8 @@ from ingestion.coingecko.client import CoinGecko
 from ingestion.quota.pace import Pace
 from ingestion.quota.pace_store import SharedSlots
 from ingestion.quota.throttle import Throttle
-from ingestion.simulator import Fault, Simulator, SimulatorOptions, run_simulator
 from models.postgres.database import Database, DatabaseUnavailableError
+from simulator import Fault, Simulator, SimulatorOptions, run_simulator
 
 _CALLER = """
 import asyncio, sys

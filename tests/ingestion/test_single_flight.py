@@ -8,11 +8,11 @@ from structlog.testing import capture_logs
 
 from ingestion.run import refresher as refreshing
 from ingestion.run.refresher import RefreshBusyError, Refresher
-from ingestion.simulator import Fault
 from models.postgres.advisory_lock import AdvisoryLock
 from models.postgres.database import Database
 from models.runs import REFRESH_LOCK
 from models.tables import RefreshTrigger
+from simulator import Fault
 from tests.ingestion.running import EVERYTHING, Deployment
 
 NAMES = ["bitcoin/usd", "ethereum/usd", "bitcoin/eur", "ethereum/eur"]

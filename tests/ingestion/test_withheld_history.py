@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from ingestion.coingecko.client import CoinGecko
 from ingestion.quota.throttle import Throttle
 from ingestion.run.refresher import Refresher, RefreshRequest
-from ingestion.simulator import SimulatorOptions
 from models.coins import seed
 from models.history import floor_day, floor_hour
 from models.postgres.database import Database
 from models.prices.granularity import Granularity
 from models.tables import Coin, Currency, RefreshTrigger
 from resolvers.coverage import CoverageQuestion, coverages
+from simulator import SimulatorOptions
 from tests.conftest import new_database
 from tests.ingestion.upstream import Clock
 from tests.serving import connected

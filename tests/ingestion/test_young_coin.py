@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ingestion.run.refresher import Refresher
-from ingestion.simulator import SimulatorOptions
 from models.postgres.database import Database
 from models.prices.granularity import Granularity
 from resolvers.coverage import CoverageQuestion, coverages
+from simulator import SimulatorOptions
 from tests.ingestion.running import Deployment
 from tests.ingestion.upstream import Clock
 from tests.withholding import Withholding, points, withholding

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from ingestion.simulator import Simulator
 from models.postgres.database import Database
+from simulator import Simulator
 from tests.conftest import new_database, served_for_long
 from tests.schema.made import store_all
 from tests.serving import Reader, reading

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from ingestion.simulator import Simulator
 from models.postgres.database import Database
+from simulator import Simulator
 from tests.counting import statements
 from tests.schema.made import (
     FIRST,

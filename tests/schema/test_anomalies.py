@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from ingestion.simulator import Simulator
 from resolvers.analysis import anomalies
+from simulator import Simulator
 from tests.counting import statements
 from tests.resolvers.judging import Key
 from tests.schema.told import (

@@ -6,7 +6,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from ingestion.simulator import Simulator
+from simulator import Simulator
 from tests.counting import statements
 from tests.serving import LiveServer, live_server, make_settings
 

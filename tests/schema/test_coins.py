@@ -6,7 +6,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from ingestion.simulator import Simulator
+from simulator import Simulator
 from tests.serving import Client, Reader, live_server, make_settings
 
 COINS = """

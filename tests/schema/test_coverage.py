@@ -7,8 +7,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from ingestion.simulator import Simulator
 from models.postgres.database import Database
+from simulator import Simulator
 from tests.counting import statements
 from tests.schema.asking import series
 from tests.schema.made import (

@@ -6,7 +6,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from ingestion.simulator import Fault, Simulator
+from simulator import Fault, Simulator
 from tests.serving import TOKEN, live_server, make_settings
 
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from ingestion.simulator import Fault, Simulator
+from simulator import Fault, Simulator
 from tests.serving import PATIENCE, TOKEN, LiveServer, Reader, live_server, make_settings
 
 REFRESH = """

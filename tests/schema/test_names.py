@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from ingestion.simulator import Simulator
+from simulator import Simulator
 from tests.schema.refusals import LEAKS
 from tests.schema.test_coins import COINS, ids, walk
 from tests.serving import Client, live_server, make_settings

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ingestion.simulator import Simulator
+from simulator import Simulator
 from tests.serving import PATIENCE, Reader
 
 SERIES = """

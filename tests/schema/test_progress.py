@@ -8,7 +8,6 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from ingestion.simulator import Fault, Simulator
 from models import runs
 from models.postgres.database import Database, ReadSession
 from models.postgres.notifications import APPLICATION_NAME, CHANNEL
@@ -16,6 +15,7 @@ from models.runs import lock_of, new_run_id
 from models.tables import RefreshRun
 from resolvers.live import run_watcher
 from schema.subscription import _progress_event
+from simulator import Fault, Simulator
 from tests.schema.test_mutation import refresh
 from tests.schema.watching import WITH_ITEMS, Event, Watching, all_events, watching
 from tests.serving import PATIENCE, LiveServer, live_server, make_settings

@@ -13,7 +13,7 @@ import pytest
 
 from ingestion.planning.estimate import Outlook
 from ingestion.planning.plan import RefreshRequest
-from ingestion.simulator import Simulator
+from simulator import Simulator
 from tests.serving import TOKEN, LiveServer, live_server, make_settings
 
 PLAN = """

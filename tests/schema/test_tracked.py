@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from ingestion.simulator import Simulator
 from models import coins as coin_rows
 from models.postgres.database import Database
 from server.bootstrap import seeds
+from simulator import Simulator
 from tests.serving import Client, live_server, make_settings
 
 KEPT = ["bitcoin", "ethereum", "solana", "tron"]

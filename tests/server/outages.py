@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from ingestion.simulator import Simulator
 from models.postgres import circuit_breaker, connection, database
 from server import app
 from server.http import health
+from simulator import Simulator
 from tests.server.proxy import Proxy, proxy_to
 from tests.serving import LiveServer, live_server, make_settings
 

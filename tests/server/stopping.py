@@ -17,8 +17,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-from ingestion.simulator import Simulator
 from server.streams.graphql_transport_ws import SUBPROTOCOL
+from simulator import Simulator
 from tests.server.postgres_processes import ROOT
 from tests.server.served import Served, served
 

@@ -7,8 +7,8 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
-from ingestion.simulator import Simulator
 from server.access.token_file import generated_token
+from simulator import Simulator
 from tests.serving import Client, Reader, live_server, make_settings
 
 MUTATION = "mutation { refreshPrices { started } }"

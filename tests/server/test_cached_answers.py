@@ -7,8 +7,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from ingestion.simulator import Simulator
 from models.series import latest_of
+from simulator import Simulator
 from tests.counting import statements
 from tests.server.caching import CURRENCIES, LATEST, hearing, quote, said, until
 from tests.server.writing import Writer

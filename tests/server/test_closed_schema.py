@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ingestion.simulator import Simulator
+from simulator import Simulator
 from tests.schema.limits.mistakes import Mistake, names_in, unavoidable
 from tests.server.streams.listening import events_of
 from tests.server.streams.talking import talking_to

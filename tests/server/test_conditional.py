@@ -9,8 +9,8 @@ import httpx
 import pytest
 import zstandard
 
-from ingestion.simulator import Simulator
 from server.graphql.response import names_etag
+from simulator import Simulator
 from tests.server.caching import CURRENCIES, LATEST, hearing, quote, said
 from tests.serving import LiveServer, Reader, live_server, make_settings
 

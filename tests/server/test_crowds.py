@@ -9,8 +9,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
-from ingestion.simulator import Simulator
 from server.access.connection_limits import Crowds, Place
+from simulator import Simulator
 from tests.serving import live_server, make_settings
 
 MOST = 3

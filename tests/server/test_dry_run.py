@@ -7,7 +7,7 @@ import sys
 import asyncpg
 import pytest
 
-from ingestion.simulator import Simulator
+from simulator import Simulator
 from tests.server.postgres_processes import ROOT
 
 pytestmark = pytest.mark.processes

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from ingestion.simulator import Simulator
 from models import coins as coin_rows
 from models.postgres.database import Database
 from models.tables import Coin
 from server.bootstrap import seeds
+from simulator import Simulator
 from tests.server.commands_run import one_line, run, run_beside
 from tests.server.postgres_processes import ROOT, eventually
 from tests.server.served import served

@@ -9,9 +9,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from ingestion.simulator import Simulator
 from models.postgres.advisory_lock import LEADER_LOCK, AdvisoryLock
 from models.postgres.database import DatabaseReadOnlyError
+from simulator import Simulator
 from tests.clusters import Cluster, ordinary_folder, running_cluster
 from tests.server.balancer import Balancer, balancing
 from tests.server.test_unavailable import PRICES, REFRESH, unavailable, until, works

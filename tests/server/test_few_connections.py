@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
-from ingestion.simulator import Simulator
 from models.postgres.advisory_lock import AdvisoryLock
 from models.postgres.database import Database, DatabaseUnavailableError
+from simulator import Simulator
 from tests.conftest import administer
 from tests.server.test_unavailable import REFRESH, until
 from tests.serving import TOKEN, LiveServer, live_server, make_settings

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from server.process import file_limit
+from server.access import file_limit
 
 SHELLS = 256  # what a shell gives on macOS
 

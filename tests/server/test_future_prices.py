@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from ingestion.simulator import Simulator
+from simulator import Simulator
 from tests.ingestion.scripted import ScriptedUpstream, scripted
 from tests.serving import TOKEN, LiveServer, live_server, make_settings
 

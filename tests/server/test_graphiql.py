@@ -22,12 +22,12 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from ingestion.simulator import Simulator
 from schema import build_schema
 from server.access.tokens import Authenticator
 from server.graphql.admission import Admission
-from server.graphql.graphiql import GRAPHIQL_DIR, GRAPHIQL_PATH, graphiql_files, graphiql_page
 from server.http.security_headers import CONTENT_SECURITY_POLICY
+from server.pages.graphiql import GRAPHIQL_DIR, GRAPHIQL_PATH, graphiql_files, graphiql_page
+from simulator import Simulator
 from tests.browser import arguments
 from tests.serving import live_server, make_settings
 

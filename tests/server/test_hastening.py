@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ingestion.simulator import Fault, Simulator
 from server.postgres.embedded import EmbeddedPostgres
+from simulator import Fault, Simulator
 from tests.server.postgres_processes import eventually, gone, servers_of
 from tests.server.served import START_SECONDS, served
 from tests.server.stopping import (

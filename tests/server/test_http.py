@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ingestion.simulator import Simulator
+from simulator import Simulator
 from tests.serving import TOKEN, LiveServer, Reader, live_server, make_settings
 
 QUERY = "{ currencies { code } }"

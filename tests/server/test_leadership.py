@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ingestion.simulator import Fault, Simulator, SimulatorOptions, run_simulator
+from simulator import Fault, Simulator, SimulatorOptions, run_simulator
 from tests.server.postgres_processes import eventually
 from tests.server.served import START_SECONDS, Served, served
 from tests.serving import PATIENCE, TOKEN, connected

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from ingestion.simulator import Fault, Simulator
 from models.postgres.database import Database
 from server.leader.election import Leadership
+from simulator import Fault, Simulator
 from tests.server.proxy import proxy_to
 from tests.serving import LiveServer, connected, live_server, make_settings
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from ingestion.simulator import Simulator
 from schema import build_schema
 from server.config.limits import LimitSettings
 from server.transport import http_bounds
+from simulator import Simulator
 from tests.schema.limits.test_limits import DOCUMENTS, values_of
 from tests.server.raw import HEAD, QUERY, raw
 from tests.server.streams.talking import talking_to

@@ -7,9 +7,9 @@ import sys
 import asyncpg
 import pytest
 
-from ingestion.simulator import Simulator
 from models.postgres.database import Database
 from models.postgres.notifications import APPLICATION_NAME, CHANNEL
+from simulator import Simulator
 from tests.server.caching import CURRENCIES, LATEST, hearing, is_true, quote, said, until
 from tests.server.proxy import proxy_to
 from tests.server.served import environment

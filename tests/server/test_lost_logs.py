@@ -12,10 +12,10 @@ from typing import TextIO
 import pytest
 import structlog
 
-from ingestion.simulator import Simulator
 from server.cli.startup import CommandError, one_line_errors, with_token
 from server.config.settings import Settings
 from server.logs import set_up_logs
+from simulator import Simulator
 from tests.serving import TOKEN, live_server, make_settings
 
 

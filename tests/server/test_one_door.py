@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ingestion.simulator import Simulator
+from simulator import Simulator
 from tests.server.streams.listening import EVENTS
 from tests.server.streams.talking import connected_to, talking_to
 from tests.serving import TOKEN, LiveServer, live_server, make_settings

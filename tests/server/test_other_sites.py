@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from ingestion.simulator import Simulator
 from server.http.cross_origin import Origins
+from simulator import Simulator
 from tests.server.raw import raw
 from tests.serving import LiveServer, Reader, live_server, make_settings
 

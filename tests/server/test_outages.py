@@ -8,8 +8,8 @@ import asyncpg
 import httpx
 import pytest
 
-from ingestion.simulator import Fault, Simulator
 from models.postgres.database import Database, DatabaseUnavailableError
+from simulator import Fault, Simulator
 from tests.server.caching import hearing, is_true, until
 from tests.server.outages import STATUS, far_server, leave_the_breaker_alone
 from tests.server.proxy import proxy_to

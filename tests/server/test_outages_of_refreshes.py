@@ -5,7 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from ingestion.simulator import Fault, Simulator
+from simulator import Fault, Simulator
 from tests.server.caching import until
 from tests.server.outages import STATUS, far_server, leave_the_breaker_alone
 from tests.server.test_unavailable import REFRESH, unavailable, works

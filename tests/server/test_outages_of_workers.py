@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ingestion.simulator import Simulator
+from simulator import Simulator
 from tests.server.postgres_processes import eventually
 from tests.server.proxy import proxy_to
 from tests.server.served import START_SECONDS, served

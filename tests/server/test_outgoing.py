@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from ingestion.simulator import Simulator
 from server.config.settings import Settings
 from server.http import backpressure
 from server.streams.execution import LARGEST_PAYLOAD
+from simulator import Simulator
 from tests.server.deaf import OVER, over_post, over_websocket, slow_talk
 from tests.server.streams.listening import events_of
 from tests.server.streams.talking import talking_to

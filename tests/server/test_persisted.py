@@ -7,13 +7,13 @@ from typing import Any
 import httpx
 import pytest
 
-from ingestion.simulator import Simulator
 from server.graphql.persisted_queries import (
     LONGEST_QUERY,
     MOST_CHARACTERS,
     MOST_QUERIES,
     PersistedQueries,
 )
+from simulator import Simulator
 from tests.server.caching import hearing, said
 from tests.serving import TOKEN, Client, LiveServer, live_server, make_settings
 

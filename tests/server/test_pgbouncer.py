@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from ingestion.simulator import Simulator
 from models.postgres.advisory_lock import LEADER_LOCK
 from models.postgres.database import Database, DatabaseRefusedError
+from simulator import Simulator
 from tests.clusters import Cluster, pgbouncer, running_cluster
 from tests.server.test_failover import HOLDERS, value
 from tests.server.test_few_connections import all_answered, hears

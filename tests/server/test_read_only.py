@@ -4,10 +4,10 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from ingestion.simulator import Simulator
 from models.postgres.advisory_lock import AdvisoryLock
 from models.postgres.database import Database, DatabaseReadOnlyError
 from server import app
+from simulator import Simulator
 from tests.server.test_unavailable import PRICES, REFRESH, unavailable, until
 from tests.serving import TOKEN, LiveServer, connected, live_server, make_settings
 

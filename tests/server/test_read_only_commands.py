@@ -10,11 +10,11 @@ from typing import Any
 import asyncpg
 import pytest
 
-from ingestion.simulator import Simulator
 from models import coins as coin_rows
 from models.postgres.database import Database
 from models.postgres.migrate import newest_revision
 from server.bootstrap import seeds
+from simulator import Simulator
 from tests.server.commands_run import one_line, run, run_beside
 from tests.serving import live_server, make_settings
 

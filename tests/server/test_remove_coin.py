@@ -6,9 +6,9 @@ import asyncpg
 import pytest
 from sqlmodel import SQLModel
 
-from ingestion.simulator import Simulator
 from models.postgres.advisory_lock import AdvisoryLock
 from models.runs import REFRESH_LOCK
+from simulator import Simulator
 from tests.server.commands_run import one_line, run_beside
 from tests.serving import TOKEN, LiveServer, live_server, make_settings
 

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from ingestion.simulator import Simulator
 from server.transport import http_bounds
+from simulator import Simulator
 from tests.server.raw import HEAD, QUERY, WHOLE, Answer, Raw, raw
 from tests.serving import LiveServer, Reader, live_server, make_settings
 

@@ -12,7 +12,7 @@ import asyncpg
 import httpx
 import pytest
 
-from ingestion.simulator import Fault, Simulator
+from simulator import Fault, Simulator
 from tests.server.proxy import proxy_to
 from tests.server.served import served
 from tests.serving import TOKEN, LiveServer, live_server, make_settings

@@ -16,7 +16,7 @@ import asyncpg
 import httpx
 import pytest
 
-from ingestion.simulator import Simulator
+from simulator import Simulator
 from tests.server.proxy import Proxy, proxy_to
 from tests.server.served import Served, served
 from tests.server.streams.listening import events_of

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from ingestion.simulator import Fault, Simulator
 from server.postgres.embedded import EmbeddedPostgres
 from server.process.server import GRACE_SECONDS
+from simulator import Fault, Simulator
 from tests.server.postgres_processes import eventually, gone, servers_of, supervisor_of
 from tests.server.served import START_SECONDS, served
 from tests.server.stopping import (

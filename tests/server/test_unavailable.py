@@ -10,9 +10,9 @@ import asyncpg
 import httpx
 import pytest
 
-from ingestion.simulator import Simulator
 from server import app
 from server.http import health
+from simulator import Simulator
 from tests.server.proxy import proxy_to
 from tests.serving import TOKEN, LiveServer, live_server, make_settings
 

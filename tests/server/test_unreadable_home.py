@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ingestion.simulator import Simulator
+from simulator import Simulator
 from tests.server.postgres_processes import eventually
 from tests.server.proxy import proxy_to
 from tests.server.served import COMMAND, SMALL, START_SECONDS, environment, served

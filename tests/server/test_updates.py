@@ -8,11 +8,11 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from ingestion.simulator import Simulator
 from models.postgres.database import Database
 from models.postgres.migrate import migrate
 from models.postgres.notifications import CHANNEL
 from server.postgres.embedded import EmbeddedPostgres
+from simulator import Simulator
 from tests.following import SECONDS, following, hub_on, prices_of
 from tests.quoting import PAIRS, add_series, quote
 from tests.server.caching import hearing

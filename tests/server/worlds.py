@@ -12,8 +12,8 @@ import httpx
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from ingestion.simulator import SimulatorOptions
-from ingestion.simulator.app import create_simulator
+from simulator import SimulatorOptions
+from simulator.app import create_simulator
 from tests.ingestion.upstream import Hours, hours_of, points_of
 from tests.serving import in_thread
 

@@ -8,9 +8,9 @@ from urllib.parse import quote
 import asyncpg
 import pytest
 
-from ingestion.simulator import Simulator
 from models.postgres.database import Database
 from models.postgres.migrate import migrate
+from simulator import Simulator
 from tests.conftest import new_database
 from tests.serving import TOKEN, connected, live_server, make_settings
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ingestion.simulator import Simulator
+from simulator import Simulator
 from tests.serving import LiveServer, Reader, live_server, make_settings
 
 POINTS = '{ prices(coin: "bitcoin", first: %d) { points { timestamp price } } }'

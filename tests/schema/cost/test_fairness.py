@@ -23,8 +23,8 @@ from graphql import (
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from ingestion.simulator import Simulator
 from schema import build_schema
+from simulator import Simulator
 from tests.conftest import new_database
 from tests.schema.cost.metering import (
     COINS,

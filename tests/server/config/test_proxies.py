@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from ingestion.coingecko.client import CoinGecko
 from ingestion.coingecko.errors import AccessRefused, UpstreamError
 from ingestion.quota.throttle import Throttle
-from ingestion.simulator import Simulator
 from server.config.outbound import outbound_for
 from server.config.proxies import Proxy, ProxyError, bypassed, proxy_for, proxy_secrets
+from simulator import Simulator
 from tests.server.config.forwarders import forwarding
 
 UPSTREAM = "https://api.coingecko.com/api/v3"

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ingestion.simulator import Simulator
+from simulator import Simulator
 from tests.browser import opened_page
 from tests.server.http.sites import Site, site
 from tests.server.streams.driving import CLIENTS, node

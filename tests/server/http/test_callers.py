@@ -8,8 +8,8 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from ingestion.simulator import Simulator
 from server.access.callers import caller_of
+from simulator import Simulator
 from tests.server.streams.listening import EVENTS
 from tests.server.streams.talking import FOLLOW, SECONDS
 from tests.serving import LiveServer, live_server, make_settings

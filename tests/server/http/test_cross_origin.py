@@ -7,7 +7,7 @@ import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from ingestion.simulator import Simulator
+from simulator import Simulator
 from tests.conftest import new_database
 from tests.server.http.sites import Site, ask
 from tests.server.http.sites import site as serving

@@ -11,8 +11,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
-from ingestion.simulator import Simulator
 from server.config.settings import SettingsError, load_settings
+from simulator import Simulator
 from tests.conftest import new_database
 from tests.server.http.sites import Site, ask, site
 from tests.server.streams.listening import EVENTS

@@ -5,10 +5,10 @@ import contextlib
 
 import pytest
 
-from ingestion.simulator import Simulator
 from server.app import create_app
 from server.config.settings import SettingsError, load_settings
 from server.process.server import server_config
+from simulator import Simulator
 from tests.server.raw import WHOLE, Raw, raw
 from tests.serving import live_server, make_settings
 

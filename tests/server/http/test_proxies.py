@@ -14,7 +14,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
-from ingestion.simulator import Simulator
+from simulator import Simulator
 from tests.browser import opened_page
 from tests.server.http.sites import Site, site
 from tests.server.http.test_forwarding import references

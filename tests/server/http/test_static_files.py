@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from server.graphql.graphiql import GRAPHIQL_DIR, SCRIPTS, STYLES
-from server.http import compression, static_files
+from server.http import compression
+from server.pages import static_files
+from server.pages.graphiql import GRAPHIQL_DIR, SCRIPTS, STYLES
 from tests.server.raw import raw
 from tests.serving import Reader
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx
 
-from ingestion.simulator import Simulator
 from server.access.rate_limits import RateLimits
+from simulator import Simulator
 from tests.serving import Client, LiveServer, live_server, make_settings
 
 POINTS = 5_000  # a window

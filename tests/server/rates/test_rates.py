@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from ingestion.simulator import Simulator
+from simulator import Simulator
 from tests.server.caching import hearing
 from tests.server.rates.spending import COST, ONE, POINTS, Clock, ask, left, limited_server
 from tests.server.streams.listening import events_of

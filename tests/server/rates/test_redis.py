@@ -10,10 +10,10 @@ import structlog
 from limits.aio.storage import MemoryStorage
 from limits.errors import StorageError
 
-from ingestion.simulator import Simulator
 from resolvers.errors import RateLimitedError
 from server.access import rate_limits
 from server.access.rate_limits import RateLimits, redis_storage
+from simulator import Simulator
 from tests.server.caching import until
 from tests.server.rates.redis import Redis, running_redis
 from tests.server.rates.spending import COST, POINTS, Clock, ask, left

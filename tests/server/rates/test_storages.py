@@ -4,9 +4,9 @@ import asyncio
 import socket
 from functools import partial
 
-from ingestion.simulator import Simulator
 from server.access.rate_limit_memory import BoundedMemory
 from server.access.rate_limits import RateLimits
+from simulator import Simulator
 from tests.server.caching import hearing, is_true, until
 from tests.server.rates.spending import COST, POINTS, Clock, ask, left
 from tests.serving import live_server, make_settings

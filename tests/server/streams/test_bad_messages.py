@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from ingestion.simulator import Simulator
 from server.graphql.request import RequestRules
+from simulator import Simulator
 from tests.server.streams.talking import FOLLOW, connected_to, talking_to
 from tests.serving import TOKEN, LiveServer, Reader, live_server, make_settings
 

@@ -5,8 +5,8 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from ingestion.simulator import Simulator
 from models.postgres.database import Database
+from simulator import Simulator
 from tests.server.streams.listening import events_of
 from tests.server.streams.moving import move
 from tests.server.streams.talking import FOLLOW, talking_to

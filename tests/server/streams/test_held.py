@@ -9,9 +9,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from ingestion.simulator import Simulator
 from models.postgres.database import Database
 from server.streams.execution import LARGEST_SUBSCRIPTION
+from simulator import Simulator
 from tests.server.streams.listening import EVENTS, events_of
 from tests.server.streams.moving import move
 from tests.server.streams.talking import FOLLOW, SECONDS, talking_to

@@ -11,10 +11,10 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from ingestion.simulator import Simulator
 from models.postgres.database import Database
 from schema import build_schema
 from server.streams.endpoint import StreamEndpoint, StreamSettings
+from simulator import Simulator
 from tests.server.deaf import deaf
 from tests.server.served import served
 from tests.server.streams.listening import Events, events_of

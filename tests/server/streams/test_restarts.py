@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from ingestion.simulator import Simulator
 from models.postgres.database import Database
+from simulator import Simulator
 from tests.browser import opened_page
 from tests.server.served import Served, served
 from tests.server.streams.driving import CLIENTS, driven

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from ingestion.simulator import Simulator
 from server.streams import websocket
+from simulator import Simulator
 from tests.server.streams.talking import FOLLOW, talking_to
 from tests.serving import LiveServer, live_server, make_settings
 

@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from ingestion.simulator.answers import (
+from simulator.answers import (
     cdn_page,
     json_answer,
     plain_error,
@@ -19,10 +19,10 @@ from ingestion.simulator.answers import (
     server_error,
     throttled_text,
 )
-from ingestion.simulator.faults import SPOILERS, Fault, FaultBook, reset
-from ingestion.simulator.gate import Gate, RequestLog, noting_status
-from ingestion.simulator.options import DEFAULT_OPTIONS, SimulatorOptions
-from ingestion.simulator.routes import Endpoints, wrong_path
+from simulator.faults import SPOILERS, Fault, FaultBook, reset
+from simulator.gate import Gate, RequestLog, noting_status
+from simulator.options import DEFAULT_OPTIONS, SimulatorOptions
+from simulator.routes import Endpoints, wrong_path
 
 CONTROL_PATH = "/_simulator"
 _LOOK_SECONDS = 0.02

@@ -7,18 +7,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ingestion.simulator.answers import json_answer, nested_error, plain_error, status_error
-from ingestion.simulator.catalog import COINS, CURRENCIES
-from ingestion.simulator.chart import ChartMaker
-from ingestion.simulator.coins import (
-    coin_detail,
-    coin_list,
-    is_precision,
-    rounded,
-    simple_price,
-)
-from ingestion.simulator.market import Market
-from ingestion.simulator.options import SimulatorOptions
+from simulator.answers import json_answer, nested_error, plain_error, status_error
+from simulator.catalog import COINS, CURRENCIES
+from simulator.chart import ChartMaker
+from simulator.coins import coin_detail, coin_list, is_precision, rounded, simple_price
+from simulator.market import Market
+from simulator.options import SimulatorOptions
 
 BASE_PATH = "/api/v3"
 _DAY_S = 86_400

@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from ingestion.simulator import Fault, Simulator, run_simulator
-from ingestion.simulator.options import Plan, RetryAfterForm
-from tests.ingestion.simulator.asking import DAY, NOW, OPTIONS
+from simulator import Fault, Simulator, run_simulator
+from simulator.options import Plan, RetryAfterForm
+from tests.simulator.asking import DAY, NOW, OPTIONS
 
 RANGE = "/coins/bitcoin/market_chart/range"
 

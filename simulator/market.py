@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ingestion.simulator.catalog import CURRENCIES, SimulatedCoin
-from ingestion.simulator.noise import Floats, Ints, growth, key, ripple, wander
+from simulator.catalog import CURRENCIES, SimulatedCoin
+from simulator.noise import Floats, Ints, growth, key, ripple, wander
 
 _MARKET_VOLATILITY = 0.018
 _RATE_VOLATILITY = 0.004

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
-from ingestion.simulator.options import RetryAfterForm
+from simulator.options import RetryAfterForm
 
 _PRICING = "https://www.coingecko.com/en/api/pricing"
 MESSAGES = {

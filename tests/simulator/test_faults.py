@@ -7,8 +7,8 @@ from email.utils import parsedate_to_datetime
 import httpx
 import pytest
 
-from ingestion.simulator import Fault, Simulator, run_simulator
-from tests.ingestion.simulator.asking import DAY, NOW, OPTIONS, ask_range, prices
+from simulator import Fault, Simulator, run_simulator
+from tests.simulator.asking import DAY, NOW, OPTIONS, ask_range, prices
 
 
 @pytest.mark.parametrize(

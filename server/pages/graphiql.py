@@ -9,7 +9,7 @@ from string import Template
 
 from server.graphql.admission import Admission
 from server.http.security_headers import CONTENT_SECURITY_POLICY
-from server.http.static_files import StaticBody, StaticFiles, version_of
+from server.pages.static_files import StaticBody, StaticFiles, version_of
 
 GRAPHIQL_DIR = Path(__file__).resolve().parents[2] / "web"
 GRAPHIQL_PATH = "/graphiql"

@@ -9,7 +9,7 @@ from statistics import median
 import httpx
 import pytest
 
-from tests.ingestion.simulator.asking import DAY, HOUR, NOW, ask_range, prices
+from tests.simulator.asking import DAY, HOUR, NOW, ask_range, prices
 
 MAJORS = {
     "bitcoin", "ethereum", "tether", "ripple", "binancecoin", "solana", "usd-coin", "dogecoin",
@@ -28,7 +28,7 @@ def test_equal_seeds_are_equal_markets_in_any_process(http: httpx.Client) -> Non
     query = f"/coins/solana/market_chart/range?vs_currency=jpy&from={NOW - 5 * DAY}&to={NOW}"
     script = f"""
 import hashlib, httpx
-from ingestion.simulator import SimulatorOptions, run_simulator
+from simulator import SimulatorOptions, run_simulator
 for seed in (1, 2):
     with run_simulator(SimulatorOptions(seed=seed, clock=lambda: {NOW})) as simulator:
         print(hashlib.sha256(httpx.get(simulator.base_url + {query!r}).content).hexdigest())

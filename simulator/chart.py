@@ -5,9 +5,9 @@ from typing import Literal
 
 import numpy as np
 
-from ingestion.simulator.catalog import SimulatedCoin
-from ingestion.simulator.market import Market
-from ingestion.simulator.noise import DAY_MS, Floats, Ints, chance, key, uniform
+from simulator.catalog import SimulatedCoin
+from simulator.market import Market
+from simulator.noise import DAY_MS, Floats, Ints, chance, key, uniform
 
 HOUR_MS = 3_600_000
 _SLOT_MS = 300_000

@@ -12,8 +12,8 @@ from pydantic.dataclasses import dataclass
 from starlette.requests import Request
 from starlette.types import Receive, Send
 
-from ingestion.simulator.noise import chance, key
-from ingestion.simulator.options import RetryAfterForm
+from simulator.noise import chance, key
+from simulator.options import RetryAfterForm
 
 FaultKind = Literal[
     "slow",

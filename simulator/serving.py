@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import uvicorn
 
-from ingestion.simulator.app import SimulatorApp, create_simulator
-from ingestion.simulator.faults import Fault
-from ingestion.simulator.gate import LoggedRequest
-from ingestion.simulator.options import DEFAULT_OPTIONS, SimulatorOptions
-from ingestion.simulator.routes import BASE_PATH
+from simulator.app import SimulatorApp, create_simulator
+from simulator.faults import Fault
+from simulator.gate import LoggedRequest
+from simulator.options import DEFAULT_OPTIONS, SimulatorOptions
+from simulator.routes import BASE_PATH
 
 _START_TIMEOUT_S = 10
 _LOGGERS = ("uvicorn.error", "uvicorn.access", "uvicorn.asgi")

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from ingestion.simulator import Simulator, run_simulator
-from tests.ingestion.simulator.asking import OPTIONS
+from simulator import Simulator, run_simulator
+from tests.simulator.asking import OPTIONS
 
 
 @pytest.fixture(scope="module")

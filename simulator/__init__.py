@@ -5,11 +5,11 @@ hour, empty and doubled hours, nulls, arrays of unequal length, six shapes of er
 limits. Anything worse can be asked for with a `Fault`. All prices are made up.
 """
 
-from ingestion.simulator.app import SimulatorApp, create_simulator
-from ingestion.simulator.faults import Fault
-from ingestion.simulator.gate import LoggedRequest
-from ingestion.simulator.options import SimulatorOptions
-from ingestion.simulator.serving import Simulator, run_simulator
+from simulator.app import SimulatorApp, create_simulator
+from simulator.faults import Fault
+from simulator.gate import LoggedRequest
+from simulator.options import SimulatorOptions
+from simulator.serving import Simulator, run_simulator
 
 __all__ = [
     "Fault",

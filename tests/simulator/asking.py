@@ -2,7 +2,7 @@
 
 import httpx
 
-from ingestion.simulator import SimulatorOptions
+from simulator import SimulatorOptions
 
 NOW = 1_767_268_000.25  # 2026-01-01 11:46:40 UTC
 

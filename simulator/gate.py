@@ -8,8 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Send
 
-from ingestion.simulator.answers import cdn_page, rate_limited, status_error
-from ingestion.simulator.options import SimulatorOptions
+from simulator.answers import cdn_page, rate_limited, status_error
+from simulator.options import SimulatorOptions
 
 DEMO_HEADER = "x-cg-demo-api-key"
 PRO_HEADER = "x-cg-pro-api-key"

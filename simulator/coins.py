@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ingestion.simulator.catalog import COINS, CURRENCIES, SimulatedCoin
-from ingestion.simulator.market import Market
+from simulator.catalog import COINS, CURRENCIES, SimulatedCoin
+from simulator.market import Market
 
 _IMAGES = "https://coin-images.coingecko.com/coins/images"
 _MOST_DIGITS = 18
