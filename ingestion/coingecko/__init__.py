@@ -1,0 +1,1 @@
+"""CoinGecko's API: the only code that knows its addresses, its JSON and its errors."""

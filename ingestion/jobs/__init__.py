@@ -1,0 +1,1 @@
+"""What nobody requests: scheduled refreshes and live polls."""

@@ -1,0 +1,1 @@
+"""Which calls a refresh makes. Pure, but for `plan`, which reads what is known."""

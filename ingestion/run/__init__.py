@@ -1,0 +1,1 @@
+"""One refresh run, from its start to its end."""

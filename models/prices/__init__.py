@@ -1,0 +1,1 @@
+"""Prices: reading them, writing them, and the arithmetic of hours and days."""

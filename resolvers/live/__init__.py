@@ -1,0 +1,1 @@
+"""Followers of changes: newest prices, price updates, refresh runs."""

@@ -1,0 +1,1 @@
+"""Who computes when: a fair queue, turns on the event loop, a worker thread."""

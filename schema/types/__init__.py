@@ -1,0 +1,1 @@
+"""GraphQL types, a file for each subject."""

@@ -1,1 +1,1 @@
-"""Who is calling, what a caller may do, and how much of it."""
+"""Who may come in, and how much each caller may hold: tokens, rate and connection limits."""

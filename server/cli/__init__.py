@@ -1,1 +1,1 @@
-"""What each command does; server.cli.main declares them."""
+"""The commands."""

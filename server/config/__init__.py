@@ -1,1 +1,1 @@
-"""Where settings come from: the environment, `.env`, and files that hold secrets."""
+"""The settings: the only reader of the environment."""

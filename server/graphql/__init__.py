@@ -1,0 +1,1 @@
+"""A GraphQL request from its bytes to its response, whatever transport brings it."""

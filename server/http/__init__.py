@@ -1,0 +1,1 @@
+"""HTTP without GraphQL: negotiation, compression, cross-origin rules, headers, back-pressure."""

@@ -1,0 +1,1 @@
+"""One leader among the processes of a deployment, and its tasks."""

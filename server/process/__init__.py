@@ -1,1 +1,1 @@
-"""`serve --workers N`: a parent that starts, supervises and feeds processes which all serve."""
+"""Server processes: listening, workers, and what connects them."""
