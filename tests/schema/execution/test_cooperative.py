@@ -1,0 +1,106 @@
+"""Long answers leave turns of the event loop to others, and are the same as in one go."""
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import orjson
+import pytest
+
+from models.prices.granularity import Granularity
+from resolvers.scheduling import event_loop_turns
+from schema.execution.columnar import ColumnarExecutor
+from tests.schema.execution.test_columnar import points, schema_of
+
+Execute = Callable[..., Any]
+
+
+@pytest.fixture
+def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every piece of work but a turn's first has to wait."""
+    monkeypatch.setattr(event_loop_turns, "_SLICE", 0.0)
+    monkeypatch.setattr(event_loop_turns, "_FREE", 0.0)
+
+
+async def turns_beside(work: Any) -> tuple[Any, int]:
+    """Give the result, and how many turns others had meanwhile."""
+    seen, done = 0, False
+
+    async def others() -> None:
+        nonlocal seen
+        while not done:
+            await asyncio.sleep(0)
+            seen += 1
+
+    beside = asyncio.create_task(others())
+    result = await work
+    done = True
+    await beside
+    return result, seen
+
+
+@pytest.mark.usefixtures("short_turns")
+async def test_each_long_list_takes_a_turn() -> None:
+    schema = schema_of([points([1.5] * 2_160, Granularity.HOUR)], ColumnarExecutor)
+    aliases = " ".join(f"a{number}: points {{ timestamp price }}" for number in range(90))
+    result, seen = await turns_beside(schema.execute(f"{{ {aliases} }}"))
+    assert result.data is not None
+    assert list(result.data) == [f"a{number}" for number in range(90)]
+    assert [len(each) for each in result.data.values()] == [2_160] * 90
+    assert seen >= 90
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoded", [True, False])
+async def test_one_list_of_very_many_values_takes_several_turns(
+    encoded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists = [points([1.5, float("nan")] * 5_000, Granularity.DAY)]
+    schema = schema_of(lists, ColumnarExecutor)
+    text = f"{{ points {{ {' '.join(f'a{n}: price b{n}: timestamp' for n in range(50))} }} }}"
+    whole = await schema.execute(text, context_value=SimpleNamespace(encoded=False))
+    monkeypatch.setattr(event_loop_turns, "_SLICE", 0.0)
+    monkeypatch.setattr(event_loop_turns, "_FREE", 0.0)
+    parted, seen = await turns_beside(
+        schema.execute(text, context_value=SimpleNamespace(encoded=encoded))
+    )
+    assert seen >= (40 if encoded else 1), "a million values, of which 25,000 are written at once"
+    assert orjson.loads(orjson.dumps(parted.data)) == whole.data
+
+
+async def test_a_turn_is_over_when_it_is_used_up() -> None:
+    busy, other = event_loop_turns.Turn(), event_loop_turns.Turn()
+    assert busy.has_room()
+    while busy.has_room():  # it works
+        pass
+    assert other.has_room(), "what is short never waits"
+    other.overtime = busy.overtime
+    assert not other.has_room()
+    await asyncio.sleep(0)
+    assert other.has_room()
+
+
+@pytest.mark.usefixtures("short_turns")
+async def test_operations_wait_one_after_the_other() -> None:
+    order: list[str] = []
+
+    async def work(turn: event_loop_turns.Turn, name: str) -> None:
+        await turn.wait()
+        order.append(name)
+
+    large, small = event_loop_turns.Turn(), event_loop_turns.Turn()
+    tasks = [asyncio.create_task(work(large, f"large {number}")) for number in range(40)]
+    tasks.append(asyncio.create_task(work(small, "small")))
+    tasks.append(asyncio.create_task(work(event_loop_turns.Turn(), "given up")))
+    await asyncio.sleep(0)
+    tasks[-1].cancel()
+    await asyncio.gather(*tasks[:-1])
+    assert order.index("small") < 4, "not behind all that the other has to do"
+    assert sorted(order) == sorted([f"large {number}" for number in range(40)] + ["small"])
+
+
+@pytest.mark.usefixtures("short_turns")
+async def test_work_that_is_part_of_no_operation_breathes_too() -> None:
+    _, seen = await turns_beside(asyncio.gather(*(event_loop_turns.breathe() for _ in range(3))))
+    assert seen >= 1
