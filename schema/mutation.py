@@ -12,20 +12,24 @@ from schema.types.refresh_input import RefreshPricesInput
 from schema.types.refresh_runs import RefreshPricesPayload, RefreshRun
 
 
-@strawberry.type(description="What can be done.")
+@strawberry.type(description="The root of all mutations.")
 class Mutation:
     @strawberry.mutation(
-        description="Fetch prices from CoinGecko. Answers at once with the run; a run under way "
-        "that does what is asked for is joined. Where it does other work, the answer is "
-        "SERVICE_UNAVAILABLE, with `retryAfterSeconds` in the error's extensions and Retry-After "
-        "in the HTTP headers. Needs `Authorization: Bearer …` with one of REFRESH_TOKENS."
+        description="Start a refresh: fetch prices from CoinGecko in the background. Returns the "
+        "run at once, unless `wait` is true. If a run in progress covers the request, returns "
+        "that run instead. If a run in progress does other work, fails with the code "
+        "SERVICE_UNAVAILABLE, with `retryAfterSeconds` in the error's extensions and a "
+        "Retry-After header. Requires the header `Authorization: Bearer <token>` with one of the "
+        "server's REFRESH_TOKENS."
     )
     async def refresh_prices(
         self,
         info: Info,
         input: Annotated[  # noqa: A002 - the contract's name
             RefreshPricesInput | None,
-            strawberry.argument(description="What to refresh; without it, what is missing."),
+            strawberry.argument(
+                description="What to refresh. Default: everything that is missing."
+            ),
         ] = strawberry.UNSET,
     ) -> RefreshPricesPayload:
         context = info.context

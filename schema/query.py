@@ -32,6 +32,7 @@ from schema.types.arguments import (
     GranularityArgument,
     OrderArgument,
     PageSize,
+    RunIdArgument,
     SortDirection,
     To,
 )
@@ -45,23 +46,26 @@ from schema.types.refresh_runs import RefreshRun, RefreshRunConnection
 DOLLARS = [USD]
 
 
-@strawberry.type(description="What can be asked.")
+@strawberry.type(description="The root of all queries.")
 class Query:
-    @strawberry.field(description="One coin by its id.")
+    @strawberry.field(
+        description="One coin by its id. An id that is not stored gives null and an error with the "
+        "code NOT_FOUND."
+    )
     async def coin(self, info: Info, id: CoinArgument) -> Coin | None:  # noqa: A002 - the contract's name
         return Coin.from_row(
             await coin_answers.coin(info.context.database, info.context.footprint, id)
         )
 
     @strawberry.field(
-        description="The coins that are kept, in pages: by id, or the best matches of a search "
-        "first."
+        description="All stored coins, in pages. They are sorted by id or, with `filter.search`, "
+        "by how well they match."
     )
     async def coins(
         self,
         info: Info,
         filter: Annotated[  # noqa: A002 - the contract's name
-            CoinFilter | None, strawberry.argument(description="Which coins; without it, all.")
+            CoinFilter | None, strawberry.argument(description="The coins to list. Default: all.")
         ] = strawberry.UNSET,
         first: PageSize = 50,
         after: After = strawberry.UNSET,
@@ -72,14 +76,14 @@ class Query:
         )
         return CoinConnection.from_page(page, wanted, info.context)
 
-    @strawberry.field(description="The currencies that prices are kept in, by code.")
+    @strawberry.field(description="The currencies in which prices are stored, sorted by code.")
     async def currencies(self, info: Info) -> list[Currency]:
         rows = await coin_answers.currencies(info.context.database, info.context.footprint)
         return [Currency.from_row(row) for row in rows]
 
     @strawberry.field(
-        description="Prices of one coin in one currency over a range of time. Page through long "
-        "ranges with `first` and `next`."
+        description="The prices of one coin in one currency over a time range. Read a long range "
+        "in pages, with `first` and `next`."
     )
     async def prices(
         self,
@@ -97,8 +101,9 @@ class Query:
         return await asked.answer((clean(coin), clean(currency)), info)
 
     @strawberry.field(
-        description="The newest known prices, by coin and currency. A series that has none is "
-        "left out."
+        description="The newest known price of each series (one coin in one currency), sorted by "
+        "coin and then by currency. A series without a price is left out. A name that is not "
+        "stored fails with the code NOT_FOUND."
     )
     async def latest_prices(
         self,
@@ -113,12 +118,13 @@ class Query:
         return cast("list[LatestPrice]", LatestList(rows, context.now, context.footprint))
 
     @strawberry.field(
-        description="Hours whose price moved as the hours before gave no reason to expect, by time "
-        "and then by falling score: their log return lies more than `threshold` robust deviations "
-        "from the median of the `window` hours before. Each says with `scope` whether the market, "
-        "a currency, a coin or the source moved. Up to 10,000 hours and 500,000 prices (series × "
-        "hours), with a wide `window` fewer, are searched at a time, and up to 10,000 anomalies "
-        "given; more are refused."
+        description="Hours whose return is an outlier against the preceding window: the log return "
+        "lies more than `threshold` robust deviations from the median of the `window` hours "
+        "before. Anomalies are reported only: no series leaves them out or changes them. `scope` "
+        "names the likely cause: the market, a currency, one coin or the data source. Sorted by "
+        "time, then by descending score. One query searches at most 10,000 hours and 500,000 "
+        "prices (series × hours; fewer with a wide `window`) and returns at most 10,000 "
+        "anomalies. A larger one fails with the code RANGE_TOO_LARGE."
     )
     async def anomalies(
         self,
@@ -146,16 +152,23 @@ class Query:
         return cast("list[Anomaly]", AnomalyList(answer))
 
     @strawberry.field(
-        description="Prices of many coins in many currencies on one timeline: up to 100 series "
-        "and 200,000 prices; more is refused. Read them as a table: one row for each of "
-        "`timestamps`, one column for each of `series`."
+        description="The prices of several coins in several currencies on one shared timeline, at "
+        "most 100 series and 200,000 prices. A larger query fails with the code RANGE_TOO_LARGE. "
+        "The result is a table: one row for each entry of `timestamps`, one column for each entry "
+        "of `series`."
     )
     async def aligned_prices(
         self,
         info: Info,
-        coins: Annotated[list[strawberry.ID], strawberry.argument(description="The coins' ids.")],
+        coins: Annotated[
+            list[strawberry.ID],
+            strawberry.argument(description="The coins' ids, for example `bitcoin`. At least one."),
+        ],
         currencies: Annotated[
-            list[strawberry.ID], strawberry.argument(description="The currencies' codes.")
+            list[strawberry.ID],
+            strawberry.argument(
+                description="The currencies' codes, for example `usd`. At least one."
+            ),
         ] = DOLLARS,
         from_: From = strawberry.UNSET,
         to: To = strawberry.UNSET,
@@ -163,9 +176,9 @@ class Query:
         fill: Annotated[
             FillPolicy,
             strawberry.argument(
-                description="What stands in for a price that is missing. With NONE there are only "
-                "the buckets in which at least one series has a price; else every bucket of the "
-                "range that has begun."
+                description="What replaces a missing price. With NONE, the timeline has only the "
+                "buckets in which at least one series has a price. Otherwise it has every bucket "
+                "of the range that has begun."
             ),
         ] = FillPolicy.NULL,
     ) -> AlignedPrices:
@@ -184,9 +197,9 @@ class Query:
         return AlignedPrices.from_answer(request, aligned)
 
     @strawberry.field(
-        description="What `refreshPrices` with this input would do now: the calls, why and for how "
-        "long, and what they cost. Nothing is asked of CoinGecko and nothing is written. A run "
-        "that is under way is not taken into account, although `refreshPrices` would join it."
+        description="A dry run of `refreshPrices`: the calls to CoinGecko that this input would "
+        "cause now, the reasons, the duration and the cost in credits. Makes no call to CoinGecko "
+        "and writes nothing. Ignores a run in progress, which `refreshPrices` might join."
     )
     async def refresh_plan(
         self,
@@ -194,8 +207,8 @@ class Query:
         input: Annotated[  # noqa: A002 - the contract's name
             RefreshPricesInput | None,
             strawberry.argument(
-                description="What to refresh; without it, what is missing. `wait` and "
-                "`idempotencyKey` mean nothing here."
+                description="What to refresh. Default: everything that is missing. `wait` and "
+                "`idempotencyKey` have no effect here."
             ),
         ] = strawberry.UNSET,
     ) -> RefreshPlan:
@@ -205,16 +218,19 @@ class Query:
         scope, _ = (input or RefreshPricesInput()).checked(refresher)
         return await context.plans.plan(scope)
 
-    @strawberry.field(description="One refresh run by its id.")
+    @strawberry.field(
+        description="One refresh run by its id. An id that is not stored gives null and an error "
+        "with the code NOT_FOUND."
+    )
     async def refresh_run(
         self,
         info: Info,
-        id: Annotated[strawberry.ID, strawberry.argument(description="The run's id.")],  # noqa: A002 - the contract's name
+        id: RunIdArgument,  # noqa: A002 - the contract's name
     ) -> RefreshRun | None:
         row = await run_answers.run(info.context.database, info.context.footprint, id)
         return RefreshRun.from_row(row, info.context.now)
 
-    @strawberry.field(description="Refresh runs, the newest first, in pages.")
+    @strawberry.field(description="All stored refresh runs, newest first, in pages.")
     async def refresh_runs(
         self, info: Info, first: PageSize = 20, after: After = strawberry.UNSET
     ) -> RefreshRunConnection:
@@ -225,7 +241,10 @@ class Query:
         nodes = [RefreshRun.from_row(row, now) for row in page.rows]
         return RefreshRunConnection(nodes=nodes, page=page)
 
-    @strawberry.field(description="How fresh each series is, and why when it is stale.")
+    @strawberry.field(
+        description="How recent and how complete the data of each series (one coin in one "
+        "currency) is."
+    )
     async def series_status(
         self,
         info: Info,

@@ -12,97 +12,109 @@ import strawberry
 from schema.scalars import DateTime
 
 
-@strawberry.enum(description="Why a series is asked for.")
+@strawberry.enum(description="Why a refresh asks CoinGecko for a series.")
 class RefreshReason(Enum):
-    FIRST_LOAD = strawberry.enum_value("FIRST_LOAD", description="It has no prices yet.")
+    FIRST_LOAD = strawberry.enum_value("FIRST_LOAD", description="The series has no prices yet.")
     ROUTINE = strawberry.enum_value(
-        "ROUTINE", description="The last two days, which CoinGecko may have corrected."
+        "ROUTINE",
+        description="The last two days are fetched again, because CoinGecko may have corrected "
+        "them.",
     )
-    GAP = strawberry.enum_value("GAP", description="Hours are missing within its history.")
+    GAP = strawberry.enum_value("GAP", description="Hours are missing within the stored history.")
     BACKFILL = strawberry.enum_value(
-        "BACKFILL", description="Its history is to reach further back."
+        "BACKFILL", description="The configured history starts before the stored one."
     )
-    REQUESTED = strawberry.enum_value("REQUESTED", description="`days` were asked for.")
-    REBUILD = strawberry.enum_value("REBUILD", description="`rebuild` was asked for.")
+    REQUESTED = strawberry.enum_value("REQUESTED", description="The request sets `days`.")
+    REBUILD = strawberry.enum_value("REBUILD", description="The request sets `rebuild`.")
 
 
-@strawberry.type(description="The range of one call.")
+@strawberry.type(description="The time range of one call to CoinGecko.")
 class PlannedWindow:
-    from_: DateTime = strawberry.field(name="from", description="Its first moment.")
+    from_: DateTime = strawberry.field(
+        name="from", description="The start of the range, inclusive."
+    )
     to: DateTime = strawberry.field(
-        description="Its end. The newest window reaches on to the moment of its call."
+        description="The end of the range, exclusive. The newest range extends to the moment of "
+        "the call."
     )
 
 
-@strawberry.type(description="What a refresh would ask of CoinGecko for one series.")
+@strawberry.type(description="The calls to CoinGecko that a refresh would make for one series.")
 class PlannedSeries:
-    coin: strawberry.ID = strawberry.field(description="The coin's id.")
-    currency: strawberry.ID = strawberry.field(description="The currency's code.")
-    reason: RefreshReason = strawberry.field(description="Why.")
+    coin: strawberry.ID = strawberry.field(description="The coin's id, for example `bitcoin`.")
+    currency: strawberry.ID = strawberry.field(
+        description="The currency's code, for example `usd`."
+    )
+    reason: RefreshReason = strawberry.field(description="Why the refresh asks for the series.")
     calls: int = strawberry.field(
-        description="Calls for this series: one for each of `windows`, and one for `daily`."
+        description="The number of calls for this series: one for each of `windows`, and one for "
+        "`daily`."
     )
     windows: list[PlannedWindow] = strawberry.field(
-        description="The ranges whose hours are asked for, the newest first."
+        description="The ranges to fetch hourly prices for, newest first."
     )
     daily: PlannedWindow | None = strawberry.field(
-        description="The range whose days are asked for, those before the hours; null where that "
-        "is not needed."
+        description="The range before the hourly history to fetch daily prices for. Null if none "
+        "are needed."
     )
 
 
 @strawberry.type(
-    description="CoinGecko's credits of this UTC month. Each call that it answers with prices or "
-    "metadata costs one; a refused or failed call costs none."
+    description="The use of CoinGecko API credits in the current calendar month, in UTC. Each call "
+    "that CoinGecko answers with prices or metadata costs one credit; refused and failed calls "
+    "cost none."
 )
 class CreditBudget:
     spent: int = strawberry.field(
-        description="What the calls of this deployment have cost since the month began, by "
-        "refreshes or otherwise."
+        description="The credits that this deployment has spent since the month began, by "
+        "refreshes and all other calls."
     )
     budget: int | None = strawberry.field(
-        description="What may be spent in a month: COINGECKO_MONTHLY_CREDITS; null where that is "
-        "not set, and nothing is refused."
+        description="The credits that may be spent in a month: the setting "
+        "COINGECKO_MONTHLY_CREDITS. Null if it is not set; then there is no limit."
     )
     left_after: int | None = strawberry.field(
-        description="What this refresh would leave; negative where it does not fit, null without "
-        "a budget."
+        description="The credits that would remain after this refresh. Negative if it does not "
+        "fit, null without a budget."
     )
-    resets_at: DateTime = strawberry.field(description="When the next month begins.")
+    resets_at: DateTime = strawberry.field(
+        description="The start of the next month, when the count restarts."
+    )
 
 
-@strawberry.type(description="What a refresh would do now. Asking for it does nothing.")
+@strawberry.type(description="What a refresh would do now. Reading it changes nothing.")
 class RefreshPlan:
     calls: int = strawberry.field(
-        description="Calls to CoinGecko in all, if none has to be tried again: those of `series`, "
+        description="The number of calls to CoinGecko without retries: the calls of `series`, "
         "`quoteCalls` and `metadataCalls`."
     )
     quote_calls: int = strawberry.field(
-        description="Calls for all newest prices, with which a refresh begins."
+        description="The number of calls for the newest prices of all series, with which a refresh "
+        "starts."
     )
     metadata_calls: int = strawberry.field(
-        description="Calls for coins' names, descriptions and pictures: of those that have none, "
-        "or none newer than 30 days."
+        description="The number of calls for the names, descriptions and logos of coins whose "
+        "metadata is missing or older than 30 days."
     )
     series: list[PlannedSeries] = strawberry.field(
-        description="What each series needs, in the order of work."
+        description="The calls that each series needs, in the order of processing."
     )
     seconds_per_call: float = strawberry.field(
-        description="How far apart calls are now: more than usual for a while after CoinGecko said "
-        "that there were too many."
+        description="The current interval between calls, in seconds. It is longer for a while "
+        "after CoinGecko has answered with 429 (too many requests)."
     )
     estimated_seconds: float = strawberry.field(
-        description="How long it would take at that rate, a pause that CoinGecko asked for "
-        "included. Other calls meanwhile make it longer."
+        description="The estimated duration in seconds, including a pause that CoinGecko has "
+        "demanded. Other calls in the meantime extend it."
     )
-    credits: CreditBudget = strawberry.field(description="What it costs of the month's credits.")
+    credits: CreditBudget = strawberry.field(description="The effect on the month's credits.")
     fits: bool = strawberry.field(
-        description="Whether the month's credits suffice. Where they do not, `refreshPrices` with "
-        "the same input is refused."
+        description="True if the month's credits suffice. If false, `refreshPrices` rejects the "
+        "same input."
     )
     refusal: str | None = strawberry.field(
-        description="Why it would be refused, and what would fit, in one sentence; null when it "
-        "fits."
+        description="Why `refreshPrices` would reject this input, and what would fit, as one "
+        "sentence. Null if it fits."
     )
 
 

@@ -131,15 +131,17 @@ def _show(value: object) -> str:
 SCALARS: dict[object, ScalarDefinition] = {
     DateTime: strawberry.scalar(
         name="DateTime",
-        description="A moment as RFC 3339 in UTC, such as `2026-01-31T14:00:00Z`. As an input, "
-        "a date alone is midnight UTC, and a time needs its offset.",
+        description="A point in time in RFC 3339 format, always in UTC in results, for example "
+        "`2026-01-31T14:00:00Z`. As an input, a date without a time means midnight UTC, and a "
+        "time requires an offset (`Z` or `+02:00`). Years 1970 to 2200.",
         specified_by_url="https://datatracker.ietf.org/doc/html/rfc3339",
         serialize=serialize_datetime,
         parse_value=parse_datetime,
     ),
     BigInt: strawberry.scalar(
         name="BigInt",
-        description="A whole number of 64 bits, as a JSON number.",
+        description="A signed 64-bit integer as a JSON number. JavaScript represents integers "
+        "above 2^53 inexactly.",
         serialize=int,
         parse_value=parse_bigint,
     ),

@@ -12,31 +12,33 @@ from resolvers.runs import parse_run_id
 from schema.context import Info
 from schema.permissions import require_read
 from schema.scalars import BigInt, given
-from schema.types.arguments import CoinsArgument, CurrenciesArgument
+from schema.types.arguments import CoinsArgument, CurrenciesArgument, RunIdArgument
 from schema.types.refresh_runs import RefreshRun
 from schema.types.updates import PriceUpdate
 
 SinceArgument = Annotated[
     BigInt | None,
     strawberry.argument(
-        description="The `revision` of the last update you saw, to go on from there: first comes "
-        "what changed since, as a CHANGE, or nothing until something does. Where that is not "
-        "known here, such as after a backup was restored, a GAP with all prices comes instead."
+        description="Resume after this `revision`, that of the last update received. The first "
+        "update is then a CHANGE with what changed since, sent as soon as there is any. If the "
+        "server cannot resume from there, for example after a backup was restored, the first "
+        "update is a GAP with all prices. Default: start with a SNAPSHOT."
     ),
 ]
 
 
-@strawberry.type(description="What can be followed.")
+@strawberry.type(description="The root of all subscriptions.")
 class Subscription:
     @strawberry.subscription(
-        description="A run as it goes, in whichever process: first as it is now, then whenever it "
-        "has changed, and last as it ended, which completes the stream. An ended run is told once. "
-        "Whoever takes them slowly gets fewer of them, and always the newest."
+        description="The progress of one refresh run, in whichever server process it runs. Sends "
+        "the current state at once, each later state, and the final state, after which the stream "
+        "completes. A run that has ended sends one event. A slow client skips intermediate states "
+        "and always receives the newest."
     )
     async def refresh_progress(
         self,
         info: Info,
-        run_id: Annotated[strawberry.ID, strawberry.argument(description="The run's id.")],
+        run_id: RunIdArgument,
     ) -> AsyncGenerator[RefreshRun, None]:
         following = info.context.services.runs.follow(parse_run_id(run_id))
         async with aclosing(following):
@@ -44,11 +46,11 @@ class Subscription:
                 yield _progress_event(state)
 
     @strawberry.subscription(
-        description="The newest prices, and then each change as it is committed, by whichever "
-        "process. First comes a SNAPSHOT of all of them. A reader that is slow is given the newest "
-        "price of each series and not those in between, so nothing piles up. Where changes may "
-        "have been missed, such as while the database was away, a GAP with all prices comes. "
-        "Coins that are added later are followed too, unless `coins` is given."
+        description="The newest prices, then every change when it is committed. The first update "
+        "is a SNAPSHOT of all prices, unless `since` is given. A slow client receives the newest "
+        "price of each series and skips intermediate ones. After an interruption in which the "
+        "server may have missed changes, for example a lost database connection, a GAP with all "
+        "prices follows. Without `coins`, coins that are added later are included."
     )
     async def price_updates(
         self,

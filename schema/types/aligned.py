@@ -12,15 +12,21 @@ from schema.types.arguments import Granularity
 from schema.types.arrays import numbers, times
 
 
-@strawberry.type(description="One coin in one currency, on the timeline that it shares.")
+@strawberry.type(
+    description="The prices of one coin in one currency on the shared timeline of `AlignedPrices`."
+)
 class AlignedSeries:
-    coin: strawberry.ID = strawberry.field(description="The coin's id.")
-    currency: strawberry.ID = strawberry.field(description="The currency's code.")
+    coin: strawberry.ID = strawberry.field(description="The coin's id, for example `bitcoin`.")
+    currency: strawberry.ID = strawberry.field(
+        description="The currency's code, for example `usd`."
+    )
     revision: BigInt = strawberry.field(
-        description="Grows with every change to this coin's prices in this currency."
+        description="Version number of the stored prices of this coin in this currency. It grows "
+        "with every change to them."
     )
     prices: list[float | None] = strawberry.field(
-        description="Its price in each bucket of `timestamps`, null where it has none."
+        description="One price for each entry of `timestamps`, in units of the currency. Null "
+        "where no price is known and `fill` provides none."
     )
 
     @classmethod
@@ -33,16 +39,22 @@ class AlignedSeries:
         )
 
 
-@strawberry.type(description="Prices of many series on one timeline.")
+@strawberry.type(
+    description="The prices of several series (one coin in one currency each) on one shared "
+    "timeline."
+)
 class AlignedPrices:
-    granularity: Granularity = strawberry.field(description="How long a bucket is.")
-    from_: DateTime = strawberry.field(name="from", description="The range's first moment.")
-    to: DateTime = strawberry.field(description="The range's end, itself not part of it.")
+    granularity: Granularity = strawberry.field(description="The length of a bucket.")
+    from_: DateTime = strawberry.field(
+        name="from", description="The start of the range, inclusive."
+    )
+    to: DateTime = strawberry.field(description="The end of the range, exclusive.")
     timestamps: list[DateTime] = strawberry.field(
-        description="When each bucket begins, the oldest first: the timeline of all series."
+        description="The start of each bucket, oldest first. All series share this timeline."
     )
     series: list[AlignedSeries] = strawberry.field(
-        description="Each coin in each currency: by coin, then by currency, as they were named."
+        description="One entry for each coin and currency, with the coins in the order of `coins` "
+        "and, for each coin, the currencies in the order of `currencies`."
     )
 
     @classmethod

@@ -14,28 +14,30 @@ from schema.columnar.lists import ColumnarLeaves
 from schema.scalars import DateTime
 
 
-@strawberry.type(description="A price with its time.")
+@strawberry.type(description="A price and the bucket it belongs to.")
 class TimedPrice:
-    timestamp: DateTime = strawberry.field(description="When its bucket begins.")
-    price: float = strawberry.field(description="The price.")
+    timestamp: DateTime = strawberry.field(description="The start of the bucket.")
+    price: float = strawberry.field(description="The price, in units of the currency.")
 
     @classmethod
     def from_row(cls, row: ComputedPrice | None) -> Self | None:
         return None if row is None else cls(timestamp=DateTime(row.at), price=row.price)
 
 
-@strawberry.type(description="The deepest fall from a price to a later one.")
+@strawberry.type(
+    description="The maximum drawdown: the largest relative fall from a price to a later one."
+)
 class Drawdown:
     percent: float = strawberry.field(
-        description="How deep, in percent of the price at the peak; 0 where no price was lower "
-        "than one before it."
+        description="The fall in percent of the price at the peak, 0 to 100. 0 if no price is "
+        "lower than an earlier one."
     )
     peak: TimedPrice | None = strawberry.field(
-        description="Where the fall began: the highest price before the trough. Null where "
-        "nothing fell."
+        description="The start of the fall: the highest price before the trough. Null if no price "
+        "fell."
     )
     trough: TimedPrice | None = strawberry.field(
-        description="Where it ended. Null where nothing fell."
+        description="The end of the fall: the lowest price after the peak. Null if no price fell."
     )
 
     @classmethod
@@ -50,45 +52,51 @@ class Drawdown:
 
 
 @strawberry.type(
-    description="A range of prices in a few numbers. They are of the points' `price`: an hour's "
-    "own, of a longer bucket the mean of its hours. With `first`, of this page's points. Missing "
-    "and filled points do not count; a bucket that is not over yet does."
+    description="Summary statistics of the `price` values of `points`: an hour's own price, or the "
+    "mean of the hours of a longer bucket. With `first`, they cover this page only. Missing and "
+    "filled points are excluded. A bucket in progress is included."
 )
 class PriceStatistics:
-    count: int = strawberry.field(description="How many prices there are.")
+    count: int = strawberry.field(description="The number of prices.")
     first: TimedPrice | None = strawberry.field(
-        description="The earliest price, in whatever order the points are. Null without any."
+        description="The earliest price by time, whatever `order` is. Null if there are no prices."
     )
-    last: TimedPrice | None = strawberry.field(description="The latest price. Null without any.")
+    last: TimedPrice | None = strawberry.field(
+        description="The latest price by time, whatever `order` is. Null if there are no prices."
+    )
     minimum: TimedPrice | None = strawberry.field(
-        description="The lowest price, the earliest of equal ones. Null without any."
+        description="The lowest price, or the earliest of several equal ones. Null if there are no "
+        "prices."
     )
     maximum: TimedPrice | None = strawberry.field(
-        description="The highest price, the earliest of equal ones. Null without any."
+        description="The highest price, or the earliest of several equal ones. Null if there are "
+        "no prices."
     )
     mean: float | None = strawberry.field(
-        description="The arithmetic mean of the prices, each counting the same. Null without any."
+        description="The arithmetic mean of the prices, unweighted, in units of the currency. Null "
+        "if there are no prices."
     )
     standard_deviation: float | None = strawberry.field(
-        description="The sample standard deviation (n - 1) of the prices, in the currency: the "
-        "prices seen are samples of one that never stands still. Null of fewer than 2 prices."
+        description="The sample standard deviation (n - 1) of the prices, in units of the "
+        "currency. Null for fewer than 2 prices."
     )
     change: float | None = strawberry.field(
-        description="`last` - `first`, in the currency. Null of fewer than 2 prices."
+        description="`last` - `first`, in units of the currency. Null for fewer than 2 prices."
     )
     change_percent: float | None = strawberry.field(
-        description="`change` in percent of `first`. Null of fewer than 2 prices, or where the "
-        "first is 0."
+        description="`change` in percent of `first`: 5 means 5 %. Null for fewer than 2 prices, or "
+        "if the first is 0."
     )
     volatility: float | None = strawberry.field(
-        description="The annualised volatility as a fraction (0.8 is 80 %): the sample standard "
-        "deviation (n - 1) of the log returns ln(price / price of the bucket before), times the "
-        "square root of the buckets in a year (8,760 hours, 365 days, 52 weeks, 12 months). Only "
-        "neighbouring buckets make a return; over a gap there is none. Null of fewer than 2 "
-        "returns, or where a price is 0."
+        description="The annualised volatility as a fraction: 0.8 means 80 %. It is the sample "
+        "standard deviation (n - 1) of the log returns ln(price / price of the bucket before), "
+        "times the square root of the number of buckets in a year (8,760 hours, 365 days, 52 "
+        "weeks, 12 months). Only adjacent buckets give a return; a gap gives none. Null for fewer "
+        "than 2 returns, or if a price is 0."
     )
     maximum_drawdown: Drawdown | None = strawberry.field(
-        description="The deepest fall from a price to a later one. Null of fewer than 2 prices."
+        description="The largest relative fall from a price to a later one. Null for fewer than 2 "
+        "prices."
     )
 
     @classmethod
@@ -108,26 +116,33 @@ class PriceStatistics:
         )
 
 
-@strawberry.enum(description="How a moving average weighs the prices in it.")
+@strawberry.enum(description="How a moving average weights its prices.")
 class AverageKind(Enum):
     SMA = strawberry.enum_value(
-        "SMA", description="Simple: the mean of the last `window` prices, all the same."
+        "SMA",
+        description="Simple moving average: the mean of the last `window` prices, equally "
+        "weighted.",
     )
     EMA = strawberry.enum_value(
         "EMA",
-        description="Exponential: the newest price counts alpha = 2 / (`window` + 1), the average "
-        "before it 1 - alpha. It begins with the simple average of the first `window` prices.",
+        description="Exponential moving average: alpha × the newest price + (1 - alpha) × the "
+        "previous average, with alpha = 2 / (`window` + 1). The first average is the simple "
+        "average of the first `window` prices.",
     )
 
 
 Window = Annotated[
     int,
-    strawberry.argument(description="Over how many prices, itself among them: 1 to 10,000."),
+    strawberry.argument(
+        description="The number of prices in each average, the current one included: 1 to 10,000."
+    ),
 ]
 KindArgument = Annotated[
-    AverageKind, strawberry.argument(description="How the prices are weighed.")
+    AverageKind, strawberry.argument(description="How the prices are weighted.")
 ]
-MaxPoints = Annotated[int, strawberry.argument(description="How many points at most: 4 to 10,000.")]
+MaxPoints = Annotated[
+    int, strawberry.argument(description="The maximum number of points: 4 to 10,000.")
+]
 
 
 def nullable_numbers(numbers: Numbers) -> list[float | None]:

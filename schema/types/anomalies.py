@@ -16,87 +16,97 @@ from schema.columnar.lists import ColumnarList
 from schema.scalars import DateTime, render_times
 
 
-@strawberry.enum(description="To which side a price moved.")
+@strawberry.enum(description="The direction in which a price moved.")
 class AnomalyDirection(Enum):
-    UP = strawberry.enum_value("UP", description="Higher than its last hours let expect.")
-    DOWN = strawberry.enum_value("DOWN", description="Lower than its last hours let expect.")
+    UP = strawberry.enum_value("UP", description="The return was higher than expected.")
+    DOWN = strawberry.enum_value("DOWN", description="The return was lower than expected.")
 
 
 @strawberry.enum(
-    description="Who moved. The first of these that holds. A coin has moved alike where its log "
-    "return lies more than half of `threshold` deviations from its own window's median, to the "
-    "same side in the same hour. Compared are all coins and currencies that are kept, whichever "
-    "are asked for; beyond 500,000 prices (series × hours) only those asked for."
+    description="The likely cause of an anomaly: the first value in this list whose condition "
+    "holds. A coin moves alike if, in the same hour, its log return lies more than half of "
+    "`threshold` deviations from the median of its own window, in the same direction. The "
+    "comparison covers all stored coins and currencies, also those not requested. If they have "
+    "more than 500,000 prices (series × hours), it covers only the requested ones."
 )
 class AnomalyScope(Enum):
     UPSTREAM = strawberry.enum_value(
         "UPSTREAM",
-        description="Probably the source, not the price: it was back one hour later, at most a "
-        "quarter of the jump left (this marks the jump and the way back), or it moved after it had "
-        "stood still for the whole window. The newest hour can become UPSTREAM with the next one.",
+        description="Probably an error of the data source, not a price move. Either the price was "
+        "back one hour later, with at most a quarter of the jump left (the jump and the way back "
+        "are both marked), or it moved after it had been constant over the whole window. The "
+        "newest hour can become UPSTREAM when the next hour arrives.",
     )
     MARKET = strawberry.enum_value(
         "MARKET",
-        description="In more than half of the currencies, more than half of the coins (and at "
-        "least 2) moved alike. Where only one currency is kept, it stands for all.",
+        description="The market moved: in more than half of the currencies, more than half of the "
+        "coins (and at least 2) moved alike. If only one currency is stored, that one decides.",
     )
     CURRENCY = strawberry.enum_value(
         "CURRENCY",
-        description="In this currency more than half of the coins (and at least 2) moved alike, "
-        "but not in most currencies: the currency itself moved.",
+        description="The currency moved: in this currency, more than half of the coins (and at "
+        "least 2) moved alike, but not in most currencies.",
     )
-    COIN = strawberry.enum_value("COIN", description="None of these: this coin moved by itself.")
+    COIN = strawberry.enum_value(
+        "COIN", description="The coin moved on its own: no other condition holds."
+    )
 
 
 @strawberry.type(
-    description="An hour whose price moved as the hours before it gave no reason to expect. It is "
-    "told, and never left out of or altered in any series."
+    description="An hour whose return is an outlier against the preceding window. Anomalies are "
+    "reported only: no series leaves them out or changes them."
 )
 class Anomaly:
-    timestamp: DateTime = strawberry.field(description="When the hour begins.")
-    coin: strawberry.ID = strawberry.field(description="The coin's id.")
-    currency: strawberry.ID = strawberry.field(description="The currency's code.")
-    price: float = strawberry.field(description="The hour's price.")
+    timestamp: DateTime = strawberry.field(description="The start of the hour.")
+    coin: strawberry.ID = strawberry.field(description="The coin's id, for example `bitcoin`.")
+    currency: strawberry.ID = strawberry.field(
+        description="The currency's code, for example `usd`."
+    )
+    price: float = strawberry.field(description="The hour's price, in units of the currency.")
     change_percent: float = strawberry.field(
-        description="Its change from the hour before, in percent."
+        description="The change against the price of the hour before, in percent: 5 means 5 %."
     )
     log_return: float = strawberry.field(
-        description="The same as a log return: ln(price / price of the hour before)."
+        description="The same change as a log return: ln(price / price of the hour before)."
     )
     expected_log_return: float = strawberry.field(
-        description="What the window expects: the median of its log returns."
+        description="The expected log return: the median of the log returns in the window."
     )
     score: float = strawberry.field(
-        description="By how many robust deviations `logReturn` differs from `expectedLogReturn`, "
-        "without a sign. A deviation is 1.4826 × the median absolute deviation (MAD) of the "
-        "window; where that is 0, as more than half of the log returns are equal, 1.2533 × their "
-        "mean absolute deviation; and at least 0.000001."
+        description="The distance between `logReturn` and `expectedLogReturn` in robust "
+        "deviations, always positive. A robust deviation is 1.4826 × the median absolute "
+        "deviation (MAD) of the window. If the MAD is 0, because more than half of the log "
+        "returns are equal, it is 1.2533 × their mean absolute deviation. It is at least 0.000001."
     )
-    direction: AnomalyDirection = strawberry.field(description="To which side it moved.")
-    scope: AnomalyScope = strawberry.field(description="Who moved with it.")
+    direction: AnomalyDirection = strawberry.field(
+        description="The direction in which the price moved."
+    )
+    scope: AnomalyScope = strawberry.field(description="The likely cause of the move.")
     coins_alike: int = strawberry.field(
-        description="How many coins moved alike in this currency and hour, this one among them."
+        description="The number of coins that moved alike in this currency and hour, this one "
+        "included."
     )
     coins_compared: int = strawberry.field(
-        description="How many coins could be judged in this currency and hour."
+        description="The number of coins with enough data to be compared in this currency and hour."
     )
 
 
 Threshold = Annotated[
     float,
     strawberry.argument(
-        description="How many robust deviations are too many: 1 to 1,000,000. Lower finds more."
+        description="The minimum distance from the expected return, in robust deviations: 1 to "
+        "1,000,000. A lower threshold finds more."
     ),
 ]
 AnomalyWindow = Annotated[
     int,
     strawberry.argument(
-        description="How many hours before each one tell what to expect: 3 to 168. Hours before "
-        "`from` are looked at for it. An hour is judged where at least half of their log returns "
-        "are known. Each price that is looked at costs 2, and 1 more for each 32 hours, and each "
-        "series 800: what an operation may cost (1,500,000 unless the server is set otherwise) is "
-        "enough for 500,000 prices of 50 series below 32 hours, and for 170,000 to 190,000, by how "
-        "many fields are asked for, with 168."
+        description="The number of hours before each hour that define the expected return: 3 to "
+        "168. Hours before `from` are read for this. An hour is evaluated only if at least half "
+        "of the log returns in its window are known. Cost: 2 for each price read, 1 more for "
+        "every 32 hours of the window, and 800 for each series. The default cost limit of "
+        "1,500,000 allows 500,000 prices of 50 series with a window below 32 hours, and 170,000 "
+        "to 190,000 prices with a window of 168 hours, depending on the selected fields."
     ),
 ]
 

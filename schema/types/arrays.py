@@ -29,52 +29,52 @@ def times(column: npt.NDArray[Any]) -> list[DateTime]:
 
 
 @strawberry.type(
-    description="The same numbers as `points`, as arrays of one length: the first entries of all "
-    "of them belong to the first bucket. A value that is missing is null."
+    description="The values of `points` as arrays of equal length: entry n of each array belongs "
+    "to the same bucket. Missing values are null."
 )
 class PriceColumns:
     points: strawberry.Private[PointList]
 
-    @strawberry.field(description="When each bucket begins.")
+    @strawberry.field(description="The start of each bucket.")
     def timestamps(self) -> list[DateTime]:
         return times(self.points.array("timestamp"))
 
-    @strawberry.field(description="Each bucket's `price`.")
+    @strawberry.field(description="The `price` of each bucket.")
     def prices(self) -> list[float | None]:
         return numbers(self.points.array("price"))
 
-    @strawberry.field(description="Each bucket's `marketCap`.")
+    @strawberry.field(description="The `marketCap` of each bucket.")
     def market_caps(self) -> list[float | None]:
         return numbers(self.points.array("marketCap"))
 
-    @strawberry.field(description="Each bucket's `volume`.")
+    @strawberry.field(description="The `volume` of each bucket.")
     def volumes(self) -> list[float | None]:
         return numbers(self.points.array("volume"))
 
-    @strawberry.field(description="Each bucket's `open`; all null for hours.")
+    @strawberry.field(description="The `open` of each bucket. All null with HOUR.")
     def open(self) -> list[float | None]:
         return numbers(self.points.array("open"))
 
-    @strawberry.field(description="Each bucket's `high`; all null for hours.")
+    @strawberry.field(description="The `high` of each bucket. All null with HOUR.")
     def high(self) -> list[float | None]:
         return numbers(self.points.array("high"))
 
-    @strawberry.field(description="Each bucket's `low`; all null for hours.")
+    @strawberry.field(description="The `low` of each bucket. All null with HOUR.")
     def low(self) -> list[float | None]:
         return numbers(self.points.array("low"))
 
-    @strawberry.field(description="Each bucket's `close`; all null for hours.")
+    @strawberry.field(description="The `close` of each bucket. All null with HOUR.")
     def close(self) -> list[float | None]:
         return numbers(self.points.array("close"))
 
-    @strawberry.field(description="Each bucket's `samples`.")
+    @strawberry.field(description="The `samples` of each bucket.")
     def samples(self) -> list[int]:
         return cast("list[int]", ColumnarLeaves(self.points.array("samples")))
 
-    @strawberry.field(description="Each bucket's `partial`.")
+    @strawberry.field(description="The `partial` of each bucket.")
     def partial(self) -> list[bool]:
         return cast("list[bool]", ColumnarLeaves(self.points.array("partial")))
 
-    @strawberry.field(description="Each bucket's `filled`.")
+    @strawberry.field(description="The `filled` of each bucket.")
     def filled(self) -> list[bool]:
         return cast("list[bool]", ColumnarLeaves(self.points.array("filled")))

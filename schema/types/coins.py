@@ -32,12 +32,19 @@ from schema.types.pagination import Connection
 from schema.types.prices import PriceSeries, SeriesArguments
 
 
-@strawberry.type(description="What is told about a coin besides its prices.")
+@strawberry.type(description="Descriptive data about a coin, from CoinGecko.")
 class CoinMetadata:
-    description: str | None = strawberry.field(description="In English, plain text.")
-    image_url: str | None = strawberry.field(description="Where its picture is.")
-    website_url: str | None = strawberry.field(description="Its home page.")
-    updated_at: DateTime = strawberry.field(description="When this was last asked for.")
+    description: str | None = strawberry.field(
+        description="A description of the coin in English, as plain text without HTML. Null if "
+        "CoinGecko has none."
+    )
+    image_url: str | None = strawberry.field(
+        description="The URL of the coin's logo. Null if CoinGecko has none."
+    )
+    website_url: str | None = strawberry.field(
+        description="The URL of the coin's home page. Null if CoinGecko has none."
+    )
+    updated_at: DateTime = strawberry.field(description="The time when this data was last fetched.")
 
     @classmethod
     def from_row(cls, row: CoinProfile) -> Self:
@@ -49,13 +56,21 @@ class CoinMetadata:
         )
 
 
-@strawberry.type(description="A coin whose prices are kept.")
+@strawberry.type(description="A coin whose prices are stored.")
 class Coin:
-    id: strawberry.ID = strawberry.field(description="CoinGecko's id, such as `bitcoin`.")
-    symbol: str = strawberry.field(description="Its ticker, such as `btc`. Coins may share one.")
-    name: str = strawberry.field(description="Its name, such as `Bitcoin`.")
-    created_at: DateTime = strawberry.field(description="Since when it is kept here.")
-    updated_at: DateTime = strawberry.field(description="When its name or ticker last changed.")
+    id: strawberry.ID = strawberry.field(
+        description="CoinGecko's id of the coin, for example `bitcoin`. Unique and stable."
+    )
+    symbol: str = strawberry.field(
+        description="The ticker, for example `btc`. Several coins may share one."
+    )
+    name: str = strawberry.field(description="The name, for example `Bitcoin`.")
+    created_at: DateTime = strawberry.field(
+        description="The time when the coin was added to this server."
+    )
+    updated_at: DateTime = strawberry.field(
+        description="The time of the last change to the coin's name or ticker."
+    )
 
     @classmethod
     def from_row(cls, row: CoinFacts) -> Self:
@@ -68,25 +83,32 @@ class Coin:
         )
 
     @strawberry.field(
-        description="Whether this server refreshes it: whether its id is in `COINS`. The prices of "
-        "a coin that is not tracked any more stay, and grow old."
+        description="True if this server refreshes the coin's prices: its id is in the setting "
+        "COINS. The prices of an untracked coin remain available but are no longer updated."
     )
     def tracked(self, info: Info) -> bool:
         tracked = info.context.tracked
         return tracked is not None and self.id in tracked.coin_ids
 
-    @strawberry.field(description="Description, picture, home page; null until first fetched.")
+    @strawberry.field(
+        description="The description, logo and home page. Null until they are first fetched."
+    )
     async def metadata(self, info: Info) -> CoinMetadata | None:
         row = await info.context.loaders.metadata.load(self.id)
         return None if row is None else CoinMetadata.from_row(row)
 
-    @strawberry.field(description="The newest known price; null where there is none yet.")
+    @strawberry.field(
+        description="The newest known price in one currency. Null if there is none yet."
+    )
     async def latest(self, info: Info, currency: CurrencyArgument = USD) -> LatestPrice | None:
         context = info.context
         row = await context.loaders.latest.load((self.id, clean(currency)))
         return LatestPrice.from_row(row, context.now)
 
-    @strawberry.field(description="Its prices over a range of time.")
+    @strawberry.field(
+        description="The coin's prices in one currency over a time range. Read a long range in "
+        "pages, with `first` and `next`."
+    )
     async def prices(
         self,
         info: Info,
@@ -145,15 +167,17 @@ _READERS: dict[str, Callable[[CoinFacts], str]] = {
 }
 
 
-@strawberry.type(description="A currency that prices are kept in.")
+@strawberry.type(description="A currency in which prices are stored.")
 class Currency:
-    code: strawberry.ID = strawberry.field(description="Its code, such as `usd`.")
-    name: str = strawberry.field(description="Its name, such as `US Dollar`.")
-    symbol: str = strawberry.field(description="Its sign, such as `$`.")
+    code: strawberry.ID = strawberry.field(
+        description="The currency's code, for example `usd`. Unique and stable."
+    )
+    name: str = strawberry.field(description="The name, for example `US Dollar`.")
+    symbol: str = strawberry.field(description="The sign, for example `$`.")
 
     @strawberry.field(
-        description="Whether this server refreshes prices in it: whether its code is in "
-        "`CURRENCIES`."
+        description="True if this server refreshes prices in this currency: its code is in the "
+        "setting CURRENCIES."
     )
     def tracked(self, info: Info) -> bool:
         tracked = info.context.tracked
@@ -164,27 +188,31 @@ class Currency:
         return cls(code=strawberry.ID(row.code), name=row.name, symbol=row.symbol)
 
 
-@strawberry.input(description="Which coins to list. What is given must all hold.")
+@strawberry.input(
+    description="Conditions for listing coins. A coin must satisfy all conditions that are given."
+)
 class CoinFilter:
     ids: list[strawberry.ID] | None = strawberry.field(
-        default=strawberry.UNSET, description="Any of these ids, at most 500."
+        default=strawberry.UNSET,
+        description="The coin has one of these ids, at most 500. Ids that are not stored are "
+        "ignored.",
     )
     symbols: list[str] | None = strawberry.field(
         default=strawberry.UNSET,
-        description="Any of these tickers, at most 500, in any case. Coins that share one are all "
-        "listed.",
+        description="The coin has one of these tickers, at most 500, case-insensitive. All coins "
+        "that share a ticker are listed.",
     )
     search: str | None = strawberry.field(
         default=strawberry.UNSET,
-        description="A part of id, ticker or name, in any case. The best matches come first: the "
-        "ticker itself, the id or name itself, the beginning of one of them, a part of one; coins "
-        "that match alike come by id.",
+        description="The id, ticker or name contains this text, case-insensitive. The results are "
+        "sorted by match: first an equal ticker, then an equal id or name, then a match at the "
+        "beginning, then any other. Equal matches are sorted by id.",
     )
 
     tracked: bool | None = strawberry.field(
         default=strawberry.UNSET,
-        description="True: only coins that this server refreshes. False: only those that it does "
-        "not, whose prices are kept from before.",
+        description="True: only coins that this server refreshes. False: only coins that it no "
+        "longer refreshes, whose prices remain stored.",
     )
 
     def match(self, context: Context) -> CoinMatch:
@@ -198,7 +226,9 @@ class CoinFilter:
         )
 
 
-@strawberry.type(description="A page of coins, by id, or the best matches of a search first.")
+@strawberry.type(
+    description="One page of coins, sorted by id or, with `filter.search`, by how well they match."
+)
 class CoinConnection(Connection[Coin]):
     wanted: strawberry.Private[CoinMatch]
 
@@ -207,6 +237,6 @@ class CoinConnection(Connection[Coin]):
         nodes = cast("list[Coin]", CoinList(page.rows, context))
         return cls(nodes=nodes, page=page, wanted=wanted)
 
-    @strawberry.field(description="How many coins there are on all pages.")
+    @strawberry.field(description="The number of coins on all pages.")
     async def total_count(self, info: Info) -> int:
         return await answers.count(info.context.database, info.context.footprint, self.wanted)

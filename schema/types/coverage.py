@@ -13,32 +13,31 @@ from schema.columnar.lists import ColumnarList
 from schema.scalars import DateTime, moment
 
 
-@strawberry.type(description="A run of buckets that are missing, as a half-open range.")
+@strawberry.type(description="A contiguous run of missing buckets, as a half-open time range.")
 class Gap:
     from_: DateTime = strawberry.field(
-        name="from", description="When the first missing bucket begins."
+        name="from", description="The start of the first missing bucket."
     )
-    to: DateTime = strawberry.field(
-        description="When the last missing bucket ends: itself not part of the gap."
-    )
-    buckets: int = strawberry.field(description="How many buckets are missing.")
+    to: DateTime = strawberry.field(description="The end of the last missing bucket, exclusive.")
+    buckets: int = strawberry.field(description="The number of missing buckets.")
     asked_since: DateTime | None = strawberry.field(
-        description="When CoinGecko was first asked for a part of it and did not give it; null "
-        "where it was never asked: the next refresh asks."
+        description="The time when CoinGecko was first asked for a part of this gap and did not "
+        "return it. Null if it was never asked; the next refresh asks."
     )
     asked_times: int = strawberry.field(
-        description="How often it was asked since then, of its parts the most. Asks within an hour "
-        "of each other count as one."
+        description="The number of times CoinGecko was asked since then; for a gap of several "
+        "parts, the highest number of any part. Requests within one hour count once."
     )
     next_ask: DateTime | None = strawberry.field(
-        description="From when on a scheduled refresh asks for it again: ever less often the "
-        "longer CoinGecko is silent, but always again; null: by the next one. `refreshPrices` and "
-        "`coingraph refresh` ask at once."
+        description="The earliest time at which a scheduled refresh asks for this gap again. The "
+        "interval grows the longer CoinGecko returns nothing, but requests never stop. Null: the "
+        "next scheduled refresh asks. `refreshPrices` (without `onlyDue`) and `coingraph refresh` "
+        "ask at once."
     )
     upstream: bool = strawberry.field(
-        description="True where CoinGecko's answers, which had prices around it, have left out all "
-        "of it for at least 7 days and 5 times: `askedSince` and `askedTimes` say how long and how "
-        "often. It is asked for again all the same."
+        description="True if CoinGecko itself lacks these prices: over at least 7 days and 5 "
+        "requests, its responses had prices around the gap but none in it. `askedSince` and "
+        "`askedTimes` are the evidence. The server asks again all the same."
     )
 
 
@@ -87,25 +86,25 @@ def _moment(time: np.datetime64) -> DateTime | None:
 
 
 @strawberry.type(
-    description="How much of a range there is. Buckets are expected as far back as the settings "
-    "ask for (HISTORY_DAYS; days a year at least) or as the series reaches, whichever is earlier. "
-    "The time before a coin was listed is no gap once CoinGecko's answers have begun with the same "
-    "price for 7 days; until then it is. Buckets are expected up to now: the one that is not "
-    "over yet counts only once it has a price. Where `present` equals `expected`, nothing is "
-    "missing. A day, week or month is present with its first hour; its `samples` tell whether it "
-    "is whole."
+    description="How many buckets of a range are stored, and which are missing. Buckets are "
+    "expected from the start of the configured history (HISTORY_DAYS; for days, weeks and months "
+    "at least one year) or from the start of the series, whichever is earlier, until now. The "
+    "bucket in progress counts only once it has a price. The time before a coin was listed counts "
+    "as missing until CoinGecko's responses have begun with the same price for 7 days; then it is "
+    "not expected. Nothing is missing if `present` equals `expected`. A day, week or month counts "
+    "as present if it has at least one hour; its `samples` show if it is complete."
 )
 class Coverage:
-    expected: int = strawberry.field(description="How many buckets there should be.")
-    present: int = strawberry.field(description="How many of them there are.")
+    expected: int = strawberry.field(description="The number of expected buckets.")
+    present: int = strawberry.field(description="The number of expected buckets that are stored.")
     first_available: DateTime | None = strawberry.field(
-        description="When the first bucket that is there begins; null where none is."
+        description="The start of the first stored bucket in the range. Null if there is none."
     )
     last_available: DateTime | None = strawberry.field(
-        description="When the last bucket that is there begins; null where none is."
+        description="The start of the last stored bucket in the range. Null if there is none."
     )
     gaps: list[Gap] = strawberry.field(
-        description="Each run of missing buckets, the oldest first. Their `buckets` add up to "
+        description="The runs of missing buckets, oldest first. Their `buckets` add up to "
         "`expected` - `present`."
     )
 

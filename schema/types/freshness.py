@@ -9,36 +9,56 @@ from resolvers.series import SeriesFreshness, age_of
 from schema.scalars import BigInt, DateTime, moment
 
 
-@strawberry.type(description="How fresh and how whole a series is, and why where it is not.")
+@strawberry.type(
+    description="How recent and how complete the data of one series (one coin in one currency) is."
+)
 class SeriesStatus:
-    coin: strawberry.ID = strawberry.field(description="The coin's id.")
-    currency: strawberry.ID = strawberry.field(description="The currency's code.")
-    revision: BigInt = strawberry.field(description="Grows with every change to its prices.")
-    first_bucket: DateTime | None = strawberry.field(description="The oldest hour kept.")
-    last_bucket: DateTime | None = strawberry.field(description="The newest hour kept.")
-    observed_at: DateTime | None = strawberry.field(description="When its newest price was seen.")
-    age_seconds: float | None = strawberry.field(description="How long ago that was.")
-    stale: bool = strawberry.field(description="Whether that is longer ago than it should be.")
+    coin: strawberry.ID = strawberry.field(description="The coin's id, for example `bitcoin`.")
+    currency: strawberry.ID = strawberry.field(
+        description="The currency's code, for example `usd`."
+    )
+    revision: BigInt = strawberry.field(
+        description="Version number of the stored prices of this series. It grows with every "
+        "change to them."
+    )
+    first_bucket: DateTime | None = strawberry.field(
+        description="The start of the oldest stored hour. Null if no hour is stored."
+    )
+    last_bucket: DateTime | None = strawberry.field(
+        description="The start of the newest stored hour. Null if no hour is stored."
+    )
+    observed_at: DateTime | None = strawberry.field(
+        description="The time of the newest price observation. Null if there is no price yet."
+    )
+    age_seconds: float | None = strawberry.field(
+        description="The age of the newest price, in seconds. Null if there is no price yet."
+    )
+    stale: bool = strawberry.field(
+        description="True if the newest price is older than the setting STALE_AFTER allows (by "
+        "default 3 hours), lies in the future, or does not exist yet."
+    )
     reason: str | None = strawberry.field(
-        description="Why it is stale, or that much of its history is missing; null when it is "
-        "fresh and nearly whole."
+        description="Why the series is stale, or that more than 10 % of its expected history is "
+        "missing, as a sentence. Null if it is neither."
     )
     hours_missing: int = strawberry.field(
-        description="How many hours of the history that the settings ask for (HISTORY_DAYS) are "
-        "missing, as far as refreshes have found."
+        description="The number of missing hours in the configured history (HISTORY_DAYS), as "
+        "known from past refreshes. 0 for a series that is not tracked."
     )
     days_missing: int = strawberry.field(
-        description="How many of its days (a year at least) are missing, for which neither hours "
-        "nor a daily price came."
+        description="The number of missing days in the configured history (at least one year), for "
+        "which neither hours nor a daily price are stored. 0 for a series that is not tracked."
     )
     last_success_at: DateTime | None = strawberry.field(
-        description="When a refresh last brought this series."
+        description="The time of the last successful refresh of this series. Null if there was "
+        "none."
     )
     last_error: str | None = strawberry.field(
-        description="Why the last refresh failed; null when it did not."
+        description="Why the last refresh of this series failed. Null if it succeeded, or if there "
+        "was none."
     )
     consecutive_failures: int = strawberry.field(
-        description="How many refreshes in a row have failed."
+        description="The number of failed refreshes since the last successful one."
     )
 
     @classmethod

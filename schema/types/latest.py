@@ -16,24 +16,37 @@ from schema.context import Info
 from schema.scalars import BigInt, DateTime, serialize_datetime
 
 
-@strawberry.type(description="The newest known price of a coin in a currency.")
+@strawberry.type(description="The newest known price of one coin in one currency.")
 class LatestPrice:
-    coin: strawberry.ID = strawberry.field(description="The coin's id.")
-    currency: strawberry.ID = strawberry.field(description="The currency's code.")
-    price: float = strawberry.field(description="The price.")
-    market_cap: float | None = strawberry.field(description="Market capitalisation.")
-    volume: float | None = strawberry.field(description="Traded in the 24 hours before.")
-    change24h: float | None = strawberry.field(
-        description="The change over 24 hours in percent: CoinGecko's figure where it gave one, "
-        "else against the hour 24 hours before; null where neither is known."
+    coin: strawberry.ID = strawberry.field(description="The coin's id, for example `bitcoin`.")
+    currency: strawberry.ID = strawberry.field(
+        description="The currency's code, for example `usd`."
     )
-    observed_at: DateTime = strawberry.field(description="When the price was observed.")
+    price: float = strawberry.field(description="The price of one coin, in units of the currency.")
+    market_cap: float | None = strawberry.field(
+        description="The market capitalisation, in units of the currency. Null if CoinGecko gave "
+        "none."
+    )
+    volume: float | None = strawberry.field(
+        description="The trading volume of the 24 hours before `observedAt`, in units of the "
+        "currency. Null if CoinGecko gave none."
+    )
+    change24h: float | None = strawberry.field(
+        description="The change over 24 hours in percent: 5 means 5 %. It is CoinGecko's figure if "
+        "it gave one, otherwise the change against the stored hour 24 hours earlier. Null if "
+        "neither is known."
+    )
+    observed_at: DateTime = strawberry.field(description="The time when the price was observed.")
     revision: BigInt = strawberry.field(
-        description="Grows with every change to this coin's prices in this currency."
+        description="Version number of the stored prices of this coin in this currency. It grows "
+        "with every change to them."
     )
     age: strawberry.Private[timedelta]
 
-    @strawberry.field(description="How long ago that was; never less than 0.")
+    @strawberry.field(
+        description="The age of the price, in seconds, when the response was computed. Never "
+        "negative."
+    )
     def age_seconds(self, info: Info) -> float:
         info.context.footprint.now()
         return self.age.total_seconds()

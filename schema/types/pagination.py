@@ -9,33 +9,46 @@ from resolvers.pagination import Page
 Node = TypeVar("Node")
 
 
-@strawberry.type(description="Where a page lies in its list.")
+@strawberry.type(
+    description="The position of a page in its list, as in the Relay cursor connections "
+    "specification."
+)
 class PageInfo:
-    has_next_page: bool = strawberry.field(description="Whether more follow behind `endCursor`.")
-    has_previous_page: bool = strawberry.field(description="Whether `after` was given.")
-    start_cursor: str | None = strawberry.field(description="The cursor of the first node.")
+    has_next_page: bool = strawberry.field(
+        description="True if more items follow after `endCursor`."
+    )
+    has_previous_page: bool = strawberry.field(
+        description="True if `after` was given. Pages can only be read forward."
+    )
+    start_cursor: str | None = strawberry.field(
+        description="The cursor of the first item. Null on an empty page."
+    )
     end_cursor: str | None = strawberry.field(
-        description="The cursor of the last node: give it as `after` for the next page."
+        description="The cursor of the last item: pass it as `after` to read the next page. Null "
+        "on an empty page."
     )
 
 
-@strawberry.type(description="A node with its cursor.")
+@strawberry.type(description="An item of a page and its cursor.")
 class Edge(Generic[Node]):
-    cursor: str = strawberry.field(description="Give it as `after` to go on behind this node.")
-    node: Node = strawberry.field(description="The node itself.")
+    cursor: str = strawberry.field(
+        description="The item's cursor: pass it as `after` to read the items that follow. An "
+        "opaque string."
+    )
+    node: Node = strawberry.field(description="The item.")
 
 
 @strawberry.type(description="One page of a list.")
 class Connection(Generic[Node]):
-    nodes: list[Node] = strawberry.field(description="The nodes of this page.")
+    nodes: list[Node] = strawberry.field(description="The items of this page, without cursors.")
     page: strawberry.Private[Page[Any]]
 
-    @strawberry.field(description="The same nodes with their cursors.")
+    @strawberry.field(description="The items of this page, each with its cursor.")
     def edges(self) -> list[Edge[Node]]:
         pairs = zip(self.page.cursors, self.nodes, strict=True)
         return [Edge(cursor=cursor, node=node) for cursor, node in pairs]
 
-    @strawberry.field(description="Where this page lies in the list.")
+    @strawberry.field(description="The position of this page in the list.")
     def page_info(self) -> PageInfo:
         page = self.page
         return PageInfo(

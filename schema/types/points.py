@@ -16,49 +16,51 @@ from schema.scalars import DateTime
 
 
 @strawberry.type(
-    description="One bucket of a series. A bucket that is missing has no point, unless `fill` asks "
-    "for one."
+    description="One bucket of a series. Missing buckets have no point unless `fill` is given."
 )
 class PricePoint:
-    timestamp: DateTime = strawberry.field(description="When the bucket begins.")
+    timestamp: DateTime = strawberry.field(description="The start of the bucket.")
     price: float | None = strawberry.field(
-        description="The hour's earliest observation; of a longer bucket, the mean of its hours."
+        description="The price, in units of the currency. For an hour, the earliest observation in "
+        "it; for a longer bucket, the mean of its hourly prices. Null if `filled` is true and no "
+        "price is known."
     )
     market_cap: float | None = strawberry.field(
-        description="Market capitalisation: an hour's own, a longer bucket's last one."
+        description="The market capitalisation, in units of the currency. For an hour, its own; "
+        "for a longer bucket, that of its last hour. Null if not known."
     )
     volume: float | None = strawberry.field(
-        description="Traded in the 24 hours before: an hour's own figure, a longer bucket's last "
-        "one. It is a rolling sum upstream, so never add these up."
+        description="The trading volume of the preceding 24 hours, in units of the currency. For "
+        "an hour, its own; for a longer bucket, that of its last hour. It is a rolling sum, so "
+        "never add up the volumes of several buckets. Null if not known."
     )
     observed_at: DateTime | None = strawberry.field(
-        description="When the hour's price was observed, to the millisecond. Null for longer "
-        "buckets."
+        description="The time when the hour's price was observed, to the millisecond. Null for "
+        "longer buckets."
     )
     open: float | None = strawberry.field(
-        description="The price of the bucket's first hour. Null for an hour."
+        description="The price of the bucket's first hour. Null with HOUR."
     )
     high: float | None = strawberry.field(
-        description="The price of the bucket's highest hour. Null for an hour."
+        description="The highest hourly price in the bucket. Null with HOUR."
     )
     low: float | None = strawberry.field(
-        description="The price of the bucket's lowest hour. Null for an hour."
+        description="The lowest hourly price in the bucket. Null with HOUR."
     )
     close: float | None = strawberry.field(
-        description="The price of the bucket's last hour. Null for an hour."
+        description="The price of the bucket's last hour. Null with HOUR."
     )
     samples: int = strawberry.field(
-        description="How many hourly observations the bucket is made of: fewer than 24 in a day "
-        "that is over, 168 in a week, or 24 for each day of a month mean that hours are missing. "
-        "1 in a day before the hourly history: it has CoinGecko's price at midnight alone. 0 where "
-        "the bucket is missing and stands here by `fill`."
+        description="The number of hourly observations in the bucket. In a finished bucket, fewer "
+        "than 24 for each day means that hours are missing. 1 for a day before the hourly "
+        "history, which has only CoinGecko's price at midnight. 0 if `filled` is true."
     )
     partial: bool = strawberry.field(
-        description="True while the bucket is not over yet: it may still change."
+        description="True if the bucket is still in progress, so its values may change."
     )
     filled: bool = strawberry.field(
-        description="True where the bucket is missing and stands here because `fill` asked for it: "
-        "its price is null, or with PREVIOUS the last known one. All its other figures are null."
+        description="True if the bucket is missing and `fill` created this point. `price` is then "
+        "null or, with PREVIOUS, the last known price; all other values are null."
     )
 
 

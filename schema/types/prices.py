@@ -34,18 +34,24 @@ from schema.types.points import COLUMN_OF, PointList, PricePoint
 from schema.types.selection import selected_fields
 
 
-@strawberry.type(description="Prices of one coin in one currency over a range of time.")
+@strawberry.type(description="The prices of one coin in one currency over a time range.")
 class PriceSeries:
-    coin: strawberry.ID = strawberry.field(description="The coin's id.")
-    currency: strawberry.ID = strawberry.field(description="The currency's code.")
-    granularity: Granularity = strawberry.field(description="How long a bucket is.")
-    from_: DateTime = strawberry.field(name="from", description="The range's first moment.")
-    to: DateTime = strawberry.field(description="The range's end, itself not part of it.")
+    coin: strawberry.ID = strawberry.field(description="The coin's id, for example `bitcoin`.")
+    currency: strawberry.ID = strawberry.field(
+        description="The currency's code, for example `usd`."
+    )
+    granularity: Granularity = strawberry.field(description="The length of a bucket.")
+    from_: DateTime = strawberry.field(
+        name="from", description="The start of the range, inclusive."
+    )
+    to: DateTime = strawberry.field(description="The end of the range, exclusive.")
     revision: BigInt = strawberry.field(
-        description="Grows with every change to this coin's prices in this currency."
+        description="Version number of the stored prices of this coin in this currency. It grows "
+        "with every change to them."
     )
     next: DateTime | None = strawberry.field(
-        description="The `from` of the next page (with `order: DESC` its `to`), null on the last."
+        description="The start of the next page: pass it as `from` (with `order: DESC`, as `to`) "
+        "and keep the other arguments. Null on the last page."
     )
     answer: strawberry.Private[PriceAnswer]
     now: strawberry.Private[datetime]
@@ -65,45 +71,44 @@ class PriceSeries:
         )
 
     @strawberry.field(
-        description="The buckets that exist, and those that `fill` asked for, in the order asked "
-        "for."
+        description="The stored buckets, and those that `fill` creates, in the requested order."
     )
     def points(self) -> list[PricePoint]:
         # a sequence like any other, which the columnar executor need not walk
         return cast("list[PricePoint]", PointList(self.answer, self.now))
 
     @strawberry.field(
-        description="At most so many of the points, chosen to look the same on a chart (Largest "
-        "Triangle Three Buckets), in the order asked for. They are real points, none of them "
-        "computed: the first, the last, the lowest and the highest are always among them. Missing "
-        "and filled points are left out. All points, where there are no more."
+        description="At most `maxPoints` of the points, selected so that a chart keeps its shape "
+        "(Largest Triangle Three Buckets), in the requested order. Every point is an original "
+        "one. The first, the last, the lowest and the highest are always included. Missing and "
+        "filled points are excluded. All points if there are no more than `maxPoints`."
     )
     def downsampled(self, max_points: MaxPoints) -> list[PricePoint]:
         fewer = downsampled(self.answer, max_points)
         return cast("list[PricePoint]", PointList(fewer, self.now))
 
-    @strawberry.field(description="The prices in a few numbers.")
+    @strawberry.field(description="Summary statistics of the prices in `points`.")
     def statistics(self) -> PriceStatistics:
         return PriceStatistics.from_row(statistics(self.answer))
 
     @strawberry.field(
-        description="A moving average of `price`: one entry for each of `points`, in their order. "
-        "It runs forward in time in either order, over the prices there are: the first "
-        "`window` - 1 have null, and a missing bucket makes a window reach farther back. Missing "
-        "and filled points have null and count for nothing."
+        description="A moving average of `price`, with one entry for each of `points`, in the same "
+        "order. It always runs forward in time, over the known prices only: a missing bucket "
+        "makes the window reach farther back. The first `window` - 1 entries and the entries of "
+        "missing and filled points are null."
     )
     def moving_average(
         self, window: Window, kind: KindArgument = AverageKind.SMA
     ) -> list[float | None]:
         return nullable_numbers(moving_average(self.answer, window, ComputedKind[kind.name]))
 
-    @strawberry.field(description="The same as arrays, for charts and data frames.")
+    @strawberry.field(description="The values of `points` as arrays, for charts and data frames.")
     def columns(self) -> PriceColumns:
         return PriceColumns(points=PointList(self.answer, self.now))
 
     @strawberry.field(
-        description="What there is of the whole range from `from` to `to`, and what is missing, "
-        "whatever `first` and `fill` say."
+        description="How many buckets of the whole range from `from` to `to` are stored, and which "
+        "are missing. Independent of `first` and `fill`."
     )
     async def coverage(self, info: Info) -> Coverage:
         answer, request = self.answer, self.answer.request

@@ -13,38 +13,45 @@ _MOST_DAYS = 3650
 _LONGEST_KEY = 200
 
 
-@strawberry.input(description="What to refresh. All of it may be left out.")
+@strawberry.input(description="What to refresh. All fields are optional.")
 class RefreshPricesInput:
     coins: list[strawberry.ID] | None = strawberry.field(
-        default=strawberry.UNSET, description="Only these coins, at most 500; without it, all."
+        default=strawberry.UNSET,
+        description="The ids of the coins to refresh, at most 500. Default: all tracked coins. An "
+        "id that is not in the setting COINS fails with the code NOT_FOUND; an empty list fails "
+        "with the code BAD_USER_INPUT.",
     )
     currencies: list[strawberry.ID] | None = strawberry.field(
         default=strawberry.UNSET,
-        description="Only these currencies, at most 500; without it, all.",
+        description="The codes of the currencies to refresh, at most 500. Default: all tracked "
+        "currencies. A code that is not in the setting CURRENCIES fails with the code NOT_FOUND; "
+        "an empty list fails with the code BAD_USER_INPUT.",
     )
     days: int | None = strawberry.field(
-        default=strawberry.UNSET, description="So many days back; without it, what is missing."
+        default=strawberry.UNSET,
+        description="Fetch this many days back from now, 1 to 3,650, whether stored or not. "
+        "Default: only what is missing.",
     )
     rebuild: bool = strawberry.field(
         default=False,
-        description="Fetch the history anew and replace what is kept, each series at one stroke: "
-        "where fetching fails, what is there stays.",
+        description="Fetch the whole history again and replace the stored one, each series in one "
+        "transaction. A series that cannot be fetched keeps its stored prices.",
     )
     only_due: bool = strawberry.field(
         default=False,
-        description="Leave out what CoinGecko did not have when it was asked lately: it is asked "
-        "for again later, ever less often. For schedulers: it bounds what a month costs. Without "
-        "it, all that is missing is asked for at once.",
+        description="Skip gaps that CoinGecko recently had no data for; they are asked for again "
+        "later, at growing intervals. Intended for schedulers, because it limits the monthly "
+        "cost. False: ask for everything that is missing.",
     )
     wait: bool = strawberry.field(
         default=False,
-        description="Answer only when the run has ended. For people and tests; a scheduler "
-        "asks `refreshRun` later.",
+        description="Respond only after the run has ended. Intended for manual use and tests; a "
+        "scheduler should poll `refreshRun` instead.",
     )
     idempotency_key: str | None = strawberry.field(
         default=strawberry.UNSET,
-        description="Up to 200 characters of yours; the same key always gets the same run, also "
-        "after it has ended, and whatever else is asked for with it.",
+        description="A key chosen by the caller, 1 to 200 characters. Requests with the same key "
+        "always return the same run, even after it has ended, whatever their other arguments are.",
     )
 
     def checked(self, refresher: RefreshService) -> tuple[RefreshScope, str | None]:

@@ -20,68 +20,94 @@ from schema.scalars import DateTime, moment
 from schema.types.pagination import Connection
 
 
-@strawberry.enum(description="How a run stands.")
+@strawberry.enum(description="The state of a refresh run.")
 class RefreshStatus(Enum):
-    RUNNING = strawberry.enum_value("RUNNING", description="It is under way.")
-    SUCCEEDED = strawberry.enum_value("SUCCEEDED", description="Every series was brought.")
+    RUNNING = strawberry.enum_value("RUNNING", description="The run is in progress.")
+    SUCCEEDED = strawberry.enum_value("SUCCEEDED", description="All series were refreshed.")
     PARTIAL = strawberry.enum_value(
-        "PARTIAL", description="Some series failed, or parts of them: see `items`."
+        "PARTIAL", description="Some series failed, completely or in part: see `items`."
     )
-    FAILED = strawberry.enum_value("FAILED", description="No series was brought, or see `error`.")
+    FAILED = strawberry.enum_value(
+        "FAILED",
+        description="No series was refreshed, or the run was stopped by an error: see `error`.",
+    )
     INTERRUPTED = strawberry.enum_value(
-        "INTERRUPTED", description="The server stopped meanwhile. What was stored stays."
+        "INTERRUPTED",
+        description="The server process stopped during the run. What was already stored remains.",
     )
 
 
-@strawberry.enum(description="What became of one series in a run.")
+@strawberry.enum(description="The state of one series in a refresh run.")
 class RefreshItemStatus(Enum):
-    PENDING = strawberry.enum_value("PENDING", description="Its turn has not come.")
+    PENDING = strawberry.enum_value("PENDING", description="The series has not been processed yet.")
     SUCCEEDED = strawberry.enum_value(
-        "SUCCEEDED", description="Nearly all that was asked for came, and is stored."
+        "SUCCEEDED", description="All or nearly all of the requested data was received and stored."
     )
     PARTIAL = strawberry.enum_value(
         "PARTIAL",
-        description="What came is stored, but much of what was asked for did not: see `error`.",
+        description="A large part of the requested data is missing from CoinGecko's responses: see "
+        "`error`. What was received is stored.",
     )
-    FAILED = strawberry.enum_value("FAILED", description="See `error`; what was there stays.")
-    INTERRUPTED = strawberry.enum_value("INTERRUPTED", description="The run ended before.")
+    FAILED = strawberry.enum_value(
+        "FAILED", description="Nothing was stored: see `error`. Prices stored before remain."
+    )
+    INTERRUPTED = strawberry.enum_value(
+        "INTERRUPTED", description="The run ended before the series was processed."
+    )
 
 
-@strawberry.enum(description="Who asked for a run.")
+@strawberry.enum(description="What started a refresh run.")
 class RefreshTrigger(Enum):
     MUTATION = strawberry.enum_value("MUTATION", description="The mutation `refreshPrices`.")
     COMMAND = strawberry.enum_value("COMMAND", description="The command `coingraph refresh`.")
-    STARTUP = strawberry.enum_value("STARTUP", description="The server, for series without prices.")
+    STARTUP = strawberry.enum_value(
+        "STARTUP", description="The server at its start, for series without prices."
+    )
     SCHEDULE = strawberry.enum_value("SCHEDULE", description="The server's own schedule.")
 
 
-@strawberry.type(description="What became of one series in a run.")
+@strawberry.type(description="The result of one series in a refresh run.")
 class RefreshRunItem:
-    coin: strawberry.ID = strawberry.field(description="The coin's id.")
-    currency: strawberry.ID = strawberry.field(description="The currency's code.")
-    status: RefreshItemStatus = strawberry.field(description="How it stands.")
+    coin: strawberry.ID = strawberry.field(description="The coin's id, for example `bitcoin`.")
+    currency: strawberry.ID = strawberry.field(
+        description="The currency's code, for example `usd`."
+    )
+    status: RefreshItemStatus = strawberry.field(description="The state of the series in the run.")
     reason: str = strawberry.field(
-        description="Why it is asked for: FIRST_LOAD, ROUTINE, GAP, BACKFILL, REQUESTED, REBUILD."
+        description="Why the series is part of the run: one of the values of `RefreshReason`, as "
+        "text."
     )
     calls: int = strawberry.field(
-        description="Calls to CoinGecko made for it so far, refused ones and retries included."
+        description="The number of calls to CoinGecko for this series so far, including refused "
+        "calls and retries."
     )
-    retries: int = strawberry.field(description="Those of its calls that were made again.")
+    retries: int = strawberry.field(description="The number of `calls` that were retries.")
     seconds_waited_for_rate_limit: float = strawberry.field(
-        description="Seconds by which the run had to pause because CoinGecko answered its calls "
-        "with 429 (too many requests), or with another refusal that names a time to wait. Where "
-        "calls for several series are refused at once, the pause counts for the first."
+        description="How long the run paused, in seconds, because CoinGecko answered calls for "
+        "this series with 429 (too many requests) or with another refusal that names a time to "
+        "wait. If calls for several series are refused at once, the pause counts for the first."
     )
-    rows_inserted: int = strawberry.field(description="Hours that were new.")
-    rows_corrected: int = strawberry.field(description="Hours that changed.")
+    rows_inserted: int = strawberry.field(
+        description="The number of hours stored for the first time."
+    )
+    rows_corrected: int = strawberry.field(
+        description="The number of stored hours whose values changed."
+    )
     duplicates_dropped: int = strawberry.field(
-        description="Later observations of an hour, of which the earliest is kept."
+        description="The number of observations discarded because an earlier one in the same hour "
+        "was used."
     )
-    error: str | None = strawberry.field(description="Why it failed, or what did not come.")
+    error: str | None = strawberry.field(
+        description="Why the series failed, or which data was missing from the responses. Null if "
+        "neither applies."
+    )
     note: str | None = strawberry.field(
-        description="What was not kept of CoinGecko's answers, and why; null where all was."
+        description="Which parts of CoinGecko's responses were discarded, and why. Null if none "
+        "were."
     )
-    finished_at: DateTime | None = strawberry.field(description="When it was done.")
+    finished_at: DateTime | None = strawberry.field(
+        description="The time when the series was finished. Null before."
+    )
 
     @classmethod
     def from_row(cls, row: RefreshRunItemRow, series: SeriesRow) -> Self:
@@ -102,44 +128,60 @@ class RefreshRunItem:
         )
 
 
-@strawberry.type(description="One refresh of prices from CoinGecko.")
+@strawberry.type(description="One refresh of prices from CoinGecko, in the background.")
 class RefreshRun:
     """`state` is what it was made of where it is one event for many subscribers; `rendered` is
     where a transport keeps what it has encoded of that event, by whatever it was asked.
     """
 
-    id: strawberry.ID = strawberry.field(description="Its id; ids sort by time.")
-    status: RefreshStatus = strawberry.field(description="How it stands.")
-    trigger: RefreshTrigger = strawberry.field(description="Who asked for it.")
-    started_at: DateTime = strawberry.field(description="When it began.")
-    finished_at: DateTime | None = strawberry.field(description="When it ended.")
-    planned_calls: int = strawberry.field(
-        description="Calls to CoinGecko it takes if none has to be made again."
+    id: strawberry.ID = strawberry.field(
+        description="The run's id, a UUID. Ids sort by start time."
     )
-    completed_calls: int = strawberry.field(description="Those of them that are done.")
+    status: RefreshStatus = strawberry.field(description="The state of the run.")
+    trigger: RefreshTrigger = strawberry.field(description="What started the run.")
+    started_at: DateTime = strawberry.field(description="The time when the run started.")
+    finished_at: DateTime | None = strawberry.field(
+        description="The time when the run ended. Null while it is in progress."
+    )
+    planned_calls: int = strawberry.field(
+        description="The number of calls to CoinGecko that the run needs, without retries."
+    )
+    completed_calls: int = strawberry.field(
+        description="The number of planned calls that are done."
+    )
     failed_calls: int = strawberry.field(
-        description="Those of them that failed for good or were given up."
+        description="The number of planned calls that failed finally or were abandoned."
     )
     retries: int = strawberry.field(
-        description="Calls that were made again, besides the planned ones: for its series (see "
-        "`items`), for newest prices and for coins' metadata. A series' count once it is done."
+        description="The number of retries in addition to the planned calls: for series (see "
+        "`items`), for newest prices and for coin metadata. The retries of a series are added "
+        "when it is finished."
     )
     seconds_waited_for_rate_limit: float = strawberry.field(
-        description="Seconds by which the run had to pause because CoinGecko answered with 429 "
-        "(too many requests) or named a time to wait, counted as `retries` are."
+        description="How long the run paused, in seconds, because CoinGecko answered with 429 (too "
+        "many requests) or named a time to wait. The pauses of a series are added when it is "
+        "finished."
     )
-    rows_inserted: int = strawberry.field(description="Hours that were new.")
-    rows_corrected: int = strawberry.field(description="Hours that changed.")
+    rows_inserted: int = strawberry.field(
+        description="The number of hours stored for the first time."
+    )
+    rows_corrected: int = strawberry.field(
+        description="The number of stored hours whose values changed."
+    )
     duplicates_dropped: int = strawberry.field(
-        description="Later observations of an hour, of which the earliest is kept."
+        description="The number of observations discarded because an earlier one in the same hour "
+        "was used."
     )
     estimated_seconds_left: float | None = strawberry.field(
-        description="How long it will still take at its pace so far; null when it has ended."
+        description="The estimated time until the run ends, in seconds, from its pace so far. Null "
+        "once it has ended."
     )
-    error: str | None = strawberry.field(description="Why it ended early, in one sentence.")
+    error: str | None = strawberry.field(
+        description="Why the run ended early, as one sentence. Null if it did not."
+    )
     note: str | None = strawberry.field(
-        description="What was not kept of CoinGecko's answers for newest prices, and how many "
-        "`items` have a note of their own; null where all was kept."
+        description="Which parts of CoinGecko's responses for newest prices were discarded, and "
+        "how many `items` have a `note` of their own. Null if nothing was discarded."
     )
     state: strawberry.Private[RunState | None] = None
     rendered: strawberry.Private[dict[Hashable, bytes]] = field(default_factory=dict)
@@ -166,12 +208,13 @@ class RefreshRun:
             state=state,
         )
 
-    @strawberry.field(description="What became of each series, in the order of work.")
+    @strawberry.field(description="The result of each series, in the order of processing.")
     async def items(
         self,
         info: Info,
         status: Annotated[
-            RefreshItemStatus | None, strawberry.argument(description="Only those that stand so.")
+            RefreshItemStatus | None,
+            strawberry.argument(description="Only items with this status. Default: all."),
         ] = strawberry.UNSET,
     ) -> list[RefreshRunItem]:
         if self.state is None:
@@ -185,17 +228,17 @@ class RefreshRun:
         ]
 
 
-@strawberry.type(description="A page of runs, the newest first.")
+@strawberry.type(description="One page of refresh runs, newest first.")
 class RefreshRunConnection(Connection[RefreshRun]):
-    @strawberry.field(description="How many runs there are on all pages.")
+    @strawberry.field(description="The number of runs on all pages.")
     async def total_count(self, info: Info) -> int:
         return await answers.count(info.context.database, info.context.footprint)
 
 
-@strawberry.type(description="The run that a request started or joined.")
+@strawberry.type(description="The result of `refreshPrices`.")
 class RefreshPricesPayload:
-    run: RefreshRun = strawberry.field(description="The run.")
+    run: RefreshRun = strawberry.field(description="The run that was started or joined.")
     started: bool = strawberry.field(
-        description="False where a run that does this was under way already, or the key has had "
-        "its run."
+        description="True if the request started a new run. False if it joined a run in progress, "
+        "or if `idempotencyKey` was used before."
     )

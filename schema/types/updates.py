@@ -12,33 +12,34 @@ from schema.scalars import BigInt
 from schema.types.latest import LatestList, LatestPrice
 
 
-@strawberry.enum(description="Why a price update comes.")
+@strawberry.enum(description="The reason for a price update.")
 class PriceUpdateKind(Enum):
     SNAPSHOT = strawberry.enum_value(
-        "SNAPSHOT", description="The first update: the present prices, all of them."
+        "SNAPSHOT", description="The first update: all current prices."
     )
     CHANGE = strawberry.enum_value(
-        "CHANGE", description="These prices changed since the update before, or since `since`."
+        "CHANGE",
+        description="Only the prices that changed since the previous update, or since `since`.",
     )
     GAP = strawberry.enum_value(
         "GAP",
-        description="Changes may have been missed. These are the present prices, all of them.",
+        description="Changes may have been missed, so the update contains all current prices.",
     )
 
 
-@strawberry.type(description="Newest prices, and as of which revision they are.")
+@strawberry.type(description="A set of newest prices, and the revision they belong to.")
 class PriceUpdate:
     kind: PriceUpdateKind = strawberry.field(
-        description="Whether `prices` are all of them or those that changed."
+        description="Whether `prices` contains all prices or only those that changed."
     )
     revision: BigInt = strawberry.field(
-        description="Counts the changes of all prices of this deployment, in the order in which "
-        "they were committed. Give the last one you saw as `since` to go on from there."
+        description="Version number of all prices of this deployment: it grows with every "
+        "committed change. Pass the last one received as `since` to resume the subscription."
     )
     prices: list[LatestPrice] = strawberry.field(
-        description="The newest price of each series, by coin and currency; a series that has "
-        "none is left out. With CHANGE, those that changed since the update before: replace what "
-        "you hold of them. With SNAPSHOT and GAP, all: replace everything."
+        description="The newest price of each series, sorted by coin and then by currency; a "
+        "series without a price is left out. With CHANGE, only the changed prices: replace those "
+        "series. With SNAPSHOT and GAP, all prices: replace everything."
     )
     update: strawberry.Private[Update]
 
