@@ -12,7 +12,7 @@ from models.prices.granularity import Granularity, Times
 from models.prices.read import PriceWindow, WindowPrices, read_windows
 from models.prices.read_sql import BEFORE
 from models.series import SeriesFacts, SeriesKey
-from resolvers.cache_dependencies import Footprint
+from resolvers.cache_dependencies import CacheDependencies
 from resolvers.errors import BadInputError, RangeTooLargeError
 from resolvers.fill import FillPolicy, carry
 from resolvers.names import clean_all, explain_missing
@@ -53,10 +53,10 @@ def aligned_request(
     end: datetime | None,
     fill: FillPolicy,
     now: datetime,
-    footprint: Footprint,
+    dependencies: CacheDependencies,
 ) -> AlignedRequest:
     """Check what a caller asks for. Raises BadInputError and RangeTooLargeError."""
-    start, end = check_range(granularity, start, end, now, footprint)
+    start, end = check_range(granularity, start, end, now, dependencies)
     codes = clean_all("currencies", currencies) or []
     keys = tuple((coin, code) for coin in clean_all("coins", coins) or [] for code in codes)
     if not keys:
@@ -90,7 +90,9 @@ def _check_size(request: AlignedRequest, start: datetime) -> None:
     )
 
 
-async def align(database: Database, footprint: Footprint, request: AlignedRequest) -> Aligned:
+async def align(
+    database: Database, dependencies: CacheDependencies, request: AlignedRequest
+) -> Aligned:
     """Read all series with one statement. Raises NotFoundError and RangeTooLargeError."""
     most = MOST_PRICES // len(request.keys) + 1
     start = request.start or BEGINNING
@@ -102,7 +104,7 @@ async def align(database: Database, footprint: Footprint, request: AlignedReques
         columns=frozenset({"price", BEFORE} if carried else {"price"}),
     )
     parts = [part for part in found if part is not None]
-    footprint.series(part.facts.id for part in parts)
+    dependencies.add_series(part.facts.id for part in parts)
     if len(parts) < len(found):
         missing = [key for key, part in zip(request.keys, found, strict=True) if part is None]
         raise (await explain_missing(database, missing))[missing[0]]

@@ -1,42 +1,46 @@
-"""What an answer was made of, and so how long it stays true."""
+"""What a response depends on, and therefore how long a cache may hold it."""
 
 from collections.abc import Iterable
 from datetime import datetime
 
-CATALOGUE = "catalogue"  # coins, their metadata, currencies, and which series there are
+CATALOGUE = "catalogue"  # coins, their metadata, currencies, and the set of series
 Tag = int | str  # a series' id, or CATALOGUE
 
 
-class Footprint:
-    """Filled by whatever reads for an operation. Nobody else can tell what an answer depends on.
+class CacheDependencies:
+    """Collects what one operation reads. Every resolver that reads data records it here.
 
-    `tags` name what tells of its changes. `relative`: the answer depends on the moment it was
-    given, as an age does. `until`: a moment at which it changes by itself. `untold`: it shows what
-    changes without telling, such as the progress of a refresh, so it must not be kept at all.
+    `tags` are the series and the catalogue that were read: a notification of a change to one of
+    them invalidates the response. `relative` is True if the response depends on the moment it was
+    computed, as an age does. `until` is the moment at which the response changes without a
+    notification; None if there is none. `uncacheable` is True if the response shows data that
+    changes without notifications, such as a refresh run's progress; it must never be cached.
     """
 
-    __slots__ = ("relative", "tags", "until", "untold")
+    __slots__ = ("relative", "tags", "uncacheable", "until")
 
     def __init__(self) -> None:
         self.tags: set[Tag] = set()
         self.relative = False
         self.until: datetime | None = None
-        self.untold = False
+        self.uncacheable = False
 
-    def series(self, ids: Iterable[int]) -> None:
-        """Series were read: their prices, newest price, revision or history."""
+    def add_series(self, ids: Iterable[int]) -> None:
+        """Record that prices, newest price, revision or history of these series were read."""
         self.tags.update(ids)
 
-    def catalogue(self) -> None:
+    def add_catalogue(self) -> None:
+        """Record that coins, metadata, currencies or the set of series were read."""
         self.tags.add(CATALOGUE)
 
-    def now(self) -> None:
-        """The answer is relative to the moment of the operation."""
+    def mark_relative(self) -> None:
+        """Record that the response depends on the moment of the operation."""
         self.relative = True
 
-    def ends(self, moment: datetime) -> None:
-        """The answer is another one from this moment on."""
+    def expire_at(self, moment: datetime) -> None:
+        """Record that the response changes at `moment`; the earliest such moment counts."""
         self.until = moment if self.until is None else min(self.until, moment)
 
-    def changes_untold(self) -> None:
-        self.untold = True
+    def mark_uncacheable(self) -> None:
+        """Record that the response must not be cached."""
+        self.uncacheable = True

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from models import coins as coin_rows
 from models.coins import CoinFacts, CoinMatch, CurrencyFacts
 from models.postgres.database import Database
-from resolvers.cache_dependencies import Footprint
+from resolvers.cache_dependencies import CacheDependencies
 from resolvers.names import LONGEST_NAME, clean, clean_all, trim, unknown_coin
 from resolvers.pagination import (
     Page,
@@ -19,9 +19,9 @@ from resolvers.pagination import (
 _CURSORS, _MATCH_CURSORS = "coin", "match"
 
 
-async def coin(database: Database, footprint: Footprint, coin_id: str) -> CoinFacts:
+async def coin(database: Database, dependencies: CacheDependencies, coin_id: str) -> CoinFacts:
     """Find one coin. Raises NotFoundError."""
-    footprint.catalogue()
+    dependencies.add_catalogue()
     key = clean(coin_id)
     found = (await coin_rows.coins_by_id(database, [key])).get(key)
     if found is None:
@@ -61,10 +61,14 @@ def _possible(names: list[str] | None) -> list[str] | None:
 
 
 async def page(
-    database: Database, footprint: Footprint, match: CoinMatch, first: int, after: str | None
+    database: Database,
+    dependencies: CacheDependencies,
+    match: CoinMatch,
+    first: int,
+    after: str | None,
 ) -> Page[CoinFacts]:
     """List a page of coins: by id, or the best matches of a search first."""
-    footprint.catalogue()
+    dependencies.add_catalogue()
     check_first(first)
     kind = _CURSORS if match.search is None else _MATCH_CURSORS
     behind = None if after is None else _place(decode_cursor(kind, after))
@@ -79,11 +83,11 @@ def _place(key: str) -> tuple[int, str]:
     return int(rank), coin_id
 
 
-async def count(database: Database, footprint: Footprint, match: CoinMatch) -> int:
-    footprint.catalogue()
+async def count(database: Database, dependencies: CacheDependencies, match: CoinMatch) -> int:
+    dependencies.add_catalogue()
     return await coin_rows.count_coins(database, match)
 
 
-async def currencies(database: Database, footprint: Footprint) -> list[CurrencyFacts]:
-    footprint.catalogue()
+async def currencies(database: Database, dependencies: CacheDependencies) -> list[CurrencyFacts]:
+    dependencies.add_catalogue()
     return await coin_rows.all_currencies(database)

@@ -19,7 +19,7 @@ from models.prices.coverage import Coverage
 from models.prices.series_cache import SeriesMemory
 from models.series import LatestFacts, SeriesKey
 from models.tables import RefreshRunItem, Series
-from resolvers.cache_dependencies import Footprint
+from resolvers.cache_dependencies import CacheDependencies
 from resolvers.coverage import CoverageQuestion, coverages
 from resolvers.errors import NotFoundError
 from resolvers.names import explain_missing
@@ -37,13 +37,13 @@ class Loaders:
         self,
         database: Database,
         now: datetime,
-        footprint: Footprint,
+        dependencies: CacheDependencies,
         memory: SeriesMemory | None = None,
         tracked: Tracked | None = None,
     ) -> None:
         self.now = now
         self._database = database
-        self._footprint = footprint
+        self._dependencies = dependencies
         self._memory = memory
         self._tracked = tracked
         self._batches = set[asyncio.Task[object]]()
@@ -94,33 +94,33 @@ class Loaders:
         return batch
 
     async def _metadata(self, coin_ids: list[str]) -> list[CoinProfile | None]:
-        self._footprint.catalogue()
+        self._dependencies.add_catalogue()
         found = await coin_rows.metadata_by_coin(self._database, coin_ids)
         return [found.get(coin_id) for coin_id in coin_ids]
 
     async def _latest(self, keys: list[SeriesKey]) -> list[LatestFacts | NotFoundError]:
         found = await series_rows.latest_by_key(self._database, keys)
-        self._footprint.series(row.series_id for row in found.values())
+        self._dependencies.add_series(row.series_id for row in found.values())
         missing = [key for key in keys if key not in found]
         errors = await explain_missing(self._database, missing) if missing else {}
         return [found[key] if key in found else errors[key] for key in keys]
 
     async def _prices(self, questions: list[PriceQuestion]) -> list[PriceAnswer | Exception]:
         return await price_series(
-            self._database, self._memory, self._footprint, questions, self._tracked
+            self._database, self._memory, self._dependencies, questions, self._tracked
         )
 
     async def _coverage(self, questions: list[CoverageQuestion]) -> list[Coverage | Exception]:
         found = await coverages(self._database, questions, self.now, self._tracked)
         # what is expected moves with the hours, and what is asked for again becomes due
-        self._footprint.ends(floor_hour(self.now) + HOUR)
+        self._dependencies.expire_at(floor_hour(self.now) + HOUR)
         for each in found:
             if isinstance(each, Coverage) and (due := each.next_due()) is not None:
-                self._footprint.ends(due)
+                self._dependencies.expire_at(due)
         return found
 
     async def _run_items(self, run_ids: list[UUID]) -> list[list[tuple[RefreshRunItem, Series]]]:
-        self._footprint.changes_untold()
+        self._dependencies.mark_uncacheable()
         async with self._database.read() as session:
             found = await run_rows.items_of_runs(session, run_ids)
         return [found[run_id] for run_id in run_ids]

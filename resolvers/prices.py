@@ -16,7 +16,7 @@ from models.prices.read import ALL_COLUMNS, PriceColumns, PriceWindow, WindowPri
 from models.prices.read_sql import BEFORE
 from models.prices.series_cache import SeriesMemory, recall_windows
 from models.series import SeriesKey
-from resolvers.cache_dependencies import Footprint
+from resolvers.cache_dependencies import CacheDependencies
 from resolvers.coverage import wanted_from
 from resolvers.errors import RangeTooLargeError
 from resolvers.fill import FillPolicy, fill
@@ -62,7 +62,7 @@ class PriceAnswer:
 async def price_series(
     database: Database,
     memory: SeriesMemory | None,
-    footprint: Footprint,
+    dependencies: CacheDependencies,
     questions: Sequence[PriceQuestion],
     tracked: Tracked | None,
 ) -> list[PriceAnswer | Exception]:
@@ -86,7 +86,7 @@ async def price_series(
         else:
             read = partial(recall_windows, database, memory)
         parts = await read(windows, columns=columns, descending=descending)
-        footprint.series(part[0].id for part in parts if part)
+        dependencies.add_series(part[0].id for part in parts if part)
         for question, part in zip(group, parts, strict=True):
             found[question] = _answer(question, part, tracked) if part else None
     missing = [question.series for question, answer in found.items() if answer is None]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from models.history import HOUR, floor_hour
 from models.prices.granularity import Granularity, to_datetime
 from models.series import SeriesFacts
-from resolvers.cache_dependencies import Footprint
+from resolvers.cache_dependencies import CacheDependencies
 from resolvers.errors import BadInputError, RangeTooLargeError
 from resolvers.fill import FillPolicy
 from resolvers.pagination import check_first
@@ -39,11 +39,11 @@ def price_request(
     now: datetime,
     descending: bool,
     first: int | None,
-    footprint: Footprint,
+    dependencies: CacheDependencies,
     fill: FillPolicy = FillPolicy.NONE,
 ) -> PriceRequest:
     """Check what a caller asks for. Raises BadInputError and RangeTooLargeError."""
-    start, end = check_range(granularity, start, end, now, footprint)
+    start, end = check_range(granularity, start, end, now, dependencies)
     if first is not None:
         check_first(first, MOST_POINTS)
     elif start is not None:
@@ -56,17 +56,17 @@ def check_range(
     start: datetime | None,
     end: datetime | None,
     now: datetime,
-    footprint: Footprint,
+    dependencies: CacheDependencies,
 ) -> tuple[datetime | None, datetime]:
     """Give the range asked for, its end now if none is given. Raises BadInputError."""
     if end is None:  # who asks from beyond now on, for what comes next, gets nothing yet
         end = max(now, start or now)
-        footprint.now()
+        dependencies.mark_relative()
     if start is None:  # the start of what is wanted moves with the hours
-        footprint.ends(floor_hour(now) + HOUR)
+        dependencies.expire_at(floor_hour(now) + HOUR)
     running = granularity.floor(now)
     if granularity.ceil(end) > running:  # that bucket is not over, and will be
-        footprint.ends(to_datetime(granularity.starts(running + 1)))
+        dependencies.expire_at(to_datetime(granularity.starts(running + 1)))
     if start is not None and start > end:
         raise BadInputError(
             f"`from` ({_show(start)}) lies after `to` ({_show(end)}): exchange them."

@@ -5,7 +5,7 @@ from uuid import UUID
 from models import runs as run_rows
 from models.postgres.database import Database
 from models.tables import RefreshRun
-from resolvers.cache_dependencies import Footprint
+from resolvers.cache_dependencies import CacheDependencies
 from resolvers.errors import BadInputError, NotFoundError
 from resolvers.names import short
 from resolvers.pagination import (
@@ -20,9 +20,9 @@ from resolvers.pagination import (
 _CURSORS = "run"
 
 
-async def run(database: Database, footprint: Footprint, run_id: str) -> RefreshRun:
+async def run(database: Database, dependencies: CacheDependencies, run_id: str) -> RefreshRun:
     """Find one run. Raises NotFoundError."""
-    footprint.changes_untold()
+    dependencies.mark_uncacheable()
     key = parse_run_id(run_id)
     async with database.read() as session:
         found = (await run_rows.runs_by_id(session, [key])).get(key)
@@ -45,10 +45,10 @@ def no_such_run(run_id: UUID) -> NotFoundError:
 
 
 async def page(
-    database: Database, footprint: Footprint, first: int, after: str | None
+    database: Database, dependencies: CacheDependencies, first: int, after: str | None
 ) -> Page[RefreshRun]:
     """List a page of runs, the newest first."""
-    footprint.changes_untold()
+    dependencies.mark_uncacheable()
     check_first(first)
     try:
         behind = None if after is None else UUID(decode_cursor(_CURSORS, after))
@@ -59,7 +59,7 @@ async def page(
     return make_page(rows, first, after, lambda row: encode_cursor(_CURSORS, str(row.id)))
 
 
-async def count(database: Database, footprint: Footprint) -> int:
-    footprint.changes_untold()
+async def count(database: Database, dependencies: CacheDependencies) -> int:
+    dependencies.mark_uncacheable()
     async with database.read() as session:
         return await run_rows.count_runs(session)

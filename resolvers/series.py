@@ -12,7 +12,7 @@ from models.prices.hours import Rows, micros
 from models.prices.write_latest import MOST_AHEAD
 from models.series import LatestFacts, SeriesWithLatest, latest_of, series_with_latest
 from models.tables import Series
-from resolvers.cache_dependencies import Footprint
+from resolvers.cache_dependencies import CacheDependencies
 from resolvers.names import known_names
 
 _NEARLY_WHOLE = 0.9  # of the history; CoinGecko lacks one hour of a hundred
@@ -63,21 +63,21 @@ class SeriesFreshness:
 
 async def latest(
     database: Database,
-    footprint: Footprint,
+    dependencies: CacheDependencies,
     coins: Sequence[str] | None,
     currencies: Sequence[str] | None,
 ) -> list[LatestFacts]:
     """List the newest prices of these series; a series without one is left out."""
-    footprint.catalogue()
+    dependencies.add_catalogue()
     coin_ids, codes = await known_names(database, coins, currencies)
     rows = await latest_of(database, coin_ids, codes)
-    footprint.series(row.series_id for row in rows)  # also those that have no price yet
+    dependencies.add_series(row.series_id for row in rows)  # also those that have no price yet
     return [row for row in rows if row.observed_at is not None]
 
 
 async def status(
     database: Database,
-    footprint: Footprint,
+    dependencies: CacheDependencies,
     coins: Sequence[str] | None,
     currencies: Sequence[str] | None,
     *,
@@ -86,7 +86,7 @@ async def status(
     tracked: Tracked | None,
 ) -> list[SeriesFreshness]:
     """Return, for each series, whether it is fresh and whole, and if not, why."""
-    footprint.changes_untold()  # failures and successes are noted without a new revision
+    dependencies.mark_uncacheable()  # failures and successes are noted without a new revision
     coin_ids, codes = await known_names(database, coins, currencies)
     async with database.read() as session:
         rows = await series_with_latest(session, coin_ids, codes)

@@ -12,7 +12,7 @@ import strawberry
 from models.history import Tracked
 from models.postgres.database import Database
 from models.prices.series_cache import SeriesMemory
-from resolvers.cache_dependencies import Footprint
+from resolvers.cache_dependencies import CacheDependencies
 from resolvers.data_extent import Kept
 from resolvers.live.price_updates import PriceUpdates
 from resolvers.live.run_watcher import RunWatcher
@@ -66,7 +66,7 @@ class Context:
     caller: Caller
     encoded: bool = False  # whether the transport takes lists as JSON that is already written
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
-    footprint: Footprint = field(default_factory=Footprint)
+    dependencies: CacheDependencies = field(default_factory=CacheDependencies)
     loaders: Loaders = field(init=False)
     _plans: Plans | None = None
     # takes an operation's cost from the caller's account; raises RateLimitedError
@@ -77,7 +77,7 @@ class Context:
     def __post_init__(self) -> None:
         services = self.services
         self.loaders = Loaders(
-            services.database, self.now, self.footprint, services.memory, self.tracked
+            services.database, self.now, self.dependencies, services.memory, self.tracked
         )
 
     @property

@@ -41,7 +41,7 @@ class Mutation:
         if wanted.wait:
             async with context.unhurried():
                 await refresher.wait(run_id)
-        row = await run_answers.run(context.database, context.footprint, str(run_id))
+        row = await run_answers.run(context.database, context.dependencies, str(run_id))
         return RefreshPricesPayload(
             run=RefreshRun.from_row(row, datetime.now(UTC)), started=started
         )

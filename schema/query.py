@@ -54,7 +54,7 @@ class Query:
     )
     async def coin(self, info: Info, id: CoinArgument) -> Coin | None:  # noqa: A002 - the contract's name
         return Coin.from_row(
-            await coin_answers.coin(info.context.database, info.context.footprint, id)
+            await coin_answers.coin(info.context.database, info.context.dependencies, id)
         )
 
     @strawberry.field(
@@ -72,13 +72,13 @@ class Query:
     ) -> CoinConnection:
         wanted = (filter or CoinFilter()).match(info.context)
         page = await coin_answers.page(
-            info.context.database, info.context.footprint, wanted, first, given(after)
+            info.context.database, info.context.dependencies, wanted, first, given(after)
         )
         return CoinConnection.from_page(page, wanted, info.context)
 
     @strawberry.field(description="The currencies in which prices are stored, sorted by code.")
     async def currencies(self, info: Info) -> list[Currency]:
-        rows = await coin_answers.currencies(info.context.database, info.context.footprint)
+        rows = await coin_answers.currencies(info.context.database, info.context.dependencies)
         return [Currency.from_row(row) for row in rows]
 
     @strawberry.field(
@@ -113,9 +113,9 @@ class Query:
     ) -> list[LatestPrice]:
         context = info.context
         rows = await series_answers.latest(
-            context.database, context.footprint, given(coins), given(currencies)
+            context.database, context.dependencies, given(coins), given(currencies)
         )
-        return cast("list[LatestPrice]", LatestList(rows, context.now, context.footprint))
+        return cast("list[LatestPrice]", LatestList(rows, context.now, context.dependencies))
 
     @strawberry.field(
         description="Hours whose return is an outlier against the preceding window: the log return "
@@ -145,7 +145,7 @@ class Query:
             threshold=threshold,
             window=window,
             now=info.context.now,
-            footprint=info.context.footprint,
+            dependencies=info.context.dependencies,
             caller=info.context.caller.name,
         )
         # a sequence like any other, which the columnar executor need not walk
@@ -191,9 +191,9 @@ class Query:
             end=given(to),
             fill=StoredPolicy[fill.name],
             now=context.now,
-            footprint=context.footprint,
+            dependencies=context.dependencies,
         )
-        aligned = await align(context.database, context.footprint, request)
+        aligned = await align(context.database, context.dependencies, request)
         return AlignedPrices.from_answer(request, aligned)
 
     @strawberry.field(
@@ -213,7 +213,7 @@ class Query:
         ] = strawberry.UNSET,
     ) -> RefreshPlan:
         context = info.context
-        context.footprint.changes_untold()
+        context.dependencies.mark_uncacheable()
         refresher = context.services.refresher
         scope, _ = (input or RefreshPricesInput()).checked(refresher)
         return await context.plans.plan(scope)
@@ -227,7 +227,7 @@ class Query:
         info: Info,
         id: RunIdArgument,  # noqa: A002 - the contract's name
     ) -> RefreshRun | None:
-        row = await run_answers.run(info.context.database, info.context.footprint, id)
+        row = await run_answers.run(info.context.database, info.context.dependencies, id)
         return RefreshRun.from_row(row, info.context.now)
 
     @strawberry.field(description="All stored refresh runs, newest first, in pages.")
@@ -236,7 +236,7 @@ class Query:
     ) -> RefreshRunConnection:
         now = info.context.now
         page = await run_answers.page(
-            info.context.database, info.context.footprint, first, given(after)
+            info.context.database, info.context.dependencies, first, given(after)
         )
         nodes = [RefreshRun.from_row(row, now) for row in page.rows]
         return RefreshRunConnection(nodes=nodes, page=page)
@@ -254,7 +254,7 @@ class Query:
         context = info.context
         rows = await series_answers.status(
             context.database,
-            context.footprint,
+            context.dependencies,
             given(coins),
             given(currencies),
             now=context.now,

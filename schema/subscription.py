@@ -72,7 +72,7 @@ async def _price_events(
 ) -> AsyncGenerator[PriceUpdate, None]:
     async with aclosing(updates):
         async for update in updates:
-            yield PriceUpdate.from_row(update, info.context.footprint)
+            yield PriceUpdate.from_row(update, info.context.dependencies)
 
 
 def _progress_event(state: RunState) -> RefreshRun:

@@ -11,7 +11,7 @@ from models.prices.granularity import Granularity, Times
 from models.prices.read import Numbers, PriceColumns, PriceWindow, read_windows
 from models.series import SeriesFacts, list_series
 from resolvers.analysis.outliers import Findings, Ints, Matrix, find
-from resolvers.cache_dependencies import Footprint
+from resolvers.cache_dependencies import CacheDependencies
 from resolvers.errors import BadInputError, RangeTooLargeError
 from resolvers.names import known_names
 from resolvers.pagination import check_between
@@ -75,7 +75,7 @@ async def anomalies(
     threshold: float,
     window: int,
     now: datetime,
-    footprint: Footprint,
+    dependencies: CacheDependencies,
     caller: str,
 ) -> Anomalies:
     """Search the hours that begin in [start, end) of these series, all read with one statement.
@@ -85,11 +85,11 @@ async def anomalies(
     """
     check_between("window", window, SHORTEST_WINDOW, LONGEST_WINDOW)
     _check_threshold(threshold)
-    start, end = check_range(Granularity.HOUR, start, end, now, footprint)
-    footprint.catalogue()
+    start, end = check_range(Granularity.HOUR, start, end, now, dependencies)
+    dependencies.add_catalogue()
     async with searches.place(caller):
         return await _anomalies(
-            database, (coins, currencies), (start, end), threshold, window, footprint
+            database, (coins, currencies), (start, end), threshold, window, dependencies
         )
 
 
@@ -99,7 +99,7 @@ async def _anomalies(
     edges: tuple[datetime | None, datetime],
     threshold: float,
     window: int,
-    footprint: Footprint,
+    dependencies: CacheDependencies,
 ) -> Anomalies:
     (coins, currencies), (start, end) = names, edges
     coin_ids, codes = await known_names(database, coins, currencies)
@@ -109,7 +109,7 @@ async def _anomalies(
     _check_size(len(asked), hours.count)
     # nobody is compared with nobody
     series = asked + await _company(database, asked, hours.count) if asked else []
-    footprint.series(each.id for each in series)
+    dependencies.add_series(each.id for each in series)
     parts = await read_windows(
         database,
         Granularity.HOUR,

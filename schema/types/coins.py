@@ -155,7 +155,7 @@ class CoinList(ColumnarList[Coin]):
         context, currency = self._context, clean(arguments["currency"])
         keys = [(row.id, currency) for row in self._rows]
         rows = await context.loaders.latest.load_many(keys)
-        return LatestList(rows, context.now, context.footprint)
+        return LatestList(rows, context.now, context.dependencies)
 
 
 _READERS: dict[str, Callable[[CoinFacts], str]] = {
@@ -239,4 +239,4 @@ class CoinConnection(Connection[Coin]):
 
     @strawberry.field(description="The number of coins on all pages.")
     async def total_count(self, info: Info) -> int:
-        return await answers.count(info.context.database, info.context.footprint, self.wanted)
+        return await answers.count(info.context.database, info.context.dependencies, self.wanted)

@@ -8,7 +8,7 @@ from typing import Any, Self
 import strawberry
 
 from models.series import LatestFacts
-from resolvers.cache_dependencies import Footprint
+from resolvers.cache_dependencies import CacheDependencies
 from resolvers.series import age_of
 from schema.columnar.encoding import Column
 from schema.columnar.lists import ColumnarList
@@ -48,7 +48,7 @@ class LatestPrice:
         "negative."
     )
     def age_seconds(self, info: Info) -> float:
-        info.context.footprint.now()
+        info.context.dependencies.mark_relative()
         return self.age.total_seconds()
 
     @classmethod
@@ -71,10 +71,12 @@ class LatestPrice:
 class LatestList(ColumnarList[LatestPrice | None]):
     """Newest prices of an operation, null where there is none yet."""
 
-    def __init__(self, rows: Sequence[LatestFacts], now: datetime, footprint: Footprint) -> None:
+    def __init__(
+        self, rows: Sequence[LatestFacts], now: datetime, dependencies: CacheDependencies
+    ) -> None:
         self._rows = rows
         self._now = now
-        self._footprint = footprint
+        self._dependencies = dependencies
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -93,7 +95,7 @@ class LatestList(ColumnarList[LatestPrice | None]):
         if read is None:
             return None
         if field == "ageSeconds":
-            self._footprint.now()
+            self._dependencies.mark_relative()
         column = [None if row.observed_at is None else read(row, self._now) for row in self._rows]
         # JSON has no infinity: the ordinary path makes an error of it
         return None if math.inf in column or -math.inf in column else column

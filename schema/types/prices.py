@@ -140,7 +140,7 @@ class SeriesArguments:
             start=given(self.start),
             end=given(self.end),
             now=context.now,
-            footprint=context.footprint,
+            dependencies=context.dependencies,
             descending=self.order is SortDirection.DESC,
             first=given(self.first),
             fill=StoredPolicy[self.fill.name],

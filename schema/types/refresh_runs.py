@@ -232,7 +232,7 @@ class RefreshRun:
 class RefreshRunConnection(Connection[RefreshRun]):
     @strawberry.field(description="The number of runs on all pages.")
     async def total_count(self, info: Info) -> int:
-        return await answers.count(info.context.database, info.context.footprint)
+        return await answers.count(info.context.database, info.context.dependencies)
 
 
 @strawberry.type(description="The result of `refreshPrices`.")

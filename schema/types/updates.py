@@ -6,7 +6,7 @@ from typing import Self, cast
 
 import strawberry
 
-from resolvers.cache_dependencies import Footprint
+from resolvers.cache_dependencies import CacheDependencies
 from resolvers.live.newest_prices import Update
 from schema.scalars import BigInt
 from schema.types.latest import LatestList, LatestPrice
@@ -49,8 +49,8 @@ class PriceUpdate:
         return self.update.rendered
 
     @classmethod
-    def from_row(cls, row: Update, footprint: Footprint) -> Self:
-        prices = LatestList(row.rows, row.now, footprint)
+    def from_row(cls, row: Update, dependencies: CacheDependencies) -> Self:
+        prices = LatestList(row.rows, row.now, dependencies)
         return cls(
             kind=PriceUpdateKind[row.kind.name],
             revision=BigInt(row.revision),

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from models.postgres.migrate import check_migrated, newest_revision
-from resolvers.cache_dependencies import Footprint
+from resolvers.cache_dependencies import CacheDependencies
 from resolvers.series import SeriesFreshness
 from resolvers.series import status as series_status
 from server.bootstrap.factories import migrate_database, tracked_by
@@ -63,7 +63,7 @@ async def _status(settings: Settings) -> list[SeriesFreshness]:
         await check_migrated(database)
         return await series_status(
             database,
-            Footprint(),
+            CacheDependencies(),
             None,
             None,
             now=datetime.now(UTC),

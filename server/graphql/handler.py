@@ -85,7 +85,7 @@ class Answers:
         try:
             result = await execute(self._schema, exchange, query, context)
         except RequestRefusedError as error:
-            return encode(error.answer, context.footprint, headers=error.headers)
+            return encode(error.answer, context.dependencies, headers=error.headers)
         finally:
             database_time.reset(token)
         answer = answer_of(result, correlation_id.get() or "")
@@ -93,17 +93,17 @@ class Answers:
             raise RequestRefusedError(answer)
         if exchange.operation.sha256 and not isinstance(result, PreExecutionError):
             self._persisted.put(exchange.operation.sha256, query)
-        footprint = context.footprint
-        if exchange.database.seconds and not footprint.tags:
-            footprint.changes_untold()  # something was read that nobody has told of
-        if footprint.untold and answer.status == _OK:
+        dependencies = context.dependencies
+        if exchange.database.seconds and not dependencies.tags:
+            dependencies.mark_uncacheable()  # something was read that nobody has told of
+        if dependencies.uncacheable and answer.status == _OK:
             # who is told that a refresh is done is given its prices from then on
             await self._cache.settle()
         await breathe()  # all of a long answer is put together in one go
         with exchange.encoding:
             return encode(
                 answer,
-                footprint,
+                dependencies,
                 moment=context.now.timestamp(),
                 ok=not (result.errors or exchange.private or _MAY_BE_NO_QUERY.search(query)),
             )

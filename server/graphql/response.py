@@ -7,7 +7,7 @@ from time import time
 
 import orjson
 
-from resolvers.cache_dependencies import Footprint
+from resolvers.cache_dependencies import CacheDependencies
 from schema.errors import STATUS, UNAVAILABLE, Answer, Lenience
 from server.http.compression import SMALLEST_COMPRESSED, Body, choose_coding
 from server.http.negotiation import GRAPHQL_JSON, JSON, Accepted, accepted
@@ -39,13 +39,22 @@ class Reply:
     began, in seconds since 1970.
     """
 
-    __slots__ = ("body", "footprint", "headers", "kept_until", "lenience", "ok", "status", "until")
+    __slots__ = (
+        "body",
+        "dependencies",
+        "headers",
+        "kept_until",
+        "lenience",
+        "ok",
+        "status",
+        "until",
+    )
 
     def __init__(
         self,
         body: bytes,
         status: int,
-        footprint: Footprint,
+        dependencies: CacheDependencies,
         *,
         moment: float = 0.0,
         ok: bool = False,
@@ -55,12 +64,12 @@ class Reply:
         self.body = Body(body)
         self.status = status
         self.lenience = lenience
-        self.footprint = footprint
+        self.dependencies = dependencies
         self.ok = ok
         self.headers = headers
-        self.until = math.inf if footprint.until is None else footprint.until.timestamp()
+        self.until = math.inf if dependencies.until is None else dependencies.until.timestamp()
         self.kept_until = (
-            min(self.until, moment + RELATIVE_SECONDS) if footprint.relative else self.until
+            min(self.until, moment + RELATIVE_SECONDS) if dependencies.relative else self.until
         )
 
     async def in_form(self, asked: dict[bytes, bytes]) -> Form:
@@ -85,7 +94,7 @@ class Reply:
 
 def encode(
     answer: Answer,
-    footprint: Footprint | None = None,
+    dependencies: CacheDependencies | None = None,
     *,
     moment: float = 0.0,
     ok: bool = False,
@@ -98,11 +107,11 @@ def encode(
     if answer.status == STATUS["UNAUTHENTICATED"]:
         more.append((b"www-authenticate", b'Bearer realm="coingraph"'))
     body = orjson.dumps(answer.body)
-    footprint = footprint or Footprint()
+    dependencies = dependencies or CacheDependencies()
     return Reply(
         body,
         answer.status,
-        footprint,
+        dependencies,
         moment=moment,
         ok=ok,
         headers=more,
@@ -118,16 +127,16 @@ class CachePolicy:
     stale_while_revalidate: int
 
     def cache_control(self, reply: Reply, *, private: bool) -> bytes:
-        footprint = reply.footprint
+        dependencies = reply.dependencies
         if not reply.ok:
             return _PRIVATE if private else _NO_STORE
-        if footprint.untold:
+        if dependencies.uncacheable:
             return _MUST_REVALIDATE
         left = reply.until - time()
-        age = int(min(self.max_age, left, RELATIVE_SECONDS if footprint.relative else left))
+        age = int(min(self.max_age, left, RELATIVE_SECONDS if dependencies.relative else left))
         if age <= 0:
             return _MUST_REVALIDATE
-        stale = 0 if footprint.relative else int(min(self.stale_while_revalidate, left - age))
+        stale = 0 if dependencies.relative else int(min(self.stale_while_revalidate, left - age))
         return b"public, max-age=%d" % age + (b", stale-while-revalidate=%d" % stale) * (stale > 0)
 
 

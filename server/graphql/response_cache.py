@@ -114,7 +114,7 @@ class AnswerCache:
         while (flight := self._flights.get(key)) is not None:
             reply = await flight.wait()
             if reply is not None:
-                if reply.footprint.untold:  # for the one who asked alone
+                if reply.dependencies.uncacheable:  # for the one who asked alone
                     return await compute(), MISS
                 if began_later or (flight.unchanged and reply.kept_until > asked):
                     return reply, HIT
@@ -172,10 +172,10 @@ class AnswerCache:
         if self._all_changed > since:
             return False
         changed = self._changed
-        return all(changed.get(tag, 0) <= since for tag in reply.footprint.tags)
+        return all(changed.get(tag, 0) <= since for tag in reply.dependencies.tags)
 
     def _keep(self, key: Key, reply: Reply, since: int) -> None:
-        if not (self.usable and reply.ok) or reply.footprint.untold:
+        if not (self.usable and reply.ok) or reply.dependencies.uncacheable:
             return
         size = _size(key, reply)
         if size > self.capacity // _SMALLEST_SHARE or not self._unchanged(reply, since):
@@ -200,4 +200,4 @@ class AnswerCache:
 def _size(key: Key, reply: Reply) -> int:
     """Estimate the memory of an answer that is kept, its key and what it depends on included."""
     keys = sys.getsizeof(key[0]) + len(key[1] or "") + len(key[2])
-    return _OVERHEAD + keys + reply.body.size + _TAG_OVERHEAD * len(reply.footprint.tags)
+    return _OVERHEAD + keys + reply.body.size + _TAG_OVERHEAD * len(reply.dependencies.tags)

@@ -20,10 +20,10 @@ READS: dict[str, tuple[str, set[str]]] = {
     "Query.currencies": ("{ currencies { code } }", {CATALOGUE}),
     "Query.prices": (f'{{ prices(coin: "bitcoin", {PAST}) {{ revision }} }}', {SERIES}),
     "Query.latestPrices": ("{ latestPrices { price } }", {CATALOGUE, SERIES}),
-    "Query.refreshRun": ('{ refreshRun(id: "$run") { status } }', {"untold"}),
-    "Query.refreshRuns": ("{ refreshRuns { nodes { status } } }", {"untold"}),
-    "Query.refreshPlan": ("{ refreshPlan { calls } }", {"untold"}),
-    "Query.seriesStatus": ("{ seriesStatus { stale } }", {"untold"}),
+    "Query.refreshRun": ('{ refreshRun(id: "$run") { status } }', {"uncacheable"}),
+    "Query.refreshRuns": ("{ refreshRuns { nodes { status } } }", {"uncacheable"}),
+    "Query.refreshPlan": ("{ refreshPlan { calls } }", {"uncacheable"}),
+    "Query.seriesStatus": ("{ seriesStatus { stale } }", {"uncacheable"}),
     "Coin.metadata": ("{ coins { nodes { metadata { imageUrl } } } }", {CATALOGUE}),
     "Coin.tracked": ("{ coins { nodes { tracked } } }", {CATALOGUE}),
     "Currency.tracked": ("{ currencies { tracked } }", {CATALOGUE}),
@@ -69,10 +69,10 @@ READS: dict[str, tuple[str, set[str]]] = {
     "Query.anomalies": (f"{{ anomalies({PAST}) {{ score }} }}", {CATALOGUE, SERIES}),
     "CoinConnection.edges": ("{ coins { edges { cursor } } }", {CATALOGUE}),
     "CoinConnection.pageInfo": ("{ coins { pageInfo { endCursor } } }", {CATALOGUE}),
-    "RefreshRunConnection.edges": ("{ refreshRuns { edges { cursor } } }", {"untold"}),
-    "RefreshRunConnection.pageInfo": ("{ refreshRuns { pageInfo { endCursor } } }", {"untold"}),
-    "RefreshRun.items": ("{ refreshRuns { nodes { items { coin } } } }", {"untold"}),
-    "RefreshRunConnection.totalCount": ("{ refreshRuns { totalCount } }", {"untold"}),
+    "RefreshRunConnection.edges": ("{ refreshRuns { edges { cursor } } }", {"uncacheable"}),
+    "RefreshRunConnection.pageInfo": ("{ refreshRuns { pageInfo { endCursor } } }", {"uncacheable"}),
+    "RefreshRun.items": ("{ refreshRuns { nodes { items { coin } } } }", {"uncacheable"}),
+    "RefreshRunConnection.totalCount": ("{ refreshRuns { totalCount } }", {"uncacheable"}),
 }  # fmt: skip
 
 
@@ -109,7 +109,7 @@ async def test_what_a_field_reads(
     monkeypatch.setattr("server.graphql.admission.Context", Noting)
     runs = await server.data("{ refreshRuns { nodes { id } } }")
     await server.data(query.replace("$run", runs["refreshRuns"]["nodes"][0]["id"]))
-    footprint = made[-1].footprint
-    tags = {tag if tag == CATALOGUE else SERIES for tag in footprint.tags}
-    others = {name for name in ("relative", "untold", "until") if getattr(footprint, name)}
+    dependencies = made[-1].dependencies
+    tags = {tag if tag == CATALOGUE else SERIES for tag in dependencies.tags}
+    others = {name for name in ("relative", "uncacheable", "until") if getattr(dependencies, name)}
     assert tags | others == expected

@@ -3,7 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 
-from resolvers.cache_dependencies import Footprint
+from resolvers.cache_dependencies import CacheDependencies
 from server.graphql.response import Reply
 from server.graphql.response_cache import MISS, AnswerCache, Key
 
@@ -15,13 +15,13 @@ def key(name: str) -> Key:
 
 
 def reply(*series: int, size: int = 100, ok: bool = True, **more: object) -> Reply:
-    """An answer made of these series; `relative`, `until`, `untold` set its footprint."""
-    footprint = Footprint()
-    footprint.series(series)
+    """An answer made of these series; `relative`, `until`, `uncacheable` set its dependencies."""
+    dependencies = CacheDependencies()
+    dependencies.add_series(series)
     for name, value in more.items():
-        setattr(footprint, name, value)
+        setattr(dependencies, name, value)
     status = 200 if ok else 400
-    return Reply(b"x" * size, status, footprint, moment=datetime.now(UTC).timestamp(), ok=ok)
+    return Reply(b"x" * size, status, dependencies, moment=datetime.now(UTC).timestamp(), ok=ok)
 
 
 async def fill(cache: AnswerCache, name: str, answer: Reply) -> None:

@@ -106,7 +106,7 @@ class Meter:
         result = await self.schema.execute(
             work.query, variable_values=work.variables, context_value=context
         )
-        encode(answer_of(result, ""), context.footprint)
+        encode(answer_of(result, ""), context.dependencies)
         self.cost = context.cost.requested if context.cost else 0
         return self.cost
 

@@ -28,7 +28,7 @@ async def test_an_answer_is_kept_until_one_of_its_series_changes(cache: AnswerCa
 
 async def test_what_is_never_kept(cache: AnswerCache) -> None:
     await fill(cache, "failed", reply(1, ok=False))
-    await fill(cache, "untold", reply(1, untold=True))
+    await fill(cache, "uncacheable", reply(1, uncacheable=True))
     await fill(cache, "over", reply(1, until=datetime.now(UTC) - timedelta(seconds=1)))
     assert cache.get(key("over")) is None
     assert (len(cache), cache.size) == (0, 0)
@@ -53,7 +53,7 @@ async def test_what_changes_while_an_answer_is_computed(cache: AnswerCache, chan
     """It may have been read before, so it is not kept; what does not hang on it is."""
 
     touched, untouched = reply(1), reply(2)
-    touched.footprint.catalogue()
+    touched.dependencies.add_catalogue()
     for name, answer in (("touched", touched), ("untouched", untouched)):
         gate = Gate(answer)
         computing = asyncio.create_task(cache.compute(key(name), gate.compute))
@@ -96,7 +96,7 @@ async def test_a_flood_takes_no_more_than_its_room(cache: AnswerCache) -> None:
     for number in range(40):
         cache.series_changed(number, 1)
     left = [found for name in names if (found := cache.get(key(name)))]
-    assert left == [answer for answer in kept if not answer.footprint.tags]
+    assert left == [answer for answer in kept if not answer.dependencies.tags]
     assert len(cache) == len(left)
     cache.anything_changed()
     assert (cache.size, len(cache)) == (0, 0)

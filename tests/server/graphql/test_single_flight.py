@@ -99,12 +99,12 @@ async def test_who_comes_to_a_second_flight_after_a_change(cache: AnswerCache) -
     assert (await late)[0] is third.answer
 
 
-@pytest.mark.parametrize("footprint", ["relative", "until"])
+@pytest.mark.parametrize("dependencies", ["relative", "until"])
 async def test_who_asks_when_an_answer_is_over(
-    cache: AnswerCache, footprint: str, monkeypatch: pytest.MonkeyPatch
+    cache: AnswerCache, dependencies: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     soon = datetime.now(UTC) + timedelta(seconds=1)
-    over = {"relative": True} if footprint == "relative" else {"until": soon}
+    over = {"relative": True} if dependencies == "relative" else {"until": soon}
     gate, own = Gate(reply(1, **over)), Gate(reply(1))
     own.open.set()
     tasks = []
@@ -158,7 +158,7 @@ async def test_nobody_is_given_what_was_before_they_asked(cache: AnswerCache, se
 
 
 async def test_what_changes_untold_is_shared_with_nobody(cache: AnswerCache) -> None:
-    gate = Gate(reply(untold=True))
+    gate = Gate(reply(uncacheable=True))
     tasks = [ask(cache, gate) for _ in range(3)]
     await start(*tasks)
     gate.open.set()
