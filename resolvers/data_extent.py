@@ -12,7 +12,7 @@ _A_YEAR = timedelta(days=366)  # of days is brought in any case
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class DataExtent:
     """What a caller gets who names neither a start nor coins nor currencies."""
 
     coins: int
@@ -25,13 +25,13 @@ class Kept:
         return self.coins * self.currencies
 
 
-async def what_is_kept(database: Database, history_days: int, now: datetime) -> Kept:
+async def read_data_extent(database: Database, history_days: int, now: datetime) -> DataExtent:
     """Count it, and as history what refreshes will bring where nothing is there yet."""
     series = await list_series(database, None, None)
     hours = [each.history_from for each in series if each.history_from]
     days = [each.daily_from for each in series if each.daily_from]
     hours_from = min([*hours, now - timedelta(days=history_days)])
-    return Kept(
+    return DataExtent(
         coins=await count_coins(database, CoinMatch(None, None, None)),
         currencies=len({each.currency_code for each in series}),
         hours_from=hours_from,

@@ -13,7 +13,7 @@ from models.history import Tracked
 from models.postgres.database import Database
 from models.prices.series_cache import SeriesMemory
 from resolvers.cache_dependencies import CacheDependencies
-from resolvers.data_extent import Kept
+from resolvers.data_extent import DataExtent
 from resolvers.live.price_updates import PriceUpdates
 from resolvers.live.run_watcher import RunWatcher
 from resolvers.loaders import Loaders
@@ -54,7 +54,7 @@ class Services:
     updates: PriceUpdates
     runs: RunWatcher
     memory: SeriesMemory | None = None
-    kept: Kept | None = None  # without it, costs are not reckoned
+    extent: DataExtent | None = None  # without it, costs are not reckoned
     tracked: Tracked | None = None  # what the settings ask for
 
 

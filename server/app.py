@@ -17,7 +17,7 @@ from models.postgres.database import DatabaseUnavailableError
 from models.postgres.notifications import Listener
 from models.prices.series_cache import SeriesMemory
 from models.removal import tracking_mark
-from resolvers.data_extent import what_is_kept
+from resolvers.data_extent import read_data_extent
 from resolvers.live.price_updates import PriceUpdates
 from resolvers.live.run_watcher import RunWatcher
 from schema import build_schema
@@ -160,7 +160,7 @@ class Application:
             try:
                 self._seeded = await prepare_database(self.settings, self.database)
                 await self.refresher.bury_the_killed()
-                kept = await what_is_kept(
+                extent = await read_data_extent(
                     self.database, self.settings.history_days, datetime.now(UTC)
                 )
                 break
@@ -176,7 +176,7 @@ class Application:
             self.updates,
             self.runs,
             self.memory,
-            kept,
+            extent,
             self.refresher.tracked,
         )
         if self._leads:

@@ -25,7 +25,7 @@ from benchmarks.processes import send
 from benchmarks.questions import Ask, graphql
 from benchmarks.works.politeness import steady
 from models.postgres.database import Database
-from resolvers.data_extent import Kept, what_is_kept
+from resolvers.data_extent import DataExtent, read_data_extent
 from resolvers.errors import RequestError
 from schema import build_schema
 
@@ -44,14 +44,14 @@ def run(laboratory: Laboratory) -> Section:
     seconds = 2.0 if laboratory.options.quick else 4.0
     since = last_hour(laboratory.url) - timedelta(hours=HOURS)
     rows, before, beside = [], [], []
-    kept = asyncio.run(_kept(laboratory.url))
+    extent = asyncio.run(_extent(laboratory.url))
     # the hostile are another process, so that they slow nobody down but the server
     with (
         COINGRAPH.start(laboratory.place()) as server,
         ProcessPoolExecutor(1, get_context("spawn")) as pool,
     ):
         for name, text, times in admitted(server.url, since.isoformat()):
-            took = reading(text, kept)
+            took = reading(text, extent)
             before.append(took)
             for clients in _CLIENTS:
                 hostile = pool.submit(attack, server.url, text, clients, seconds + 1)
@@ -76,10 +76,10 @@ def run(laboratory: Laboratory) -> Section:
     return Section(_TITLE, _HEADER, rows, figures, [remark])
 
 
-async def _kept(url: str) -> Kept:
+async def _extent(url: str) -> DataExtent:
     database = Database(url)
     try:
-        return await what_is_kept(database, HISTORY_DAYS, datetime.now(UTC))
+        return await read_data_extent(database, HISTORY_DAYS, datetime.now(UTC))
     finally:
         await database.close()
 
@@ -104,7 +104,7 @@ def _refused(url: str, text: str) -> bool:
     return b"OPERATION_TOO_COMPLEX" in send(url, graphql(text)).content[:2_000]
 
 
-def reading(text: str, kept: Kept) -> float:
+def reading(text: str, extent: DataExtent) -> float:
     """Milliseconds of CPU until a new text may be executed, or is refused."""
     taken = []
     for _ in range(_TRIES):
@@ -112,7 +112,7 @@ def reading(text: str, kept: Kept) -> float:
         with contextlib.suppress(GraphQLSyntaxError, RequestError):
             document, errors = _SCHEMA.read(text)
             if not errors:
-                document.costs.cost(None, {}, datetime.now(UTC), kept)
+                document.costs.cost(None, {}, datetime.now(UTC), extent)
         taken.append((thread_time() - begun) * 1e3)
     return statistics.median(taken)
 

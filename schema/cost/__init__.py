@@ -7,7 +7,7 @@ from typing import Any
 
 from graphql import DocumentNode, GraphQLSchema, OperationDefinitionNode
 
-from resolvers.data_extent import Kept
+from resolvers.data_extent import DataExtent
 from resolvers.errors import TooComplexError
 from schema.cost.arguments import read_value
 from schema.cost.plans import Plan, Planner, Reckoning
@@ -50,12 +50,12 @@ class CostPlan:
         operation_name: str | None,
         variables: Mapping[str, Any] | None,
         now: datetime,
-        kept: Kept,
+        extent: DataExtent,
     ) -> Cost:
         """Reckon one operation; without a name, the first."""
         operation = self._operation(operation_name)
         given = {**operation.defaults, **(variables or {})}
-        reckoning = Reckoning(given, now, kept)
+        reckoning = Reckoning(given, now, extent)
         total, dearest, most = 0, "", -1
         for name, plan in operation.fields.items():
             requested = plan.reckon(reckoning).fixed

@@ -28,7 +28,7 @@ from graphql import (
     get_named_type,
 )
 
-from resolvers.data_extent import Kept
+from resolvers.data_extent import DataExtent
 from schema.cost.amounts import NOTHING, Amount
 from schema.cost.arguments import Arguments, read_arguments, read_value
 from schema.cost.introspection import introspection_field, introspection_widths
@@ -41,7 +41,7 @@ class Reckoning:
 
     variables: Mapping[str, Any]
     now: datetime
-    kept: Kept
+    extent: DataExtent
     known: dict[int, Amount] = field(default_factory=dict)
 
 
@@ -98,7 +98,7 @@ class _Part:
         if self.size is None:
             return self.width(below)
         arguments = self.arguments.with_variables(reckoning.variables)
-        size = self.size(Asked(arguments, reckoning.now, reckoning.kept))
+        size = self.size(Asked(arguments, reckoning.now, reckoning.extent))
         return size.own.plus(Amount(size.times * below.at(size.buckets, size.series)))
 
 

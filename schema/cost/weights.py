@@ -13,7 +13,7 @@ from typing import Any
 
 from resolvers.aligned import MOST_PRICES, MOST_SERIES
 from resolvers.analysis.anomalies import LONGEST_WINDOW, MOST_ANOMALIES, MOST_CELLS
-from resolvers.data_extent import Kept
+from resolvers.data_extent import DataExtent
 from resolvers.errors import BadInputError
 from resolvers.pagination import LARGEST_PAGE
 from resolvers.ranges import MOST_POINTS
@@ -85,7 +85,7 @@ class Asked:
 
     arguments: Mapping[str, Any]
     now: datetime
-    kept: Kept
+    extent: DataExtent
 
     def number(self, name: str, most: int) -> int | None:
         value = self.arguments.get(name)
@@ -117,7 +117,7 @@ class Asked:
             start, end = self._moment("from"), self._moment("to")
         except BadInputError:
             return 0  # which is refused
-        first = self.kept.days_from
+        first = self.extent.days_from
         if start is not None and not before:
             first = max(first, start - _SHORTEST["MONTH"])
         return max(0, (min(end or self.now, self.now) - first) // _DAY + 1)
@@ -134,7 +134,7 @@ class Asked:
         except (BadInputError, KeyError):
             return 0  # which is refused, too
         if start is None:
-            start = self.kept.hours_from if granularity == "HOUR" else self.kept.days_from - length
+            start = self.extent.hours_from if granularity == "HOUR" else self.extent.days_from - length
         end = end or max(self.now, start)
         return min(MOST_POINTS, (end - start) // length + 1) if start < end else 0
 
@@ -145,9 +145,9 @@ class Asked:
     def series(self) -> int:
         """Count the series that `coins` and `currencies` name; without them, all that are kept."""
         coins, currencies = self.names("coins"), self.names("currencies")
-        kept = self.kept
-        return (kept.coins if coins is None else coins) * (
-            kept.currencies if currencies is None else currencies
+        extent = self.extent
+        return (extent.coins if coins is None else coins) * (
+            extent.currencies if currencies is None else currencies
         )
 
 
@@ -192,7 +192,7 @@ def _aligned(asked: Asked) -> Size:
 def _anomalies(asked: Asked) -> Size:
     """All series that are kept are compared, up to MOST_CELLS; a thread does it."""
     hours, window = asked.buckets("HOUR"), asked.number("window", LONGEST_WINDOW) or 0
-    series = max(asked.kept.series, asked.series())
+    series = max(asked.extent.series, asked.series())
     if hours * series > MOST_CELLS:
         series = asked.series()
     cells = min(MOST_CELLS, hours * series) + window * series
@@ -225,7 +225,7 @@ def _plan(asked: Asked) -> Size:
     asked = replace(asked, arguments=wanted)
     series, each = asked.series(), FIELD
     if wanted.get("days") is None and not wanted.get("rebuild"):
-        hours = max(0, (asked.now - asked.kept.hours_from) // timedelta(hours=1))
+        hours = max(0, (asked.now - asked.extent.hours_from) // timedelta(hours=1))
         each = _PLANNED + _PLANNED_HOUR * hours
     own = 2 * SESSION + min(_MOST_PLANNED, (FIELD + each) * series) + asked.letters()
     return Size(Amount(own), series=series)
@@ -233,7 +233,7 @@ def _plan(asked: Asked) -> Size:
 
 def _windows(asked: Asked) -> Size:
     """Take the history for asked for anew; holes in it, of which there are few, come besides."""
-    return Size(NOTHING, times=max(1, -((asked.kept.hours_from - asked.now) // _WINDOW)))
+    return Size(NOTHING, times=max(1, -((asked.extent.hours_from - asked.now) // _WINDOW)))
 
 
 def _status(asked: Asked) -> Size:
@@ -252,12 +252,12 @@ def _coins(asked: Asked) -> Size:
     wanted = asked.arguments.get("filter")
     wanted = wanted if isinstance(wanted, dict) else {}
     ids = wanted.get("ids")
-    named = len(ids) if isinstance(ids, list) else asked.kept.coins
+    named = len(ids) if isinstance(ids, list) else asked.extent.coins
     own = 2 * READ + asked.letters()
     for names in (ids, wanted.get("symbols")):
         own += 2 * _NAMED * len(names) if isinstance(names, list) else 0
     if wanted.get("search") or wanted.get("symbols"):
-        own += 2 * _FOUND * asked.kept.coins
+        own += 2 * _FOUND * asked.extent.coins
     return Size(Amount(own), buckets=min(first, named))
 
 
@@ -266,7 +266,7 @@ def _downsampled(asked: Asked) -> Size:
 
 
 def _items(asked: Asked) -> Size:
-    series = asked.kept.series
+    series = asked.extent.series
     return Size(Amount(READ + _ITEM * series), times=series)
 
 
@@ -282,7 +282,7 @@ SIZES: dict[tuple[str, str], Callable[[Asked], Size]] = {  # what depends on arg
     ("Query", "anomalies"): _anomalies,
     ("Query", "latestPrices"): _latest,
     ("Query", "seriesStatus"): _status,
-    ("Query", "currencies"): lambda asked: Size(Amount(READ), times=asked.kept.currencies),
+    ("Query", "currencies"): lambda asked: Size(Amount(READ), times=asked.extent.currencies),
     ("Query", "coins"): _coins,
     ("Query", "refreshRuns"): _runs,
     ("Query", "refreshRun"): lambda asked: Size(Amount(SESSION + asked.letters())),

@@ -129,10 +129,10 @@ class LimitedSchema(strawberry.Schema):
             if errors:
                 return PreExecutionError(data=None, errors=errors)
         ours = context.context
-        if not isinstance(ours, Context) or ours.services.kept is None:
+        if not isinstance(ours, Context) or ours.services.extent is None:
             return None
-        name, kept = context.operation_name, ours.services.kept
-        ours.cost = cost = document.costs.cost(name, context.variables, ours.now, kept)
+        name, extent = context.operation_name, ours.services.extent
+        ours.cost = cost = document.costs.cost(name, context.variables, ours.now, extent)
         if (context.operation_extensions or {}).get("cost") is True:
             context.extensions_results["cost"] = {
                 "requested": cost.requested,

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from graphql import parse
 
-from resolvers.data_extent import Kept
+from resolvers.data_extent import DataExtent
 from schema import build_schema
 from schema.cost import Cost, CostPlan
 from schema.cost.weights import FIELD, READ, SESSION, WINDOWS
 
 NOW = datetime(2026, 4, 1, 12, 30, tzinfo=UTC)
-KEPT = Kept(11, 4, NOW - timedelta(days=90), NOW - timedelta(days=366))
+EXTENT = DataExtent(11, 4, NOW - timedelta(days=90), NOW - timedelta(days=366))
 HOURS = 90 * 24 + 1
 DAYS = 367  # that are kept, the present one among them
 SCHEMA = build_schema()._schema  # noqa: SLF001 - graphql-core's own
@@ -27,7 +27,7 @@ ALIGNED = """
 
 
 def cost(text: str, variables: Mapping[str, Any] | None = None, name: str | None = None) -> Cost:
-    return CostPlan(SCHEMA, parse(text)).cost(name, variables, NOW, KEPT)
+    return CostPlan(SCHEMA, parse(text)).cost(name, variables, NOW, EXTENT)
 
 
 def prices(arguments: str, below: str) -> str:
@@ -158,8 +158,8 @@ def test_one_plan_serves_all_variables_and_operations() -> None:
     plan = CostPlan(SCHEMA, parse(text))
     for n in (3, 8, 3):
         one = series(n, FIELD + n)
-        assert plan.cost("A", {"n": n}, NOW, KEPT).requested == one
-        assert plan.cost("B", {"n": n}, NOW, KEPT).requested == COINS + n * one
+        assert plan.cost("A", {"n": n}, NOW, EXTENT).requested == one
+        assert plan.cost("B", {"n": n}, NOW, EXTENT).requested == COINS + n * one
 
 
 def test_fragments_are_reckoned_once() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from graphql import parse
 
-from resolvers.data_extent import Kept
+from resolvers.data_extent import DataExtent
 from schema.cost import CostPlan
 from tests.schema.nullable import SCHEMA, Case, asked, cases, other
 from tests.server.streams.listening import events_of
@@ -23,7 +23,7 @@ SUBSCRIPTIONS = [
     for case in cases(SCHEMA.subscription_type)
     if len(case.path) == 1 and case.path[0][0] != "refreshProgress"
 ]
-KEPT = Kept(11, 4, datetime(2026, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC))
+EXTENT = DataExtent(11, 4, datetime(2026, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC))
 
 
 def test_the_places_are_found() -> None:
@@ -82,7 +82,7 @@ async def test_by_get_and_from_the_cache_too(reader: Reader) -> None:
 def test_a_null_costs_what_the_default_costs(case: Case) -> None:
     def cost(text: str, **variables: None) -> int:
         plan = CostPlan(SCHEMA, parse(text))
-        return plan.cost(None, variables, datetime(2026, 4, 1, tzinfo=UTC), KEPT).requested
+        return plan.cost(None, variables, datetime(2026, 4, 1, tzinfo=UTC), EXTENT).requested
 
     plain = cost(f"{{ {case.asked('one', None)} }}")
     assert cost(f"{{ {case.asked('one', 'null')} }}") == plain
