@@ -12,8 +12,8 @@ from resolvers.pagination import (
     check_first,
     decode_cursor,
     encode_cursor,
+    invalid_cursor,
     make_page,
-    strange_cursor,
 )
 
 _CURSORS, _MATCH_CURSORS = "coin", "match"
@@ -79,7 +79,7 @@ async def page(
 def _place(key: str) -> tuple[int, str]:
     rank, _, coin_id = key.partition(":")
     if len(rank) != 1 or rank not in "0123" or not coin_id:
-        raise strange_cursor()
+        raise invalid_cursor()
     return int(rank), coin_id
 
 

@@ -17,7 +17,7 @@ from models.prices.read import PriceWindow, WindowPrices, read_windows
 from models.prices.read_sql import BEGINS
 from models.series import SeriesKey
 from resolvers.names import explain_missing
-from resolvers.scheduling.event_loop_turns import breathe
+from resolvers.scheduling.event_loop_turns import yield_to_event_loop
 
 _ALL = 2**31 - 1  # rows of one series
 
@@ -51,7 +51,7 @@ async def coverages(
         read = await read_windows(database, granularity, windows, columns=frozenset({BEGINS}))
         for question, part in zip(group, read, strict=True):
             if part is not None:
-                await breathe()  # a page of coins takes a while
+                await yield_to_event_loop()  # a page of coins takes a while
                 parts[question] = part
                 begins = expected_from(question, part.begins, tracked, now)
                 found[question] = _measure(question, part, begins, now)
@@ -59,7 +59,7 @@ async def coverages(
     ids = sorted({parts[question].facts.id for question in gappy})
     known = await asked_gaps(database, ids) if ids else {}
     for question in gappy:
-        await breathe()
+        await yield_to_event_loop()
         gaps = known[parts[question].facts.id]
         if tracked and (begins := _listed(question, gaps, tracked, now)):
             found[question] = _measure(question, parts[question], begins, now)

@@ -24,7 +24,7 @@ from resolvers.coverage import CoverageQuestion, coverages
 from resolvers.errors import NotFoundError
 from resolvers.names import explain_missing
 from resolvers.prices import PriceAnswer, PriceQuestion, price_series
-from resolvers.scheduling.event_loop_turns import PatientLoop
+from resolvers.scheduling.event_loop_turns import LoaderLoop
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -74,7 +74,7 @@ class Loaders:
             batch.cancel()
 
     def _loader(self, load: Callable[[list[K]], Awaitable[list[Any]]]) -> DataLoader[K, Any]:
-        loop = cast("asyncio.AbstractEventLoop", PatientLoop())
+        loop = cast("asyncio.AbstractEventLoop", LoaderLoop())
         return DataLoader(self._batched(load), loop=loop)
 
     def _batched(

@@ -48,14 +48,14 @@ def decode_cursor(kind: str, cursor: str) -> str:
         padded = cursor + "=" * (-len(cursor) % 4)
         text = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
     except ValueError:  # binascii.Error is one
-        raise strange_cursor() from None
+        raise invalid_cursor() from None
     made_for, _, key = text.partition(":")
     if made_for != kind or not key or "\x00" in key:
-        raise strange_cursor()
+        raise invalid_cursor()
     return key
 
 
-def strange_cursor() -> BadInputError:
+def invalid_cursor() -> BadInputError:
     return BadInputError("`after` is not a cursor of this list: use `pageInfo.endCursor`.")
 
 

@@ -13,8 +13,8 @@ from resolvers.pagination import (
     check_first,
     decode_cursor,
     encode_cursor,
+    invalid_cursor,
     make_page,
-    strange_cursor,
 )
 
 _CURSORS = "run"
@@ -53,7 +53,7 @@ async def page(
     try:
         behind = None if after is None else UUID(decode_cursor(_CURSORS, after))
     except ValueError:
-        raise strange_cursor() from None
+        raise invalid_cursor() from None
     async with database.read() as session:
         rows = await run_rows.page_of_runs(session, after=behind, limit=first + 1)
     return make_page(rows, first, after, lambda row: encode_cursor(_CURSORS, str(row.id)))

@@ -18,7 +18,7 @@ from resolvers.live.price_updates import PriceUpdates
 from resolvers.live.run_watcher import RunWatcher
 from resolvers.loaders import Loaders
 from schema.cost import Cost
-from schema.refresh_service import Plans, RefreshService
+from schema.refresh_service import RefreshPlanCache, RefreshService
 
 
 class Access(Enum):
@@ -68,7 +68,7 @@ class Context:
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     dependencies: CacheDependencies = field(default_factory=CacheDependencies)
     loaders: Loaders = field(init=False)
-    _plans: Plans | None = None
+    _refresh_plans: RefreshPlanCache | None = None
     # takes an operation's cost from the caller's account; raises RateLimitedError
     charge: Callable[[int], Awaitable[None]] | None = None
     cost: Cost | None = None  # known once the operation is valid
@@ -81,11 +81,11 @@ class Context:
         )
 
     @property
-    def plans(self) -> Plans:
+    def refresh_plans(self) -> RefreshPlanCache:
         """What refreshes would do, each planned once."""
-        if self._plans is None:
-            self._plans = Plans(self.services.refresher)
-        return self._plans
+        if self._refresh_plans is None:
+            self._refresh_plans = RefreshPlanCache(self.services.refresher)
+        return self._refresh_plans
 
     @property
     def database(self) -> Database:
@@ -97,7 +97,7 @@ class Context:
         return self.services.tracked
 
     @asynccontextmanager
-    async def unhurried(self) -> AsyncIterator[None]:
+    async def deadline_paused(self) -> AsyncIterator[None]:
         """Wait for what takes its time; afterwards the operation has as long as before."""
         deadline, loop = self.deadline, asyncio.get_running_loop()
         end = None if deadline is None else deadline.when()

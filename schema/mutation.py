@@ -39,7 +39,7 @@ class Mutation:
         scope, key = wanted.checked(refresher)
         run_id, started = await refresher.start(scope, key=key)
         if wanted.wait:
-            async with context.unhurried():
+            async with context.deadline_paused():
                 await refresher.wait(run_id)
         row = await run_answers.run(context.database, context.dependencies, str(run_id))
         return RefreshPricesPayload(

@@ -216,7 +216,7 @@ class Query:
         context.dependencies.mark_uncacheable()
         refresher = context.services.refresher
         scope, _ = (input or RefreshPricesInput()).checked(refresher)
-        return await context.plans.plan(scope)
+        return await context.refresh_plans.plan(scope)
 
     @strawberry.field(
         description="One refresh run by its id. An id that is not stored gives null and an error "

@@ -151,7 +151,7 @@ class RefreshService(Protocol):
         ...
 
 
-class Plans:
+class RefreshPlanCache:
     """The plans of one operation, which makes each of them once, however often it asks for it."""
 
     def __init__(self, service: RefreshService) -> None:

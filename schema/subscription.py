@@ -6,7 +6,7 @@ from typing import Annotated
 
 import strawberry
 
-from resolvers.live.newest_prices import Update
+from resolvers.live.latest_prices import Update
 from resolvers.live.run_watcher import RunState
 from resolvers.runs import parse_run_id
 from schema.context import Info

@@ -16,7 +16,7 @@ from resolvers.errors import BadInputError, RangeTooLargeError
 from resolvers.names import known_names
 from resolvers.pagination import check_between
 from resolvers.ranges import MOST_POINTS, check_range
-from resolvers.scheduling.worker_thread import SideThread
+from resolvers.scheduling.worker_thread import WorkerThread
 
 MOST_CELLS = 500_000  # series × hours: the 44 default series over more than a year
 MOST_ANOMALIES = 10_000
@@ -26,7 +26,9 @@ _HOUR = timedelta(hours=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # a search takes up to 0.5 s; numpy lets go of the interpreter meanwhile
-searches = SideThread("anomalies", 32, "Too many searches are waiting: try again in a few seconds.")
+searches = WorkerThread(
+    "anomalies", 32, "Too many searches are waiting: try again in a few seconds."
+)
 
 
 @dataclass(frozen=True, slots=True)

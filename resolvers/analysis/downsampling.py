@@ -7,7 +7,7 @@ from tsdownsample import LTTBDownsampler
 
 from models.prices.granularity import Times
 from models.prices.read import Numbers
-from resolvers.analysis.observed import Places, observed_places
+from resolvers.analysis.observed import Indices, observed_indices
 from resolvers.pagination import check_between
 from resolvers.prices import PriceAnswer
 from resolvers.ranges import MOST_POINTS
@@ -21,13 +21,13 @@ _LTTB = LTTBDownsampler()  # type: ignore[no-untyped-call] # it leaves its __ini
 def downsampled(answer: PriceAnswer, most: int) -> PriceAnswer:
     """Keep at most `most` of the points that have a price. Raises BadInputError."""
     check_between("maxPoints", most, _FEWEST, MOST_POINTS)
-    places = observed_places(answer)
+    places = observed_indices(answer)
     columns = answer.columns
     kept = places[choose(columns.timestamps[places], columns.prices[places], most)]
     return replace(answer, columns=columns.take(np.sort(kept)))
 
 
-def choose(times: Times, prices: Numbers, most: int) -> Places:
+def choose(times: Times, prices: Numbers, most: int) -> Indices:
     """Choose places, rising, by Largest Triangle Three Buckets, the extremes always among them."""
     if len(prices) <= most:
         return np.arange(len(prices))
@@ -41,8 +41,8 @@ def choose(times: Times, prices: Numbers, most: int) -> Places:
     return np.flatnonzero(kept)
 
 
-def _largest_triangles(hours: Numbers, prices: Numbers, count: int) -> Places:
+def _largest_triangles(hours: Numbers, prices: Numbers, count: int) -> Indices:
     if count < _FEWEST_FOR_LTTB:
         return np.array([0, len(prices) - 1])
-    chosen: Places = _LTTB.downsample(hours, prices, n_out=count).astype(np.intp)
+    chosen: Indices = _LTTB.downsample(hours, prices, n_out=count).astype(np.intp)
     return chosen

@@ -5,7 +5,7 @@ from enum import StrEnum
 import numpy as np
 
 from models.prices.read import Numbers
-from resolvers.analysis.observed import observed_places
+from resolvers.analysis.observed import observed_indices
 from resolvers.pagination import check_between
 from resolvers.prices import PriceAnswer
 from resolvers.ranges import MOST_POINTS
@@ -24,7 +24,7 @@ def moving_average(answer: PriceAnswer, window: int, kind: AverageKind) -> Numbe
     """
     check_between("window", window, 1, MOST_POINTS)
     averages = np.full(len(answer.columns), np.nan)
-    places = observed_places(answer)
+    places = observed_indices(answer)
     average = simple_average if kind is AverageKind.SMA else exponential_average
     with np.errstate(over="ignore"):  # of prices near the largest float: infinite
         averages[places] = average(answer.columns.prices[places], window)

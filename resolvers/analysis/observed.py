@@ -5,10 +5,10 @@ import numpy.typing as npt
 
 from resolvers.prices import PriceAnswer
 
-Places = npt.NDArray[np.intp]
+Indices = npt.NDArray[np.intp]
 
 
-def observed_places(answer: PriceAnswer) -> Places:
+def observed_indices(answer: PriceAnswer) -> Indices:
     """Give the places of the points with a price of their own, the oldest first."""
     real = np.isfinite(answer.column("price"))
     if answer.columns.filled is not None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from models.prices.granularity import Granularity, Times, to_datetime
 from models.prices.read import Numbers
-from resolvers.analysis.observed import observed_places
+from resolvers.analysis.observed import observed_indices
 from resolvers.prices import PriceAnswer
 
 _IN_A_YEAR = {  # crypto trades on all days
@@ -55,7 +55,7 @@ class Statistics:
 
 def statistics(answer: PriceAnswer) -> Statistics:
     """Sum up the prices that were seen; filled and missing points do not count."""
-    places = observed_places(answer)
+    places = observed_indices(answer)
     columns = answer.columns
     return summary(columns.timestamps[places], columns.prices[places], answer.request.granularity)
 

@@ -1,1 +1,1 @@
-"""Followers of changes: newest prices, price updates, refresh runs."""
+"""Live data: latest prices, price updates and refresh runs for subscribers."""

@@ -1,4 +1,4 @@
-"""Price updates: one hub a process, which hears of changes, and its subscribers."""
+"""Price updates: one hub per process, which reads changes once for all its subscribers."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -11,7 +11,7 @@ from models.postgres.database import Database
 from models.postgres.notifications import Listener
 from models.series import changed_prices, deployment_revision
 from resolvers.errors import BadInputError, UnavailableError
-from resolvers.live.newest_prices import EVERYTHING, Filter, NewestPrices, Update, UpdateKind
+from resolvers.live.latest_prices import NO_REVISION, Filter, LatestPrices, Update, UpdateKind
 from resolvers.names import known_names
 
 log = structlog.get_logger("coingraph.updates")
@@ -21,88 +21,90 @@ _LONGEST_PAUSE = 2.0
 
 
 @dataclass(slots=True)
-class _Place:
-    """What a subscriber has seen: all that it takes to go on."""
+class _Position:
+    """The state of one subscriber: what it has received so far."""
 
     epoch: int
     revision: int
 
 
 class PriceUpdates:
-    """The newest price of each series, as one process has heard of it, and who follows it.
+    """The hub that follows price changes and serves all subscribers of one process.
 
-    An audience of the `listener`: what is told makes `run` read what changed, once for all that was
-    told meanwhile. Nothing is read while nobody follows. A subscriber is no more than a place among
-    the revisions: it is given the newest value of whatever changed since, when it asks, so nothing
-    grows while it does not.
+    It receives the `listener`'s notifications. `run` then reads what changed, once for all
+    notifications since the last read. Nothing is read while there are no subscribers. A subscriber
+    is only a position in the sequence of revisions: when it asks, it receives the newest price of
+    each series that changed since. So memory does not grow while a subscriber is slow.
     """
 
     def __init__(self, database: Database, listener: Listener) -> None:
         self._database = database
         self._listener = listener
-        self._newest = NewestPrices()
-        self._told = EVERYTHING  # the highest revision that was heard of
-        self._losses = 0  # how often nobody knew what had changed
-        self._whole = False  # whether all prices were read since
-        self._epoch = 0  # how often they were
+        self._latest = LatestPrices()
+        self._notified = NO_REVISION  # the highest notified revision
+        self._resets = 0  # how often notifications may have been missed
+        self._complete = False  # True if all prices were read since the last reset
+        self._epoch = 0  # how often all prices were read
         self._wanted = asyncio.Event()
-        self._moved = asyncio.Event()  # set and replaced by another one when there is news
+        self._changed = asyncio.Event()  # set, and replaced by a new event, at each change
         self._closed = False
         self._subscribing = 0
         self.subscribers = 0
 
     @property
-    def kept(self) -> int:
-        """How many updates are kept for others at the same place."""
-        return self._newest.kept
+    def cached_updates(self) -> int:
+        """The number of updates cached for subscribers at the same position."""
+        return self._latest.cached_updates
 
     def series_changed(self, _series_id: int, revision: int) -> None:
-        self._told = max(self._told, revision)
+        """Handle a notification: a series changed at this deployment revision."""
+        self._notified = max(self._notified, revision)
         self._wanted.set()
 
     def catalogue_changed(self) -> None:
-        """A series without a price is no news; its first price is."""
+        """Ignore it: a series matters only once it has a price."""
 
     def run_changed(self, _run_id: str) -> None:
-        """Nor is a run: what it changes is told by itself."""
+        """Ignore it: price changes of a run have notifications of their own."""
 
     def anything_changed(self) -> None:
-        self._whole = False
-        self._losses += 1
-        self._told = EVERYTHING  # of another database, for all that is known
+        """Handle a lost connection: read all prices again."""
+        self._complete = False
+        self._resets += 1
+        self._notified = NO_REVISION  # the database may be another one
         self._wanted.set()
 
     async def run(self) -> None:
-        """Read what is told, until cancelled."""
+        """Read changes after notifications, until cancelled."""
         pause = _FIRST_PAUSE
         while True:
             await self._wanted.wait()
             self._wanted.clear()
             if not (self._listener.listening and (self.subscribers or self._subscribing)):
-                continue  # once it listens it tells, and so does who subscribes
-            if self._whole and not self._is_behind:
+                continue  # listening again and each new subscriber set `_wanted`
+            if self._complete and not self._is_behind:
                 continue
             try:
                 await self._read()
                 pause = _FIRST_PAUSE
-            except Exception as error:  # noqa: BLE001 - whatever it was, only trying again helps
+            except Exception as error:  # noqa: BLE001 - any failure is retried
                 log.warning("changes could not be read", reason=repr(error), retry_seconds=pause)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 self._wanted.set()
 
     def close(self) -> None:
-        """End all that is followed; from now on, nobody can subscribe."""
+        """End all subscriptions and reject new ones."""
         self._closed = True
         self._wake()
 
     async def subscribe(
         self, coins: Sequence[str] | None, currencies: Sequence[str] | None, since: int | None
     ) -> AsyncGenerator[Update, None]:
-        """Follow these series: first what is, or what changed after `since`, then each change.
+        """Follow these series: the current prices, or the changes after `since`, then each change.
 
-        Raises NotFoundError for names that are not kept, UnavailableError or
-        DatabaseUnavailableError where changes cannot be followed.
+        Raises BadInputError for a negative `since`, NotFoundError for names that are not stored,
+        UnavailableError or DatabaseUnavailableError if changes cannot be followed.
         """
         if since is not None and since < 0:
             raise BadInputError("`since` must be the `revision` of an update, or be left out.")
@@ -112,26 +114,29 @@ class PriceUpdates:
 
     @property
     def _is_behind(self) -> bool:
-        return self._told > self._newest.revision
+        return self._notified > self._latest.revision
 
     def _is_current(self, since: int) -> bool:
-        """Whether all is read that was told, and would be if more were; up to `since` at least."""
-        heard = self._whole and self._listener.listening and self.subscribers > 0
-        return heard and not (self._is_behind or self._closed) and since <= self._newest.revision
+        """Return True if all notified changes up to `since` are read and more would be received."""
+        heard = self._complete and self._listener.listening and self.subscribers > 0
+        return heard and not (self._is_behind or self._closed) and since <= self._latest.revision
 
     async def _catch_up(self, since: int) -> None:
-        """Return when all is read that was committed before, of which another one may know."""
+        """Return when everything committed before is read.
+
+        Another server process may already have shown it to this subscriber.
+        """
         if self._is_current(since):
             return
         revision = await deployment_revision(self._database)
-        self._told = max(self._told, revision)
+        self._notified = max(self._notified, revision)
         self._subscribing += 1
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                while not (self._closed or (self._whole and self._newest.revision >= revision)):
-                    moved = self._moved
+                while not (self._closed or (self._complete and self._latest.revision >= revision)):
+                    changed_event = self._changed
                     self._wanted.set()
-                    await moved.wait()
+                    await changed_event.wait()
         except TimeoutError:
             raise UnavailableError(
                 "Changes cannot be followed: the database does not answer. "
@@ -144,48 +149,48 @@ class PriceUpdates:
 
     async def _follow(self, wanted: Filter, since: int | None) -> AsyncGenerator[Update, None]:
         self.subscribers += 1
-        self._wanted.set()  # for what was told since the catching up
+        self._wanted.set()  # for notifications since `_catch_up`
         try:
-            place = _Place(self._epoch, self._newest.revision)
+            position = _Position(self._epoch, self._latest.revision)
             if since is None:
-                yield self._newest.present(UpdateKind.SNAPSHOT, wanted)
-            elif since > place.revision:
-                yield self._newest.present(UpdateKind.GAP, wanted)
+                yield self._latest.current(UpdateKind.SNAPSHOT, wanted)
+            elif since > position.revision:
+                yield self._latest.current(UpdateKind.GAP, wanted)
             else:
-                place.revision = since
+                position.revision = since
             while not self._closed:
-                moved = self._moved
-                if update := self._next(wanted, place):
+                changed_event = self._changed
+                if update := self._next(wanted, position):
                     yield update
                 else:
-                    await moved.wait()
+                    await changed_event.wait()
         finally:
             self.subscribers -= 1
             if not self.subscribers:
-                self._newest.release()
+                self._latest.drop_updates()
 
-    def _next(self, wanted: Filter, place: _Place) -> Update | None:
-        """Give what is new since `place` in the filter, and move it on."""
-        epoch, since = place.epoch, place.revision
-        place.epoch, place.revision = self._epoch, self._newest.revision
+    def _next(self, wanted: Filter, position: _Position) -> Update | None:
+        """Return what changed since `position` for the filter, and advance the position."""
+        epoch, since = position.epoch, position.revision
+        position.epoch, position.revision = self._epoch, self._latest.revision
         if epoch != self._epoch:
-            return self._newest.present(UpdateKind.GAP, wanted)
-        return self._newest.changes(wanted, since) if since < place.revision else None
+            return self._latest.current(UpdateKind.GAP, wanted)
+        return self._latest.changes(wanted, since) if since < position.revision else None
 
     async def _read(self) -> None:
-        """Read what has changed, or everything where that is not known."""
-        losses, whole = self._losses, self._whole
-        since = self._newest.revision if whole else EVERYTHING
+        """Read what changed, or all prices if the changes are not known."""
+        resets, complete = self._resets, self._complete
+        since = self._latest.revision if complete else NO_REVISION
         revision, changed = await changed_prices(self._database, since)
-        if losses != self._losses:
-            return  # which was told, so it is read again
-        if not whole:
-            self._newest.forget()
-            self._whole = True
+        if resets != self._resets:
+            return  # the reset has set `_wanted`, so it is read again
+        if not complete:
+            self._latest.clear()
+            self._complete = True
             self._epoch += 1
-        self._newest.learn(revision, changed)
+        self._latest.apply(revision, changed)
         self._wake()
 
     def _wake(self) -> None:
-        moved, self._moved = self._moved, asyncio.Event()
-        moved.set()
+        changed_event, self._changed = self._changed, asyncio.Event()
+        changed_event.set()

@@ -1,4 +1,4 @@
-"""Watching a run as it goes, from whichever process: one watch for all of a process who look on."""
+"""Follows refresh runs of any process: one database watch per run for all followers here."""
 
 import asyncio
 import contextlib
@@ -13,8 +13,8 @@ from models.postgres.database import Database, DatabaseUnavailableError
 from models.tables import RefreshRun, RefreshRunItem, RefreshStatus, Series
 from resolvers.runs import no_such_run
 
-# So often a watched run is looked at without having been told of it: its process may be dead, and
-# nobody tells of changes while the connection that hears of them is lost.
+# Interval in seconds at which a watched run is read without a notification: its process may have
+# died, and no notifications arrive while the listener's connection is lost.
 LOOK_SECONDS = 2.0
 
 Items = list[tuple[RefreshRunItem, Series]]
@@ -22,9 +22,9 @@ Items = list[tuple[RefreshRunItem, Series]]
 
 @dataclass(slots=True, eq=False)
 class RunState:
-    """A run as it was at one moment, the same object for all who watch it.
+    """A run at one moment. All followers share the object.
 
-    `shown` is for what the schema makes of it, once.
+    `shown` holds what the schema layer builds from it, once.
     """
 
     run: RefreshRun
@@ -35,10 +35,11 @@ class RunState:
 
     @property
     def ended(self) -> bool:
+        """True if the run is no longer in progress."""
         return self.run.status != RefreshStatus.RUNNING
 
     async def items(self, database: Database) -> Items:
-        """Read what becomes of each series, once for all who ask; as it is by then."""
+        """Read the result of each series once, when first requested, for all followers."""
         async with self._reading:
             if self._items is None:
                 async with database.read() as session:
@@ -48,10 +49,13 @@ class RunState:
 
 
 class _Watch:
-    """One run, and who looks on. They take the newest state, and none is kept for the slow."""
+    """One run and the number of its followers.
+
+    Followers take the newest state; intermediate states are dropped.
+    """
 
     def __init__(self) -> None:
-        self.onlookers = 0
+        self.followers = 0
         self.changed = asyncio.Event()
         self.state: RunState | None = None
         self.task: asyncio.Task[None]
@@ -59,21 +63,22 @@ class _Watch:
         self._news = asyncio.Event()
 
     def show(self, run: RefreshRun) -> None:
-        """Make this the newest state, if it is a new one."""
+        """Publish `run` as the newest state if it differs from the last one."""
         if self.state is None or run.model_dump() != self.state.run.model_dump():
             self.state = RunState(run, datetime.now(UTC))
-            self._tell()
+            self._notify()
 
     def fail(self, error: Exception) -> None:
+        """End the watch with an error for all followers."""
         self.state, self._failure = None, error
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         news, self._news = self._news, asyncio.Event()
         news.set()
 
     async def newer(self, seen: RunState | None) -> RunState:
-        """Return the newest state once it is another one than `seen`. Raises what ended it."""
+        """Wait for a state other than `seen`. Raises the error that ended the watch."""
         while self.state is None or self.state is seen:
             if self._failure is not None:
                 raise self._failure
@@ -82,28 +87,31 @@ class _Watch:
 
 
 class RunWatcher:
-    """Watches those runs that somebody looks on; hears of changes as an audience of the listener.
+    """Watches the runs that have followers. Receives the listener's notifications.
 
-    `bury_dead_runs` marks runs INTERRUPTED whose process is gone.
+    `mark_interrupted_runs` marks runs as INTERRUPTED whose process has died.
     """
 
-    def __init__(self, database: Database, bury_dead_runs: Callable[[], Awaitable[object]]) -> None:
+    def __init__(
+        self, database: Database, mark_interrupted_runs: Callable[[], Awaitable[object]]
+    ) -> None:
         self._database = database
-        self._bury_dead_runs = bury_dead_runs
+        self._mark_interrupted_runs = mark_interrupted_runs
         self._watches: dict[UUID, _Watch] = {}
 
     @property
     def watched(self) -> int:
-        """How many runs somebody looks on."""
+        """The number of runs with followers."""
         return len(self._watches)
 
     async def follow(self, run_id: UUID) -> AsyncGenerator[RunState, None]:
-        """Give the run as it is, then each newer state, skipping what came too fast; its end last.
+        """Yield the current state of the run, then each newer state, last its final one.
 
-        Raises NotFoundError, and DatabaseUnavailableError where it cannot be read to begin with.
+        Skips intermediate states if the consumer is slow. Raises NotFoundError, and
+        DatabaseUnavailableError if the first read fails.
         """
         watch = self._watches.get(run_id) or self._begin(run_id)
-        watch.onlookers += 1
+        watch.followers += 1
         try:
             state = await watch.newer(None)
             yield state
@@ -111,22 +119,24 @@ class RunWatcher:
                 state = await watch.newer(state)
                 yield state
         finally:
-            watch.onlookers -= 1
-            if not watch.onlookers:
+            watch.followers -= 1
+            if not watch.followers:
                 self._end(run_id, watch)
 
     def series_changed(self, series_id: int, revision: int) -> None:
-        """Runs are told of by themselves."""
+        """Ignore it: runs have notifications of their own."""
 
     def catalogue_changed(self) -> None:
-        """No run has changed with it."""
+        """Ignore it: it does not change a run."""
 
     def run_changed(self, run_id: str) -> None:
-        for watched, watch in self._watches.items():  # one, as a rule
+        """Handle a notification: read the run again if it is watched."""
+        for watched, watch in self._watches.items():  # rarely more than one
             if str(watched) == run_id:
                 watch.changed.set()
 
     def anything_changed(self) -> None:
+        """Handle a lost connection: read all watched runs again."""
         for watch in self._watches.values():
             watch.changed.set()
 
@@ -141,33 +151,33 @@ class RunWatcher:
             del self._watches[run_id]
 
     async def _watch(self, run_id: UUID, watch: _Watch) -> None:
-        """Look at the run whenever it has changed, or may have, until it ends."""
-        told = True
+        """Read the run after each notification, and every LOOK_SECONDS, until it ends."""
+        notified = True
         try:
-            while not await self._look(run_id, watch, told=told):
+            while not await self._look(run_id, watch, notified=notified):
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_SECONDS):
                         await watch.changed.wait()
-                told = watch.changed.is_set()
-        except Exception as error:  # noqa: BLE001 - those who look on are told
-            if self._watches.get(run_id) is watch:  # whoever comes later begins another one
+                notified = watch.changed.is_set()
+        except Exception as error:  # noqa: BLE001 - raised to the followers
+            if self._watches.get(run_id) is watch:  # a later follower starts a new watch
                 del self._watches[run_id]
             watch.fail(error)
 
-    async def _look(self, run_id: UUID, watch: _Watch, *, told: bool) -> bool:
-        """Show the run as it is now; whether it has ended."""
+    async def _look(self, run_id: UUID, watch: _Watch, *, notified: bool) -> bool:
+        """Read and publish the run. Return True if it has ended."""
         watch.changed.clear()
         try:
             async with self._database.read() as session:
                 run = (await run_rows.runs_by_id(session, [run_id])).get(run_id)
-                dead = not told and not await run_rows.is_alive(session, run_id)
+                dead = not notified and not await run_rows.is_alive(session, run_id)
         except DatabaseUnavailableError:
             if watch.state is None:
                 raise
-            return False  # what is shown stands until the database is back
+            return False  # the last state remains until the database is back
         if run is None:
             raise no_such_run(run_id)
         watch.show(run)
         if dead and run.status == RefreshStatus.RUNNING:
-            await self._bury_dead_runs()
+            await self._mark_interrupted_runs()
         return run.status != RefreshStatus.RUNNING

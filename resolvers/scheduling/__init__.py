@@ -1,1 +1,1 @@
-"""Who computes when: a fair queue, turns on the event loop, a worker thread."""
+"""Fairness between callers: cooperative scheduling, queues, and a worker thread."""

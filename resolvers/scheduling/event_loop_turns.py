@@ -1,7 +1,8 @@
-"""Turns of the event loop: no operation keeps it for long while others wait.
+"""Cooperative scheduling: no operation holds the event loop for long while others wait.
 
-Work that could take a while is done in pieces, and asks before each whether the turn has room left.
-If not, it waits. Each turn belongs to one of the operations that wait, one after the other.
+Long work is split into pieces. Before each piece, the operation asks whether the current turn of
+the event loop has time left; if not, it waits for a turn of its own. A turn is one iteration of the
+event loop. Waiting operations are served in rotation (docs/decisions/0021-turns.md).
 """
 
 import asyncio
@@ -12,44 +13,50 @@ from time import perf_counter, thread_time
 from typing import Any
 from weakref import WeakKeyDictionary
 
-_SLICE = 0.01  # seconds: when so much of a turn is used up, what comes next waits
-_FREE = 0.005  # seconds of an operation's work that never wait: most need no more
-_WOKEN = 16  # pieces of an operation that are woken for its turn; for the last there may be no room
+_SLICE = 0.01  # seconds of CPU of a turn, after which further pieces wait
+_FREE = 0.005  # seconds of overtime that an operation may work without waiting: most need less
+_WAKE_UPS = 16  # waiting pieces that a turn wakes; the last may find no time left and wait again
 
 
-class Turns:
-    """One event loop's turns. A turn is over when all that was ready has run once."""
+class CooperativeScheduler:
+    """The scheduler of one event loop.
+
+    A turn ends when everything that was ready at its start has run once.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._waiting: OrderedDict[Turn, deque[asyncio.Future[bool]]] = OrderedDict()
+        self._waiting: OrderedDict[EventLoopShare, deque[asyncio.Future[bool]]] = OrderedDict()
         self._scheduled = False
         self._begun = False
         self._cpu = self._mark = 0.0
-        self._last: Turn | None = None
-        self.room_until = 0.0  # by the clock; later than that, `has_room` can tell
+        self._last: EventLoopShare | None = None
+        self.room_until = 0.0  # by the clock; after it, ask `has_room`
 
-    def has_room(self, turn: "Turn", now: float) -> bool:
-        """Tell whether an operation may do its next piece, when the clock says that it may not."""
+    def has_room(self, share: "EventLoopShare", now: float) -> bool:
+        """Return True if the operation of `share` may run its next piece now.
+
+        Callers ask only after `room_until`, when the clock alone no longer grants it.
+        """
         if not self._begun:
             self._begun, self._cpu, self.room_until = True, thread_time(), now + _SLICE
             self._schedule()
             return True
-        if self._last is turn:
-            turn.overtime += now - self._mark
-        self._last, self._mark = turn, now
-        # CPU is asked for last, because that takes ten times as long: a machine that lets others
-        # run meanwhile has not let us use up our turn
-        return turn.overtime < _FREE or thread_time() - self._cpu < _SLICE
+        if self._last is share:
+            share.overtime += now - self._mark
+        self._last, self._mark = share, now
+        # Read the CPU time last, which takes ten times as long as the clock. While other processes
+        # run on this processor, the clock advances but the turn's CPU time does not.
+        return share.overtime < _FREE or thread_time() - self._cpu < _SLICE
 
-    async def wait(self, turn: "Turn") -> None:
-        """Return in a turn of the loop that has room."""
+    async def wait(self, share: "EventLoopShare") -> None:
+        """Return in a turn that has time left for the operation of `share`."""
         granted = False
         while not granted:
             woken: asyncio.Future[bool] = self.loop.create_future()
-            self._waiting.setdefault(turn, deque()).append(woken)
+            self._waiting.setdefault(share, deque()).append(woken)
             self._schedule()
-            granted = await woken or turn.has_room()
+            granted = await woken or share.has_room()
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -57,54 +64,60 @@ class Turns:
             self.loop.call_soon(self._next)
 
     def _next(self) -> None:
-        """Begin a turn, which belongs to the operation that has waited longest for one."""
+        """Start a turn and give it to the operation that has waited longest."""
         self._begun = self._scheduled = False
         self._last, self.room_until = None, 0.0
         if not self._waiting:
             return
-        turn, futures = self._waiting.popitem(last=False)
-        granted = True  # in any case the first piece, so that nobody starves
-        for _ in range(min(_WOKEN, len(futures))):
+        share, futures = self._waiting.popitem(last=False)
+        granted = True  # the first piece always runs, so no operation starves
+        for _ in range(min(_WAKE_UPS, len(futures))):
             woken = futures.popleft()
-            if not woken.done():  # or it was cancelled
+            if not woken.done():  # done if it was cancelled
                 woken.set_result(granted)
                 granted = False
         if futures:
-            self._waiting[turn] = futures  # behind all others
+            self._waiting[share] = futures  # at the end of the rotation
         self._schedule()
 
 
-class Turn:
-    """One operation's share of the turns."""
+class EventLoopShare:
+    """The share of one operation in the turns of its event loop.
 
-    __slots__ = ("_settled", "_turns", "_waiting", "overtime")
+    `overtime` is the time in seconds that the operation has worked in turns whose time was used up.
+    """
+
+    __slots__ = ("_scheduler", "_settled", "_waiting", "overtime")
 
     def __init__(self) -> None:
-        self._turns = _turns_of(asyncio.get_running_loop())
-        self.overtime = 0.0  # seconds of work in turns that were used up
+        self._scheduler = _scheduler_of(asyncio.get_running_loop())
+        self.overtime = 0.0  # seconds
         self._waiting = 0
         self._settled: list[Callable[[], object]] = []
 
     def has_room(self) -> bool:
-        """Tell whether the next piece may be done at once."""
+        """Return True if the operation may run its next piece now."""
         now = perf_counter()
-        return now < self._turns.room_until or self._turns.has_room(self, now)
+        return now < self._scheduler.room_until or self._scheduler.has_room(self, now)
 
     async def wait(self) -> None:
-        """Return when the next piece may be done."""
+        """Return when the operation may run its next piece."""
         self._waiting += 1
         try:
-            await self._turns.wait(self)
+            await self._scheduler.wait(self)
         finally:
             self._waiting -= 1
             if not self._waiting and self._settled:
                 settled, self._settled = self._settled, []
                 for callback in settled:
-                    self._turns.loop.call_soon(callback)
+                    self._scheduler.loop.call_soon(callback)
 
     def when_settled(self, callback: Callable[[], object]) -> None:
-        """Call when nothing of the operation waits for its turn any more; never at once."""
-        self._turns.loop.call_soon(self._call_or_wait, callback)
+        """Call `callback` once no piece of the operation waits for a turn.
+
+        Never calls it immediately, but in a later turn.
+        """
+        self._scheduler.loop.call_soon(self._call_or_wait, callback)
 
     def _call_or_wait(self, callback: Callable[[], object]) -> None:
         if self._waiting:
@@ -113,52 +126,56 @@ class Turn:
             callback()
 
 
-class PatientLoop:
-    """The event loop for the loaders of an operation.
+class LoaderLoop:
+    """The event loop as the DataLoaders of one operation see it.
 
-    A batch, which would be sent soon, waits until all that is ready has begun and has asked for
-    what it needs: however many turns that takes, it is one batch.
+    A DataLoader dispatches its batch with `call_soon`. Here that call waits until every piece of
+    the operation that was ready has run and has requested its keys. The keys form one batch,
+    however many turns that takes.
     """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._turn = current_turn()
+        self._share = current_share()
 
     def call_soon(self, callback: Callable[[], object]) -> None:
-        self._turn.when_settled(callback)
+        """Call `callback` once no piece of the operation waits for a turn."""
+        self._share.when_settled(callback)
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the loop has
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - any attribute of the loop
         return getattr(self._loop, name)
 
 
-_all: WeakKeyDictionary[asyncio.AbstractEventLoop, Turns] = WeakKeyDictionary()
-_current: ContextVar[Turn | None] = ContextVar("turn", default=None)
+_schedulers: WeakKeyDictionary[asyncio.AbstractEventLoop, CooperativeScheduler] = (
+    WeakKeyDictionary()
+)
+_current: ContextVar[EventLoopShare | None] = ContextVar("event_loop_share", default=None)
 
 
-def _turns_of(loop: asyncio.AbstractEventLoop) -> Turns:
-    turns = _all.get(loop)
-    if turns is None:
-        turns = _all[loop] = Turns(loop)
-    return turns
+def _scheduler_of(loop: asyncio.AbstractEventLoop) -> CooperativeScheduler:
+    scheduler = _schedulers.get(loop)
+    if scheduler is None:
+        scheduler = _schedulers[loop] = CooperativeScheduler(loop)
+    return scheduler
 
 
 def begin_operation() -> None:
-    """Give an operation its share; all that it starts from here on counts for it."""
-    _current.set(Turn())
+    """Give the current task and the tasks it starts a new share: one operation."""
+    _current.set(EventLoopShare())
 
 
-def current_turn() -> Turn:
-    """Give the operation's share, or one of its own to whoever is part of none."""
-    return _current.get() or Turn()
+def current_share() -> EventLoopShare:
+    """Return the share of the current operation; a new one outside of operations."""
+    return _current.get() or EventLoopShare()
 
 
-async def breathe() -> None:
-    """Come back at once where the operation's turn has room left, else when it has again.
+async def yield_to_event_loop() -> None:
+    """Return at once if the operation may run its next piece, otherwise when it may.
 
-    Without an operation: as long as others have theirs.
+    Outside of operations, yields for one turn.
     """
-    turn = _current.get()
-    if turn is None:
+    share = _current.get()
+    if share is None:
         await asyncio.sleep(0)
-    elif not turn.has_room():
-        await turn.wait()
+    elif not share.has_room():
+        await share.wait()

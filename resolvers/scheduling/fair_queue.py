@@ -1,4 +1,4 @@
-"""Queues in which callers take turns, however many places each of them wants."""
+"""Queues that serve callers in rotation, however many places each caller requests."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -7,17 +7,18 @@ from contextlib import asynccontextmanager, suppress
 
 from resolvers.errors import UnavailableError
 
-MOST_WAITING = 512  # of all callers together, each with what its work needs
+MOST_WAITING = 512  # places of all callers together; each holds the input of its work
 
 _Place = tuple[int, asyncio.Future[None]]
 
 
 class FairQueue:
-    """Lets work begin while its sizes fit in `room`, and at least one piece of work in any case.
+    """Admits work while its total size fits in `room`; always admits at least one piece.
 
-    Where more wants to begin, callers come one after the other, each with what it asked for first.
-    A caller may have `most` waiting, and all together `most_in_all`: for one more, the last one of
-    the caller that has most waiting gives way.
+    Other work waits. Waiting callers are served in rotation, each in the order of its own requests.
+    A caller may have at most `most` waiting places, all callers together `most_in_all`. If the
+    queue is full, the caller with the most waiting places loses its last one. A place that is
+    rejected or lost raises UnavailableError with the message `refusal`.
     """
 
     def __init__(
@@ -28,16 +29,19 @@ class FairQueue:
         self._most_in_all = most_in_all
         self._refusal = refusal
         self._used = 0
-        self._count = 0  # of places that wait
+        self._count = 0  # waiting places
         self._waiting: OrderedDict[str, deque[_Place]] = OrderedDict()
 
     def __len__(self) -> int:
-        """How many wait."""
+        """Return the number of waiting places."""
         return self._count
 
     @asynccontextmanager
     async def place(self, caller: str, size: int) -> AsyncIterator[None]:
-        """Do the block when it is its turn. Raises UnavailableError where too much waits."""
+        """Wait for a place, and hold it during the block.
+
+        `size` is in the unit of `room`. Raises UnavailableError if too many places wait.
+        """
         await self._enter(caller, size)
         try:
             yield
@@ -48,7 +52,7 @@ class FairQueue:
         if not self._waiting and self._fits(size):
             self._used += size
             return
-        self._make_way(caller)
+        self._make_room(caller)
         begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(caller, deque()).append((size, begun))
         self._count += 1
@@ -56,13 +60,13 @@ class FairQueue:
             await begun
         except asyncio.CancelledError:
             if begun.cancelled():
-                self._give_up(caller, (size, begun))
-            elif begun.exception() is None:  # it was let in, and nobody comes
+                self._abandon(caller, (size, begun))
+            elif begun.exception() is None:  # admitted, but the caller is gone
                 self._leave(caller, size)
             raise
 
-    def _make_way(self, caller: str) -> None:
-        """Make sure that one more may wait. Raises UnavailableError."""
+    def _make_room(self, caller: str) -> None:
+        """Ensure that one more place may wait. Raises UnavailableError."""
         mine = len(self._waiting.get(caller, ()))
         if mine >= self._most:
             raise UnavailableError(self._refusal)
@@ -75,10 +79,10 @@ class FairQueue:
         self._remove(greedy, place)
         place[1].set_exception(UnavailableError(self._refusal))
 
-    def _give_up(self, caller: str, place: _Place) -> None:
+    def _abandon(self, caller: str, place: _Place) -> None:
         with suppress(KeyError, ValueError):
             self._remove(caller, place)
-        self._let_in()
+        self._admit()
 
     def _remove(self, caller: str, place: _Place) -> None:
         places = self._waiting[caller]
@@ -93,10 +97,10 @@ class FairQueue:
     def _leave(self, caller: str, size: int) -> None:
         self._used -= size
         if caller in self._waiting:
-            self._waiting.move_to_end(caller)  # whoever came meanwhile comes first
-        self._let_in()
+            self._waiting.move_to_end(caller)  # callers that came meanwhile go first
+        self._admit()
 
-    def _let_in(self) -> None:
+    def _admit(self) -> None:
         while self._waiting:
             caller, places = next(iter(self._waiting.items()))
             wanted, begun = places[0]

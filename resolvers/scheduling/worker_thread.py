@@ -1,4 +1,4 @@
-"""Work beside the event loop."""
+"""A thread for computations that would block the event loop."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from resolvers.scheduling.fair_queue import FairQueue
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_AT_ONCE = 2  # one is in the thread, and one gets ready for it
+_AT_ONCE = 2  # one computes in the thread, one prepares its input
 
 
-class SideThread:
-    """A thread that does one thing after the other, while the event loop answers others.
+class WorkerThread:
+    """A single thread that runs one computation at a time.
 
-    Two are under way, each with what it needs. Callers take turns at that, and of one caller
-    `most` wait.
+    Two callers are admitted at once: one computes while the other prepares its input. The others
+    wait in a FairQueue, at most `most` places for each caller.
     """
 
     def __init__(self, name: str, most: int, refusal: str) -> None:
@@ -27,10 +27,16 @@ class SideThread:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
 
     def place(self, caller: str) -> AbstractAsyncContextManager[None]:
-        """Do the block when it is its turn. Raises UnavailableError where too much waits."""
+        """Wait for a place, and hold it during the block.
+
+        Raises UnavailableError with the message `refusal` if too many places wait.
+        """
         return self.places.place(caller, 1)
 
     async def run(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-        """Do it when it is its turn; given up before, it does not begin."""
+        """Run `work` in the thread and return its result.
+
+        If the caller is cancelled before `work` starts, it never starts.
+        """
         run = asyncio.get_running_loop().run_in_executor
         return await run(self._thread, partial(work, *arguments, **named))

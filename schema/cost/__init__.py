@@ -1,4 +1,4 @@
-"""What an operation will cost, told before it is executed, from its arguments."""
+"""The cost of an operation, computed from its arguments before it is executed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,37 +10,43 @@ from graphql import DocumentNode, GraphQLSchema, OperationDefinitionNode
 from resolvers.data_extent import DataExtent
 from resolvers.errors import TooComplexError
 from schema.cost.arguments import read_value
-from schema.cost.plans import Plan, Planner, Reckoning
+from schema.cost.plans import CostInputs, CostPlanner, PlannedCost
 
 __all__ = ["Cost", "CostPlan", "check_cost"]
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """An upper bound of the work, in values of a columnar list. `dearest` is a root field."""
+    """An upper bound of the work of an operation, in cost units (schema/cost/weights.py).
+
+    `costliest` is the response name of the root field with the highest cost, `costliest_requested`.
+    """
 
     requested: int
-    dearest: str
-    dearest_requested: int
+    costliest: str
+    costliest_requested: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Operation:
-    fields: dict[str, Plan]
+    fields: dict[str, PlannedCost]
     defaults: dict[str, Any]
 
 
 class CostPlan:
-    """What a valid document costs, whatever its variables are."""
+    """The cost of a valid document for any values of its variables.
+
+    Planned once for each document, then evaluated for each request.
+    """
 
     def __init__(self, schema: GraphQLSchema, document: DocumentNode) -> None:
         self._schema = schema
         self._document = document
-        self._planner: Planner | None = None
+        self._planner: CostPlanner | None = None
         self._operations: dict[str | None, _Operation] = {}
 
     def plan(self) -> None:
-        """Plan all operations, of which there are few, so that each need only be reckoned."""
+        """Plan all operations of the document now instead of at their first use."""
         for node in self._document.definitions:
             if isinstance(node, OperationDefinitionNode):
                 self._operation(node.name.value if node.name else None)
@@ -52,17 +58,17 @@ class CostPlan:
         now: datetime,
         extent: DataExtent,
     ) -> Cost:
-        """Reckon one operation; without a name, the first."""
+        """Compute the cost of one operation; without a name, of the first."""
         operation = self._operation(operation_name)
         given = {**operation.defaults, **(variables or {})}
-        reckoning = Reckoning(given, now, extent)
-        total, dearest, most = 0, "", -1
+        inputs = CostInputs(given, now, extent)
+        total, costliest, most = 0, "", -1
         for name, plan in operation.fields.items():
-            requested = plan.reckon(reckoning).fixed
+            requested = plan.evaluate(inputs).fixed
             total += requested
             if requested > most:
-                dearest, most = name, requested
-        return Cost(total, dearest, most)
+                costliest, most = name, requested
+        return Cost(total, costliest, most)
 
     def _operation(self, name: str | None) -> _Operation:
         operation = self._operations.get(name)
@@ -73,7 +79,7 @@ class CostPlan:
                 if isinstance(node, OperationDefinitionNode)
                 and (name is None or (node.name is not None and node.name.value == name))
             )
-            self._planner = self._planner or Planner(self._schema, self._document)
+            self._planner = self._planner or CostPlanner(self._schema, self._document)
             operation = self._operations[name] = _Operation(
                 self._planner.plan(node),
                 {
@@ -86,14 +92,14 @@ class CostPlan:
 
 
 def check_cost(cost: Cost, most: int) -> None:
-    """Raise TooComplexError where an operation costs too much."""
+    """Raise TooComplexError if `cost` exceeds `most`."""
     if cost.requested <= most:
         return
     factor = cost.requested / most
     raise TooComplexError(
         f"The operation would cost {cost.requested:,}, {factor:.1f} times what MAX_COST allows "
-        f"({most:,}). The dearest field, `{cost.dearest[:60]}`, costs {cost.dearest_requested:,}: "
-        "ask for fewer points (`first`, or a shorter range), for fewer fields or series, for a "
-        "longer `granularity`, or in several operations.",
+        f"({most:,}). The most expensive field, `{cost.costliest[:60]}`, costs "
+        f"{cost.costliest_requested:,}: request fewer points (`first`, or a shorter range), fewer "
+        "fields or series, a longer `granularity`, or split the operation.",
         "MAX_COST",
     )

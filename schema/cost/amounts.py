@@ -1,12 +1,13 @@
-"""Costs that depend on how long a series is, and on how many series there are."""
+"""Costs that depend on the length and the number of series."""
 
 from typing import NamedTuple, Self
 
 
 class Amount(NamedTuple):
-    """`fixed` + `buckets` × b + `series` × s + `cells` × b × s, for b buckets of each of s series.
+    """A linear cost: `fixed` + `buckets` × b + `series` × s + `cells` × b × s.
 
-    What a fragment costs is told without knowing the series that it is spread in.
+    b is the number of buckets of each series, s the number of series. So the cost of a fragment is
+    independent of the field in which it is spread.
     """
 
     fixed: int = 0
@@ -15,6 +16,7 @@ class Amount(NamedTuple):
     cells: int = 0
 
     def plus(self, other: Self) -> "Amount":
+        """Return the sum of two amounts."""
         return Amount(
             self.fixed + other.fixed,
             self.buckets + other.buckets,
@@ -23,9 +25,11 @@ class Amount(NamedTuple):
         )
 
     def times(self, count: int) -> "Amount":
+        """Return the amount multiplied by `count`."""
         return Amount(*(part * count for part in self))
 
     def at(self, buckets: int, series: int) -> int:
+        """Return the cost for this many buckets and series."""
         return (
             self.fixed
             + self.buckets * buckets
@@ -34,9 +38,11 @@ class Amount(NamedTuple):
         )
 
     def for_each_bucket(self) -> "Amount":
+        """Return the cost of one such amount per bucket."""
         return Amount(0, self.fixed, 0, self.series)
 
     def for_each_series(self) -> "Amount":
+        """Return the cost of one such amount per series."""
         return Amount(0, 0, self.fixed, self.buckets)
 
 

@@ -1,4 +1,4 @@
-"""The arguments of a field as plain values, before they are checked."""
+"""The arguments of a field as plain values, before graphql-core validates them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,12 +33,17 @@ _LONGEST_NUMBER = 20
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """`given` are values, the schema's defaults among them; `open` are nodes with variables."""
+    """The arguments of one field in a document.
+
+    `given` holds values, including the schema's defaults. `open` holds the nodes that contain
+    variables.
+    """
 
     given: Mapping[str, Any] = field(default_factory=dict)
     open: Mapping[str, tuple[ValueNode, GraphQLArgument]] = field(default_factory=dict)
 
     def with_variables(self, variables: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return all values, with these values of the variables."""
         if not self.open:
             return self.given
         read = {
@@ -49,7 +54,7 @@ class Arguments:
 
 
 def read_arguments(definition: GraphQLField, node: FieldNode) -> Arguments:
-    """Read what can be read without variables."""
+    """Read all arguments of a field that contain no variables."""
     given = {name: _completed(None, argument) for name, argument in definition.args.items()}
     open_nodes: dict[str, tuple[ValueNode, GraphQLArgument]] = {}
     for each in node.arguments or ():
@@ -62,7 +67,7 @@ def read_arguments(definition: GraphQLField, node: FieldNode) -> Arguments:
 
 
 def _completed(value: Any, place: GraphQLArgument | GraphQLInputField) -> Any:  # noqa: ANN401 - any JSON
-    """Put defaults in place of nulls and of what was left out, also within inputs."""
+    """Replace null and missing values by their defaults, also within input objects."""
     if value is None:
         default = place.default_value
         return None if default is Undefined else _names(default)
@@ -82,14 +87,14 @@ def _completed_parts(value: Any, kind: GraphQLInputType) -> Any:  # noqa: ANN401
 
 
 def _names(default: Any) -> Any:  # noqa: ANN401 - any default
-    """Give a default as JSON: enum values as their names."""
+    """Return a default as JSON, with enum values as names."""
     if isinstance(default, list):
         return [_names(each) for each in default]
     return default.name if isinstance(default, Enum) else default
 
 
 def read_value(node: ValueNode, variables: Mapping[str, Any]) -> Any:  # noqa: ANN401, PLR0911 - any JSON; one return for each kind
-    """Give a value as JSON would have it; an enum value as its name."""
+    """Return a literal as JSON, with enum values as names."""
     match node:
         case VariableNode():
             return variables.get(node.name.value)
@@ -99,7 +104,7 @@ def read_value(node: ValueNode, variables: Mapping[str, Any]) -> Any:  # noqa: A
             return {each.name.value: read_value(each.value, variables) for each in node.fields}
         case NullValueNode():
             return None
-        case IntValueNode():  # a longer one is no Int, and will be refused
+        case IntValueNode():  # a longer one is no Int and is rejected later
             return int(node.value) if len(node.value) < _LONGEST_NUMBER else None
         case FloatValueNode():
             return float(node.value)

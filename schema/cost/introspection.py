@@ -1,4 +1,4 @@
-"""How long the lists are that the schema tells of itself."""
+"""Estimates of the lengths of the lists in introspection queries."""
 
 from collections.abc import Callable
 from functools import partial
@@ -19,15 +19,17 @@ _META = {"__schema": SchemaMetaFieldDef, "__type": TypeMetaFieldDef}
 
 
 def introspection_field(name: str) -> GraphQLField | None:
+    """Return the definition of `__schema` or `__type`; None for other names."""
     return _META.get(name)
 
 
 def introspection_widths(
     schema: GraphQLSchema,
 ) -> dict[tuple[str, str], Callable[[Amount], Amount]]:
-    """Multiply what is below lists by their mean length: mostly all types are asked about.
+    """Return for each list field how to multiply the cost of its selection.
 
-    Who names one may name the widest.
+    The factor is the mean length of the list, because most queries select it for all types.
+    `__type` may name the type with the longest list, so its factor is higher.
     """
     types = list(schema.type_map.values())
     objects = [each for each in types if isinstance(each, GraphQLObjectType)]
@@ -53,15 +55,15 @@ def _times(count: int, amount: Amount) -> Amount:
 
 
 def _times_the_mean(objects: list[GraphQLObjectType], mean: int) -> int:
-    """Tell how much wider than the mean the type is that a hostile caller names."""
+    """Return how many times longer than the mean the longest field list is, rounded up."""
     return -(-max(len(each.fields) for each in objects) // mean)
 
 
 def _half(amount: Amount) -> Amount:
-    """About half of all types are wrapped in another, and as many of those again."""
+    """Halve the amount: about half of all types wrap another one."""
     return Amount(*(-(-part // 2) for part in amount))
 
 
 def _mean(lengths: list[int], among: int) -> int:
-    """Give the mean length, rounded up."""
+    """Return the mean length, rounded up."""
     return -(-sum(lengths) // max(1, among))

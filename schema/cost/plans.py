@@ -1,8 +1,8 @@
-"""From a document to what it costs: a plan is made once of each, and then takes variables.
+"""The cost plan of a document: planned once, then evaluated with the variables of each request.
 
-A plan holds what does not depend on variables, summed up, and the parts that do. Fragments are
-planned once and reckoned once, in whatever fields they are spread: their amounts tell the cost for
-any length of a series.
+A plan holds the sum of everything that does not depend on variables, and a list of the parts that
+do. Each fragment is planned and evaluated once, however many fields spread it: an Amount gives the
+cost for any length of a series.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,12 +32,24 @@ from resolvers.data_extent import DataExtent
 from schema.cost.amounts import NOTHING, Amount
 from schema.cost.arguments import Arguments, read_arguments, read_value
 from schema.cost.introspection import introspection_field, introspection_widths
-from schema.cost.weights import FIELD, LEAVES, LETTERS, OWN, SIZES, WIDTHS, Asked, Size
+from schema.cost.weights import (
+    FIELD,
+    LEAVES,
+    LETTERS,
+    OWN,
+    SIZES,
+    WIDTHS,
+    FieldArguments,
+    FieldSize,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Reckoning:
-    """What plans are reckoned with. `known` keeps each fragment's amount."""
+class CostInputs:
+    """The inputs of one evaluation: variables, time and data extent.
+
+    `known` caches the amount of each fragment.
+    """
 
     variables: Mapping[str, Any]
     now: datetime
@@ -46,26 +58,31 @@ class Reckoning:
 
 
 @dataclass(slots=True)
-class Plan:
-    """`fixed`, and parts that depend on variables. `shared` by the spreads of a fragment."""
+class PlannedCost:
+    """The cost of a selection: `fixed`, plus parts that depend on variables.
+
+    `shared` is True for a fragment, whose amount is cached during an evaluation.
+    """
 
     fixed: Amount = NOTHING
     parts: list["_Part"] = field(default_factory=list)
     shared: bool = False
 
-    def reckon(self, reckoning: Reckoning) -> Amount:
+    def evaluate(self, inputs: CostInputs) -> Amount:
+        """Compute the cost with these inputs."""
         if not self.parts:
             return self.fixed
-        if self.shared and (known := reckoning.known.get(id(self))) is not None:
+        if self.shared and (known := inputs.known.get(id(self))) is not None:
             return known
         amount = self.fixed
         for part in self.parts:
-            amount = amount.plus(part.reckon(reckoning))
+            amount = amount.plus(part.evaluate(inputs))
         if self.shared:
-            reckoning.known[id(self)] = amount
+            inputs.known[id(self)] = amount
         return amount
 
     def add(self, part: "_Part") -> None:
+        """Add a part, to `fixed` if it does not depend on variables."""
         if part.depends:
             self.parts.append(part)
         else:
@@ -78,11 +95,15 @@ def _as_it_is(amount: Amount) -> Amount:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Something selected: left out where a condition says so, sized by arguments, or a list."""
+    """A selected field or fragment.
 
-    below: Plan
+    It counts only if its `conditions` (`@skip` and `@include` with variables) hold. `size` computes
+    its length from its arguments; `width` multiplies what is selected below a list.
+    """
+
+    below: PlannedCost
     conditions: tuple[tuple[bool, str], ...] = ()
-    size: Callable[[Asked], Size] | None = None
+    size: Callable[[FieldArguments], FieldSize] | None = None
     arguments: Arguments = field(default_factory=Arguments)
     width: Callable[[Amount], Amount] = _as_it_is
 
@@ -90,20 +111,20 @@ class _Part:
     def depends(self) -> bool:
         return bool(self.conditions or self.size or self.below.parts)
 
-    def reckon(self, reckoning: Reckoning) -> Amount:
+    def evaluate(self, inputs: CostInputs) -> Amount:
         for wanted, name in self.conditions:
-            if reckoning.variables.get(name) is (not wanted):
+            if inputs.variables.get(name) is (not wanted):
                 return NOTHING
-        below = self.below.reckon(reckoning)
+        below = self.below.evaluate(inputs)
         if self.size is None:
             return self.width(below)
-        arguments = self.arguments.with_variables(reckoning.variables)
-        size = self.size(Asked(arguments, reckoning.now, reckoning.extent))
+        arguments = self.arguments.with_variables(inputs.variables)
+        size = self.size(FieldArguments(arguments, inputs.now, inputs.extent))
         return size.own.plus(Amount(size.times * below.at(size.buckets, size.series)))
 
 
-class Planner:
-    """Plans the operations of one document, which is valid."""
+class CostPlanner:
+    """Plans the operations of one valid document."""
 
     def __init__(self, schema: GraphQLSchema, document: DocumentNode) -> None:
         self._schema = schema
@@ -113,23 +134,25 @@ class Planner:
             for node in document.definitions
             if isinstance(node, FragmentDefinitionNode)
         }
-        self._fragments: dict[str, Plan] = {}
+        self._fragments: dict[str, PlannedCost] = {}
 
-    def plan(self, operation: OperationDefinitionNode) -> dict[str, Plan]:
-        """Plan each field of the root by itself, under its response name."""
+    def plan(self, operation: OperationDefinitionNode) -> dict[str, PlannedCost]:
+        """Plan each root field of the operation, by response name."""
         root = self._schema.get_root_type(operation.operation)
-        found: dict[str, Plan] = {}
+        found: dict[str, PlannedCost] = {}
         for node in operation.selection_set.selections:
-            self._add(found.setdefault(_label(node), Plan()), node, root)
+            self._add(found.setdefault(_label(node), PlannedCost()), node, root)
         return found
 
-    def _selection(self, selection: SelectionSetNode, parent: GraphQLNamedType | None) -> Plan:
-        plan = Plan()
+    def _selection(
+        self, selection: SelectionSetNode, parent: GraphQLNamedType | None
+    ) -> PlannedCost:
+        plan = PlannedCost()
         for node in selection.selections:
             self._add(plan, node, parent)
         return plan
 
-    def _add(self, plan: Plan, node: SelectionNode, parent: GraphQLNamedType | None) -> None:
+    def _add(self, plan: PlannedCost, node: SelectionNode, parent: GraphQLNamedType | None) -> None:
         conditions: list[tuple[bool, str]] = []
         for directive in node.directives or ():
             wanted = _condition(directive)
@@ -154,7 +177,7 @@ class Planner:
         assert isinstance(node, FieldNode)  # noqa: S101 - there are three kinds
         return self._field(node, parent, conditions)
 
-    def _fragment(self, name: str) -> Plan:
+    def _fragment(self, name: str) -> PlannedCost:
         plan = self._fragments.get(name)
         if plan is None:
             node = self._nodes[name]
@@ -171,7 +194,7 @@ class Planner:
     ) -> _Part:
         name, owner = node.name.value, parent.name if parent else ""
         definition = self._definition(parent, name)
-        below, own = Plan(), OWN.get((owner, name), LEAVES.get(owner, Amount(FIELD)))
+        below, own = PlannedCost(), OWN.get((owner, name), LEAVES.get(owner, Amount(FIELD)))
         label = Amount(max(0, len(_label(node)) - LETTERS))
         if node.selection_set is not None and definition is not None:
             below = self._selection(node.selection_set, get_named_type(definition.type))
@@ -179,8 +202,8 @@ class Planner:
         if size is not None and definition is not None:
             arguments = read_arguments(definition, node)
             part = _Part(below, size=size, arguments=arguments)
-            return _Part(Plan(label, [part]), conditions)
-        widened = Plan(own.plus(label))
+            return _Part(PlannedCost(label, [part]), conditions)
+        widened = PlannedCost(own.plus(label))
         widened.add(_Part(below, width=self._widths.get((owner, name), _as_it_is)))
         return _Part(widened, conditions)
 
@@ -196,7 +219,10 @@ def _label(node: SelectionNode) -> str:
 
 
 def _condition(directive: DirectiveNode) -> bool | tuple[bool, str]:
-    """Tell whether it lets its selection be, or upon which value of which variable."""
+    """Return whether the directive keeps its selection.
+
+    If that depends on a variable, return the required value and the variable's name.
+    """
     name = directive.name.value
     if name not in {"include", "skip"} or not directive.arguments:
         return True

@@ -1,9 +1,9 @@
-"""What each field costs. The unit is one value of a columnar list, some 0.1 to 0.3 µs of CPU.
+"""The cost of each field. One unit is one value of a columnar list, 0.1 to 0.3 µs of CPU.
 
-CPU is that of the server and of its sessions of PostgreSQL. An ordinary field passes through
-graphql-core and costs about a hundred units. Where a number is not known beforehand it is an upper
-bound, or an estimate that says so. No field takes more than five times the CPU that its cost says:
-tests/schema/cost/test_fairness.py measures it.
+CPU includes the server and its PostgreSQL sessions. An ordinary field passes through graphql-core
+and costs about 100 units. A number that is unknown before the execution is replaced by an upper
+bound, or by an estimate that is marked as one. No field uses more than five times the CPU that its
+cost states; tests/schema/cost/test_fairness.py measures that.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,41 +20,48 @@ from resolvers.ranges import MOST_POINTS
 from schema.cost.amounts import NOTHING, Amount
 from schema.scalars import parse_datetime
 
-FIELD = 100  # of an object that graphql-core walks
-READ = 1_000  # a statement, or its share in a batch
-WINDOWS = 2_500  # the least that reading prices of a range takes, however few they are
-SESSION = 10_000  # a statement of SQLAlchemy's, with what it takes to make objects of rows
-LETTERS = 32  # of a response name, which is written with each value: each further one costs 1
-_COLUMNAR = 20  # ordinary objects that come in columns cost so much less
+FIELD = 100  # a field of an object that graphql-core resolves
+READ = 1_000  # an SQL statement, or a key in a batched one
+WINDOWS = 2_500  # the minimum for reading a price range
+SESSION = 10_000  # an SQLAlchemy statement, including the objects it builds
+LETTERS = (
+    32  # free characters of a response name; each further one costs 1, as every value repeats it
+)
+_COLUMNAR = 20  # ordinary objects cost this many times more than those in columns
 _SHORTEST = {
     name: timedelta(hours=hours)
     for name, hours in {"HOUR": 1, "DAY": 24, "WEEK": 7 * 24, "MONTH": 28 * 24}.items()
 }
-_WINDOW = timedelta(days=90)  # which CoinGecko gives by the hour
-_GAPS = 100  # an estimate: a series has few
+_WINDOW = timedelta(days=90)  # the longest range for which CoinGecko returns hours
+_GAPS = 100  # an estimate: a series has few gaps
 _DAY = timedelta(days=1)
-_LONG = {"WEEK", "MONTH"}  # buckets that PostgreSQL makes of days
-_OF_DAY = 20  # a day that a longer bucket is made of, with all its figures
-_PRICE_OF_DAY = 10  # the same with its price alone
-_OF_SERIES = 600  # one of many that a statement reads
-_MEASURED = 5  # a bucket of which `coverage` tells whether it is there
-_NAMED = 60  # a name in a list, which a statement compares
-_FREE_LETTERS, _LETTERS_OF_NAMES = 256, 16  # of all arguments; so many more cost 1
-_FOUND = 20  # a coin that a search looks at
-_SEARCH = 20_000  # for anomalies, besides its prices
+_LONG = {"WEEK", "MONTH"}  # buckets that PostgreSQL aggregates from days
+_OF_DAY = 20  # a day that a longer bucket aggregates, with all columns
+_PRICE_OF_DAY = 10  # the same with the price column only
+_OF_SERIES = 600  # a series of a statement that reads many
+_MEASURED = 5  # a bucket that `coverage` checks
+_NAMED = 60  # a name in a list that a statement compares
+_FREE_LETTERS, _LETTERS_OF_NAMES = (
+    256,
+    16,
+)  # free characters of all arguments; characters for one unit
+_FOUND = 20  # a coin that a search reads
+_SEARCH = 20_000  # an anomaly search, in addition to its prices
 _SEARCHED = 800  # a series that is searched
-_STATUS = 300  # a series of which gaps are read, and the error told
-_ROW = 40  # of newest prices
-_ITEM = 300  # of a run: a row of a session
-_PLANNED, _PLANNED_HOUR = 2_000, 4  # a series of which gaps are looked for, and its hours
-_MOST_PLANNED = 1_000_000  # so that what a refresh would do can be asked, however much is kept
-LEAVES = {  # a field of an object of these types, which come in columns
+_STATUS = 300  # a series whose gaps and last error are read
+_ROW = 40  # a row of latest prices
+_ITEM = 300  # an item of a run, read by SQLAlchemy
+_PLANNED, _PLANNED_HOUR = 2_000, 4  # a series searched for gaps, and each of its hours
+_MOST_PLANNED = 1_000_000  # an upper limit, so that a plan stays affordable
+LEAVES = {  # fields of types that are returned as columns
     "PricePoint": Amount(1),
     "PriceColumns": Amount(0, 1),
     "Anomaly": Amount(3),
     "Gap": Amount(2),
 }
-WIDTHS: dict[tuple[str, str], Callable[[Amount], Amount]] = {  # lists as long as what is around
+WIDTHS: dict[
+    tuple[str, str], Callable[[Amount], Amount]
+] = {  # list fields with one item per bucket or per series
     ("PriceSeries", "points"): Amount.for_each_bucket,
     ("CoinConnection", "nodes"): Amount.for_each_bucket,
     ("CoinConnection", "edges"): Amount.for_each_bucket,
@@ -64,11 +71,11 @@ WIDTHS: dict[tuple[str, str], Callable[[Amount], Amount]] = {  # lists as long a
     ("PriceUpdate", "prices"): Amount.for_each_series,
     ("RefreshPlan", "series"): Amount.for_each_series,
 }
-OWN = {  # what a field costs by itself
-    ("PricePoint", "observedAt"): Amount(3),  # no whole hour, so each is written anew
+OWN = {  # the field's own cost
+    ("PricePoint", "observedAt"): Amount(3),  # not on the hour, so each is formatted separately
     ("PriceSeries", "statistics"): Amount(FIELD, 3),
     ("PriceSeries", "movingAverage"): Amount(FIELD, 3),
-    ("PriceSeries", "coverage"): Amount(READ, 0, _MEASURED),  # of each bucket of the range
+    ("PriceSeries", "coverage"): Amount(READ, 0, _MEASURED),  # per bucket of the range
     ("AlignedPrices", "timestamps"): Amount(FIELD, 1),
     ("AlignedSeries", "prices"): Amount(FIELD, 1),
     ("CoinConnection", "totalCount"): Amount(READ),
@@ -80,70 +87,81 @@ OWN = {  # what a field costs by itself
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """The arguments of a field as they came: of any type, where they will be refused later."""
+class FieldArguments:
+    """The arguments of a field as received.
 
-    arguments: Mapping[str, Any]
+    Their types are not validated yet: invalid values are rejected during execution, and count as
+    missing here.
+    """
+
+    values: Mapping[str, Any]
     now: datetime
     extent: DataExtent
 
     def number(self, name: str, most: int) -> int | None:
-        value = self.arguments.get(name)
+        """Return an Int argument, limited to [0, `most`]; None if it is missing."""
+        value = self.values.get(name)
         if isinstance(value, float) and value.is_integer():
-            value = int(value)  # GraphQL takes 5.0 for an Int
+            value = int(value)  # GraphQL accepts 5.0 as an Int
         return max(0, min(value, most)) if isinstance(value, int) else None
 
     def names(self, name: str) -> int | None:
-        value = self.arguments.get(name)
+        """Return the length of a list argument; None if it is missing."""
+        value = self.values.get(name)
         if isinstance(value, list):
             return len(value)
         return None if value is None else 1
 
     def letters(self) -> int:
-        """Charge for the length of texts, which are trimmed and compared, where they are long."""
-        letters = sum(map(_letters, self.arguments.values()))
+        """Return the cost of long texts, which are trimmed and compared."""
+        letters = sum(map(_letters, self.values.values()))
         return max(0, letters - _FREE_LETTERS) // _LETTERS_OF_NAMES
 
     def lookups(self) -> int:
-        """Charge for finding out whether the `coins` and `currencies` that are named are kept."""
+        """Return the cost of looking up the names in `coins` and `currencies`."""
         named = [names for names in map(self.names, ("coins", "currencies")) if names is not None]
         return READ * len(named) + _NAMED * sum(named) + self.letters()
 
     def days(self, *, before: bool = False) -> int:
-        """Count the days that are kept of a range of weeks or months, and those before it."""
-        if str(self.arguments.get("granularity")) not in _LONG:
+        """Count the stored days of a range of weeks or months; 0 for other granularities.
+
+        With `before`, the days before the range count as well.
+        """
+        if str(self.values.get("granularity")) not in _LONG:
             return 0
         try:
             start, end = self._moment("from"), self._moment("to")
         except BadInputError:
-            return 0  # which is refused
+            return 0  # rejected during execution
         first = self.extent.days_from
         if start is not None and not before:
             first = max(first, start - _SHORTEST["MONTH"])
         return max(0, (min(end or self.now, self.now) - first) // _DAY + 1)
 
     def buckets(self, granularity: str | None = None) -> int:
-        """Count the buckets of a range as resolvers.ranges takes it, or one or two more.
+        """Count the buckets of the range as resolvers.ranges does, or one or two more.
 
-        At most MOST_POINTS: a longer range without pages is refused by the resolver.
+        Returns at most MOST_POINTS: the resolver rejects a longer range without pages.
         """
-        granularity = granularity or str(self.arguments.get("granularity"))
+        granularity = granularity or str(self.values.get("granularity"))
         try:
             length = _SHORTEST[granularity]
             start, end = self._moment("from"), self._moment("to")
         except (BadInputError, KeyError):
-            return 0  # which is refused, too
+            return 0  # rejected during execution
         if start is None:
-            start = self.extent.hours_from if granularity == "HOUR" else self.extent.days_from - length
+            start = (
+                self.extent.hours_from if granularity == "HOUR" else self.extent.days_from - length
+            )
         end = end or max(self.now, start)
         return min(MOST_POINTS, (end - start) // length + 1) if start < end else 0
 
     def _moment(self, name: str) -> datetime | None:
-        value = self.arguments.get(name)
+        value = self.values.get(name)
         return None if value is None else parse_datetime(value)
 
     def series(self) -> int:
-        """Count the series that `coins` and `currencies` name; without them, all that are kept."""
+        """Count the series that `coins` and `currencies` select; by default all stored."""
         coins, currencies = self.names("coins"), self.names("currencies")
         extent = self.extent
         return (extent.coins if coins is None else coins) * (
@@ -160,10 +178,12 @@ def _letters(value: object) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
-    """`own`, and `times` what is below, which has so many buckets and series.
+class FieldSize:
+    """The cost and the size of a field, computed from its arguments.
 
-    Below PriceSeries, which is one series, `series` are the buckets of the whole range.
+    `own` is its own cost. What is selected below it counts `times` times, for `buckets` buckets of
+    each of `series` series. Below PriceSeries, which is one series, `series` is the number of
+    buckets of the whole range.
     """
 
     own: Amount
@@ -172,126 +192,131 @@ class Size:
     series: int = 0
 
 
-def _prices(asked: Asked) -> Size:
-    first, whole = asked.number("first", MOST_POINTS), asked.buckets()
+def _prices(arguments: FieldArguments) -> FieldSize:
+    first, whole = arguments.number("first", MOST_POINTS), arguments.buckets()
     buckets = whole if first is None else min(first, whole)
-    days = asked.days(before=asked.arguments.get("fill") == "PREVIOUS")
-    own = max(WINDOWS, READ + buckets) + _OF_DAY * days + asked.letters()
-    return Size(Amount(own), buckets=buckets, series=whole)
+    days = arguments.days(before=arguments.values.get("fill") == "PREVIOUS")
+    own = max(WINDOWS, READ + buckets) + _OF_DAY * days + arguments.letters()
+    return FieldSize(Amount(own), buckets=buckets, series=whole)
 
 
-def _aligned(asked: Asked) -> Size:
-    series = min(asked.series(), MOST_SERIES)
-    buckets = min(asked.buckets(), MOST_PRICES // max(1, series))
-    carried = asked.arguments.get("fill") == "PREVIOUS"
-    each = _OF_SERIES * (1 + carried) + _PRICE_OF_DAY * asked.days(before=carried) + buckets
-    own = WINDOWS + each * series + asked.letters()
-    return Size(Amount(own), buckets=buckets, series=series)
+def _aligned(arguments: FieldArguments) -> FieldSize:
+    series = min(arguments.series(), MOST_SERIES)
+    buckets = min(arguments.buckets(), MOST_PRICES // max(1, series))
+    carried = arguments.values.get("fill") == "PREVIOUS"
+    each = _OF_SERIES * (1 + carried) + _PRICE_OF_DAY * arguments.days(before=carried) + buckets
+    own = WINDOWS + each * series + arguments.letters()
+    return FieldSize(Amount(own), buckets=buckets, series=series)
 
 
-def _anomalies(asked: Asked) -> Size:
-    """All series that are kept are compared, up to MOST_CELLS; a thread does it."""
-    hours, window = asked.buckets("HOUR"), asked.number("window", LONGEST_WINDOW) or 0
-    series = max(asked.extent.series, asked.series())
+def _anomalies(arguments: FieldArguments) -> FieldSize:
+    """All stored series are compared, up to MOST_CELLS, in a worker thread."""
+    hours, window = arguments.buckets("HOUR"), arguments.number("window", LONGEST_WINDOW) or 0
+    series = max(arguments.extent.series, arguments.series())
     if hours * series > MOST_CELLS:
-        series = asked.series()
+        series = arguments.series()
     cells = min(MOST_CELLS, hours * series) + window * series
-    # an estimate: with the usual threshold far fewer, mostly
-    threshold = asked.arguments.get("threshold")
+    # an estimate: with the default threshold, usually far fewer
+    threshold = arguments.values.get("threshold")
     low = isinstance(threshold, int | float) and threshold < _LOW_THRESHOLD
-    found = min(MOST_ANOMALIES, asked.series() * hours // (_OFTEN if low else _SELDOM))
-    per_cell = 2 + window // 32  # each hour's median is of so many
-    own = _SEARCH + _SEARCHED * min(series, MOST_CELLS) + per_cell * cells + asked.lookups()
-    return Size(Amount(own), times=found)
+    found = min(MOST_ANOMALIES, arguments.series() * hours // (_OFTEN if low else _SELDOM))
+    per_cell = 2 + window // 32  # each median is taken over `window` returns
+    own = _SEARCH + _SEARCHED * min(series, MOST_CELLS) + per_cell * cells + arguments.lookups()
+    return FieldSize(Amount(own), times=found)
 
 
 _LOW_THRESHOLD, _OFTEN, _SELDOM = 3, 2, 20
 
 
-def _latest(asked: Asked) -> Size:
-    series = asked.series()
-    own = READ + _ROW * series + asked.lookups()
-    return Size(Amount(own), times=-(-series // _COLUMNAR))
+def _latest(arguments: FieldArguments) -> FieldSize:
+    series = arguments.series()
+    own = READ + _ROW * series + arguments.lookups()
+    return FieldSize(Amount(own), times=-(-series // _COLUMNAR))
 
 
-def _updates(asked: Asked) -> Size:
-    """Take each update for one of all prices, as the first is."""
-    return Size(Amount(READ + asked.lookups()), series=-(-asked.series() // _COLUMNAR))
+def _updates(arguments: FieldArguments) -> FieldSize:
+    """Each update is estimated as large as the first, which has all prices."""
+    return FieldSize(Amount(READ + arguments.lookups()), series=-(-arguments.series() // _COLUMNAR))
 
 
-def _plan(asked: Asked) -> Size:
-    wanted = asked.arguments.get("input")
+def _plan(arguments: FieldArguments) -> FieldSize:
+    wanted = arguments.values.get("input")
     wanted = wanted if isinstance(wanted, dict) else {}
-    asked = replace(asked, arguments=wanted)
-    series, each = asked.series(), FIELD
+    arguments = replace(arguments, values=wanted)
+    series, each = arguments.series(), FIELD
     if wanted.get("days") is None and not wanted.get("rebuild"):
-        hours = max(0, (asked.now - asked.extent.hours_from) // timedelta(hours=1))
+        hours = max(0, (arguments.now - arguments.extent.hours_from) // timedelta(hours=1))
         each = _PLANNED + _PLANNED_HOUR * hours
-    own = 2 * SESSION + min(_MOST_PLANNED, (FIELD + each) * series) + asked.letters()
-    return Size(Amount(own), series=series)
+    own = 2 * SESSION + min(_MOST_PLANNED, (FIELD + each) * series) + arguments.letters()
+    return FieldSize(Amount(own), series=series)
 
 
-def _windows(asked: Asked) -> Size:
-    """Take the history for asked for anew; holes in it, of which there are few, come besides."""
-    return Size(NOTHING, times=max(1, -((asked.extent.hours_from - asked.now) // _WINDOW)))
+def _windows(arguments: FieldArguments) -> FieldSize:
+    """Estimate the calls of a full reload; gaps add few."""
+    return FieldSize(
+        NOTHING, times=max(1, -((arguments.extent.hours_from - arguments.now) // _WINDOW))
+    )
 
 
-def _status(asked: Asked) -> Size:
-    series = asked.series()
-    return Size(Amount(SESSION + _STATUS * series + asked.lookups()), times=series)
+def _status(arguments: FieldArguments) -> FieldSize:
+    series = arguments.series()
+    return FieldSize(Amount(SESSION + _STATUS * series + arguments.lookups()), times=series)
 
 
-def _runs(asked: Asked) -> Size:
-    first = asked.number("first", LARGEST_PAGE) or 0
-    return Size(Amount(SESSION + _ITEM * first + asked.letters()), buckets=first)
+def _runs(arguments: FieldArguments) -> FieldSize:
+    first = arguments.number("first", LARGEST_PAGE) or 0
+    return FieldSize(Amount(SESSION + _ITEM * first + arguments.letters()), buckets=first)
 
 
-def _coins(asked: Asked) -> Size:
-    """Count the coins of a page. A search looks at each coin, once more where they are counted."""
-    first = asked.number("first", LARGEST_PAGE) or 0
-    wanted = asked.arguments.get("filter")
+def _coins(arguments: FieldArguments) -> FieldSize:
+    """Count the coins of a page. A search reads each coin, `totalCount` once more."""
+    first = arguments.number("first", LARGEST_PAGE) or 0
+    wanted = arguments.values.get("filter")
     wanted = wanted if isinstance(wanted, dict) else {}
     ids = wanted.get("ids")
-    named = len(ids) if isinstance(ids, list) else asked.extent.coins
-    own = 2 * READ + asked.letters()
+    named = len(ids) if isinstance(ids, list) else arguments.extent.coins
+    own = 2 * READ + arguments.letters()
     for names in (ids, wanted.get("symbols")):
         own += 2 * _NAMED * len(names) if isinstance(names, list) else 0
     if wanted.get("search") or wanted.get("symbols"):
-        own += 2 * _FOUND * asked.extent.coins
-    return Size(Amount(own), buckets=min(first, named))
+        own += 2 * _FOUND * arguments.extent.coins
+    return FieldSize(Amount(own), buckets=min(first, named))
 
 
-def _downsampled(asked: Asked) -> Size:
-    return Size(Amount(FIELD, 2), times=asked.number("maxPoints", MOST_POINTS) or 0)
+def _downsampled(arguments: FieldArguments) -> FieldSize:
+    return FieldSize(Amount(FIELD, 2), times=arguments.number("maxPoints", MOST_POINTS) or 0)
 
 
-def _items(asked: Asked) -> Size:
-    series = asked.extent.series
-    return Size(Amount(READ + _ITEM * series), times=series)
+def _items(arguments: FieldArguments) -> FieldSize:
+    series = arguments.extent.series
+    return FieldSize(Amount(READ + _ITEM * series), times=series)
 
 
-def _latest_of_coin(asked: Asked) -> Size:
-    """Charge for one that is not there, too: it takes as long to tell."""
-    return Size(Amount(READ // 2 + asked.letters()))
+def _latest_of_coin(arguments: FieldArguments) -> FieldSize:
+    """A price that does not exist costs as much as one that does."""
+    return FieldSize(Amount(READ // 2 + arguments.letters()))
 
 
-SIZES: dict[tuple[str, str], Callable[[Asked], Size]] = {  # what depends on arguments, or on now
+_Sizing = Callable[[FieldArguments], FieldSize]
+SIZES: dict[tuple[str, str], _Sizing] = {  # sizes that depend on arguments or on the time
     ("Query", "prices"): _prices,
     ("Coin", "prices"): _prices,
     ("Query", "alignedPrices"): _aligned,
     ("Query", "anomalies"): _anomalies,
     ("Query", "latestPrices"): _latest,
     ("Query", "seriesStatus"): _status,
-    ("Query", "currencies"): lambda asked: Size(Amount(READ), times=asked.extent.currencies),
+    ("Query", "currencies"): lambda arguments: FieldSize(
+        Amount(READ), times=arguments.extent.currencies
+    ),
     ("Query", "coins"): _coins,
     ("Query", "refreshRuns"): _runs,
-    ("Query", "refreshRun"): lambda asked: Size(Amount(SESSION + asked.letters())),
-    ("Query", "coin"): lambda asked: Size(Amount(READ + asked.letters())),
+    ("Query", "refreshRun"): lambda arguments: FieldSize(Amount(SESSION + arguments.letters())),
+    ("Query", "coin"): lambda arguments: FieldSize(Amount(READ + arguments.letters())),
     ("Coin", "latest"): _latest_of_coin,
     ("Query", "refreshPlan"): _plan,
     ("PlannedSeries", "windows"): _windows,
     ("Subscription", "priceUpdates"): _updates,
     ("PriceSeries", "downsampled"): _downsampled,
     ("RefreshRun", "items"): _items,
-    ("Coverage", "gaps"): lambda _: Size(NOTHING, times=_GAPS),
+    ("Coverage", "gaps"): lambda _: FieldSize(NOTHING, times=_GAPS),
 }

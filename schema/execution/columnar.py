@@ -38,7 +38,7 @@ from schema.columnar.encoding import (
     written_rows,
 )
 from schema.columnar.lists import ColumnarLeaves, ColumnarList
-from schema.execution.cooperative import PatientExecutor
+from schema.execution.cooperative import CooperativeExecutor
 from schema.execution.null_defaults import without_nulls
 
 _AT_ONCE = 25_000  # values that are written in one piece: some 5 ms
@@ -58,7 +58,7 @@ class _Children:
 _Plan = dict[str, Column | _Children]
 
 
-class ColumnarExecutor(PatientExecutor):
+class ColumnarExecutor(CooperativeExecutor):
     """graphql-core's executor with the fast path.
 
     Where the context has a true `encoded`, long lists come as orjson.Fragment: JSON already.

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 from graphql.pyutils import AwaitableOrValue
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from resolvers.scheduling.event_loop_turns import current_turn
+from resolvers.scheduling.event_loop_turns import current_share
 
 T = TypeVar("T")
 
 
-class PatientExecutor(StrawberryGraphQLCoreExecutionContext):
+class CooperativeExecutor(StrawberryGraphQLCoreExecutionContext):
     """graphql-core's executor, which begins no field, item or list for which its turn has no room.
 
     What has to wait becomes an awaitable: graphql-core takes one in each of these places.
@@ -22,8 +22,8 @@ class PatientExecutor(StrawberryGraphQLCoreExecutionContext):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 - graphql-core's own
         super().__init__(*arguments, **named)
-        self._turn = current_turn()
-        self._has_room = self._turn.has_room  # asked very often
+        self._share = current_share()
+        self._has_room = self._share.has_room  # asked very often
 
     def execute_field(self, *asked: Any) -> Any:  # noqa: ANN401 - graphql-core's own
         if self._has_room():
@@ -53,7 +53,7 @@ class PatientExecutor(StrawberryGraphQLCoreExecutionContext):
         """Begin what a resolver has still to do: each is a task, and all of them are ready."""
         if not self._has_room():
             try:
-                await self._turn.wait()
+                await self._share.wait()
             except asyncio.CancelledError:
                 for each in asked:
                     if iscoroutine(each):  # what the resolver gave, which nobody will await
@@ -66,6 +66,6 @@ class PatientExecutor(StrawberryGraphQLCoreExecutionContext):
         return complete() if self._has_room() else self.later(complete)
 
     async def later(self, complete: Callable[[], AwaitableOrValue[T]]) -> T:
-        await self._turn.wait()
+        await self._share.wait()
         completed = complete()
         return await completed if isinstance(completed, Awaitable) else completed

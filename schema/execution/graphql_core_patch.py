@@ -17,6 +17,6 @@ class LexicalDistance(_module.LexicalDistance):  # type: ignore[misc, name-defin
         self._rows = [[0] * (len(self._input_list) + 1) for _ in range(3)]
 
 
-def mend() -> None:
+def patch() -> None:
     """Let the library use ours."""
     _module.LexicalDistance = LexicalDistance  # type: ignore[attr-defined] # a module that has it

@@ -25,7 +25,7 @@ Place = GraphQLArgument | GraphQLInputField
 _Resolve = Callable[..., Any]
 
 
-def let_null_mean_the_default(schema: GraphQLSchema) -> None:
+def replace_null_with_default(schema: GraphQLSchema) -> None:
     """Make every place with a default nullable, and let a null there be that default.
 
     The introspection types, which all schemas of a process share, are included.

@@ -21,8 +21,8 @@ from schema.cost import CostPlan, check_cost
 from schema.execution import gathering
 from schema.execution.columnar import ColumnarExecutor
 from schema.execution.document_cache import DocumentCache, ValidDocument
-from schema.execution.graphql_core_patch import mend
-from schema.execution.null_defaults import let_null_mean_the_default
+from schema.execution.graphql_core_patch import patch
+from schema.execution.null_defaults import replace_null_with_default
 from schema.limits import (
     MOST_ERRORS,
     Limits,
@@ -31,7 +31,7 @@ from schema.limits import (
     validate_document,
 )
 
-mend()
+patch()
 gathering.install()
 
 # Characters of documents. Those that are not short are read one in a turn of the event loop; those
@@ -55,7 +55,7 @@ class LimitedSchema(strawberry.Schema):
     def __init__(self, *, limits: Limits, **parts: Any) -> None:  # noqa: ANN401 - Strawberry's own
         self.executor = _Executor if limits.introspection else _DiscreetExecutor
         super().__init__(execution_context_class=self.executor, **parts)
-        let_null_mean_the_default(self._schema)
+        replace_null_with_default(self._schema)
         self.limits = limits
         self._documents = DocumentCache()
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="documents")
@@ -137,7 +137,7 @@ class LimitedSchema(strawberry.Schema):
             context.extensions_results["cost"] = {
                 "requested": cost.requested,
                 "limit": self.limits.max_cost,
-                "dearest": {"field": cost.dearest, "requested": cost.dearest_requested},
+                "dearest": {"field": cost.costliest, "requested": cost.costliest_requested},
             }
         try:
             check_cost(cost, self.limits.max_cost)

@@ -21,7 +21,7 @@ from schema.context import Context
 from schema.execution.schema import LimitedSchema
 
 
-class Subscription:
+class SubscriptionOperation:
     """An operation whose document is valid. Its variables may still not fit."""
 
     def __init__(
@@ -87,7 +87,7 @@ async def read_subscription(
     variables: dict[str, Any] | None,
     operation_name: str | None,
     context: Context,
-) -> Subscription | PreExecutionError:
+) -> SubscriptionOperation | PreExecutionError:
     """Parse, validate and reckon by the schema's own rules, its extensions included.
 
     Raises InvalidOperationTypeError where it is no subscription, and CannotGetOperationTypeError.
@@ -112,4 +112,4 @@ async def read_subscription(
         return failed
     document = execution_context.graphql_document
     assert document is not None  # noqa: S101 - it was validated
-    return Subscription(schema, document, variables, operation_name)
+    return SubscriptionOperation(schema, document, variables, operation_name)

@@ -37,14 +37,14 @@ def check_document(text: str, limits: Limits) -> None:
 
 def check_measures(found: Measures, limits: Limits) -> list[GraphQLError]:
     """Tell of each limit that a document does not keep."""
-    extent, values = found.extent, found.values
+    size, values = found.size, found.values
     return _errors(
         {
-            "max_depth": extent.depth,
-            "max_fields": extent.fields,
-            "max_aliases": extent.aliases,
-            "max_root_fields": extent.top,
-            "max_directives": extent.directives,
+            "max_depth": size.depth,
+            "max_fields": size.fields,
+            "max_aliases": size.aliases,
+            "max_root_fields": size.top,
+            "max_directives": size.directives,
             "max_directives_each": values.directives,
             "max_operations": found.operations,
             "max_fragments": found.fragments,

@@ -21,7 +21,7 @@ FULL = 1_000_000_000  # counts stop here: doubled by each of 30 fragments, they 
 
 
 @dataclass(slots=True)
-class Extent:
+class SelectionSize:
     """What there is of a selection, all fragments spread out.
 
     A field is one deeper than the one around it; `{ a }` has a depth of 1. `top` counts the fields
@@ -34,7 +34,7 @@ class Extent:
     aliases: int = 0
     directives: int = 0
 
-    def add(self, other: "Extent", depth: int) -> None:
+    def add(self, other: "SelectionSize", depth: int) -> None:
         """Take in a fragment that is spread within so many fields."""
         self.depth = max(self.depth, depth + other.depth)
         if not depth:
@@ -43,7 +43,7 @@ class Extent:
         self.aliases = min(FULL, self.aliases + other.aliases)
         self.directives = min(FULL, self.directives + other.directives)
 
-    def widen(self, other: "Extent") -> None:
+    def widen(self, other: "SelectionSize") -> None:
         """Be at least as large as another in everything."""
         self.depth = max(self.depth, other.depth)
         self.top = max(self.top, other.top)
@@ -54,12 +54,12 @@ class Extent:
 
 @dataclass(slots=True)
 class Measures:
-    """The largest operation's extent, and what is counted as it is written.
+    """The largest operation's size, and what is counted as it is written.
 
     `visited` counts the nodes that were looked at for it.
     """
 
-    extent: Extent = field(default_factory=Extent)
+    size: SelectionSize = field(default_factory=SelectionSize)
     values: ValueMeasures = field(default_factory=ValueMeasures)
     operations: int = 0
     fragments: int = 0
@@ -69,9 +69,9 @@ class Measures:
 
 @dataclass(slots=True)
 class _Definition:
-    """An operation or a fragment: its own extent, and which fragments it spreads how deep."""
+    """An operation or a fragment: its own size, and which fragments it spreads how deep."""
 
-    extent: Extent = field(default_factory=Extent)
+    size: SelectionSize = field(default_factory=SelectionSize)
     spreads: list[tuple[str, int]] = field(default_factory=list)
 
 
@@ -91,18 +91,18 @@ def measure(document: DocumentNode) -> Measures:
     _spread_out(fragments, found)
     for operation in operations:
         _take_in(operation, fragments, found)
-        found.extent.widen(operation.extent)
+        found.size.widen(operation.size)
     return found
 
 
 def _walk(node: OperationDefinitionNode | FragmentDefinitionNode, found: Measures) -> _Definition:
     """Walk one definition, without its fragments."""
     definition = _Definition()
-    extent = definition.extent
-    _count_directives(node, extent, found)
+    size = definition.size
+    _count_directives(node, size, found)
     for variable in node.variable_definitions or ():
         found.visited += 1
-        _count_directives(variable, extent, found)
+        _count_directives(variable, size, found)
         if variable.default_value is not None:
             found.visited += measure_values([variable.default_value], found.values)
     waiting: list[tuple[SelectionSetNode, int]] = [(node.selection_set, 0)]
@@ -110,17 +110,17 @@ def _walk(node: OperationDefinitionNode | FragmentDefinitionNode, found: Measure
         selection, depth = waiting.pop()
         for part in selection.selections:
             found.visited += 1
-            _count_directives(part, extent, found)
+            _count_directives(part, size, found)
             if isinstance(part, FragmentSpreadNode):
                 definition.spreads.append((part.name.value, depth))
                 continue
             below = depth
             if isinstance(part, FieldNode):
                 below = depth + 1
-                extent.depth = max(extent.depth, below)
-                extent.top += not depth
-                extent.fields += 1
-                extent.aliases += part.alias is not None
+                size.depth = max(size.depth, below)
+                size.top += not depth
+                size.fields += 1
+                size.aliases += part.alias is not None
                 values = [argument.value for argument in part.arguments or ()]
                 found.visited += measure_values(values, found.values)
             inner = part.selection_set  # type: ignore[attr-defined] # both others have it
@@ -129,11 +129,11 @@ def _walk(node: OperationDefinitionNode | FragmentDefinitionNode, found: Measure
     return definition
 
 
-def _count_directives(node: object, extent: Extent, found: Measures) -> None:
+def _count_directives(node: object, size: SelectionSize, found: Measures) -> None:
     directives = getattr(node, "directives", None)
     if not directives:
         return
-    extent.directives += len(directives)
+    size.directives += len(directives)
     found.values.directives = max(found.values.directives, len(directives))
     for directive in directives:
         values = [argument.value for argument in directive.arguments or ()]
@@ -141,7 +141,7 @@ def _count_directives(node: object, extent: Extent, found: Measures) -> None:
 
 
 def _spread_out(fragments: dict[str, _Definition], found: Measures) -> None:
-    """Complete every fragment's extent, each after those that it spreads. Without recursion."""
+    """Complete every fragment's size, each after those that it spreads. Without recursion."""
     done: dict[str, _Definition] = {}
     for root, definition in fragments.items():
         if root in done:
@@ -166,4 +166,4 @@ def _take_in(definition: _Definition, known: dict[str, _Definition], found: Meas
     for name, depth in definition.spreads:
         found.visited += 1
         if name in known:
-            definition.extent.add(known[name].extent, depth)
+            definition.size.add(known[name].size, depth)

@@ -7,7 +7,7 @@ from typing import Self, cast
 import strawberry
 
 from resolvers.cache_dependencies import CacheDependencies
-from resolvers.live.newest_prices import Update
+from resolvers.live.latest_prices import Update
 from schema.scalars import BigInt
 from schema.types.latest import LatestList, LatestPrice
 

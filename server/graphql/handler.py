@@ -9,7 +9,7 @@ from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 
 from models.postgres.stopwatch import database_time
-from resolvers.scheduling.event_loop_turns import breathe
+from resolvers.scheduling.event_loop_turns import yield_to_event_loop
 from schema.context import Context
 from schema.errors import STATUS, Lenience, answer_of, failure
 from schema.execution.schema import LimitedSchema
@@ -99,7 +99,7 @@ class Answers:
         if dependencies.uncacheable and answer.status == _OK:
             # who is told that a refresh is done is given its prices from then on
             await self._cache.settle()
-        await breathe()  # all of a long answer is put together in one go
+        await yield_to_event_loop()  # all of a long answer is put together in one go
         with exchange.encoding:
             return encode(
                 answer,

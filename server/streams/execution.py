@@ -19,7 +19,7 @@ from resolvers.errors import UnavailableError
 from schema.context import Context
 from schema.errors import UNAVAILABLE, Answer, answer_of, failure, masked
 from schema.execution.schema import LimitedSchema
-from schema.execution.subscription import Subscription, read_subscription
+from schema.execution.subscription import SubscriptionOperation, read_subscription
 from server.access.memory_budget import Held, MemoryBudget
 from server.graphql.admission import Admission
 from server.graphql.exchange import Exchange
@@ -63,7 +63,7 @@ class Payloads:
 
     def __init__(
         self,
-        subscription: Subscription,
+        subscription: SubscriptionOperation,
         events: AsyncIterator[Any],
         context: Context,
         key: Key | None,

@@ -208,7 +208,7 @@ async def test_nothing_is_left_of_those_who_went(
     gc.collect()
     assert [ref() for ref in left] == [None] * 50
     assert updates.subscribers == 0
-    assert updates.kept == 0
+    assert updates.cached_updates == 0
 
 
 async def test_the_end_of_the_server(database: Database, updates: PriceUpdates) -> None:

@@ -14,7 +14,7 @@ import pytest
 from models.postgres.database import Database
 from models.postgres.notifications import Listener
 from models.series import LatestFacts
-from resolvers.live.newest_prices import Filter, NewestPrices, Update, UpdateKind
+from resolvers.live.latest_prices import Filter, LatestPrices, Update, UpdateKind
 from resolvers.live.price_updates import PriceUpdates
 from tests.following import SECONDS, HeldBack, Subscriber, following, hub_on, prices_of
 from tests.quoting import MANY, Pair, quote
@@ -114,7 +114,7 @@ async def test_who_does_not_read_costs_nothing(
                 # what the hub has, and of the update that `busy` was given last
                 assert count(LatestFacts) - before <= 2 * len(MANY)
                 assert count(Update) - others <= 3
-                assert updates.kept <= 2
+                assert updates.cached_updates <= 2
         update = await stalled.next_of("CHANGE")
         assert (update["revision"], prices_of(update)) == (100, dict.fromkeys(MANY, 100.0))
 
@@ -186,11 +186,11 @@ def test_one_snapshot_is_kept_however_long_nothing_changes(monkeypatch: pytest.M
         def now(_zone: object) -> datetime:
             return now
 
-    monkeypatch.setattr("resolvers.live.newest_prices.datetime", Clock)
-    newest, everything = NewestPrices(), Filter.of(None, None)
-    first = newest.present(UpdateKind.SNAPSHOT, everything)
-    assert newest.present(UpdateKind.SNAPSHOT, everything) is first
+    monkeypatch.setattr("resolvers.live.latest_prices.datetime", Clock)
+    newest, everything = LatestPrices(), Filter.of(None, None)
+    first = newest.current(UpdateKind.SNAPSHOT, everything)
+    assert newest.current(UpdateKind.SNAPSHOT, everything) is first
     for _ in range(100):
         now += timedelta(seconds=1)
-        assert newest.present(UpdateKind.SNAPSHOT, everything).now == now
-    assert newest.kept == 1
+        assert newest.current(UpdateKind.SNAPSHOT, everything).now == now
+    assert newest.cached_updates == 1

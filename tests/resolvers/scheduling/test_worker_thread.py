@@ -4,11 +4,11 @@ import asyncio
 import threading
 
 from resolvers.errors import UnavailableError
-from resolvers.scheduling.worker_thread import SideThread
+from resolvers.scheduling.worker_thread import WorkerThread
 
 
 async def test_one_caller_takes_no_places_from_others() -> None:
-    thread, gate = SideThread("test", 3, "Please try again."), asyncio.Event()
+    thread, gate = WorkerThread("test", 3, "Please try again."), asyncio.Event()
     done: list[str] = []
 
     async def work(caller: str) -> None:
@@ -30,7 +30,7 @@ async def test_one_caller_takes_no_places_from_others() -> None:
 
 
 async def test_one_at_a_time_and_none_that_nobody_waits_for() -> None:
-    thread, gate, begun = SideThread("test", 3, ""), threading.Event(), list[str]()
+    thread, gate, begun = WorkerThread("test", 3, ""), threading.Event(), list[str]()
 
     def work(name: str) -> str:
         begun.append(name)

@@ -171,9 +171,9 @@ def test_fragments_are_reckoned_once() -> None:
     assert found.requested == 2**60 * series(7, FIELD)
 
 
-def test_the_dearest_field_is_named() -> None:
+def test_the_costliest_field_is_named() -> None:
     found = cost('{ __typename big: prices(coin: "a") { points { price } } currencies { code } }')
-    assert (found.dearest, found.dearest_requested) == ("big", series(HOURS, FIELD + HOURS))
+    assert (found.costliest, found.costliest_requested) == ("big", series(HOURS, FIELD + HOURS))
 
 
 def test_all_figures_of_the_default_series_may_be_asked_for_at_once() -> None:

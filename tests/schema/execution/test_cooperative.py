@@ -70,7 +70,7 @@ async def test_one_list_of_very_many_values_takes_several_turns(
 
 
 async def test_a_turn_is_over_when_it_is_used_up() -> None:
-    busy, other = event_loop_turns.Turn(), event_loop_turns.Turn()
+    busy, other = event_loop_turns.EventLoopShare(), event_loop_turns.EventLoopShare()
     assert busy.has_room()
     while busy.has_room():  # it works
         pass
@@ -85,14 +85,14 @@ async def test_a_turn_is_over_when_it_is_used_up() -> None:
 async def test_operations_wait_one_after_the_other() -> None:
     order: list[str] = []
 
-    async def work(turn: event_loop_turns.Turn, name: str) -> None:
-        await turn.wait()
+    async def work(share: event_loop_turns.EventLoopShare, name: str) -> None:
+        await share.wait()
         order.append(name)
 
-    large, small = event_loop_turns.Turn(), event_loop_turns.Turn()
+    large, small = event_loop_turns.EventLoopShare(), event_loop_turns.EventLoopShare()
     tasks = [asyncio.create_task(work(large, f"large {number}")) for number in range(40)]
     tasks.append(asyncio.create_task(work(small, "small")))
-    tasks.append(asyncio.create_task(work(event_loop_turns.Turn(), "given up")))
+    tasks.append(asyncio.create_task(work(event_loop_turns.EventLoopShare(), "given up")))
     await asyncio.sleep(0)
     tasks[-1].cancel()
     await asyncio.gather(*tasks[:-1])
@@ -102,5 +102,7 @@ async def test_operations_wait_one_after_the_other() -> None:
 
 @pytest.mark.usefixtures("short_turns")
 async def test_work_that_is_part_of_no_operation_breathes_too() -> None:
-    _, seen = await turns_beside(asyncio.gather(*(event_loop_turns.breathe() for _ in range(3))))
+    _, seen = await turns_beside(
+        asyncio.gather(*(event_loop_turns.yield_to_event_loop() for _ in range(3)))
+    )
     assert seen >= 1

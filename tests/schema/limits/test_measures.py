@@ -42,10 +42,10 @@ def documents(draw: st.DrawFn) -> DocumentNode:
 @pytest.mark.slow
 @given(documents())
 def test_measures_are_those_of_the_document_written_out(document: DocumentNode) -> None:
-    extent, counts = measure(document).extent, count(document)
-    assert (extent.depth, extent.top) == (counts.depth, counts.top)
-    assert (extent.fields, extent.aliases) == (counts.fields, counts.aliases)
-    assert extent.directives == counts.directives
+    size, counts = measure(document).size, count(document)
+    assert (size.depth, size.top) == (counts.depth, counts.top)
+    assert (size.fields, size.aliases) == (counts.fields, counts.aliases)
+    assert size.directives == counts.directives
 
 
 def bomb(levels: int, width: int = 2) -> str:
@@ -85,8 +85,8 @@ def test_the_time_is_linear_in_the_document(text: str) -> None:
 
 
 def test_a_bomb_is_counted() -> None:
-    assert measure(parse(bomb(21))).extent.fields == 2**21
-    assert measure(parse(bomb(2_000, 3))).extent.fields == FULL
+    assert measure(parse(bomb(21))).size.fields == 2**21
+    assert measure(parse(bomb(2_000, 3))).size.fields == FULL
 
 
 def test_visited_grows_with_the_document() -> None:

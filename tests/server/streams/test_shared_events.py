@@ -13,7 +13,7 @@ from strawberry.types import ExecutionResult
 from resolvers.errors import BadInputError
 from schema.context import Access, Caller, Context, Services
 from schema.execution.schema import LimitedSchema
-from schema.execution.subscription import Subscription as Opened
+from schema.execution.subscription import SubscriptionOperation as Opened
 from schema.execution.subscription import read_subscription
 from schema.limits import Limits
 from server.graphql.request import RequestRefusedError
