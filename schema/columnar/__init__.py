@@ -1,1 +1,1 @@
-"""Lists of thousands of objects, encoded by column instead of one object at a time."""
+"""Lists of thousands of objects, encoded by column instead of by object."""

@@ -1,8 +1,7 @@
-"""Columns into JSON values: as Python objects, or at once as the bytes of the answer.
+"""Encodes columns, as Python objects or directly as JSON bytes.
 
-A column is an array or a list with one JSON value for each object: float64, where NaN stands for
-null; whole numbers; booleans; datetime64, which become RFC 3339 and null where there is none (NaT);
-else the values as they are.
+A column is an array or a list with one value for each object: float64 (NaN is null), integers,
+booleans, datetime64 (encoded as RFC 3339; NaT is null), or JSON values as they are.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ Column = npt.NDArray[Any] | Sequence[Any]
 
 
 def values(column: Column) -> Sequence[Any]:
-    """Give the JSON values of a column."""
+    """Return a column as a list of JSON values."""
     if not isinstance(column, np.ndarray):
         return column
     if column.dtype.kind == "M":
@@ -33,42 +32,42 @@ def values(column: Column) -> Sequence[Any]:
 
 
 def finite(column: Column) -> bool:
-    """Tell whether all is JSON: infinities are not, and the ordinary path names them."""
+    """Return True if the column has no infinity, which JSON lacks."""
     numbers = isinstance(column, np.ndarray) and column.dtype.kind == "f"
     return not (numbers and np.isinf(column).any())
 
 
 def rows(columns: Mapping[str, Column], length: int) -> list[dict[str, Any]]:
-    """Make one object of each row."""
+    """Return one dict for each row."""
     keys = tuple(columns)
     if not keys:
         return [{} for _ in range(length)]
     each = zip(*map(values, columns.values()), strict=True)
-    if len(keys) == 2:  # noqa: PLR2004 - the commonest selection, and twice as fast as the general one
+    if len(keys) == 2:  # noqa: PLR2004 - the most common selection; twice as fast
         first, second = keys
         return [{first: one, second: other} for one, other in each]
     return [dict(zip(keys, row, strict=True)) for row in each]
 
 
 def encoded_list(column: Column) -> orjson.Fragment:
-    """Write the JSON list of a column."""
+    """Return a column as an encoded JSON list."""
     if isinstance(column, np.ndarray) and column.dtype.kind in "fib":
         return orjson.Fragment(orjson.dumps(column, option=orjson.OPT_SERIALIZE_NUMPY))
     return orjson.Fragment(b"[" + b",".join(_encoded(column)) + b"]")
 
 
 def encoded_rows(columns: Mapping[str, Column], length: int) -> orjson.Fragment:
-    """Write the JSON list of the same objects, without making them."""
+    """Return the encoded JSON list of the same objects as `rows`, without building them."""
     if not length or not columns:
         return orjson.Fragment(orjson.dumps(rows(columns, length)))
     return orjson.Fragment(b"[" + written_rows(columns, length) + b"]")
 
 
 def written_rows(columns: Mapping[str, Column], length: int) -> bytes:
-    """Write the JSON objects of at least one row and column, with commas between them."""
+    """Encode at least one row of at least one column as JSON objects, separated by commas."""
     pieces, width = [b""] * (2 * len(columns) * length), 2 * len(columns)
     before = b"},{"
-    encoded: dict[int, list[bytes]] = {}  # a column asked for under many names is written once
+    encoded: dict[int, list[bytes]] = {}  # a column with several aliases is encoded once
     for place, (key, column) in enumerate(columns.items()):
         if id(column) not in encoded:
             encoded[id(column)] = _encoded(column)
@@ -82,7 +81,7 @@ def written_rows(columns: Mapping[str, Column], length: int) -> bytes:
 def parts_of(
     columns: Mapping[str, Column], length: int, most: int
 ) -> Iterator[tuple[dict[str, Column], int]]:
-    """Cut the rows into parts of so many values, each with its length."""
+    """Split the rows into parts of at most `most` values. Yield each with its length."""
     step = max(1, most // len(columns))
     for start in range(0, length, step):
         cut = {id(each): each[start : start + step] for each in columns.values()}
@@ -91,7 +90,7 @@ def parts_of(
 
 
 def _encoded(column: Column) -> list[bytes]:
-    """Write the JSON of each value of a column that is not empty."""
+    """Return the JSON of each value of a column that is not empty."""
     if isinstance(column, np.ndarray):
         if column.dtype.kind == "M":
             missing = np.flatnonzero(np.isnat(column))
@@ -99,15 +98,15 @@ def _encoded(column: Column) -> list[bytes]:
             for index in missing:
                 found[index] = b"null"
             return found
-        if column.dtype.kind in "fib":  # none of these holds a comma of its own
+        if column.dtype.kind in "fib":  # no such value contains a comma
             return orjson.dumps(column, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
-    # texts recur, and each that orjson writes takes a kilobyte
+    # texts repeat, and each result of orjson takes a kilobyte
     texts = {text: orjson.dumps(text) for text in {each for each in column if type(each) is str}}
     return [texts[each] if type(each) is str else orjson.dumps(each) for each in column]
 
 
 def _known(times: npt.NDArray[Any], missing: npt.NDArray[np.intp]) -> npt.NDArray[Any]:
-    """Put some time in the place of those that are missing."""
+    """Replace missing times by some time."""
     if not len(missing):
         return times
     known = times.copy()

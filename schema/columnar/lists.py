@@ -1,4 +1,4 @@
-"""Lists that hold columns instead of objects: what resolvers give the columnar executor."""
+"""Lists that resolvers return to the columnar executor: columns instead of objects."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -14,35 +14,37 @@ T = TypeVar("T")
 
 
 class ColumnarList(Sequence[T]):
-    """Objects of one GraphQL type, held as columns.
+    """Objects of one GraphQL type, stored as columns.
 
-    Iterated over, it gives the objects. `column` gives the JSON values of one field of all of
-    them, or None where only the ordinary path can tell.
+    As a sequence, it contains the objects, for the ordinary path.
     """
 
     @abstractmethod
     def column(self, field: str) -> Column | None:
-        """Give the column of a field, named as in GraphQL. Never null where it must not be."""
+        """Return the JSON values of a field, by its GraphQL name, one for each object.
+
+        None if only the ordinary path can resolve it. A non-null field has no nulls.
+        """
 
     async def children(
         self,
-        field: str,  # noqa: ARG002 - for those who have any
-        arguments: dict[str, Any],  # noqa: ARG002 - likewise
+        field: str,  # noqa: ARG002 - for subclasses
+        arguments: dict[str, Any],  # noqa: ARG002 - for subclasses
     ) -> "ColumnarList[Any] | None":
-        """Give the objects of a field, one for each of ours, some of which may be missing.
+        """Return the objects of a field, one for each of these objects; some may be missing.
 
-        None where only the ordinary path can tell.
+        None if only the ordinary path can resolve it.
         """
         return None
 
     @property
     def missing(self) -> Sequence[int]:
-        """Which of these are null, among children."""
+        """The indices of the objects that are null, in the result of `children`."""
         return ()
 
 
 class ColumnarLeaves(Sequence[T]):
-    """Values of one GraphQL scalar, held as a column. Never null where they must not be."""
+    """Values of one GraphQL scalar, stored as a column. A non-null list has no nulls."""
 
     def __init__(self, column: Column) -> None:
         self.column = column

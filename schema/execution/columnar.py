@@ -1,9 +1,9 @@
-"""The columnar fast path: a list of points is completed column by column, not field by field.
+"""The columnar fast path: lists are completed column by column instead of field by field.
 
-The seam is graphql-core's `complete_list_value`. A resolver hands over a `ColumnarList`; here its
-sub-fields are collected once, as graphql-core itself would for the first item, and the columns
-asked for are zipped into the answer's objects. Whatever this does not know goes to `super()`,
-which walks the same list object by object and gives the same answer.
+It overrides graphql-core's `complete_list_value`. When a resolver returns a `ColumnarList`, the
+executor collects the sub-fields once, as graphql-core does for the first item, and builds the
+objects of the response from the columns. Everything that it does not support goes to `super()`,
+which iterates over the same list object by object and gives the same result.
 """
 
 import asyncio
@@ -41,13 +41,13 @@ from schema.columnar.lists import ColumnarLeaves, ColumnarList
 from schema.execution.cooperative import CooperativeExecutor
 from schema.execution.null_defaults import without_nulls
 
-_AT_ONCE = 25_000  # values that are written in one piece: some 5 ms
-_LONG = 64  # from here on, lists are encoded at once
+_AT_ONCE = 25_000  # values that are encoded in one piece, in about 5 ms
+_LONG = 64  # items from which a list is encoded directly
 
 
 @dataclass(frozen=True, slots=True)
 class _Children:
-    """A selection of objects below each object."""
+    """A selected field whose value is an object, for each object of a list."""
 
     field: str
     arguments: dict[str, Any]
@@ -59,9 +59,10 @@ _Plan = dict[str, Column | _Children]
 
 
 class ColumnarExecutor(CooperativeExecutor):
-    """graphql-core's executor with the fast path.
+    """graphql-core's executor with the columnar fast path.
 
-    Where the context has a true `encoded`, long lists come as orjson.Fragment: JSON already.
+    If `encoded` is true in the context, long lists are returned as orjson.Fragment, already encoded
+    as JSON.
     """
 
     def complete_list_value(
@@ -71,8 +72,9 @@ class ColumnarExecutor(CooperativeExecutor):
         info: GraphQLResolveInfo[Any],
         path: Path,
         result: AsyncIterable[Any] | Iterable[Any],
-        position_context: Any,  # noqa: ANN401 - graphql-core's own, handed on
+        position_context: Any,  # noqa: ANN401 - graphql-core's own
     ) -> AwaitableOrValue[list[Any]]:
+        """Complete a list; see graphql-core's method of the same name."""
         ordinary = partial(
             super().complete_list_value,
             return_type, field_details_list, info, path, result, position_context,
@@ -113,7 +115,7 @@ class ColumnarExecutor(CooperativeExecutor):
         field_details_list: list[FieldDetails],
         result: ColumnarList[Any],
     ) -> _Plan | None:
-        """Give each response key its column, or None where the ordinary path is needed."""
+        """Return the column of each response key; None if the ordinary path is needed."""
         fields = self.collect_subfields(object_type, field_details_list)
         if fields.new_defer_usages or fields.forbidden_directive_instances:
             return None
@@ -127,7 +129,7 @@ class ColumnarExecutor(CooperativeExecutor):
             if part is None:
                 return None
             if not isinstance(part, _Children):
-                columns[name] = part  # the same one for each alias
+                columns[name] = part  # shared by all aliases
             plan[key] = part
         return plan
 
@@ -158,7 +160,7 @@ class ColumnarExecutor(CooperativeExecutor):
         result: ColumnarList[Any],
         ordinary: Callable[[], AwaitableOrValue[list[Any]]],
     ) -> list[Any]:
-        """Complete objects that have objects below them, or leave them to the ordinary path."""
+        """Complete objects that contain objects, or use the ordinary path."""
         parts = [part for part in plan.values() if isinstance(part, _Children)]
         asked = (result.children(part.field, part.arguments) for part in parts)
         found = iter(await asyncio.gather(*asked, return_exceptions=True))
@@ -184,16 +186,16 @@ class ColumnarExecutor(CooperativeExecutor):
         return completed
 
     async def _in_parts(self, columns: dict[str, Column], length: int) -> list[Any]:
-        """Write a list that would hold the loop for long, some rows in a turn."""
+        """Encode a list that would block the event loop, some rows per turn."""
         written = [
             await self.later(partial(written_rows, part, count))
             for part, count in parts_of(columns, length, _AT_ONCE)
         ]
-        return [orjson.Fragment(part) for part in written]  # with a comma between, like objects
+        return [orjson.Fragment(part) for part in written]  # joined by commas, like objects
 
 
 def _object_type(field_type: GraphQLOutputType) -> GraphQLObjectType | None:
-    """Give the object type beneath a type that is no list."""
+    """Return the object type of a field that is not a list; None for other types."""
     if isinstance(field_type, GraphQLNonNull):
         field_type = field_type.of_type
     return field_type if isinstance(field_type, GraphQLObjectType) else None

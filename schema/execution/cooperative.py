@@ -1,4 +1,4 @@
-"""An executor that leaves turns of the event loop to others, however much an operation asks for."""
+"""An executor that shares the event loop with other operations, however large its own is."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,17 +15,19 @@ T = TypeVar("T")
 
 
 class CooperativeExecutor(StrawberryGraphQLCoreExecutionContext):
-    """graphql-core's executor, which begins no field, item or list for which its turn has no room.
+    """graphql-core's executor with cooperative scheduling.
 
-    What has to wait becomes an awaitable: graphql-core takes one in each of these places.
+    It starts no field, item or list unless the operation's share of the current turn has time left.
+    Work that must wait becomes an awaitable, which graphql-core accepts in each of these places.
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 - graphql-core's own
         super().__init__(*arguments, **named)
         self._share = current_share()
-        self._has_room = self._share.has_room  # asked very often
+        self._has_room = self._share.has_room  # called very often
 
     def execute_field(self, *asked: Any) -> Any:  # noqa: ANN401 - graphql-core's own
+        """Execute a field now, or in a later turn."""
         if self._has_room():
             return super().execute_field(*asked)
         return self.later(partial(super().execute_field, *asked))
@@ -36,7 +38,10 @@ class CooperativeExecutor(StrawberryGraphQLCoreExecutionContext):
         completed: list[Any],
         *more: Any,  # noqa: ANN401 - likewise
     ) -> bool:
-        """Complete an item, or leave it for later whole: a coroutine instead of many."""
+        """Complete an item now, or all of it in a later turn.
+
+        One coroutine for the whole item replaces one for each of its fields.
+        """
         if self._has_room():
             return super().complete_list_item_value(item, completed, *more)
         alone: list[Any] = []
@@ -50,22 +55,26 @@ class CooperativeExecutor(StrawberryGraphQLCoreExecutionContext):
         return True
 
     async def complete_awaitable_value(self, *asked: Any) -> Any:  # noqa: ANN401 - graphql-core's own
-        """Begin what a resolver has still to do: each is a task, and all of them are ready."""
+        """Complete the value of an asynchronous resolver.
+
+        Each resolver runs in a task of its own, and many become ready at once.
+        """
         if not self._has_room():
             try:
                 await self._share.wait()
             except asyncio.CancelledError:
                 for each in asked:
-                    if iscoroutine(each):  # what the resolver gave, which nobody will await
+                    if iscoroutine(each):  # the resolver's coroutine, which is never awaited
                         each.close()
                 raise
         return await super().complete_awaitable_value(*asked)
 
     def in_turn(self, complete: Callable[[], AwaitableOrValue[T]]) -> AwaitableOrValue[T]:
-        """Do a piece of the work at once, or when it is our turn."""
+        """Run a piece of work now, or in a later turn."""
         return complete() if self._has_room() else self.later(complete)
 
     async def later(self, complete: Callable[[], AwaitableOrValue[T]]) -> T:
+        """Run a piece of work in the next turn that has time left."""
         await self._share.wait()
         completed = complete()
         return await completed if isinstance(completed, Awaitable) else completed

@@ -1,8 +1,8 @@
-"""Lets graphql-core cancel only what has begun.
+"""Makes graphql-core cancel only tasks that have started.
 
 When a field fails, graphql-core cancels its siblings. A task that is cancelled before its first
-step never runs its coroutine, and so never awaits the coroutines that this one holds, such as a
-resolver's: Python then warns of each that it was never awaited (seen in 3.3.2).
+step never runs its coroutine. So it never awaits the coroutines that this one holds, such as a
+resolver's, and Python warns of each one that was never awaited (seen in graphql-core 3.3.2).
 """
 
 import asyncio
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class _BegunTask(asyncio.Task[T]):
-    """A task that takes its first step in any case."""
+    """A task that always takes its first step, even if it is cancelled before."""
 
     def cancel(self, msg: Any | None = None) -> bool:  # noqa: ANN401 - asyncio's own
         coroutine = self.get_coro()
@@ -28,7 +28,10 @@ class _BegunTask(asyncio.Task[T]):
 
 
 async def gather_with_cancel(*awaitables: Awaitable[Any]) -> list[Any]:
-    """Await all; when one fails, cancel the others and wait for them, as graphql-core's does."""
+    """Await all, as graphql-core's function of the same name.
+
+    If one fails, cancel the others and wait for them.
+    """
     loop = asyncio.get_running_loop()
     futures = [
         _BegunTask(each, loop=loop) if iscoroutine(each) else asyncio.ensure_future(each)
@@ -44,5 +47,5 @@ async def gather_with_cancel(*awaitables: Awaitable[Any]) -> list[Any]:
 
 
 def install() -> None:
-    """Let graphql-core's executor use ours."""
-    executor.gather_with_cancel = gather_with_cancel  # type: ignore[attr-defined] # it imports it
+    """Replace graphql-core's function in its executor."""
+    executor.gather_with_cancel = gather_with_cancel  # type: ignore[attr-defined] # the module imports it

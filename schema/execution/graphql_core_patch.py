@@ -1,7 +1,7 @@
-"""Mends graphql-core's search for names that are like a mistyped one.
+"""Patches graphql-core's suggestions of similar names for a misspelt one.
 
-It makes its rows as long as the text, and reads them by the text in lower case; İ alone has two
-letters there, and what was a caller's mistake became an IndexError (seen in 3.3.2).
+graphql-core sizes its rows by the text, but indexes them by the text in lower case. The letter İ
+has two letters in lower case, so a misspelt name raised an IndexError (seen in graphql-core 3.3.2).
 """
 
 import importlib
@@ -9,8 +9,8 @@ import importlib
 _module = importlib.import_module("graphql.pyutils.suggestion_list")  # a function has its name
 
 
-class LexicalDistance(_module.LexicalDistance):  # type: ignore[misc, name-defined] # as it is looked up
-    """Counts edits, with room for the text in lower case."""
+class LexicalDistance(_module.LexicalDistance):  # type: ignore[misc, name-defined] # graphql-core looks the class up by this name
+    """Counts edits between names, with rows sized for the text in lower case."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -18,5 +18,5 @@ class LexicalDistance(_module.LexicalDistance):  # type: ignore[misc, name-defin
 
 
 def patch() -> None:
-    """Let the library use ours."""
+    """Replace graphql-core's class."""
     _module.LexicalDistance = LexicalDistance  # type: ignore[attr-defined] # a module that has it

@@ -1,8 +1,8 @@
-"""An explicit null stands for the default, at every argument and input field that has one.
+"""An explicit null means the default, for every argument and input field that has one.
 
-GraphQL allows null for a variable of a nullable type at a place `Int! = 50`, and then answers with
-a field error. Clients send null for "not chosen", so such places become `Int = 50`, and the null is
-replaced before any resolver sees it.
+GraphQL allows null for a nullable variable at a place of type `Int! = 50`, and then answers with a
+field error. Clients send null for "not chosen". So such places become `Int = 50`, and the null is
+replaced before any resolver receives it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -26,9 +26,9 @@ _Resolve = Callable[..., Any]
 
 
 def replace_null_with_default(schema: GraphQLSchema) -> None:
-    """Make every place with a default nullable, and let a null there be that default.
+    """Make every place with a default nullable, and replace null by the default.
 
-    The introspection types, which all schemas of a process share, are included.
+    Includes the introspection types, which all schemas of a process share.
     """
     for kind in schema.type_map.values():
         if isinstance(kind, GraphQLInputObjectType):
@@ -45,7 +45,7 @@ def without_nulls(field: GraphQLField, arguments: dict[str, Any]) -> dict[str, A
 
 
 class _NullReplacing:
-    """A resolver, or a function that makes the values of an input type, that receives no null."""
+    """Wraps a resolver or an input type's constructor, so that it receives no null."""
 
     __slots__ = ("_call", "_defaults")
 
@@ -57,6 +57,7 @@ class _NullReplacing:
         return self._call(source, info, **self.replace(arguments))
 
     def out_type(self, fields: dict[str, Any]) -> Any:  # noqa: ANN401 - graphql-core's own
+        """Build the value of an input type."""
         return self._call(self.replace(fields))
 
     def replace(self, values: dict[str, Any]) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def _rewrite_input(kind: GraphQLInputObjectType) -> None:
 
 
 def _defaults(places: Mapping[str, Place]) -> Iterator[tuple[str, Any]]:
-    """Make the places with a default nullable; give each under its name in Python."""
+    """Make the places with a default nullable. Yield each default by its Python name."""
     for name, place in places.items():
         default = coerce_default_value(place)
         if default is Undefined or default is None:

@@ -1,4 +1,4 @@
-"""How operations are taken: read, validated, reckoned, executed, each within its limits."""
+"""The schema that parses, validates, limits and executes operations."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -34,22 +34,22 @@ from schema.limits import (
 patch()
 gathering.install()
 
-# Characters of documents. Those that are not short are read one in a turn of the event loop; those
-# that take longer than a turn should, beside it.
+# Lengths of documents in characters. Short ones are parsed at once, middling ones one per turn
+# of the event loop, longer ones in a thread.
 _SHORT, _MIDDLING = 500, 1_500
-_CHEAP = 20_000  # an operation that costs no more need not queue
-_AT_ONCE = 2  # of the dearest operations: so what they hold of memory is bounded
-_MANY = 5  # of others that are not cheap: so some of the pool's connections are free for the rest
-_MOST_WAITING = 32  # of one caller
-_EVENT = 1_000  # what an event of a subscription costs at least, for its turn
-_MOST_EVENTS = 100_000  # that wait: more than there can be subscriptions
-_WAIT = "Too many of your operations wait for each other: try again in a few seconds."
+_CHEAP = 20_000  # the highest cost of an operation that does not queue
+_AT_ONCE = 2  # most expensive operations in progress at once, which bounds their memory
+_MANY = 5  # other operations that queue, in progress at once: leaves connections for cheap ones
+_MOST_WAITING = 32  # places of one caller
+_EVENT = 1_000  # the minimum cost of a subscription's event
+_MOST_EVENTS = 100_000  # waiting events: more than there can be subscriptions
+_WAIT = "Too many of your operations are waiting: try again in a few seconds."
 
 
 class LimitedSchema(strawberry.Schema):
-    """A schema that keeps valid documents, and refuses what is larger than `limits`.
+    """A Strawberry schema that caches valid documents and rejects operations beyond `limits`.
 
-    All transports come through it.
+    All transports execute their operations through it.
     """
 
     def __init__(self, *, limits: Limits, **parts: Any) -> None:  # noqa: ANN401 - Strawberry's own
@@ -65,12 +65,12 @@ class LimitedSchema(strawberry.Schema):
         self.events = FairQueue(_CHEAP, _MOST_EVENTS, _WAIT, most_in_all=_MOST_EVENTS)
 
     def _extend_introspection(self) -> None:
-        """Leave `isOneOf` to graphql-core: Strawberry's fails at lists and non-null types."""
+        """Leave `isOneOf` to graphql-core: Strawberry's fails for lists and non-null types."""
 
     async def _prepare_operation_async(
         self, context: ExecutionContext, extensions_runner: SchemaExtensionsRunner
     ) -> PreExecutionError | None:
-        """Parse and validate, or take the document from the cache. Only valid ones are in it."""
+        """Parse and validate the document or take it from the cache, then check limits and cost."""
         query = context.query or ""
         document = self._documents.get(query)
         known = document is not None
@@ -82,23 +82,25 @@ class LimitedSchema(strawberry.Schema):
             except (GraphQLSyntaxError, RequestError) as error:
                 return _refused(error)
             context.graphql_document = document.node
-        # which operations are allowed is judged there, and whether there were errors
+        # checks the operation's type, and reports the errors
         failed = await super()._prepare_operation_async(context, extensions_runner)
         if failed is not None or document is None:
             return failed
         if not known:
             self._documents.put(query, document)
-        # `operation_name` would tell the first operation's where none was given
+        # `operation_name` gives the first operation's name if none was sent
         if context._provided_operation_name is None and document.operations > 1:  # noqa: SLF001 - see above
             return _refused(
-                BadInputError("There are several operations: name one as `operationName`.")
+                BadInputError(
+                    "The document has several operations: select one with `operationName`."
+                )
             )
         return await self._within_limits(context, document)
 
     async def _read_apart(
         self, text: str, context: ExecutionContext
     ) -> tuple[ValidDocument, list[GraphQLError]]:
-        """Read and validate in this thread, or in another what takes long."""
+        """Parse and validate here, or in a thread if the document is long."""
         if len(text) <= _SHORT:
             return self.read(text)
         if len(text) <= _MIDDLING:
@@ -109,9 +111,9 @@ class LimitedSchema(strawberry.Schema):
             return await loop.run_in_executor(self._reader, self.read, text)
 
     def read(self, text: str) -> tuple[ValidDocument, list[GraphQLError]]:
-        """Read a document, which is valid where there are no errors.
+        """Parse and validate a document. It can be executed if the list of errors is empty.
 
-        Raises GraphQLSyntaxError, TooComplexError.
+        Raises GraphQLSyntaxError and TooComplexError.
         """
         node = read_document(text, self.limits)
         errors = validate_document(self._schema, node, self.limits)
@@ -123,7 +125,7 @@ class LimitedSchema(strawberry.Schema):
     async def _within_limits(
         self, context: ExecutionContext, document: ValidDocument
     ) -> PreExecutionError | None:
-        """Judge what comes with the document, and what the operation will cost."""
+        """Check the variables and the cost of the operation."""
         if context.variables:
             errors = check_variables(context.variables, self.limits)
             if errors:
@@ -162,18 +164,18 @@ class LimitedSchema(strawberry.Schema):
                 return await super()._execute_operation(execution_context, *more)
 
     def event_place(self, context: Context) -> AbstractAsyncContextManager[None]:
-        """Give an event of a subscription its turn among those of all callers.
+        """Return a context manager that waits for the turn of a subscription's event.
 
-        As many are executed at once as are cheap together, and a dear one alone.
+        Cheap events of all callers run together, up to a total cost; an expensive one runs alone.
         """
         cost = context.cost.requested if context.cost else 0
         return self.events.place(context.caller.name, max(cost, _EVENT))
 
     @asynccontextmanager
     async def in_time(self, context: Context | None) -> AsyncIterator[None]:
-        """Give the block as long as an operation may take; then stop all that it waits for.
+        """Limit the block to OPERATION_TIMEOUT, then cancel everything it waits for.
 
-        Raises UnavailableError where that was not enough.
+        Raises UnavailableError if the time is exceeded.
         """
         begin_operation()
         begin_share()
@@ -189,29 +191,31 @@ class LimitedSchema(strawberry.Schema):
                 context.loaders.cancel()
             raise UnavailableError(
                 f"The operation was stopped after {self.limits.operation_seconds:g} s "
-                "(OPERATION_TIMEOUT): try again later, or ask for less."
+                "(OPERATION_TIMEOUT): try again later, or request less data."
             ) from None
 
     def process_errors(
         self, errors: list[Any], execution_context: ExecutionContext | None = None
     ) -> None:
-        """Leave the logging to schema.errors, which knows what was meant for the caller."""
+        """Log nothing: schema.errors does, without errors meant for the caller."""
 
 
 class _Executor(ColumnarExecutor):
-    """Tells of only so many variables that do not fit their types."""
+    """Reports at most MOST_ERRORS variables that do not match their types."""
 
     @classmethod
     def build(cls, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - graphql-core's own
+        """Build the executor, or return the errors of the variables."""
         built = super().build(*arguments, **named)
         return built[:MOST_ERRORS] if isinstance(built, list) else built
 
 
 class _DiscreetExecutor(_Executor):
-    """Suggests no names of the schema, where it is not to be told."""
+    """Suggests no names of the schema, for servers without introspection."""
 
     @classmethod
     def build(cls, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - graphql-core's own
+        """Build the executor without suggestions."""
         return super().build(*arguments, **{**named, "hide_suggestions": True})
 
 

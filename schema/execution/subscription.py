@@ -1,7 +1,7 @@
-"""Subscriptions taken apart: the source event stream, and the execution of one event.
+"""Subscriptions in two steps: open the source event stream, then execute each event.
 
-Strawberry and graphql-core join the two, so that each subscriber executes each event. Apart, an
-event that many subscribers share is executed once for all who ask the same of it.
+Strawberry and graphql-core combine the two, so each subscriber executes each event. Separated, an
+event that many subscribers share is executed once for all that select the same fields.
 """
 
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ from schema.execution.schema import LimitedSchema
 
 
 class SubscriptionOperation:
-    """An operation whose document is valid. Its variables may still not fit."""
+    """A subscription whose document is valid. Its variables may still be invalid."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class SubscriptionOperation:
         self._operation_name = operation_name
 
     async def events(self, context: Context) -> AsyncIterator[Any] | ExecutionResult:
-        """Open the source event stream. Nothing of the selection is executed."""
+        """Open the source event stream, or return the errors. Executes no selection."""
         executor = self._executor(None, context)
         if isinstance(executor, list):
             return ExecutionResult(data=None, errors=executor)
@@ -49,19 +49,21 @@ class SubscriptionOperation:
 
     @property
     def tokens(self) -> int:
-        """How many tokens the document has: what is kept of it grows with them."""
+        """The number of tokens in the document; its memory grows with them."""
         return self._document.token_count or 0
 
     def place(self, context: Context) -> AbstractAsyncContextManager[None]:
-        """Give an event its turn among those of all subscriptions."""
+        """Return a context manager that waits for the turn of an event."""
         return self._schema.event_place(context)
 
     async def execute(self, event: object, context: Context) -> ExecutionResult:
-        """Execute the selection on one event, which may take as long as an operation."""
+        """Execute the selection for one event, within OPERATION_TIMEOUT."""
         try:
             async with self._schema.in_time(context):
                 executor = self._executor(event, context)
-                if isinstance(executor, list):  # cannot be: the stream was opened with the same
+                if isinstance(
+                    executor, list
+                ):  # cannot happen: the stream was opened with the same variables
                     return ExecutionResult(data=None, errors=executor)
                 executed = execute_subscription_event(executor)
                 result = await executed if isawaitable(executed) else executed
@@ -88,9 +90,9 @@ async def read_subscription(
     operation_name: str | None,
     context: Context,
 ) -> SubscriptionOperation | PreExecutionError:
-    """Parse, validate and reckon by the schema's own rules, its extensions included.
+    """Parse and validate a subscription and compute its cost, with the schema's extensions.
 
-    Raises InvalidOperationTypeError where it is no subscription, and CannotGetOperationTypeError.
+    Raises InvalidOperationTypeError for other operations, and CannotGetOperationTypeError.
     """
     # ruff: noqa: SLF001 - the first half of Strawberry's `Schema.stream`, which has no name
     execution_context = schema._create_execution_context(

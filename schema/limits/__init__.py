@@ -1,4 +1,4 @@
-"""How large an operation may be, told in linear time before anything else is done with it."""
+"""Limits on the size of operations, checked in linear time before anything else."""
 
 from schema.limits.bounds import MOST_ERRORS, Limits
 from schema.limits.checks import check_variables

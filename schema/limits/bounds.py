@@ -1,25 +1,25 @@
-"""How large an operation may be. The settings of the same names are the place to change it."""
+"""The limits on the size of operations. Settings of the same names set them."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The bounds. Together they keep all that happens before execution under 100 ms.
+    """The limits. Together they keep everything before execution below 100 ms of CPU.
 
-    Counts of selections are of what remains when fragments are spread out; they are computed from
-    each fragment once, not by spreading it out.
+    Counts of selections include the contents of spread fragments. They are computed once for each
+    fragment, without expanding it.
     """
 
-    max_document: int = 100_000  # characters; reading as many takes 10 to 25 ms
-    max_tokens: int = 2_000  # reading and validating one takes some 13 µs
-    max_depth: int = 16  # GraphiQL's own question about the schema is 15 deep
+    max_document: int = 100_000  # characters; parsing them takes 10 to 25 ms
+    max_tokens: int = 2_000  # parsing and validating one takes about 13 µs
+    max_depth: int = 16  # GraphiQL's introspection query has depth 15
     max_fields: int = 2_000
     max_aliases: int = 200
     max_root_fields: int = 100
     max_directives: int = 100
     max_directives_each: int = 4
-    max_overlaps: int = 6_000  # 3 to 7 µs a comparison, of which each counts as two
+    max_overlaps: int = 6_000  # a comparison counts as two and takes 3 to 7 µs
     max_operations: int = 20
     max_fragments: int = 100
     max_variables: int = 100
@@ -31,4 +31,4 @@ class Limits:
     introspection: bool = True
 
 
-MOST_ERRORS = 10  # an operation; who has more mends these first
+MOST_ERRORS = 10  # reported for one operation

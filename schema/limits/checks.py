@@ -1,4 +1,4 @@
-"""What is refused, and in which words: an operation that is larger than the limits allow."""
+"""Errors for operations that exceed the limits."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,16 +12,16 @@ from schema.limits.values import measure_json
 
 _SHORTER = "send it as several operations"
 _FEWER_VALUES = "send fewer at a time"
-_TEXTS = {  # what was found, and what to do
+_TEXTS = {  # the problem, and the advice
     "max_document": ("The document has {} characters", _SHORTER),
     "max_tokens": ("The document has more than {} tokens", _SHORTER),
-    "max_depth": ("The operation nests fields {} deep", "nest less, or ask in two steps"),
-    "max_fields": ("The operation selects {} fields, its fragments spread out", _SHORTER),
-    "max_aliases": ("The operation has {} aliases, its fragments spread out", _SHORTER),
+    "max_depth": ("The operation nests fields {} deep", "nest less, or use two operations"),
+    "max_fields": ("The operation selects {} fields, fragments included", _SHORTER),
+    "max_aliases": ("The operation has {} aliases, fragments included", _SHORTER),
     "max_root_fields": ("The operation has {} fields at its root", _SHORTER),
-    "max_directives": ("The operation has {} directives, its fragments spread out", _SHORTER),
+    "max_directives": ("The operation has {} directives, fragments included", _SHORTER),
     "max_directives_each": ("There are {} directives in one place", "one `@skip` is enough"),
-    "max_operations": ("The document has {} operations", "leave out those that are not meant"),
+    "max_operations": ("The document has {} operations", "remove those that are not used"),
     "max_fragments": ("The document has {} fragments", "merge some, or " + _SHORTER),
     "max_variables": ("An operation has {} variables", "use lists or input objects"),
     "max_list": ("A list has {} entries", _FEWER_VALUES),
@@ -31,12 +31,12 @@ _TEXTS = {  # what was found, and what to do
 
 
 def check_document(text: str, limits: Limits) -> None:
-    """Look at the length alone. Raises TooComplexError."""
+    """Raise TooComplexError if the document is too long."""
     _check("max_document", len(text), limits)
 
 
 def check_measures(found: Measures, limits: Limits) -> list[GraphQLError]:
-    """Tell of each limit that a document does not keep."""
+    """Return an error for each limit that a document exceeds."""
     size, values = found.size, found.values
     return _errors(
         {
@@ -58,7 +58,7 @@ def check_measures(found: Measures, limits: Limits) -> list[GraphQLError]:
 
 
 def check_variables(variables: Mapping[str, Any], limits: Limits) -> list[GraphQLError]:
-    """Tell of each limit that the values of variables do not keep, be they declared or not."""
+    """Return an error for each limit that the variables exceed, declared or not."""
     found = measure_json(variables, limits.max_input_values)
     return _errors(
         {
@@ -72,10 +72,12 @@ def check_variables(variables: Mapping[str, Any], limits: Limits) -> list[GraphQ
 
 
 def too_many_tokens(limits: Limits) -> TooComplexError:
+    """Return the error for a document with too many tokens."""
     return _refusal("max_tokens", limits.max_tokens, limits)
 
 
 def too_many_overlaps(limits: Limits) -> TooComplexError:
+    """Return the error for a document whose fields take too many comparisons."""
     return TooComplexError(
         "Comparing the fields that share a response name takes more than "
         f"{limits.max_overlaps:,} steps (MAX_OVERLAPS): select each field once, or give aliases.",

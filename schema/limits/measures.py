@@ -1,7 +1,7 @@
-"""How large a document is, in time linear in its length.
+"""The size of a document, measured in time linear in its length.
 
-Each definition is walked once. What its fragments add is summed up by name, from the leaves of the
-graph of fragments upwards, so that it does not matter how often a fragment is spread.
+Each definition is walked once. The sizes of fragments are then added up by name, from the leaves of
+the fragment graph upwards, so it does not matter how often a fragment is spread.
 """
 
 from dataclasses import dataclass, field
@@ -17,15 +17,15 @@ from graphql import (
 
 from schema.limits.values import ValueMeasures, measure_values
 
-FULL = 1_000_000_000  # counts stop here: doubled by each of 30 fragments, they would explode
+FULL = 1_000_000_000  # the highest count; 30 fragments that each spread one twice would exceed it
 
 
 @dataclass(slots=True)
 class SelectionSize:
-    """What there is of a selection, all fragments spread out.
+    """The size of a selection with all fragments expanded.
 
-    A field is one deeper than the one around it; `{ a }` has a depth of 1. `top` counts the fields
-    that are not within another.
+    A field is one level deeper than the field around it; `{ a }` has depth 1. `top` counts the
+    fields that are not inside another field.
     """
 
     depth: int = 0
@@ -35,7 +35,7 @@ class SelectionSize:
     directives: int = 0
 
     def add(self, other: "SelectionSize", depth: int) -> None:
-        """Take in a fragment that is spread within so many fields."""
+        """Add a fragment that is spread at this depth."""
         self.depth = max(self.depth, depth + other.depth)
         if not depth:
             self.top = min(FULL, self.top + other.top)
@@ -44,7 +44,7 @@ class SelectionSize:
         self.directives = min(FULL, self.directives + other.directives)
 
     def widen(self, other: "SelectionSize") -> None:
-        """Be at least as large as another in everything."""
+        """Take the maximum of each value and the other's."""
         self.depth = max(self.depth, other.depth)
         self.top = max(self.top, other.top)
         self.fields = max(self.fields, other.fields)
@@ -54,9 +54,9 @@ class SelectionSize:
 
 @dataclass(slots=True)
 class Measures:
-    """The largest operation's size, and what is counted as it is written.
+    """The size of the largest operation, and counts over the whole document.
 
-    `visited` counts the nodes that were looked at for it.
+    `visited` counts the visited nodes.
     """
 
     size: SelectionSize = field(default_factory=SelectionSize)
@@ -69,14 +69,14 @@ class Measures:
 
 @dataclass(slots=True)
 class _Definition:
-    """An operation or a fragment: its own size, and which fragments it spreads how deep."""
+    """An operation or a fragment: its own size, and the fragments it spreads, with depths."""
 
     size: SelectionSize = field(default_factory=SelectionSize)
     spreads: list[tuple[str, int]] = field(default_factory=list)
 
 
 def measure(document: DocumentNode) -> Measures:
-    """Measure a document that was parsed. Cycles of fragments are left to the validation."""
+    """Measure a parsed document. Validation reports cycles of fragments later."""
     found = Measures()
     fragments: dict[str, _Definition] = {}
     operations: list[_Definition] = []
@@ -90,13 +90,13 @@ def measure(document: DocumentNode) -> Measures:
             operations.append(_walk(node, found))
     _spread_out(fragments, found)
     for operation in operations:
-        _take_in(operation, fragments, found)
+        _add_fragments(operation, fragments, found)
         found.size.widen(operation.size)
     return found
 
 
 def _walk(node: OperationDefinitionNode | FragmentDefinitionNode, found: Measures) -> _Definition:
-    """Walk one definition, without its fragments."""
+    """Measure one definition without its fragments."""
     definition = _Definition()
     size = definition.size
     _count_directives(node, size, found)
@@ -123,7 +123,7 @@ def _walk(node: OperationDefinitionNode | FragmentDefinitionNode, found: Measure
                 size.aliases += part.alias is not None
                 values = [argument.value for argument in part.arguments or ()]
                 found.visited += measure_values(values, found.values)
-            inner = part.selection_set  # type: ignore[attr-defined] # both others have it
+            inner = part.selection_set  # type: ignore[attr-defined] # both other node types have it
             if inner is not None:
                 waiting.append((inner, below))
     return definition
@@ -141,7 +141,7 @@ def _count_directives(node: object, size: SelectionSize, found: Measures) -> Non
 
 
 def _spread_out(fragments: dict[str, _Definition], found: Measures) -> None:
-    """Complete every fragment's size, each after those that it spreads. Without recursion."""
+    """Complete each fragment's size after those of its fragments, without recursion."""
     done: dict[str, _Definition] = {}
     for root, definition in fragments.items():
         if root in done:
@@ -158,11 +158,11 @@ def _spread_out(fragments: dict[str, _Definition], found: Measures) -> None:
             else:
                 path.pop()
                 on_path.discard(name)
-                _take_in(fragments[name], done, found)
+                _add_fragments(fragments[name], done, found)
                 done[name] = fragments[name]
 
 
-def _take_in(definition: _Definition, known: dict[str, _Definition], found: Measures) -> None:
+def _add_fragments(definition: _Definition, known: dict[str, _Definition], found: Measures) -> None:
     for name, depth in definition.spreads:
         found.visited += 1
         if name in known:

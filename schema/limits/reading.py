@@ -1,4 +1,4 @@
-"""Reading a document within limits."""
+"""Parsing of documents within limits."""
 
 from graphql import DocumentNode, GraphQLSyntaxError, Location, Source, Token
 from graphql.language.parser import Parser, nested_too_deeply_error
@@ -7,13 +7,13 @@ from schema.limits.bounds import Limits
 from schema.limits.checks import check_document, too_many_tokens
 from schema.limits.source import IndexedSource
 
-_TOO_MANY = "Document contains more than"  # graphql-core's only sign of it
+_TOO_MANY = "Document contains more than"  # the only sign of it in graphql-core's error
 
 
 class _Place(Location):
-    """Where a node is in its document, without the tokens there.
+    """The position of a node in its document, without its tokens.
 
-    They would be most of what is kept of a document, and all of them hang together.
+    Tokens would take most of a document's memory, and each one references all others.
     """
 
     __slots__ = ()
@@ -31,7 +31,7 @@ class _Parser(Parser):
 
 
 def read_document(text: str, limits: Limits) -> DocumentNode:
-    """Parse. Raises TooComplexError and GraphQLSyntaxError."""
+    """Parse a document. Raises TooComplexError and GraphQLSyntaxError."""
     check_document(text, limits)
     most = limits.max_tokens
     parser = _Parser(IndexedSource(text), max_tokens=most, max_comments=most)
@@ -42,5 +42,5 @@ def read_document(text: str, limits: Limits) -> DocumentNode:
             raise too_many_tokens(limits) from None
         raise
     except RecursionError:
-        pass  # and not in this block, which would keep all its frames
+        pass  # raise outside of this block, which holds all frames
     raise nested_too_deeply_error(parser)

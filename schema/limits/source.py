@@ -1,4 +1,4 @@
-"""A document's text, in which lines are found fast."""
+"""A document's text with an index of its lines."""
 
 import re
 from bisect import bisect_left
@@ -10,17 +10,18 @@ _LINE_END = re.compile(r"\r\n|[\n\r]")
 
 
 class IndexedSource(Source):
-    """Tells places as graphql-core does, but counts the lines once.
+    """Computes locations as graphql-core does, but finds the line ends once.
 
-    graphql-core counts them for each error: 36 ms in a document of 90,000 lines.
+    graphql-core searches them for each error: 36 ms in a document of 90,000 lines.
     """
 
     @cached_property
     def _line_ends(self) -> list[int]:
-        """Where each line end begins; `\\r\\n` is one."""
+        """The position of each line end; `\\r\\n` is one."""
         return [match.start() for match in _LINE_END.finditer(self.body)]
 
     def get_location(self, position: int) -> SourceLocation:
+        """Return the line and the column of a position, both counted from 1."""
         ends = self._line_ends
         before = bisect_left(ends, position)
         begin = 0

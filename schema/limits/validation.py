@@ -1,4 +1,4 @@
-"""Validating a document within limits: ours first, in linear time, then GraphQL's."""
+"""Validation of a document: our limits first, in linear time, then GraphQL's rules."""
 
 import re
 from typing import Any
@@ -27,13 +27,13 @@ _SUGGESTION = re.compile(r" Did you mean '\w+ \{ \.\.\. \}'\?$")
 
 
 class _TooManyOverlapsError(ValidationAbortedError):
-    """Ends the validation, which reports it as its last error."""
+    """Ends the validation, which reports this error as its last one."""
 
 
 def validate_document(
     schema: GraphQLSchema, document: DocumentNode, limits: Limits
 ) -> list[GraphQLError]:
-    """Give at most MOST_ERRORS errors; none where the document can be executed."""
+    """Return at most MOST_ERRORS errors. The document is valid if there are none."""
     errors = check_measures(measure(document), limits)
     if not errors:
         rules = rules_within(limits)
@@ -41,20 +41,20 @@ def validate_document(
             schema,
             document,
             rules,
-            max_errors=MOST_ERRORS - 1,  # which is followed by one that says so
+            max_errors=MOST_ERRORS - 1,  # graphql-core adds one that reports the limit
             hide_suggestions=not limits.introspection,
         )
         if not limits.introspection:
-            for error in errors:  # one of the rules suggests all the same
+            for error in errors:  # one of the rules ignores `hide_suggestions`
                 error.message = _SUGGESTION.sub("", error.message)
     return errors[:MOST_ERRORS]
 
 
 def rules_within(limits: Limits) -> list[type[ASTValidationRule]]:
-    """Give GraphQL's own rules, of which the one that is not linear has a budget."""
+    """Return GraphQL's rules, with a budget for the one that is not linear."""
 
     class Overlapping(OverlappingFieldsCanBeMergedRule):
-        """Compares pairs of fields and of fragments: so many of them as the limit allows."""
+        """Compares pairs of fields and of fragments, up to the limit."""
 
         def __init__(self, context: ValidationContext) -> None:
             super().__init__(context)
@@ -69,7 +69,7 @@ def rules_within(limits: Limits) -> list[type[ASTValidationRule]]:
                 super().enter_selection_set(selection_set, *more)
             except ValidationAbortedError:
                 if self.rule_context.remaining_complexity_budget >= 0:
-                    raise  # there are too many errors
+                    raise  # the limit of errors is reached
                 cause = too_many_overlaps(limits)
                 raise _TooManyOverlapsError(str(cause), original_error=cause) from None
 

@@ -1,4 +1,4 @@
-"""How large the values are that come with an operation: literals, and variables as JSON."""
+"""The size of an operation's values: literals, and variables as JSON."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from graphql import ListValueNode, ObjectValueNode, ValueNode
 
 @dataclass(slots=True)
 class ValueMeasures:
-    """The longest list, the deepest nesting (a number has 0, `[1]` has 1), how many in all.
+    """The longest list, the deepest nesting (a number has 0, `[1]` has 1) and the total count.
 
-    `directives` are the most of one place.
+    `directives` is the highest number of directives in one place.
     """
 
     longest: int = 0
@@ -21,7 +21,7 @@ class ValueMeasures:
 
 
 def measure_values(values: Iterable[ValueNode], found: ValueMeasures) -> int:
-    """Measure literals; how many nodes there were."""
+    """Measure literals. Return the number of visited nodes."""
     waiting = [(value, 0) for value in values]
     visited = 0
     while waiting:
@@ -41,8 +41,8 @@ def measure_values(values: Iterable[ValueNode], found: ValueMeasures) -> int:
 
 
 def measure_json(value: Any, most: int) -> ValueMeasures:  # noqa: ANN401 - any JSON
-    """Measure variables as they came, at most a few more than `most` of them."""
-    found = ValueMeasures(count=-1)  # the object around them is no value
+    """Measure variables as received. Stops shortly after `most` values."""
+    found = ValueMeasures(count=-1)  # the object around them does not count
     waiting = [(value, -1)]
     while waiting and found.count <= most:
         each, depth = waiting.pop()
