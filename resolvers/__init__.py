@@ -1,1 +1,1 @@
-"""How answers are computed: plain async functions, no GraphQL."""
+"""How the data of responses is read and computed: plain async functions without GraphQL."""

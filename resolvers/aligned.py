@@ -1,4 +1,4 @@
-"""Prices of many series on one timeline."""
+"""The prices of several series on one shared timeline."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,10 @@ MOST_PRICES = 200_000
 
 @dataclass(frozen=True, slots=True)
 class AlignedRequest:
-    """Which series, by coin and then by currency, and which range [start, end) of them."""
+    """The requested series, sorted by coin and then by currency, and their range [start, end).
+
+    Without `start`, the range begins with the stored history.
+    """
 
     keys: tuple[SeriesKey, ...]
     granularity: Granularity
@@ -36,7 +39,7 @@ class AlignedRequest:
 
 @dataclass(frozen=True, slots=True)
 class Aligned:
-    """One row of `prices` for each of `series`, one column for each of `timestamps`."""
+    """The prices as a matrix of shape (series, timestamps), NaN where there is none."""
 
     start: datetime
     timestamps: Times
@@ -55,7 +58,7 @@ def aligned_request(
     now: datetime,
     dependencies: CacheDependencies,
 ) -> AlignedRequest:
-    """Check what a caller asks for. Raises BadInputError and RangeTooLargeError."""
+    """Validate the arguments. Raises BadInputError and RangeTooLargeError."""
     start, end = check_range(granularity, start, end, now, dependencies)
     codes = clean_all("currencies", currencies) or []
     keys = tuple((coin, code) for coin in clean_all("coins", coins) or [] for code in codes)
@@ -93,7 +96,7 @@ def _check_size(request: AlignedRequest, start: datetime) -> None:
 async def align(
     database: Database, dependencies: CacheDependencies, request: AlignedRequest
 ) -> Aligned:
-    """Read all series with one statement. Raises NotFoundError and RangeTooLargeError."""
+    """Read all series with one SQL statement. Raises NotFoundError and RangeTooLargeError."""
     most = MOST_PRICES // len(request.keys) + 1
     start = request.start or BEGINNING
     carried = request.fill is FillPolicy.PREVIOUS
@@ -119,7 +122,7 @@ def _aligned(request: AlignedRequest, start: datetime, parts: Sequence[WindowPri
     granularity = request.granularity
     first = granularity.ceil(start)
     last = granularity.ceil(request.end)
-    if request.fill is not FillPolicy.NONE:  # what is still to come is not missing
+    if request.fill is not FillPolicy.NONE:  # future buckets are not missing
         last = min(last, granularity.ceil(request.now))
     known = np.zeros((len(parts), max(last - first, 0)), dtype=np.bool_)
     prices = np.full(known.shape, np.nan)
@@ -128,7 +131,7 @@ def _aligned(request: AlignedRequest, start: datetime, parts: Sequence[WindowPri
         kept = (places >= 0) & (places < known.shape[1])
         known[row, places[kept]] = True
         price = part.columns.price
-        assert price is not None  # noqa: S101 - it was asked for
+        assert price is not None  # noqa: S101 - requested above
         prices[row, places[kept]] = price[kept]
         if request.fill is FillPolicy.PREVIOUS:
             prices[row] = carry(prices[row], known[row], part.before)

@@ -1,4 +1,4 @@
-"""Coins and currencies."""
+"""Coins and currencies: one by id, pages, and counts."""
 
 from collections.abc import Collection, Sequence
 
@@ -20,7 +20,7 @@ _CURSORS, _MATCH_CURSORS = "coin", "match"
 
 
 async def coin(database: Database, dependencies: CacheDependencies, coin_id: str) -> CoinFacts:
-    """Find one coin. Raises NotFoundError."""
+    """Return one coin. Raises NotFoundError."""
     dependencies.add_catalogue()
     key = clean(coin_id)
     found = (await coin_rows.coins_by_id(database, [key])).get(key)
@@ -37,14 +37,13 @@ def coin_match(
     tracked: bool | None = None,
     tracked_ids: Collection[str] = (),
 ) -> CoinMatch:
-    """Check a filter. An empty list matches nothing; an empty search matches everything.
+    """Validate a filter. An empty list matches nothing; an empty search matches everything.
 
-    A name or search of more than LONGEST_NAME characters matches nothing. Raises BadInputError.
-
-    `tracked` asks for those of `tracked_ids`, or for the others.
+    A name or search longer than LONGEST_NAME characters matches nothing. `tracked` selects the
+    coins in `tracked_ids` (True) or all others (False). Raises BadInputError.
     """
     search = trim(search or "") or None
-    if search is not None and len(search) > LONGEST_NAME:  # a part of no name
+    if search is not None and len(search) > LONGEST_NAME:  # longer than any name
         search, ids = None, []
     return CoinMatch(
         among=sorted(tracked_ids) if tracked is True else None,
@@ -56,7 +55,7 @@ def coin_match(
 
 
 def _possible(names: list[str] | None) -> list[str] | None:
-    """Leave out what is too long to be any coin's: it matches nothing, and costs time."""
+    """Remove names that are too long to match: they would only cost time."""
     return None if names is None else [name for name in names if len(name) <= LONGEST_NAME]
 
 
@@ -67,7 +66,10 @@ async def page(
     first: int,
     after: str | None,
 ) -> Page[CoinFacts]:
-    """List a page of coins: by id, or the best matches of a search first."""
+    """Return a page of coins, sorted by id or, with a search, by how well they match.
+
+    Raises BadInputError.
+    """
     dependencies.add_catalogue()
     check_first(first)
     kind = _CURSORS if match.search is None else _MATCH_CURSORS
@@ -84,10 +86,12 @@ def _place(key: str) -> tuple[int, str]:
 
 
 async def count(database: Database, dependencies: CacheDependencies, match: CoinMatch) -> int:
+    """Return the number of coins that match."""
     dependencies.add_catalogue()
     return await coin_rows.count_coins(database, match)
 
 
 async def currencies(database: Database, dependencies: CacheDependencies) -> list[CurrencyFacts]:
+    """Return all stored currencies, sorted by code."""
     dependencies.add_catalogue()
     return await coin_rows.all_currencies(database)

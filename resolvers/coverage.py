@@ -1,4 +1,4 @@
-"""How much of a series is there."""
+"""Which buckets of a series are stored and which are missing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _ALL = 2**31 - 1  # rows of one series
 
 @dataclass(frozen=True, slots=True)
 class CoverageQuestion:
-    """A series and the range [start, end) of it."""
+    """A series and its range [start, end)."""
 
     series: SeriesKey
     granularity: Granularity
@@ -38,10 +38,11 @@ async def coverages(
     now: datetime,
     tracked: Tracked | None,
 ) -> list[Coverage | Exception]:
-    """Answer many questions with one statement for each granularity, which reads no prices.
+    """Compute the coverage of many ranges. Returns results in the order of `questions`.
 
-    Of tracked series, what the settings ask for is expected, unless upstream has shown that the
-    coin began later. Where there are gaps, one more statement reads what is known of them.
+    Reads no prices: one SQL statement for each granularity, and one more for the gaps. For a
+    tracked series, the configured history is expected, unless upstream has shown that the coin
+    began later. A range of an unknown series gives a NotFoundError in its place.
     """
     parts: dict[CoverageQuestion, WindowPrices] = {}
     found: dict[CoverageQuestion, Coverage] = {}
@@ -51,7 +52,7 @@ async def coverages(
         read = await read_windows(database, granularity, windows, columns=frozenset({BEGINS}))
         for question, part in zip(group, read, strict=True):
             if part is not None:
-                await yield_to_event_loop()  # a page of coins takes a while
+                await yield_to_event_loop()  # a page of coins takes long
                 parts[question] = part
                 begins = expected_from(question, part.begins, tracked, now)
                 found[question] = _measure(question, part, begins, now)
@@ -72,7 +73,10 @@ async def coverages(
 def expected_from(
     question: CoverageQuestion, begins: datetime | None, tracked: Tracked | None, now: datetime
 ) -> datetime | None:
-    """Return from when on buckets are expected: what is stored and what the settings ask for."""
+    """Return the start of the expected history: the earlier of stored and configured.
+
+    None if there is neither.
+    """
     wanted = wanted_from(question.series, question.granularity, tracked, now)
     return min((each for each in (begins, wanted) if each), default=None)
 
@@ -80,7 +84,7 @@ def expected_from(
 def wanted_from(
     series: SeriesKey, granularity: Granularity, tracked: Tracked | None, now: datetime
 ) -> datetime | None:
-    """Return since when the settings ask for buckets of this length; None for no such series."""
+    """Return the start of the configured history; None for an untracked series."""
     if tracked is None or not tracked.tracks(*series):
         return None
     hourly = granularity is Granularity.HOUR
@@ -103,13 +107,13 @@ def _measure(
 def _listed(
     question: CoverageQuestion, gaps: AskedGaps, tracked: Tracked, now: datetime
 ) -> datetime | None:
-    """Return where upstream has shown the coin to begin, None where it has not (yet)."""
+    """Return when the coin began according to upstream; None if that is not known."""
     wanted = wanted_from(question.series, question.granularity, tracked, now)
     if wanted is None:
         return None
     if question.granularity is Granularity.HOUR:
         return begins_at(gaps.first_hour, wanted, gaps.hours, gaps.first_day)
-    # the days may have been asked for as days, or as the hours that make them
+    # the days may have been requested as days, or as their hours
     return begins_at(gaps.first_day, wanted, gaps.days, None) or begins_at(
         gaps.first_day, wanted, gaps.hours, None
     )

@@ -1,4 +1,4 @@
-"""How much is kept, for those who reckon what an answer will cost."""
+"""The amount of stored data, from which costs are estimated."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,12 +8,15 @@ from models.postgres.database import Database
 from models.series import list_series
 from resolvers.ranges import BEGINNING
 
-_A_YEAR = timedelta(days=366)  # of days is brought in any case
+_A_YEAR = timedelta(days=366)  # the minimum of the daily history
 
 
 @dataclass(frozen=True, slots=True)
 class DataExtent:
-    """What a caller gets who names neither a start nor coins nor currencies."""
+    """What a request without a start, coins or currencies covers.
+
+    `hours_from` and `days_from` are the starts of the hourly and the daily history.
+    """
 
     coins: int
     currencies: int
@@ -22,11 +25,15 @@ class DataExtent:
 
     @property
     def series(self) -> int:
+        """The highest possible number of series."""
         return self.coins * self.currencies
 
 
 async def read_data_extent(database: Database, history_days: int, now: datetime) -> DataExtent:
-    """Count it, and as history what refreshes will bring where nothing is there yet."""
+    """Read the extent from the database.
+
+    The configured history counts even if it is not loaded yet.
+    """
     series = await list_series(database, None, None)
     hours = [each.history_from for each in series if each.history_from]
     days = [each.daily_from for each in series if each.daily_from]

@@ -1,4 +1,4 @@
-"""What a caller can be told, as one small tree. Anything else is masked before it leaves.
+"""The errors that callers see. All other exceptions are masked.
 
 * RequestError
   - BadInputError         BAD_USER_INPUT
@@ -10,32 +10,41 @@
   - RateLimitedError      RATE_LIMITED
   - UnavailableError      SERVICE_UNAVAILABLE
 
-Every message says what to do next.
+Every message says what the caller can do.
 """
 
 from typing import ClassVar
 
 
 class RequestError(Exception):
-    """An answer to the caller's own doing, or to the state of the service."""
+    """A failure caused by the request or by the state of the service.
+
+    `code` is sent as `extensions.code`, the message as it is.
+    """
 
     code: ClassVar[str]
 
 
 class BadInputError(RequestError):
+    """An argument is invalid."""
+
     code = "BAD_USER_INPUT"
 
 
 class NotFoundError(RequestError):
+    """The request names something that is not stored."""
+
     code = "NOT_FOUND"
 
 
 class RangeTooLargeError(RequestError):
+    """The result would exceed a fixed limit of its field."""
+
     code = "RANGE_TOO_LARGE"
 
 
 class TooComplexError(RequestError):
-    """An operation that is larger than a setting allows. `limit` names the setting."""
+    """The operation exceeds a limit. `limit` is the name of its setting."""
 
     code = "OPERATION_TOO_COMPLEX"
 
@@ -45,15 +54,19 @@ class TooComplexError(RequestError):
 
 
 class UnauthenticatedError(RequestError):
+    """The request has no valid token."""
+
     code = "UNAUTHENTICATED"
 
 
 class ForbiddenError(RequestError):
+    """The request's token does not allow the operation."""
+
     code = "FORBIDDEN"
 
 
 class RateLimitedError(RequestError):
-    """`retry_after`: in how many seconds the caller may ask for more."""
+    """The caller has used up its rate. `retry_after`: seconds until it may continue."""
 
     code = "RATE_LIMITED"
 
@@ -63,7 +76,10 @@ class RateLimitedError(RequestError):
 
 
 class UnavailableError(RequestError):
-    """`retry_after`: in how many seconds it may be different, None where nobody can tell."""
+    """The service cannot answer now.
+
+    `retry_after`: seconds until a retry may succeed; None if that is not known.
+    """
 
     code = "SERVICE_UNAVAILABLE"
 

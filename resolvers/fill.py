@@ -1,4 +1,4 @@
-"""Buckets in the place of those that are missing, where a caller asks for them. Pure."""
+"""Fills missing buckets if a request asks for it. Pure."""
 
 from dataclasses import fields
 from enum import StrEnum
@@ -14,7 +14,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 class FillPolicy(StrEnum):
-    """What stands in for a missing bucket: nothing, nulls, or the last known price."""
+    """What replaces a missing bucket: nothing, nulls, or the last known price."""
 
     NONE = "NONE"
     NULL = "NULL"
@@ -29,10 +29,10 @@ def fill(
     descending: bool,
     before: float | None = None,
 ) -> PriceColumns:
-    """Give every bucket of these numbers, and none else; those that are missing have nulls.
+    """Return exactly the buckets with these numbers; missing ones have nulls.
 
-    With `before`, the last price before the buckets (NaN: there is none), they have the last known
-    price instead, and still nulls elsewhere: nothing else is known of an hour that nobody saw.
+    If `before`, the last price before the buckets (NaN: none), is given, a missing bucket has the
+    last known price as its price. Its other values are still null, because nothing was observed.
     """
     places = granularity.numbers(columns.timestamps) - numbers.start
     kept = (places >= 0) & (places < len(numbers))
@@ -48,27 +48,27 @@ def fill(
     if before is not None and columns.price is not None:
         parts["price"] = carry(parts["price"], ~filled, before)
     parts |= {"timestamps": granularity.starts(numbers), "filled": filled}
-    if descending:  # copied, because JSON is written from what lies in one piece
+    if descending:  # copied: JSON encoding needs contiguous arrays
         parts = {name: np.ascontiguousarray(column[::-1]) for name, column in parts.items()}
     return PriceColumns(**parts)
 
 
 def carry(prices: Numbers, known: Bools, before: float) -> Numbers:
-    """Give each bucket the last known price, `before` ahead of the first."""
+    """Return the last known price of each bucket; `before` until the first known one."""
     last = np.maximum.accumulate(np.where(known, np.arange(len(prices)), -1))
     carried: Numbers = np.where(last >= 0, prices[last], before)
     return carried
 
 
 def _last_before(earlier: Numbers, before: float, *, descending: bool) -> float:
-    """Give the price nearest to the buckets among those read that lie before them."""
+    """Return the nearest price before the buckets among those that were read."""
     if not len(earlier):
         return before
     return float(earlier[0 if descending else -1])
 
 
 def _spread(column: npt.NDArray[Any], places: npt.NDArray[np.int64], length: int) -> Any:  # noqa: ANN401 - an array of the same kind
-    """Put values to their places, and null (0 for a count) everywhere else."""
+    """Return a column of `length` with the values at `places`, otherwise null (0 for counts)."""
     blank = {"f": np.nan, "M": np.datetime64("NaT", "us"), "i": 0}[column.dtype.kind]
     spread = np.full(length, blank, dtype=column.dtype)
     spread[places] = column

@@ -1,4 +1,4 @@
-"""What one operation loads in batches: each loader answers many keys with one statement or two."""
+"""Batched reads of one operation: a loader answers many keys with one or two statements."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -31,7 +31,10 @@ T = TypeVar("T")
 
 
 class Loaders:
-    """Made anew for each operation, so that nothing is seen older than the operation itself."""
+    """The DataLoaders of one operation.
+
+    They are created for each operation, so that no cached value is older than the operation.
+    """
 
     def __init__(
         self,
@@ -50,26 +53,31 @@ class Loaders:
 
     @cached_property
     def metadata(self) -> DataLoader[str, CoinProfile | None]:
+        """Metadata by coin id; None if it was not fetched yet."""
         return self._loader(self._metadata)
 
     @cached_property
     def latest(self) -> DataLoader[SeriesKey, LatestFacts]:
+        """The latest price by series. NotFoundError for an unknown series."""
         return self._loader(self._latest)
 
     @cached_property
     def prices(self) -> DataLoader[PriceQuestion, PriceAnswer]:
+        """Prices by series, range and columns; see `price_series`."""
         return self._loader(self._prices)
 
     @cached_property
     def coverage(self) -> DataLoader[CoverageQuestion, Coverage]:
+        """Coverage by series and range; see `coverages`."""
         return self._loader(self._coverage)
 
     @cached_property
     def run_items(self) -> DataLoader[UUID, list[tuple[RefreshRunItem, Series]]]:
+        """The items of a run, by its id."""
         return self._loader(self._run_items)
 
     def cancel(self) -> None:
-        """Stop what is being loaded, down to the statement: nobody waits for it any more."""
+        """Cancel all reads in progress, including their SQL statements."""
         for batch in self._batches:
             batch.cancel()
 
@@ -80,7 +88,7 @@ class Loaders:
     def _batched(
         self, load: Callable[[list[K]], Awaitable[list[T]]]
     ) -> Callable[[list[K]], Awaitable[list[T]]]:
-        """Keep hold of each batch: a DataLoader runs it in a task of its own."""
+        """Record the task of each batch, which a DataLoader creates itself."""
 
         async def batch(keys: list[K]) -> list[T]:
             task = asyncio.current_task()
@@ -112,7 +120,7 @@ class Loaders:
 
     async def _coverage(self, questions: list[CoverageQuestion]) -> list[Coverage | Exception]:
         found = await coverages(self._database, questions, self.now, self._tracked)
-        # what is expected moves with the hours, and what is asked for again becomes due
+        # the expected range grows every hour, and gaps become due
         self._dependencies.expire_at(floor_hour(self.now) + HOUR)
         for each in found:
             if isinstance(each, Coverage) and (due := each.next_due()) is not None:

@@ -1,4 +1,4 @@
-"""Coins and currencies as callers name them."""
+"""Names of coins and currencies in arguments, and errors for unknown ones."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -12,19 +12,25 @@ LONGEST_NAME = 200  # characters; upstream's ids, tickers and names are cut to a
 
 
 def trim(text: str) -> str:
-    """PostgreSQL's text has no NUL: what stands in for it is in no name either."""
+    """Remove surrounding white space.
+
+    Also replace NUL, which PostgreSQL cannot store, by a character that occurs in no name.
+    """
     return text.strip().replace("\x00", "\ufffd")
 
 
 def clean(name: str) -> str:
-    """Ids and codes are lower case."""
+    """Trim and convert to lower case, as all ids and codes are."""
     return trim(name).lower()
 
 
 def clean_all(
     argument: str, names: Sequence[str] | None, clean_one: Callable[[str], str] = clean
 ) -> list[str] | None:
-    """Clean a list of names, each once. None stands for no list."""
+    """Clean a list of names and remove duplicates. None stays None.
+
+    Raises BadInputError for more than 500 names.
+    """
     if names is None:
         return None
     if len(names) > _MOST_NAMES:
@@ -33,23 +39,26 @@ def clean_all(
 
 
 def unknown_coin(coin: str) -> NotFoundError:
-    return NotFoundError(f"There is no coin {short(coin)!r}: `coins` lists those that are kept.")
+    """Return the error for a coin id that is not stored."""
+    return NotFoundError(f"There is no coin {short(coin)!r}: `coins` lists those that are stored.")
 
 
 def unknown_currency(currency: str) -> NotFoundError:
+    """Return the error for a currency code that is not stored."""
     return NotFoundError(
-        f"There is no currency {short(currency)!r}: `currencies` lists those that are kept."
+        f"There is no currency {short(currency)!r}: `currencies` lists those that are stored."
     )
 
 
 def short(name: str) -> str:
+    """Cut a name for an error message, to at most 60 characters."""
     return name if len(name) <= 60 else name[:59] + "…"  # noqa: PLR2004 - a line's worth
 
 
 async def known_names(
     database: Database, coins: Sequence[str] | None, currencies: Sequence[str] | None
 ) -> tuple[list[str] | None, list[str] | None]:
-    """Clean both lists. Raises NotFoundError for the first name that is not kept."""
+    """Clean both lists. Raises NotFoundError for the first name that is not stored."""
     coin_ids = clean_all("coins", coins)
     codes = clean_all("currencies", currencies)
     if coin_ids:
@@ -68,7 +77,7 @@ async def known_names(
 async def explain_missing(
     database: Database, keys: Iterable[SeriesKey]
 ) -> dict[SeriesKey, NotFoundError]:
-    """Say of series that are not there whether the coin, the currency or the pair is unknown."""
+    """Return the error of each missing series: is it the coin, the currency or the pair?"""
     keys = list(keys)
     coins = await coin_rows.coins_by_id(database, [coin for coin, _ in keys])
     currencies = {currency.code for currency in await coin_rows.all_currencies(database)}
@@ -81,4 +90,4 @@ def _explain(key: SeriesKey, coins: Iterable[str], currencies: Iterable[str]) ->
         return unknown_coin(coin)
     if currency not in currencies:
         return unknown_currency(currency)
-    return NotFoundError(f"{coin} is not kept in {currency}: `seriesStatus` lists what is.")
+    return NotFoundError(f"{coin} has no prices in {currency}: `seriesStatus` lists all series.")

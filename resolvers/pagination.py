@@ -1,4 +1,4 @@
-"""Keyset pages: how many, and from where on."""
+"""Keyset pagination: pages, opaque cursors, and checks of `first`."""
 
 import base64
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Row]):
-    """Rows, the cursor of each, and whether more follow."""
+    """The rows of a page, the cursor of each, and whether other pages exist."""
 
     rows: list[Row]
     cursors: list[str]
@@ -25,25 +25,26 @@ class Page(Generic[Row]):
 def make_page(
     rows: Sequence[Row], first: int, after: str | None, cursor: Callable[[Row], str]
 ) -> Page[Row]:
-    """Cut a page out of `first` + 1 rows."""
+    """Build a page from up to `first` + 1 rows; the extra row shows that more follow."""
     kept = list(rows[:first])
     cursors = [cursor(row) for row in kept]
     return Page(kept, cursors, has_next=len(rows) > first, has_previous=after is not None)
 
 
 def check_first(first: int, largest: int = LARGEST_PAGE) -> int:
+    """Return `first`. Raises BadInputError if it is outside of [1, `largest`]."""
     if not 1 <= first <= largest:
         raise BadInputError(f"`first` must be between 1 and {largest:,}, not {first:,}.")
     return first
 
 
 def encode_cursor(kind: str, key: str) -> str:
-    """Make a cursor of the kind of list it is for, and the key of the row it points to."""
+    """Encode the kind of list and the key of a row as an opaque cursor."""
     return base64.urlsafe_b64encode(f"{kind}:{key}".encode()).decode().rstrip("=")
 
 
 def decode_cursor(kind: str, cursor: str) -> str:
-    """Read the key back. Raises BadInputError for anything that is no cursor of this kind."""
+    """Return the key in a cursor. Raises BadInputError for other kinds and other text."""
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         text = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
@@ -56,11 +57,12 @@ def decode_cursor(kind: str, cursor: str) -> str:
 
 
 def invalid_cursor() -> BadInputError:
+    """Return the error for a cursor that is not one of this list."""
     return BadInputError("`after` is not a cursor of this list: use `pageInfo.endCursor`.")
 
 
 def check_between(argument: str, value: int, least: int, most: int) -> int:
-    """Give `value` back. Raises BadInputError where it lies outside of [least, most]."""
+    """Return `value`. Raises BadInputError if it is outside of [`least`, `most`]."""
     if not least <= value <= most:
         raise BadInputError(f"`{argument}` must be between {least:,} and {most:,}, not {value:,}.")
     return value

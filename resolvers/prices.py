@@ -1,4 +1,4 @@
-"""Price series: pages, and the batch that answers many series with one statement."""
+"""Price series: pages, and the batch that reads many series with one statement."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ from resolvers.ranges import BEGINNING, MOST_POINTS, PriceRequest, check_size, h
 
 @dataclass(frozen=True, slots=True)
 class PriceQuestion:
-    """A part of one series, and the columns that are wanted of it beside the timestamps."""
+    """A page of one series, and the requested columns in addition to the timestamps."""
 
     series: SeriesKey
     request: PriceRequest
@@ -35,9 +35,10 @@ class PriceQuestion:
 
 @dataclass(frozen=True, slots=True)
 class PriceAnswer:
-    """A part of a series. `next` is the start (descending: the end) of the next page.
+    """A page of one series. `next` is the start (descending: the end) of the next page.
 
-    `asked` are the columns that were wanted: `columns` may hold others, that others wanted.
+    `asked` are the requested columns. `columns` may hold more, which the same batch read for
+    others.
     """
 
     coin_id: str
@@ -50,10 +51,13 @@ class PriceAnswer:
     asked: frozenset[str] = ALL_COLUMNS
 
     def column(self, name: str) -> npt.NDArray[Any]:
-        """Give a column, of NaN where buckets of this length have no such column."""
+        """Return a column; all NaN if buckets of this granularity do not have it.
+
+        Raises LookupError for a column that was not requested.
+        """
         if name not in self.asked:
             raise LookupError(
-                f"{name} was not asked for: schema/types/prices.py maps fields to columns."
+                f"{name} was not requested: schema/types/prices.py maps fields to columns."
             )
         column: npt.NDArray[Any] | None = getattr(self.columns, name)
         return np.full(len(self.columns), np.nan) if column is None else column
@@ -66,11 +70,11 @@ async def price_series(
     questions: Sequence[PriceQuestion],
     tracked: Tracked | None,
 ) -> list[PriceAnswer | Exception]:
-    """Answer many questions with one statement for each granularity and direction among them.
+    """Read many pages, with one SQL statement for each granularity and direction.
 
-    A range without a start begins where the history does that is kept, or that `tracked` series
-    are to have. Results are in the order of `questions`, with an error in the place of one that
-    cannot be answered.
+    A range without a start begins with the stored history or, for a `tracked` series, the
+    configured one, whichever is earlier. Returns results in the order of `questions`, with an
+    exception in the place of a page that cannot be read.
     """
     groups: dict[tuple[Granularity, bool], list[PriceQuestion]] = {}
     for question in questions:
@@ -102,7 +106,7 @@ def _columns(question: PriceQuestion) -> frozenset[str]:
 def _window(question: PriceQuestion) -> PriceWindow:
     request = question.request
     most = MOST_POINTS if request.first is None else request.first
-    # one more, which tells whether there is a next page
+    # one more, which shows whether there is a next page
     return PriceWindow(*question.series, request.start or BEGINNING, request.end, most + 1)
 
 
@@ -133,18 +137,18 @@ def _answer(
 
 
 def _page(request: PriceRequest, part: WindowPrices) -> tuple[PriceColumns, datetime | None]:
-    """Cut out the page, and tell where the next one begins."""
+    """Return the page's columns and the start of the next page (descending: its end)."""
     columns = part.columns
     if request.first is None or len(columns) <= request.first:
         return columns, None
-    # Ascending, the next page begins with the bucket left out; descending, it ends before the
-    # last one given, because `to` is exclusive.
+    # Ascending, the next page begins with the extra bucket. Descending, it ends before the last
+    # bucket of this page, because `to` is exclusive.
     edge = columns.timestamps[request.first - request.descending]
     return columns.head(request.first), to_datetime(edge)
 
 
 def _filled_page(request: PriceRequest, part: WindowPrices) -> tuple[PriceColumns, datetime | None]:
-    """Do the same with every bucket of the range that has begun."""
+    """Return the same for a page that contains every bucket of the range that has begun."""
     granularity = request.granularity
     first = granularity.ceil(request.start or request.end)
     numbers = range(first, max(first, granularity.ceil(min(request.end, request.now))))

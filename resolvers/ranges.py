@@ -1,4 +1,4 @@
-"""Ranges of buckets: what a caller asks for, checked."""
+"""Ranges of buckets in arguments: validation, limits and defaults."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,14 +12,14 @@ from resolvers.fill import FillPolicy
 from resolvers.pagination import check_first
 
 MOST_POINTS = 10_000
-BEGINNING = datetime(2009, 1, 3, tzinfo=UTC)  # nothing has a price before Bitcoin's first block
+BEGINNING = datetime(2009, 1, 3, tzinfo=UTC)  # Bitcoin's first block: no price is older
 
 
 @dataclass(frozen=True, slots=True)
 class PriceRequest:
-    """Which part of a series is asked for: [start, end), a page of `first` buckets of it.
+    """A page of `first` buckets of the range [start, end) of a series.
 
-    `now` is the operation's: no bucket that begins later is filled.
+    `now` is the time of the operation: no bucket that begins later is filled.
     """
 
     granularity: Granularity
@@ -42,7 +42,7 @@ def price_request(
     dependencies: CacheDependencies,
     fill: FillPolicy = FillPolicy.NONE,
 ) -> PriceRequest:
-    """Check what a caller asks for. Raises BadInputError and RangeTooLargeError."""
+    """Validate the arguments. Raises BadInputError and RangeTooLargeError."""
     start, end = check_range(granularity, start, end, now, dependencies)
     if first is not None:
         check_first(first, MOST_POINTS)
@@ -58,24 +58,22 @@ def check_range(
     now: datetime,
     dependencies: CacheDependencies,
 ) -> tuple[datetime | None, datetime]:
-    """Give the range asked for, its end now if none is given. Raises BadInputError."""
-    if end is None:  # who asks from beyond now on, for what comes next, gets nothing yet
+    """Validate a range and return it; `end` defaults to `now`. Raises BadInputError."""
+    if end is None:  # a range that starts in the future is empty, not an error
         end = max(now, start or now)
         dependencies.mark_relative()
-    if start is None:  # the start of what is wanted moves with the hours
+    if start is None:  # the start of the history moves every hour
         dependencies.expire_at(floor_hour(now) + HOUR)
     running = granularity.floor(now)
-    if granularity.ceil(end) > running:  # that bucket is not over, and will be
+    if granularity.ceil(end) > running:  # the bucket in progress ends then
         dependencies.expire_at(to_datetime(granularity.starts(running + 1)))
     if start is not None and start > end:
-        raise BadInputError(
-            f"`from` ({_show(start)}) lies after `to` ({_show(end)}): exchange them."
-        )
+        raise BadInputError(f"`from` ({_show(start)}) lies after `to` ({_show(end)}): swap them.")
     return start, end
 
 
 def check_size(granularity: Granularity, start: datetime, end: datetime) -> None:
-    """Check that a range without pages is not too long. Raises RangeTooLargeError."""
+    """Raise RangeTooLargeError if a range without pages has more than MOST_POINTS buckets."""
     buckets = granularity.buckets_between(start, end)
     if buckets <= MOST_POINTS:
         return
@@ -91,7 +89,7 @@ def check_size(granularity: Granularity, start: datetime, end: datetime) -> None
 def longer_buckets(
     granularity: Granularity, start: datetime, end: datetime, most: int
 ) -> Granularity | None:
-    """Name the shortest of the longer buckets that a range has at most so many of."""
+    """Return the shortest longer granularity with at most `most` buckets in the range."""
     every = list(Granularity)
     longer = every[every.index(granularity) + 1 :]
     return next((each for each in longer if each.buckets_between(start, end) <= most), None)
@@ -103,13 +101,11 @@ def history_start(
     end: datetime,
     wanted: datetime | None = None,
 ) -> datetime:
-    """Return where a range begins that was asked for without a start.
+    """Return the start of a range that was requested without one.
 
-    That is where the kept history begins, or where it is `wanted` from, if that is earlier: what
-    is missing at its start is part of the range.
-
-    The history may begin within a week or a month. That one is made of the days there are, so it
-    is the range's first; but a day of which only some hours are known is not kept.
+    It is the start of the stored history or `wanted`, whichever is earlier, so that what is missing
+    at the start belongs to the range. A week or a month in which the history starts is included,
+    because it is built from the stored days. A day with only some of its hours is not stored.
     """
     start = min(facts.history_from or end, wanted or end, end)
     if granularity is not Granularity.HOUR:  # days reach farther back

@@ -1,4 +1,4 @@
-"""Refresh runs."""
+"""Refresh runs: one by id, pages, and their count."""
 
 from uuid import UUID
 
@@ -21,7 +21,7 @@ _CURSORS = "run"
 
 
 async def run(database: Database, dependencies: CacheDependencies, run_id: str) -> RefreshRun:
-    """Find one run. Raises NotFoundError."""
+    """Return one run. Raises NotFoundError and BadInputError."""
     dependencies.mark_uncacheable()
     key = parse_run_id(run_id)
     async with database.read() as session:
@@ -32,6 +32,7 @@ async def run(database: Database, dependencies: CacheDependencies, run_id: str) 
 
 
 def parse_run_id(run_id: str) -> UUID:
+    """Parse the id of a run. Raises BadInputError."""
     try:
         return UUID(run_id)
     except ValueError:
@@ -41,13 +42,14 @@ def parse_run_id(run_id: str) -> UUID:
 
 
 def no_such_run(run_id: UUID) -> NotFoundError:
-    return NotFoundError(f"There is no run {run_id}: `refreshRuns` lists those that are kept.")
+    """Return the error for a run id that is not stored."""
+    return NotFoundError(f"There is no run {run_id}: `refreshRuns` lists those that are stored.")
 
 
 async def page(
     database: Database, dependencies: CacheDependencies, first: int, after: str | None
 ) -> Page[RefreshRun]:
-    """List a page of runs, the newest first."""
+    """Return a page of runs, newest first. Raises BadInputError."""
     dependencies.mark_uncacheable()
     check_first(first)
     try:
@@ -60,6 +62,7 @@ async def page(
 
 
 async def count(database: Database, dependencies: CacheDependencies) -> int:
+    """Return the number of stored runs."""
     dependencies.mark_uncacheable()
     async with database.read() as session:
         return await run_rows.count_runs(session)

@@ -1,4 +1,4 @@
-"""The newest prices, and how fresh each series is."""
+"""The latest prices, and how recent and complete each series is."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from models.tables import Series
 from resolvers.cache_dependencies import CacheDependencies
 from resolvers.names import known_names
 
-_NEARLY_WHOLE = 0.9  # of the history; CoinGecko lacks one hour of a hundred
+_NEARLY_WHOLE = 0.9  # of the history; CoinGecko lacks about 1 % of the hours
 
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """How many hours and days of a history are wanted, and how many of these are missing."""
+    """The number of expected hours and days of a history, and how many are missing."""
 
     hours: int = 0
     days: int = 0
@@ -28,7 +28,7 @@ class Missing:
     days_wanted: int = 0
 
     def sentence(self) -> str | None:
-        """Name what is missing, None where the history is nearly whole."""
+        """Describe what is missing; None if the history is nearly complete."""
         parts = [
             f"{missing:,} of {wanted:,} {unit}"
             for missing, wanted, unit in (
@@ -40,16 +40,16 @@ class Missing:
         if not parts:
             return None
         return (
-            f"Of the history that the settings ask for, {' and '.join(parts)} are missing: "
-            "`coverage` shows which, and when they are asked for again."
+            f"Of the configured history, {' and '.join(parts)} are missing: "
+            "`coverage` shows which, and when they are requested again."
         )
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesFreshness:
-    """A series, its newest price, and the reason why it is stale (None: it is fresh).
+    """A series, its latest price, and the reason why it is stale (None: it is not).
 
-    `missing` is what its history lacks, and `lacking` says so where that is much.
+    `missing` counts the gaps in its history.
     """
 
     row: SeriesWithLatest
@@ -58,6 +58,7 @@ class SeriesFreshness:
 
     @property
     def lacking(self) -> str | None:
+        """A sentence about the missing history; None if little is missing."""
         return self.missing.sentence()
 
 
@@ -67,11 +68,14 @@ async def latest(
     coins: Sequence[str] | None,
     currencies: Sequence[str] | None,
 ) -> list[LatestFacts]:
-    """List the newest prices of these series; a series without one is left out."""
+    """Return the latest prices of these series. A series without a price is left out.
+
+    Raises NotFoundError and BadInputError.
+    """
     dependencies.add_catalogue()
     coin_ids, codes = await known_names(database, coins, currencies)
     rows = await latest_of(database, coin_ids, codes)
-    dependencies.add_series(row.series_id for row in rows)  # also those that have no price yet
+    dependencies.add_series(row.series_id for row in rows)  # including those without a price
     return [row for row in rows if row.observed_at is not None]
 
 
@@ -85,8 +89,11 @@ async def status(
     stale_after: timedelta,
     tracked: Tracked | None,
 ) -> list[SeriesFreshness]:
-    """Return, for each series, whether it is fresh and whole, and if not, why."""
-    dependencies.mark_uncacheable()  # failures and successes are noted without a new revision
+    """Return for each series whether it is recent and complete, and if not, why.
+
+    Raises NotFoundError and BadInputError.
+    """
+    dependencies.mark_uncacheable()  # refreshes record successes and failures without a new revision
     coin_ids, codes = await known_names(database, coins, currencies)
     async with database.read() as session:
         rows = await series_with_latest(session, coin_ids, codes)
@@ -102,14 +109,14 @@ async def status(
 
 
 def age_of(observed_at: datetime, now: datetime) -> timedelta:
-    """How old an observation is. Upstream's clock may be ahead of ours: not less than nothing."""
+    """Return the age of an observation; 0 if upstream's clock is ahead of ours."""
     return max(now - observed_at, timedelta(0))
 
 
 def stale_reason(
     row: SeriesWithLatest, now: datetime, stale_after: timedelta, tracked: Tracked | None
 ) -> str | None:
-    """Say why a series' newest price is older than `stale_after`; None where it is not."""
+    """Return why the latest price is older than `stale_after`; None if it is not."""
     series, newest = row.series, row.latest
     if newest is not None and newest.observed_at - now > MOST_AHEAD:
         return (
@@ -124,7 +131,7 @@ def stale_reason(
 
 
 def _last_refresh(series: Series, known: bool, now: datetime, stale_after: timedelta) -> str:
-    """Say why the last refresh brought a tracked series no newer price, or the first one."""
+    """Return why the last refresh of a tracked series brought no newer price."""
     if series.last_error is not None:
         return f"The last refresh failed: {series.last_error}"
     if series.last_success_at is None:
@@ -147,7 +154,7 @@ def _untracked(series: Series, tracked: Tracked) -> str:
 
 
 def _missing(series: Series, gaps: AskedGaps, now: datetime, tracked: Tracked | None) -> Missing:
-    """Count what is missing, from the gaps that refreshes have found: no price is looked at."""
+    """Count the missing hours and days from the gaps that refreshes found. Reads no prices."""
     if tracked is None or not tracked.tracks(series.coin_id, series.currency_code):
         return Missing()
     hours_from, days_from = tracked.hours_from(now), tracked.days_from(now)
@@ -163,9 +170,9 @@ def _missing(series: Series, gaps: AskedGaps, now: datetime, tracked: Tracked | 
 def _lost(
     gaps: Rows, start: datetime, end: datetime, first: datetime | None, unit: timedelta
 ) -> tuple[int, int]:
-    """Count the buckets of [start, end) that are missing, and all of them.
+    """Return the number of missing buckets in [start, end), and of all buckets.
 
-    Those before the `first` that is there are missing, whether they were asked for or not.
+    Buckets before the `first` stored one are missing, whether they were asked for or not.
     """
     begins = max(start, min(first or end, end))
     asked = missing_micros(gaps, micros(begins), micros(end)) if begins < end else 0

@@ -1,1 +1,1 @@
-"""What is computed from prices: statistics, outliers, averages, fewer points for charts. Pure."""
+"""Computations on prices: statistics, outliers, averages, downsampling. Pure."""

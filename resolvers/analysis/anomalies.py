@@ -1,4 +1,4 @@
-"""Anomalies in stored hours: checking what is asked, reading it, and searching in a thread."""
+"""The anomaly search: validation, reading, and the computation in a worker thread."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ LEAST_THRESHOLD, MOST_THRESHOLD = 1, 1_000_000
 _HOUR = timedelta(hours=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# a search takes up to 0.5 s; numpy lets go of the interpreter meanwhile
+# a search takes up to 0.5 s; numpy releases the GIL meanwhile
 searches = WorkerThread(
     "anomalies", 32, "Too many searches are waiting: try again in a few seconds."
 )
@@ -33,9 +33,10 @@ searches = WorkerThread(
 
 @dataclass(frozen=True, slots=True)
 class Anomalies:
-    """Findings, and what their rows and columns stand for: arrays of one length.
+    """The findings and the series, times and prices of each: arrays of one length.
 
-    `before` is the price of the hour before. `series` are those that were asked for, by row.
+    `before` is the price of the hour before. `series` are the requested ones; `findings.row`
+    indexes them.
     """
 
     findings: Findings
@@ -47,7 +48,7 @@ class Anomalies:
 
 @dataclass(frozen=True, slots=True)
 class _Hours:
-    """The hours to judge, and all that are needed for it: for the windows, and one to look back."""
+    """The hours to evaluate, and the hours before them that the windows need."""
 
     start: datetime
     count: int
@@ -80,10 +81,10 @@ async def anomalies(
     dependencies: CacheDependencies,
     caller: str,
 ) -> Anomalies:
-    """Search the hours that begin in [start, end) of these series, all read with one statement.
+    """Search the hours in [start, end) of these series, read with one SQL statement.
 
-    Callers take turns. Raises BadInputError, NotFoundError, RangeTooLargeError, and
-    UnavailableError where too many searches wait.
+    Searches of several callers run in rotation. Raises BadInputError, NotFoundError,
+    RangeTooLargeError, and UnavailableError if too many searches wait.
     """
     check_between("window", window, SHORTEST_WINDOW, LONGEST_WINDOW)
     _check_threshold(threshold)
@@ -109,7 +110,7 @@ async def _anomalies(
     kept = [each.history_from for each in asked if each.history_from]
     hours = _hours(start or min(kept, default=end), end, window)
     _check_size(len(asked), hours.count)
-    # nobody is compared with nobody
+    # without requested series there is nothing to compare
     series = asked + await _company(database, asked, hours.count) if asked else []
     dependencies.add_series(each.id for each in series)
     parts = await read_windows(
@@ -138,19 +139,19 @@ def _hours(start: datetime, end: datetime, window: int) -> _Hours:
 def _check_size(series: int, hours: int) -> None:
     if hours > MOST_POINTS:
         raise RangeTooLargeError(
-            f"The range has {hours:,} hours, more than {MOST_POINTS:,}: ask for a part of it."
+            f"The range has {hours:,} hours, more than {MOST_POINTS:,}: request a part of it."
         )
     if series * hours > MOST_CELLS:
         raise RangeTooLargeError(
             f"{series:,} series over {hours:,} hours are {series * hours:,} prices, more than "
-            f"{MOST_CELLS:,}: ask for fewer `coins` or `currencies`, or for a part of the range."
+            f"{MOST_CELLS:,}: request fewer `coins` or `currencies`, or a part of the range."
         )
 
 
 async def _company(
     database: Database, asked: Sequence[SeriesFacts], hours: int
 ) -> list[SeriesFacts]:
-    """Give all the other series that are kept, or none where all together would be too many."""
+    """Return all other stored series, or none if all together would exceed MOST_CELLS."""
     most = MOST_CELLS // max(1, hours)
     series = await list_series(database, None, None, limit=most + 1)
     ids = {each.id for each in asked}
@@ -174,8 +175,8 @@ def _search(
     found = find(matrix, threshold, hours.window)
     if len(found) > MOST_ANOMALIES:
         raise RangeTooLargeError(
-            f"There are {len(found):,} anomalies, more than {MOST_ANOMALIES:,}: ask with a higher "
-            "`threshold`, for fewer `coins` or `currencies`, or for a part of the range."
+            f"There are {len(found):,} anomalies, more than {MOST_ANOMALIES:,}: use a higher "
+            "`threshold`, fewer `coins` or `currencies`, or a part of the range."
         )
     return Anomalies(
         findings=found,

@@ -1,4 +1,4 @@
-"""Fewer points that look the same on a chart."""
+"""Downsampling for charts: fewer points with the same shape."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ _LTTB = LTTBDownsampler()  # type: ignore[no-untyped-call] # it leaves its __ini
 
 
 def downsampled(answer: PriceAnswer, most: int) -> PriceAnswer:
-    """Keep at most `most` of the points that have a price. Raises BadInputError."""
+    """Return at most `most` of the points that have a price. Raises BadInputError."""
     check_between("maxPoints", most, _FEWEST, MOST_POINTS)
     places = observed_indices(answer)
     columns = answer.columns
@@ -28,11 +28,15 @@ def downsampled(answer: PriceAnswer, most: int) -> PriceAnswer:
 
 
 def choose(times: Times, prices: Numbers, most: int) -> Indices:
-    """Choose places, rising, by Largest Triangle Three Buckets, the extremes always among them."""
+    """Return ascending indices by Largest Triangle Three Buckets, extremes included.
+
+    Source of the algorithm: Sveinn Steinarsson, "Downsampling Time Series for Visual
+    Representation", 2013.
+    """
     if len(prices) <= most:
         return np.arange(len(prices))
     hours = (times - times[0]) / _HOUR
-    for spared in (0, 1, 2):  # LTTB passes over an extreme now and then: room is made for it
+    for spared in (0, 1, 2):  # LTTB may omit an extreme; make room for it
         kept = np.zeros(len(prices), dtype=bool)
         kept[_largest_triangles(hours, prices, most - spared)] = True
         kept[[prices.argmin(), prices.argmax()]] = True

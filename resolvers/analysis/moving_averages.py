@@ -1,4 +1,4 @@
-"""Moving averages over the points of a series."""
+"""Moving averages of a series."""
 
 from enum import StrEnum
 
@@ -12,31 +12,33 @@ from resolvers.ranges import MOST_POINTS
 
 
 class AverageKind(StrEnum):
+    """Simple or exponential."""
+
     SMA = "SMA"
     EMA = "EMA"
 
 
 def moving_average(answer: PriceAnswer, window: int, kind: AverageKind) -> Numbers:
-    """Give the average at each point, in the order of the points; NaN where there is none.
+    """Return the average at each point, in the order of the points; NaN where there is none.
 
-    It runs over the prices that were seen, whatever the order and the filling asked for, so that
-    it is the same number at the same time in all of them. Raises BadInputError.
+    It runs over the observed prices in order of time, whatever the order and the fill policy of the
+    request are. So it has the same value at the same time in all of them. Raises BadInputError.
     """
     check_between("window", window, 1, MOST_POINTS)
     averages = np.full(len(answer.columns), np.nan)
     places = observed_indices(answer)
     average = simple_average if kind is AverageKind.SMA else exponential_average
-    with np.errstate(over="ignore"):  # of prices near the largest float: infinite
+    with np.errstate(over="ignore"):  # prices near the largest float give infinity
         averages[places] = average(answer.columns.prices[places], window)
     return averages
 
 
 def simple_average(prices: Numbers, window: int) -> Numbers:
-    """Give the mean of each price and the `window` - 1 before it; NaN for the first of them.
+    """Return the mean of each price and the `window` - 1 before it; NaN for the first ones.
 
-    A running sum, adding the newest and taking the oldest away, would keep the rounding of a price
-    of 1e12 long after it has left the window. Here sums of 1, 2, 4, 8, … prices are built from
-    each other and put together to `window`: nothing is ever subtracted.
+    A running sum that adds the newest price and subtracts the oldest would keep the rounding error
+    of a price of 1e12 long after it has left the window. This builds sums of 1, 2, 4, 8, … prices
+    from each other and combines them to sums of `window` prices, without any subtraction.
     """
     averages = np.full(len(prices), np.nan)
     if window > len(prices):
@@ -56,9 +58,9 @@ def simple_average(prices: Numbers, window: int) -> Numbers:
 
 
 def exponential_average(prices: Numbers, window: int) -> Numbers:
-    """Weigh each price with 2 / (`window` + 1), what was before with the rest.
+    """Return 2 / (`window` + 1) × price + the rest × the average before, for each price.
 
-    Begins with the mean of the first `window` prices; NaN before it.
+    The first average is the mean of the first `window` prices; NaN before it.
     """
     averages = np.full(len(prices), np.nan)
     if window > len(prices):

@@ -1,4 +1,4 @@
-"""Which points of an answer are prices that were seen, and not stand-ins for missing ones."""
+"""The points of a response that are observed prices, not filled ones."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +9,7 @@ Indices = npt.NDArray[np.intp]
 
 
 def observed_indices(answer: PriceAnswer) -> Indices:
-    """Give the places of the points with a price of their own, the oldest first."""
+    """Return the indices of the points with a price of their own, oldest first."""
     real = np.isfinite(answer.column("price"))
     if answer.columns.filled is not None:
         real &= ~answer.columns.filled

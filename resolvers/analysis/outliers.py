@@ -1,4 +1,4 @@
-"""Prices that moved as their own last hours gave no reason to expect, and who moved with them."""
+"""Returns that are outliers against their own preceding window, and their likely cause."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,13 +10,13 @@ from models.prices.read import Numbers
 from resolvers.analysis.robust_deviation import Flags, trailing
 
 Ints = npt.NDArray[np.int64]
-BACK = 0.25  # at most this share of a jump is left one bucket later, where the price is back
-ALIKE = 0.5  # of the threshold must be passed to have moved alike
-_ENOUGH_COINS = 2  # to tell a coin from all of them
+BACK = 0.25  # the price is back if at most this share of a jump is left one bucket later
+ALIKE = 0.5  # share of the threshold above which a coin moves alike
+_ENOUGH_COINS = 2  # to distinguish one coin from all
 
 
 class Scope(StrEnum):
-    """Who moved, in the order of precedence."""
+    """The likely cause of an outlier, in order of precedence."""
 
     UPSTREAM = "UPSTREAM"
     MARKET = "MARKET"
@@ -29,12 +29,12 @@ SCOPES = tuple(Scope)
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """Prices of series (rows) by bucket (columns), NaN where missing.
+    """Prices of shape (series, buckets), NaN where missing.
 
-    `currencies` numbers each row's currency; no coin has two rows in one. The first `asked` rows
-    are judged, the others are company to compare with. Judged are the columns from `start` to
-    `end`: at least `window` + 2 columns are before them, and one after them, where there is one
-    already, tells what came next.
+    `currencies` numbers the currency of each row; no coin has two rows in one currency. The first
+    `asked` rows are evaluated; the others serve for comparison only. The columns from `start` to
+    `end` are evaluated: at least `window` + 2 columns precede them. One column follows them, if it
+    exists already, which shows what came next.
     """
 
     prices: Numbers
@@ -46,10 +46,10 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Anomalies by time, then by falling score: arrays of one length.
+    """Anomalies sorted by time, then by descending score: arrays of one length.
 
-    Of the `judged` coins in the anomaly's currency `alike` moved alike, its own among them.
-    `scope` numbers SCOPES.
+    `judged` counts the comparable coins in the anomaly's currency and hour, `alike` those that
+    moved alike, this one included. `scope` is an index into SCOPES.
     """
 
     row: Ints
@@ -68,7 +68,7 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """What the windows expect of each row at the same columns; `score` has a sign."""
+    """The expected return and the signed score of each row at the same columns."""
 
     expected: Numbers
     score: Numbers
@@ -77,7 +77,7 @@ class _Judged:
 
 @dataclass(frozen=True, slots=True)
 class _Company:
-    """By direction (0 down, 1 up), currency and column: how many coins, and whether most."""
+    """By direction (0 down, 1 up), currency and column: counts of coins, and majorities."""
 
     alike: Ints
     judged: Ints
@@ -86,10 +86,12 @@ class _Company:
 
 
 def find(matrix: Matrix, threshold: float, window: int) -> Findings:
-    """Find the returns that lie more than `threshold` deviations from their windows' medians."""
+    """Return the returns more than `threshold` deviations from their windows' medians."""
     returns = log_returns(matrix.prices)
     asked = returns[: matrix.asked]
-    columns = np.arange(matrix.start - 1, matrix.end)  # a jump before the first explains a way back
+    columns = np.arange(
+        matrix.start - 1, matrix.end
+    )  # one more: a jump before the first explains a way back
     judged = _judge(asked, window, columns)
     flagged = np.abs(judged.score) > threshold
     upstream = judged.still | _back(asked, columns, flagged)
@@ -121,17 +123,17 @@ def find(matrix: Matrix, threshold: float, window: int) -> Findings:
 
 
 def log_returns(prices: Numbers) -> Numbers:
-    """Give each column's log return from the one before; NaN without two positive prices."""
+    """Return each column's log return; NaN unless both prices are positive."""
     positive = np.where(prices > 0, prices, np.nan)
     returns = np.full(prices.shape, np.nan)
-    with np.errstate(over="ignore", divide="ignore"):  # of no price: a ratio beyond any float
+    with np.errstate(over="ignore", divide="ignore"):  # a ratio may exceed the range of a float
         returns[:, 1:] = np.log(positive[:, 1:] / positive[:, :-1])
     returns[np.isinf(returns)] = np.nan
     return returns
 
 
 def _judge(returns: Numbers, window: int, columns: Ints) -> _Judged:
-    """Row by row, which keeps what is sorted at once within the processor's cache."""
+    """Compute row by row, which keeps the sorted windows within the processor's cache."""
     shape = (len(returns), len(columns))
     expected, score, still = np.empty(shape), np.empty(shape), np.empty(shape, dtype=bool)
     for number, row in enumerate(returns):
@@ -142,7 +144,7 @@ def _judge(returns: Numbers, window: int, columns: Ints) -> _Judged:
 
 
 def _back(returns: Numbers, columns: Ints, flagged: Flags) -> Flags:
-    """Tell of each flagged jump and of the way back from one whether the price was back at once."""
+    """Return for each jump, and for the way back, whether the price was back at once."""
     following = np.full((len(returns), len(columns)), np.nan)
     known = columns + 1 < returns.shape[1]
     following[:, known] = returns[:, columns[known] + 1]

@@ -1,4 +1,4 @@
-"""How far values lie from what came before them, in robust deviations."""
+"""The distance of values from the preceding ones, in robust deviations."""
 
 from dataclasses import dataclass
 
@@ -12,15 +12,15 @@ Flags = npt.NDArray[np.bool_]
 
 MAD_TO_DEVIATION = 1.4826  # of a normal distribution, 1 / Φ⁻¹(3/4)
 MEAN_TO_DEVIATION = 1.2533  # of a normal distribution's mean absolute deviation, √(π/2)
-# One ten-thousandth of a percent: smaller moves are no news, however still the price stood before.
+# One ten-thousandth of a percent: smaller moves are ignored, even after a constant price.
 LEAST_DEVIATION = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Trailing:
-    """What the values before each place expect of it; NaN where too few of them are known.
+    """What the preceding values predict for each place; NaN if too few of them are known.
 
-    `still` says that all of them are zero.
+    `still` is True if all of them are zero.
     """
 
     center: Numbers
@@ -29,11 +29,11 @@ class Trailing:
 
 
 def trailing(values: Numbers, window: int, places: npt.NDArray[np.intp]) -> Trailing:
-    """Look at the `window` values before each of `places`, which are all ≥ `window`.
+    """Evaluate the `window` values before each of `places`, which are all ≥ `window`.
 
-    `values` are NaN where unknown. At least half of a window must be known. The deviation is
-    1.4826 × MAD; 1.2533 × the mean absolute deviation where more than half of the values are equal
-    and the MAD therefore 0; at least LEAST_DEVIATION.
+    `values` are NaN where unknown; at least half of a window must be known. The deviation is 1.4826
+    × MAD. If the MAD is 0, because more than half of the values are equal, it is 1.2533 × the mean
+    absolute deviation. It is at least LEAST_DEVIATION.
     """
     windows = sliding_window_view(values, window)[places - window]
     windows.sort(axis=1)  # indexing has made a copy; NaN comes last
@@ -44,7 +44,7 @@ def trailing(values: Numbers, window: int, places: npt.NDArray[np.intp]) -> Trai
         if 2 * count < window:
             continue
         rows = known == count
-        # a column for each place: sums and minima over a few rows are taken for all at once
+        # one column for each place, so that each operation covers all places at once
         ordered = np.ascontiguousarray(windows[rows, :count].T)
         center[rows] = middle = _median(ordered)
         deviation[rows] = _deviation(ordered, middle)
@@ -71,10 +71,10 @@ def _deviation(ordered: Numbers, middle: Numbers) -> Numbers:
 
 
 def _nearest(ordered: Numbers, middle: Numbers, rank: int) -> Numbers:
-    """Give the distance from `middle` to the value that is the `rank`-th nearest to it.
+    """Return the distance from `middle` to the `rank`-th nearest value.
 
-    The `rank` nearest values are neighbours among the sorted ones, and the farthest of them is at
-    one end: the best of all runs of that length tells, without sorting the distances.
+    The `rank` nearest values are adjacent in the sorted values, and the farthest of them is at one
+    end. So the minimum over all runs of that length gives the distance, without sorting distances.
     """
     last = len(ordered) - rank + 1
     distance: Numbers = np.maximum(middle - ordered[:last], ordered[rank - 1 :] - middle).min(

@@ -1,4 +1,4 @@
-"""What a range of prices says in a few numbers."""
+"""Summary statistics of a price range."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from models.prices.read import Numbers
 from resolvers.analysis.observed import observed_indices
 from resolvers.prices import PriceAnswer
 
-_IN_A_YEAR = {  # crypto trades on all days
+_IN_A_YEAR = {  # crypto trades every day
     Granularity.HOUR: 8_760,
     Granularity.DAY: 365,
     Granularity.WEEK: 52,
@@ -21,7 +21,7 @@ _IN_A_YEAR = {  # crypto trades on all days
 
 @dataclass(frozen=True, slots=True)
 class TimedPrice:
-    """A price, and the beginning of its bucket."""
+    """A price, and the start of its bucket."""
 
     at: datetime
     price: float
@@ -29,7 +29,10 @@ class TimedPrice:
 
 @dataclass(frozen=True, slots=True)
 class Drawdown:
-    """The deepest fall, in percent of `peak`; 0 without peak and trough where nothing fell."""
+    """The largest relative fall, in percent of the price at `peak`.
+
+    0 without peak and trough if no price fell.
+    """
 
     percent: float
     peak: TimedPrice | None
@@ -38,7 +41,7 @@ class Drawdown:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """None where there are too few prices, or where their size allows no answer."""
+    """None stands for a value that needs more prices or exceeds the range of a float."""
 
     count: int
     first: TimedPrice | None = None
@@ -54,17 +57,17 @@ class Statistics:
 
 
 def statistics(answer: PriceAnswer) -> Statistics:
-    """Sum up the prices that were seen; filled and missing points do not count."""
+    """Summarise the observed prices; filled and missing points are excluded."""
     places = observed_indices(answer)
     columns = answer.columns
     return summary(columns.timestamps[places], columns.prices[places], answer.request.granularity)
 
 
 def summary(times: Times, prices: Numbers, granularity: Granularity) -> Statistics:
-    """Sum up prices in the order of time, none of them NaN."""
+    """Summarise prices in order of time, none of them NaN."""
     if not len(prices):
         return Statistics(0)
-    with np.errstate(all="ignore"):  # `_finite` finds what grew out of bounds
+    with np.errstate(all="ignore"):  # `_finite` replaces infinite results
         return _summary(times, prices, granularity)
 
 
@@ -92,7 +95,7 @@ def _summary(times: Times, prices: Numbers, granularity: Granularity) -> Statist
 
 
 def _finite(value: float | None) -> float | None:
-    """JSON has neither infinity nor NaN: what grew out of bounds is not known."""
+    """Return the value; None for infinity and NaN, which JSON lacks."""
     return value if value is not None and math.isfinite(value) else None
 
 
@@ -101,16 +104,16 @@ def _percent(change: float | None, of: float) -> float | None:
 
 
 def _mean(prices: Numbers) -> float:
-    """Never outside of what it is the mean of, so that a constant is its own mean."""
+    """Return the mean, never outside of the prices' range: rounding could exceed it."""
     mean = float(prices.mean())
     return min(max(mean, float(prices.min())), float(prices.max())) if mean < math.inf else mean
 
 
 def _deviation(values: Numbers) -> float | None:
-    """Give the sample standard deviation (n - 1), None of fewer than two values.
+    """Return the sample standard deviation (n - 1); None for fewer than two values.
 
-    From the first value on, so that close values keep all their digits, and equal ones give 0. By
-    the largest one, so that no square is out of bounds.
+    Subtracts the first value, so that close values keep all digits and equal ones give 0. Divides
+    by the largest, so that no square overflows.
     """
     if len(values) < 2:  # noqa: PLR2004 - one value does not deviate
         return None
@@ -124,9 +127,9 @@ def _deviation(values: Numbers) -> float | None:
 
 
 def _volatility(times: Times, prices: Numbers, granularity: Granularity) -> float | None:
-    """Give the standard deviation of log returns × √(buckets in a year), as a fraction.
+    """Return the standard deviation of log returns × √(buckets in a year), as a fraction.
 
-    Only between neighbouring buckets: over a gap, a return would be one of a longer time.
+    Only adjacent buckets give a return; over a gap, it would cover a longer time.
     """
     if not (prices > 0).all():
         return None
