@@ -93,7 +93,7 @@ async def status(
 
     Raises NotFoundError and BadInputError.
     """
-    dependencies.mark_uncacheable()  # refreshes record successes and failures without a new revision
+    dependencies.mark_uncacheable()  # a refresh records failures without a revision
     coin_ids, codes = await known_names(database, coins, currencies)
     async with database.read() as session:
         rows = await series_with_latest(session, coin_ids, codes)

@@ -1,4 +1,4 @@
-"""What clients see: Strawberry types and thin fields."""
+"""The GraphQL schema: Strawberry types and thin resolvers."""
 
 from strawberry.schema.config import StrawberryConfig
 
@@ -11,7 +11,7 @@ from schema.subscription import Subscription
 
 
 def build_schema(limits: Limits | None = None) -> LimitedSchema:
-    """Make the schema. It holds no state; what fields need comes with the context."""
+    """Build the schema. It is stateless; the context provides what resolvers need."""
     return LimitedSchema(
         limits=limits or Limits(),
         query=Query,

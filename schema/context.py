@@ -1,4 +1,4 @@
-"""What a field can reach: the database, this operation's loaders, who is calling, refreshes."""
+"""The context of resolvers: services, caller, loaders and cache dependencies."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,7 +22,7 @@ from schema.refresh_service import RefreshPlanCache, RefreshService
 
 
 class Access(Enum):
-    """Whether the caller may do something, and why not. The values are for the log."""
+    """Whether the caller may do something, and if not, why. The values are logged."""
 
     GRANTED = "granted"
     MISSING_TOKEN = "no token"  # noqa: S105 - not a password
@@ -33,9 +33,9 @@ class Access(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is calling. `address` is the client's, for the log.
+    """The client that sent the operation. `address` is for the log.
 
-    `name` is the same for all who share their place in queues: of IPv6, a network.
+    `name` identifies its place in queues. All addresses of an IPv6 network share one name.
     """
 
     address: str
@@ -46,7 +46,11 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What lives as long as the process."""
+    """The objects that live as long as the process.
+
+    Costs are not computed without `extent`. `tracked` holds the configured coins and currencies,
+    None if this server does not refresh.
+    """
 
     database: Database
     refresher: RefreshService
@@ -54,25 +58,29 @@ class Services:
     updates: PriceUpdates
     runs: RunWatcher
     memory: SeriesMemory | None = None
-    extent: DataExtent | None = None  # without it, costs are not reckoned
-    tracked: Tracked | None = None  # what the settings ask for
+    extent: DataExtent | None = None
+    tracked: Tracked | None = None
 
 
 @dataclass(slots=True)
 class Context:
-    """What lives as long as one operation."""
+    """The objects that live as long as one operation.
+
+    `encoded` is True if the transport accepts lists that are already encoded as JSON. `charge`
+    deducts a cost from the caller's rate limit and raises RateLimitedError. `cost` is set once the
+    operation is valid, `deadline` while it is executed.
+    """
 
     services: Services
     caller: Caller
-    encoded: bool = False  # whether the transport takes lists as JSON that is already written
+    encoded: bool = False
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     dependencies: CacheDependencies = field(default_factory=CacheDependencies)
     loaders: Loaders = field(init=False)
     _refresh_plans: RefreshPlanCache | None = None
-    # takes an operation's cost from the caller's account; raises RateLimitedError
     charge: Callable[[int], Awaitable[None]] | None = None
-    cost: Cost | None = None  # known once the operation is valid
-    deadline: asyncio.Timeout | None = None  # of the operation, while it is executed
+    cost: Cost | None = None
+    deadline: asyncio.Timeout | None = None
 
     def __post_init__(self) -> None:
         services = self.services
@@ -82,23 +90,24 @@ class Context:
 
     @property
     def refresh_plans(self) -> RefreshPlanCache:
-        """What refreshes would do, each planned once."""
+        """The refresh plans of this operation, each computed once."""
         if self._refresh_plans is None:
             self._refresh_plans = RefreshPlanCache(self.services.refresher)
         return self._refresh_plans
 
     @property
     def database(self) -> Database:
+        """The database, shared by the whole process."""
         return self.services.database
 
     @property
     def tracked(self) -> Tracked | None:
-        """What the settings ask for, None where nothing is refreshed."""
+        """The configured coins and currencies; None if this server does not refresh."""
         return self.services.tracked
 
     @asynccontextmanager
     async def deadline_paused(self) -> AsyncIterator[None]:
-        """Wait for what takes its time; afterwards the operation has as long as before."""
+        """Exclude the block from the operation's time limit."""
         deadline, loop = self.deadline, asyncio.get_running_loop()
         end = None if deadline is None else deadline.when()
         if deadline is None or end is None:

@@ -1,4 +1,4 @@
-"""Errors as callers see them: a code each, and nothing of ours that was not meant for them."""
+"""Responses with errors: each error has a code, and internal errors are masked."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -35,24 +35,24 @@ _LOWEST_OF_SERVER = 500
 _OF_THE_CALLER = {STATUS["UNAUTHENTICATED"], STATUS["FORBIDDEN"]}
 _PASSING = (UnavailableError, RateLimitedError)
 _TOO_MANY_DIGITS = "A number in the document has too many digits."
-_MASK = "Internal error. The server's log has it under request id {}."
+_MASK = "Internal error. The server's log has details under request id {}."
 
 
 class Lenience(Enum):
-    """Who is told 200 instead of an answer's status.
+    """Which clients receive status 200 instead of the response's own status.
 
-    GraphQL's own media type wants the status; `application/json` predates that.
+    GraphQL's media type requires the status; `application/json` predates that rule.
     docs/decisions/0018-graphql-over-http.md
     """
 
     NOBODY = auto()
-    JSON_BY_NAME = auto()  # who asks for application/json by that name
-    ANY_JSON = auto()  # and who does not say what they want
+    JSON_BY_NAME = auto()  # clients that accept application/json by that name
+    ANY_JSON = auto()  # and clients without a preference
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response body, its HTTP status, and after how many seconds to try again, if known."""
+    """A response body and its HTTP status. `retry_after` is in seconds, None if not known."""
 
     body: dict[str, Any]
     status: int
@@ -61,7 +61,10 @@ class Answer:
 
 
 def answer_of(result: ExecutionResult, request_id: str) -> Answer:
-    """Shape a result. Its status follows its data: 200 unless there is none."""
+    """Build the response of an execution result.
+
+    The status is 200 if there is any data, otherwise that of the most severe error.
+    """
     more = {"extensions": result.extensions} if result.extensions else {}
     if not result.errors:
         return Answer({"data": result.data, **more}, 200)
@@ -70,13 +73,13 @@ def answer_of(result: ExecutionResult, request_id: str) -> Answer:
     _log(result.errors, errors)
     status = max(STATUS[error["extensions"]["code"]] for error in errors)
     retry_after = _retry_after(result.errors)
-    data = _worth_telling(result.data, status)
+    data = _data_to_send(result.data, status)
     if data is not None:
         return Answer({"errors": errors, **more, "data": data}, 200)
     if any(error.path is not None for error in result.errors):
         return Answer({"errors": errors, **more, "data": None}, status, retry_after)
-    # the specification wants no data of what was not begun; an error without a place in the
-    # document is one of the request, such as several operations and no name
+    # The specification allows no `data` if the execution did not start. An error without a location
+    # in the document is about the request, for example several operations without a name.
     lenient = status == STATUS["BAD_USER_INPUT"] and all(e.locations for e in result.errors)
     lenience = Lenience.JSON_BY_NAME if lenient else Lenience.NOBODY
     return Answer({"errors": errors, **more}, status, retry_after, lenience)
@@ -89,25 +92,25 @@ def failure(
     lenience: Lenience = Lenience.NOBODY,
     **more: str,
 ) -> Answer:
-    """Shape an answer to a request that never became an operation."""
+    """Build the response to a request that did not become an operation."""
     body = {"errors": [{"message": message, "extensions": {"code": code, **more}}]}
     return Answer(body, status or STATUS[code], lenience=lenience)
 
 
 def refused(error: RequestError) -> Answer:
-    """Shape the answer to a request whose caller may not go on."""
+    """Build the response to a request whose caller is rejected."""
     return answer_of(ExecutionResult(None, [GraphQLError(str(error), original_error=error)]), "")
 
 
 def masked(request_id: str) -> Answer:
-    """Shape the answer to a request that failed by a fault of ours."""
+    """Build the response to a request that failed with an internal error."""
     return failure(INTERNAL, _MASK.format(request_id), requestId=request_id)
 
 
-def _worth_telling(data: dict[str, Any] | None, status: int) -> dict[str, Any] | None:
-    """Give the data, or null for nothing but nulls where we are to blame, or who is calling.
+def _data_to_send(data: dict[str, Any] | None, status: int) -> dict[str, Any] | None:
+    """Return the data; None if all of it is null and the server or the caller's access is why.
 
-    A scheduler or a load balancer reads the status alone; with data it would have to be 200.
+    Schedulers and load balancers read only the status, which would have to be 200 with data.
     """
     if data is None or any(value is not None for value in data.values()):
         return data
@@ -150,25 +153,25 @@ def _code_and_message(error: GraphQLError, request_id: str, *, early: bool) -> t
     if isinstance(cause, GraphQLSyntaxError):
         return "GRAPHQL_PARSE_FAILED", error.message
     if isinstance(cause, GraphQLError | ValueError) and early:
-        # Python's own error names switches of Python's
-        told = error.message if isinstance(cause, GraphQLError) else _TOO_MANY_DIGITS
-        return "GRAPHQL_VALIDATION_FAILED", told
+        # Python's own message names options of the interpreter
+        reason = error.message if isinstance(cause, GraphQLError) else _TOO_MANY_DIGITS
+        return "GRAPHQL_VALIDATION_FAILED", reason
     if isinstance(cause, GraphQLError) and (error.path is None or _is_about_a_value(cause)):
-        return "BAD_USER_INPUT", error.message  # a variable that does not fit its type
+        return "BAD_USER_INPUT", error.message  # a variable that does not match its type
     return INTERNAL, _MASK.format(request_id)
 
 
 def _is_about_a_value(error: GraphQLError) -> bool:
-    """Whether graphql-core found, while it executed, that an argument's value does not fit.
+    """Return True if graphql-core rejected the value of an argument during execution.
 
-    Validation cannot see it: null for `$id: ID = "bitcoin"` at a place `ID!`, or within a list.
-    All errors about results have fields of the document as their nodes.
+    Validation cannot detect it: null for `$id: ID = "bitcoin"` at a place of type `ID!`, or in a
+    list. Errors about results have fields of the document as their nodes.
     """
     return bool(error.nodes) and isinstance(error.nodes[0], ValueNode)  # type: ignore[index] # not None
 
 
 def _log(errors: list[GraphQLError], shaped: list[dict[str, Any]]) -> None:
-    """Log what the caller is not told. Many fields may have failed by one exception."""
+    """Log errors that are masked. Several fields may have failed with one exception."""
     logged = set[int]()
     for error, shape in zip(errors, shaped, strict=True):
         cause, code = _root_cause(error), shape["extensions"]["code"]
@@ -182,12 +185,12 @@ def _log(errors: list[GraphQLError], shaped: list[dict[str, Any]]) -> None:
 
 
 def _shown(path: list[str | int] | None) -> list[str | int]:
-    """Cut the names of a path: they are aliases, which callers choose."""
+    """Shorten the names of a path: they are aliases, which callers choose."""
     return [key[:_LONGEST_SHOWN] if isinstance(key, str) else key for key in path or ()]
 
 
 def _root_cause(error: GraphQLError) -> BaseException:
-    """Look through the wrappings that graphql-core puts around an error."""
+    """Return the original exception, without graphql-core's wrappers."""
     cause: BaseException = error
     while isinstance(cause, GraphQLError) and cause.original_error is not None:
         cause = cause.original_error

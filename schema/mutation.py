@@ -1,4 +1,4 @@
-"""The mutation."""
+"""The root of all mutations."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -14,6 +14,8 @@ from schema.types.refresh_runs import RefreshPricesPayload, RefreshRun
 
 @strawberry.type(description="The root of all mutations.")
 class Mutation:
+    """The root type `Mutation`."""
+
     @strawberry.mutation(
         description="Start a refresh: fetch prices from CoinGecko in the background. Returns the "
         "run at once, unless `wait` is true. If a run in progress covers the request, returns "

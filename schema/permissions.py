@@ -1,4 +1,4 @@
-"""Who may read and who may refresh, the same for every way in."""
+"""Checks of read and refresh permissions, the same for all transports."""
 
 import structlog
 
@@ -9,7 +9,7 @@ log = structlog.get_logger("coingraph.auth")
 
 
 def require_read(caller: Caller) -> None:
-    """Raise unless the caller may read. Each refusal is logged, without the token."""
+    """Raise UnauthenticatedError unless the caller may read. Log it without the token."""
     if caller.read is Access.GRANTED:
         return
     log.warning("read refused", client=caller.address, reason=caller.read.value)
@@ -18,7 +18,10 @@ def require_read(caller: Caller) -> None:
 
 
 def require_refresh(caller: Caller) -> None:
-    """Raise unless the caller may refresh. Each refusal is logged, without the token."""
+    """Raise unless the caller may refresh. Log it without the token.
+
+    Raises UnauthenticatedError, ForbiddenError or UnavailableError.
+    """
     if caller.refresh is Access.GRANTED:
         return
     log.warning("refresh refused", client=caller.address, reason=caller.refresh.value)

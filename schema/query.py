@@ -1,4 +1,4 @@
-"""The queries."""
+"""The root of all queries."""
 
 from typing import Annotated, cast
 
@@ -48,6 +48,8 @@ DOLLARS = [USD]
 
 @strawberry.type(description="The root of all queries.")
 class Query:
+    """The root type `Query`. Resolvers validate arguments and call `resolvers`."""
+
     @strawberry.field(
         description="One coin by its id. An id that is not stored gives null and an error with the "
         "code NOT_FOUND."
@@ -148,7 +150,7 @@ class Query:
             dependencies=info.context.dependencies,
             caller=info.context.caller.name,
         )
-        # a sequence like any other, which the columnar executor need not walk
+        # the columnar executor encodes it directly
         return cast("list[Anomaly]", AnomalyList(answer))
 
     @strawberry.field(

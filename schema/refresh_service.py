@@ -1,4 +1,4 @@
-"""What GraphQL needs of ingestion, of which it knows nothing; `server` brings the two together."""
+"""The interface to refreshes, which `server` implements with `ingestion`, and its types."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,6 +14,8 @@ from schema.scalars import DateTime
 
 @strawberry.enum(description="Why a refresh asks CoinGecko for a series.")
 class RefreshReason(Enum):
+    """The enum `RefreshReason`; see its description."""
+
     FIRST_LOAD = strawberry.enum_value("FIRST_LOAD", description="The series has no prices yet.")
     ROUTINE = strawberry.enum_value(
         "ROUTINE",
@@ -30,6 +32,8 @@ class RefreshReason(Enum):
 
 @strawberry.type(description="The time range of one call to CoinGecko.")
 class PlannedWindow:
+    """The type `PlannedWindow`; see its description."""
+
     from_: DateTime = strawberry.field(
         name="from", description="The start of the range, inclusive."
     )
@@ -41,6 +45,8 @@ class PlannedWindow:
 
 @strawberry.type(description="The calls to CoinGecko that a refresh would make for one series.")
 class PlannedSeries:
+    """The type `PlannedSeries`; see its description."""
+
     coin: strawberry.ID = strawberry.field(description="The coin's id, for example `bitcoin`.")
     currency: strawberry.ID = strawberry.field(
         description="The currency's code, for example `usd`."
@@ -65,6 +71,8 @@ class PlannedSeries:
     "cost none."
 )
 class CreditBudget:
+    """The type `CreditBudget`; see its description."""
+
     spent: int = strawberry.field(
         description="The credits that this deployment has spent since the month began, by "
         "refreshes and all other calls."
@@ -84,6 +92,8 @@ class CreditBudget:
 
 @strawberry.type(description="What a refresh would do now. Reading it changes nothing.")
 class RefreshPlan:
+    """The type `RefreshPlan`; see its description."""
+
     calls: int = strawberry.field(
         description="The number of calls to CoinGecko without retries: the calls of `series`, "
         "`quoteCalls` and `metadataCalls`."
@@ -120,7 +130,7 @@ class RefreshPlan:
 
 @dataclass(frozen=True, slots=True)
 class RefreshScope:
-    """What to refresh. None stands for everything tracked, or what is missing."""
+    """What to refresh. None means everything tracked, and for `days` what is missing."""
 
     coins: tuple[str, ...] | None
     currencies: tuple[str, ...] | None
@@ -130,20 +140,24 @@ class RefreshScope:
 
 
 class RefreshService(Protocol):
-    """Starts refreshes, and plans them."""
+    """Starts and plans refreshes."""
 
     @property
-    def coins(self) -> Sequence[str]: ...
+    def coins(self) -> Sequence[str]:
+        """The ids of the tracked coins."""
+        ...
 
     @property
-    def currencies(self) -> Sequence[str]: ...
+    def currencies(self) -> Sequence[str]:
+        """The codes of the tracked currencies."""
+        ...
 
     async def start(self, scope: RefreshScope, *, key: str | None) -> tuple[UUID, bool]:
-        """Start a run or join one; its id, and whether it was started."""
+        """Start or join a run. Return its id, and True if it was started."""
         ...
 
     async def plan(self, scope: RefreshScope) -> RefreshPlan:
-        """Tell what such a run would do now."""
+        """Return what such a run would do now."""
         ...
 
     async def wait(self, run_id: UUID) -> None:
@@ -152,13 +166,14 @@ class RefreshService(Protocol):
 
 
 class RefreshPlanCache:
-    """The plans of one operation, which makes each of them once, however often it asks for it."""
+    """The refresh plans of one operation: each scope is planned once."""
 
     def __init__(self, service: RefreshService) -> None:
         self._service = service
         self._made: dict[RefreshScope, asyncio.Task[RefreshPlan]] = {}
 
     async def plan(self, scope: RefreshScope) -> RefreshPlan:
+        """Return the plan of `scope`."""
         task = self._made.get(scope)
         if task is None:
             task = asyncio.create_task(self._plan(scope))

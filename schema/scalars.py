@@ -1,4 +1,4 @@
-"""DateTime and BigInt."""
+"""The scalars DateTime and BigInt."""
 
 import re
 from collections.abc import Callable
@@ -23,11 +23,14 @@ _FORM = re.compile(
     re.ASCII,
 )
 _FIRST_YEAR, _LAST_YEAR = 1970, 2200
-_HELP = "write RFC 3339, such as 2026-01-31T00:00:00Z, or a date alone for midnight UTC"
+_HELP = "use RFC 3339, for example 2026-01-31T00:00:00Z, or a date without a time for midnight UTC"
 
 
-def parse_datetime(value: Any) -> datetime:  # noqa: ANN401 - whatever the caller sent
-    """Read RFC 3339. A date alone is midnight UTC; a time without an offset is refused."""
+def parse_datetime(value: Any) -> datetime:  # noqa: ANN401 - any JSON
+    """Parse RFC 3339. A date without a time means midnight UTC.
+
+    Raises BadInputError, also for a time without an offset and for years outside of 1970 to 2200.
+    """
     form = _FORM.fullmatch(value) if isinstance(value, str) else None
     if form is None:
         raise BadInputError(f"{_show(value)} is not a DateTime: {_HELP}.")
@@ -37,14 +40,14 @@ def parse_datetime(value: Any) -> datetime:  # noqa: ANN401 - whatever the calle
         instant = datetime.fromisoformat(value.upper().replace(" ", "T"))
         instant = instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
-        raise BadInputError(f"{value!r} is no date that exists: {_HELP}.") from None
+        raise BadInputError(f"{value!r} is not an existing date: {_HELP}.") from None
     if not _FIRST_YEAR <= instant.year <= _LAST_YEAR:
-        raise BadInputError(f"{value!r} lies outside the years {_FIRST_YEAR} to {_LAST_YEAR}.")
+        raise BadInputError(f"{value!r} is outside of the years {_FIRST_YEAR} to {_LAST_YEAR}.")
     return instant
 
 
-def serialize_datetime(value: Any) -> str:  # noqa: ANN401 - text is taken as already rendered
-    """Write RFC 3339 with Z and only as many decimals as there are."""
+def serialize_datetime(value: Any) -> str:  # noqa: ANN401 - a time, or text
+    """Format as RFC 3339 in UTC without trailing zeros. Text passes unchanged."""
     if isinstance(value, str):
         return value
     text: str = value.astimezone(UTC).replace(tzinfo=None).isoformat()
@@ -52,7 +55,7 @@ def serialize_datetime(value: Any) -> str:  # noqa: ANN401 - text is taken as al
 
 
 def render_times(times: npt.NDArray[np.datetime64]) -> list[str]:
-    """Write many times at once, alike to `serialize_datetime`."""
+    """Format an array of times, with the same result as `serialize_datetime`."""
     hours = _whole_hours(times)
     if hours is not None:
         from_grid: list[str] = _from_grid(_texts, hours)
@@ -66,7 +69,7 @@ def render_times(times: npt.NDArray[np.datetime64]) -> list[str]:
 
 
 def encode_times(times: npt.NDArray[np.datetime64]) -> list[bytes]:
-    """Write the same as JSON."""
+    """Return the same as JSON strings."""
     hours = _whole_hours(times)
     if hours is not None:
         from_grid: list[bytes] = _from_grid(_quoted, hours)
@@ -80,7 +83,7 @@ _GRIDS = 32
 
 
 def _whole_hours(times: npt.NDArray[np.datetime64]) -> npt.NDArray[np.int64] | None:
-    """Count hours since 1970, where all are whole and lie within some thirty years."""
+    """Return hours since 1970; None unless all are whole and within about 30 years."""
     hours, rest = np.divmod(times.astype("datetime64[us]").astype(np.int64), _HOUR_MICROS)
     if not len(hours) or rest.any() or np.ptp(hours) >= (_GRIDS - 1) * _GRID_HOURS:
         return None
@@ -90,7 +93,7 @@ def _whole_hours(times: npt.NDArray[np.datetime64]) -> npt.NDArray[np.int64] | N
 def _from_grid(
     grid: Callable[[int], npt.NDArray[np.object_]], hours: npt.NDArray[np.int64]
 ) -> list[Any]:
-    """Take whole hours from grids, where each is written once."""
+    """Look whole hours up in grids, in which each hour is formatted once."""
     first, last = int(hours.min()) // _GRID_HOURS, int(hours.max()) // _GRID_HOURS
     grids = [grid(block) for block in range(first, last + 1)]
     found: list[Any] = np.concatenate(grids)[hours - first * _GRID_HOURS].tolist()
@@ -109,17 +112,19 @@ def _quoted(block: int) -> npt.NDArray[np.object_]:
 
 
 def given(value: T | None) -> T | None:
-    """Take what an optional argument has been given; one left out counts as null."""
+    """Return the value of an optional argument; None if it was left out."""
     return None if value is strawberry.UNSET else value
 
 
 def moment(value: datetime | None) -> DateTime | None:
+    """Return a nullable time as the scalar's type."""
     return None if value is None else DateTime(value)
 
 
-def parse_bigint(value: Any) -> int:  # noqa: ANN401 - whatever the caller sent
+def parse_bigint(value: Any) -> int:  # noqa: ANN401 - any JSON
+    """Return the value. Raises BadInputError unless it is an integer of 64 bits."""
     if isinstance(value, bool) or not isinstance(value, int) or not -(2**63) <= value < 2**63:
-        raise BadInputError(f"{_show(value)} is not a whole number of 64 bits.")
+        raise BadInputError(f"{_show(value)} is not an integer of 64 bits.")
     return value
 
 

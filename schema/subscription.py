@@ -29,6 +29,8 @@ SinceArgument = Annotated[
 
 @strawberry.type(description="The root of all subscriptions.")
 class Subscription:
+    """The root type `Subscription`."""
+
     @strawberry.subscription(
         description="The progress of one refresh run, in whichever server process it runs. Sends "
         "the current state at once, each later state, and the final state, after which the stream "
@@ -76,7 +78,7 @@ async def _price_events(
 
 
 def _progress_event(state: RunState) -> RefreshRun:
-    """Make the event, once for all who get it."""
+    """Build the event once for all subscribers."""
     if state.shown is None:
         state.shown = RefreshRun.from_row(state.run, state.seen_at, state)
     shown: RefreshRun = state.shown

@@ -1,1 +1,1 @@
-"""GraphQL types, a file for each subject."""
+"""The types of the graph, one file per subject."""

@@ -1,4 +1,4 @@
-"""Prices of many series on one timeline, as clients see them."""
+"""The types of `alignedPrices`."""
 
 from typing import Self
 
@@ -16,6 +16,8 @@ from schema.types.arrays import numbers, times
     description="The prices of one coin in one currency on the shared timeline of `AlignedPrices`."
 )
 class AlignedSeries:
+    """One column of the table."""
+
     coin: strawberry.ID = strawberry.field(description="The coin's id, for example `bitcoin`.")
     currency: strawberry.ID = strawberry.field(
         description="The currency's code, for example `usd`."
@@ -31,6 +33,7 @@ class AlignedSeries:
 
     @classmethod
     def from_row(cls, row: SeriesFacts, prices: Numbers) -> Self:
+        """Build the object from a series and its row of prices."""
         return cls(
             coin=strawberry.ID(row.coin_id),
             currency=strawberry.ID(row.currency_code),
@@ -44,6 +47,8 @@ class AlignedSeries:
     "timeline."
 )
 class AlignedPrices:
+    """The table of all series."""
+
     granularity: Granularity = strawberry.field(description="The length of a bucket.")
     from_: DateTime = strawberry.field(
         name="from", description="The start of the range, inclusive."
@@ -59,6 +64,7 @@ class AlignedPrices:
 
     @classmethod
     def from_answer(cls, request: AlignedRequest, answer: Aligned) -> Self:
+        """Build the object from the request and its result."""
         return cls(
             granularity=Granularity[request.granularity.name],
             from_=DateTime(answer.start),

@@ -1,4 +1,4 @@
-"""What is computed from the points of a series, as clients see it."""
+"""The types of values computed from price points."""
 
 from enum import Enum
 from typing import Annotated, Self, cast
@@ -16,11 +16,14 @@ from schema.scalars import DateTime
 
 @strawberry.type(description="A price and the bucket it belongs to.")
 class TimedPrice:
+    """A price and its bucket."""
+
     timestamp: DateTime = strawberry.field(description="The start of the bucket.")
     price: float = strawberry.field(description="The price, in units of the currency.")
 
     @classmethod
     def from_row(cls, row: ComputedPrice | None) -> Self | None:
+        """Build the object; None stays None."""
         return None if row is None else cls(timestamp=DateTime(row.at), price=row.price)
 
 
@@ -28,6 +31,8 @@ class TimedPrice:
     description="The maximum drawdown: the largest relative fall from a price to a later one."
 )
 class Drawdown:
+    """The maximum drawdown."""
+
     percent: float = strawberry.field(
         description="The fall in percent of the price at the peak, 0 to 100. 0 if no price is "
         "lower than an earlier one."
@@ -42,6 +47,7 @@ class Drawdown:
 
     @classmethod
     def from_row(cls, row: ComputedDrawdown | None) -> Self | None:
+        """Build the object; None stays None."""
         if row is None:
             return None
         return cls(
@@ -57,6 +63,8 @@ class Drawdown:
     "filled points are excluded. A bucket in progress is included."
 )
 class PriceStatistics:
+    """Summary statistics."""
+
     count: int = strawberry.field(description="The number of prices.")
     first: TimedPrice | None = strawberry.field(
         description="The earliest price by time, whatever `order` is. Null if there are no prices."
@@ -101,6 +109,7 @@ class PriceStatistics:
 
     @classmethod
     def from_row(cls, row: Statistics) -> Self:
+        """Build the object from computed statistics."""
         return cls(
             count=row.count,
             first=TimedPrice.from_row(row.first),
@@ -118,6 +127,8 @@ class PriceStatistics:
 
 @strawberry.enum(description="How a moving average weights its prices.")
 class AverageKind(Enum):
+    """The kinds of moving averages."""
+
     SMA = strawberry.enum_value(
         "SMA",
         description="Simple moving average: the mean of the last `window` prices, equally "
@@ -146,6 +157,6 @@ MaxPoints = Annotated[
 
 
 def nullable_numbers(numbers: Numbers) -> list[float | None]:
-    """Give JSON numbers, null where there is none or where it grew out of bounds."""
+    """Return JSON numbers; null for NaN and infinity."""
     column = np.where(np.isfinite(numbers), numbers, np.nan)
     return cast("list[float | None]", ColumnarLeaves(column))

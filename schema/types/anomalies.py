@@ -1,4 +1,4 @@
-"""Anomalies, as clients see them: objects to GraphQL, columns underneath."""
+"""The types of `anomalies`: objects for GraphQL, stored as columns."""
 
 from collections.abc import Callable
 from enum import Enum
@@ -18,6 +18,8 @@ from schema.scalars import DateTime, render_times
 
 @strawberry.enum(description="The direction in which a price moved.")
 class AnomalyDirection(Enum):
+    """The direction of a move."""
+
     UP = strawberry.enum_value("UP", description="The return was higher than expected.")
     DOWN = strawberry.enum_value("DOWN", description="The return was lower than expected.")
 
@@ -30,6 +32,8 @@ class AnomalyDirection(Enum):
     "more than 500,000 prices (series × hours), it covers only the requested ones."
 )
 class AnomalyScope(Enum):
+    """The likely cause of an anomaly, in order of precedence."""
+
     UPSTREAM = strawberry.enum_value(
         "UPSTREAM",
         description="Probably an error of the data source, not a price move. Either the price was "
@@ -57,6 +61,8 @@ class AnomalyScope(Enum):
     "reported only: no series leaves them out or changes them."
 )
 class Anomaly:
+    """One anomaly."""
+
     timestamp: DateTime = strawberry.field(description="The start of the hour.")
     coin: strawberry.ID = strawberry.field(description="The coin's id, for example `bitcoin`.")
     currency: strawberry.ID = strawberry.field(
@@ -112,7 +118,7 @@ AnomalyWindow = Annotated[
 
 
 class AnomalyList(ColumnarList[Anomaly]):
-    """The anomalies of an answer, by time and then by falling score."""
+    """The anomalies of a response, sorted by time, then by descending score."""
 
     def __init__(self, answer: Anomalies) -> None:
         self._answer = answer
@@ -124,6 +130,7 @@ class AnomalyList(ColumnarList[Anomaly]):
         return self._anomalies[index]
 
     def column(self, field: str) -> Column | None:
+        """Return the JSON values of a field; None for an unknown field."""
         return _COLUMNS[field](self._answer) if field in _COLUMNS else None
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Arguments that several fields take, and the enums of these."""
+"""Arguments that several fields share, and their enums."""
 
 from enum import Enum
 from typing import Annotated
@@ -12,6 +12,8 @@ USD = strawberry.ID("usd")
 
 @strawberry.enum(description="The length of a bucket, the time span that one price stands for.")
 class Granularity(Enum):
+    """The lengths of buckets."""
+
     HOUR = strawberry.enum_value(
         "HOUR", description="One hour. Its price is the earliest observation in it."
     )
@@ -34,6 +36,8 @@ class Granularity(Enum):
 
 @strawberry.enum(description="What replaces a missing bucket.")
 class FillPolicy(Enum):
+    """What replaces a missing bucket."""
+
     NONE = strawberry.enum_value("NONE", description="Nothing: missing buckets are left out.")
     NULL = strawberry.enum_value(
         "NULL",
@@ -51,6 +55,8 @@ class FillPolicy(Enum):
 
 @strawberry.enum(description="The sort order by time.")
 class SortDirection(Enum):
+    """The sort order by time."""
+
     ASC = strawberry.enum_value("ASC", description="Oldest first.")
     DESC = strawberry.enum_value("DESC", description="Newest first.")
 

@@ -1,4 +1,4 @@
-"""A series as arrays, for charts and data frames."""
+"""A price series as arrays."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -10,7 +10,7 @@ from schema.columnar.lists import ColumnarLeaves
 from schema.scalars import DateTime
 from schema.types.points import PointList
 
-POINT_FIELD = {  # of each array that is named otherwise
+POINT_FIELD = {  # the point's field for each array with another name
     "timestamps": "timestamp",
     "prices": "price",
     "marketCaps": "marketCap",
@@ -19,12 +19,12 @@ POINT_FIELD = {  # of each array that is named otherwise
 
 
 def numbers(column: npt.NDArray[Any] | Sequence[float | None]) -> list[float | None]:
-    """Give a column of numbers as a list, which the columnar executor need not walk."""
+    """Return a column of numbers as a list that the columnar executor encodes directly."""
     return cast("list[float | None]", ColumnarLeaves(column))
 
 
 def times(column: npt.NDArray[Any]) -> list[DateTime]:
-    """Give a column of times likewise."""
+    """Return a column of times as a list that the columnar executor encodes directly."""
     return cast("list[DateTime]", ColumnarLeaves(column))
 
 
@@ -33,6 +33,8 @@ def times(column: npt.NDArray[Any]) -> list[DateTime]:
     "to the same bucket. Missing values are null."
 )
 class PriceColumns:
+    """The values of a series' points, one array per field of `PricePoint`."""
+
     points: strawberry.Private[PointList]
 
     @strawberry.field(description="The start of each bucket.")

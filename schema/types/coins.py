@@ -1,4 +1,4 @@
-"""Coins and currencies, as clients see them."""
+"""Coins and currencies."""
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -34,6 +34,8 @@ from schema.types.prices import PriceSeries, SeriesArguments
 
 @strawberry.type(description="Descriptive data about a coin, from CoinGecko.")
 class CoinMetadata:
+    """Descriptive data about a coin."""
+
     description: str | None = strawberry.field(
         description="A description of the coin in English, as plain text without HTML. Null if "
         "CoinGecko has none."
@@ -48,6 +50,7 @@ class CoinMetadata:
 
     @classmethod
     def from_row(cls, row: CoinProfile) -> Self:
+        """Build the object from its stored row."""
         return cls(
             description=row.description,
             image_url=row.image_url,
@@ -58,6 +61,8 @@ class CoinMetadata:
 
 @strawberry.type(description="A coin whose prices are stored.")
 class Coin:
+    """A coin; its prices are fields with arguments."""
+
     id: strawberry.ID = strawberry.field(
         description="CoinGecko's id of the coin, for example `bitcoin`. Unique and stable."
     )
@@ -74,6 +79,7 @@ class Coin:
 
     @classmethod
     def from_row(cls, row: CoinFacts) -> Self:
+        """Build the object from its stored row."""
         return cls(
             id=strawberry.ID(row.id),
             symbol=row.symbol,
@@ -125,7 +131,7 @@ class Coin:
 
 
 class CoinList(ColumnarList[Coin]):
-    """Coins of an operation, and their newest prices where these are asked for."""
+    """Coins as columns, with their latest prices if the operation selects them."""
 
     def __init__(self, rows: Sequence[CoinFacts], context: Context) -> None:
         self._rows = rows
@@ -142,6 +148,7 @@ class CoinList(ColumnarList[Coin]):
         return [Coin.from_row(row) for row in self._rows]
 
     def column(self, field: str) -> Column | None:
+        """Return the JSON values of a field; None if it needs the ordinary path."""
         if field == "tracked":
             tracked = self._context.tracked
             ids = tracked.coin_ids if tracked else ()
@@ -150,6 +157,7 @@ class CoinList(ColumnarList[Coin]):
         return None if read is None else [read(row) for row in self._rows]
 
     async def children(self, field: str, arguments: dict[str, Any]) -> ColumnarList[Any] | None:
+        """Return the latest prices for `latest`; None for other fields."""
         if field != "latest":
             return None
         context, currency = self._context, clean(arguments["currency"])
@@ -169,6 +177,8 @@ _READERS: dict[str, Callable[[CoinFacts], str]] = {
 
 @strawberry.type(description="A currency in which prices are stored.")
 class Currency:
+    """A currency."""
+
     code: strawberry.ID = strawberry.field(
         description="The currency's code, for example `usd`. Unique and stable."
     )
@@ -185,6 +195,7 @@ class Currency:
 
     @classmethod
     def from_row(cls, row: CurrencyFacts) -> Self:
+        """Build the object from its stored row."""
         return cls(code=strawberry.ID(row.code), name=row.name, symbol=row.symbol)
 
 
@@ -192,6 +203,8 @@ class Currency:
     description="Conditions for listing coins. A coin must satisfy all conditions that are given."
 )
 class CoinFilter:
+    """The conditions of `coins`."""
+
     ids: list[strawberry.ID] | None = strawberry.field(
         default=strawberry.UNSET,
         description="The coin has one of these ids, at most 500. Ids that are not stored are "
@@ -216,6 +229,7 @@ class CoinFilter:
     )
 
     def match(self, context: Context) -> CoinMatch:
+        """Validate the conditions. Raises BadInputError."""
         tracked = context.tracked
         return answers.coin_match(
             given(self.ids),
@@ -230,10 +244,13 @@ class CoinFilter:
     description="One page of coins, sorted by id or, with `filter.search`, by how well they match."
 )
 class CoinConnection(Connection[Coin]):
+    """A page of coins."""
+
     wanted: strawberry.Private[CoinMatch]
 
     @classmethod
     def from_page(cls, page: Page[CoinFacts], wanted: CoinMatch, context: Context) -> Self:
+        """Build the connection from a page of rows and its filter."""
         nodes = cast("list[Coin]", CoinList(page.rows, context))
         return cls(nodes=nodes, page=page, wanted=wanted)
 

@@ -1,4 +1,4 @@
-"""What is there of a series, and what is missing, as clients see it."""
+"""The types of `coverage`: which buckets are stored and which are missing."""
 
 from functools import cached_property
 from typing import Any, Self, cast
@@ -15,6 +15,8 @@ from schema.scalars import DateTime, moment
 
 @strawberry.type(description="A contiguous run of missing buckets, as a half-open time range.")
 class Gap:
+    """A run of missing buckets."""
+
     from_: DateTime = strawberry.field(
         name="from", description="The start of the first missing bucket."
     )
@@ -42,7 +44,7 @@ class Gap:
 
 
 class GapList(ColumnarList[Gap]):
-    """The gaps of a series, the oldest first."""
+    """The gaps of a series as columns, oldest first."""
 
     def __init__(self, found: measured.Coverage) -> None:
         self._columns = {
@@ -62,6 +64,7 @@ class GapList(ColumnarList[Gap]):
         return self._gaps[index]
 
     def column(self, field: str) -> Column | None:
+        """Return the JSON values of a field; None for an unknown field."""
         return self._columns.get(field)
 
     @cached_property
@@ -95,6 +98,8 @@ def _moment(time: np.datetime64) -> DateTime | None:
     "as present if it has at least one hour; its `samples` show if it is complete."
 )
 class Coverage:
+    """The coverage of a range."""
+
     expected: int = strawberry.field(description="The number of expected buckets.")
     present: int = strawberry.field(description="The number of expected buckets that are stored.")
     first_available: DateTime | None = strawberry.field(
@@ -110,11 +115,12 @@ class Coverage:
 
     @classmethod
     def from_row(cls, row: measured.Coverage) -> Self:
+        """Build the object from a computed coverage."""
         return cls(
             expected=row.expected,
             present=row.present,
             first_available=moment(row.first),
             last_available=moment(row.last),
-            # a sequence like any other, which the columnar executor need not walk
+            # the columnar executor encodes it directly
             gaps=cast("list[Gap]", GapList(row)),
         )

@@ -1,4 +1,4 @@
-"""How fresh each series is, as clients see it."""
+"""The type of `seriesStatus`."""
 
 from datetime import datetime
 from typing import Self
@@ -13,6 +13,8 @@ from schema.scalars import BigInt, DateTime, moment
     description="How recent and how complete the data of one series (one coin in one currency) is."
 )
 class SeriesStatus:
+    """How recent and complete a series is."""
+
     coin: strawberry.ID = strawberry.field(description="The coin's id, for example `bitcoin`.")
     currency: strawberry.ID = strawberry.field(
         description="The currency's code, for example `usd`."
@@ -63,6 +65,7 @@ class SeriesStatus:
 
     @classmethod
     def from_row(cls, freshness: SeriesFreshness, now: datetime) -> Self:
+        """Build the object; the age is relative to `now`."""
         series, latest = freshness.row.series, freshness.row.latest
         seen = None if latest is None else latest.observed_at
         return cls(

@@ -1,4 +1,4 @@
-"""Newest prices, as clients see them."""
+"""Latest prices."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -18,6 +18,8 @@ from schema.scalars import BigInt, DateTime, serialize_datetime
 
 @strawberry.type(description="The newest known price of one coin in one currency.")
 class LatestPrice:
+    """The latest price of a series."""
+
     coin: strawberry.ID = strawberry.field(description="The coin's id, for example `bitcoin`.")
     currency: strawberry.ID = strawberry.field(
         description="The currency's code, for example `usd`."
@@ -53,6 +55,7 @@ class LatestPrice:
 
     @classmethod
     def from_row(cls, row: LatestFacts, now: datetime) -> Self | None:
+        """Build the object; None if the series has no price. The age is relative to `now`."""
         if row.observed_at is None or row.price is None:
             return None
         return cls(
@@ -69,7 +72,7 @@ class LatestPrice:
 
 
 class LatestList(ColumnarList[LatestPrice | None]):
-    """Newest prices of an operation, null where there is none yet."""
+    """Latest prices as columns; null for a series without a price."""
 
     def __init__(
         self, rows: Sequence[LatestFacts], now: datetime, dependencies: CacheDependencies
@@ -88,16 +91,18 @@ class LatestList(ColumnarList[LatestPrice | None]):
 
     @property
     def missing(self) -> Sequence[int]:
+        """The indices of the series without a price."""
         return [index for index, row in enumerate(self._rows) if row.observed_at is None]
 
     def column(self, field: str) -> Column | None:
+        """Return the JSON values of a field; None if it needs the ordinary path."""
         read = _READERS.get(field)
         if read is None:
             return None
         if field == "ageSeconds":
             self._dependencies.mark_relative()
         column = [None if row.observed_at is None else read(row, self._now) for row in self._rows]
-        # JSON has no infinity: the ordinary path makes an error of it
+        # JSON has no infinity: the ordinary path reports an error
         return None if math.inf in column or -math.inf in column else column
 
 

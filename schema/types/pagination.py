@@ -1,4 +1,4 @@
-"""Connections, in Relay's shape, with `nodes` for those who need no cursors."""
+"""Relay-style connections, with `nodes` as a shortcut for clients without cursors."""
 
 from typing import Any, Generic, TypeVar
 
@@ -14,6 +14,8 @@ Node = TypeVar("Node")
     "specification."
 )
 class PageInfo:
+    """The position of a page in its list."""
+
     has_next_page: bool = strawberry.field(
         description="True if more items follow after `endCursor`."
     )
@@ -31,6 +33,8 @@ class PageInfo:
 
 @strawberry.type(description="An item of a page and its cursor.")
 class Edge(Generic[Node]):
+    """An item and its cursor."""
+
     cursor: str = strawberry.field(
         description="The item's cursor: pass it as `after` to read the items that follow. An "
         "opaque string."
@@ -40,6 +44,8 @@ class Edge(Generic[Node]):
 
 @strawberry.type(description="One page of a list.")
 class Connection(Generic[Node]):
+    """One page of a list of `Node` objects."""
+
     nodes: list[Node] = strawberry.field(description="The items of this page, without cursors.")
     page: strawberry.Private[Page[Any]]
 

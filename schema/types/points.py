@@ -1,4 +1,4 @@
-"""The buckets of a series: objects to GraphQL, columns underneath."""
+"""The points of a series: objects for GraphQL, stored as columns."""
 
 from datetime import datetime
 from functools import cached_property
@@ -19,6 +19,8 @@ from schema.scalars import DateTime
     description="One bucket of a series. Missing buckets have no point unless `fill` is given."
 )
 class PricePoint:
+    """One bucket."""
+
     timestamp: DateTime = strawberry.field(description="The start of the bucket.")
     price: float | None = strawberry.field(
         description="The price, in units of the currency. For an hour, the earliest observation in "
@@ -65,7 +67,7 @@ class PricePoint:
 
 
 class PointList(ColumnarList[PricePoint]):
-    """The points of an answer. `now` decides which bucket is still partial."""
+    """The points of a response. A bucket that ends after `now` is partial."""
 
     def __init__(self, answer: PriceAnswer, now: datetime) -> None:
         self._answer = answer
@@ -78,13 +80,14 @@ class PointList(ColumnarList[PricePoint]):
         return self._points[index]
 
     def column(self, field: str) -> Column | None:
+        """Return the JSON values of a field; None if it needs the ordinary path."""
         if field not in COLUMN_OF:
             return None
         column = self.array(field)
         return column if finite(column) else None
 
     def array(self, field: str) -> npt.NDArray[Any]:
-        """Give the array of a field. Raises LookupError for one that was not asked for."""
+        """Return the array of a field. Raises LookupError for one that was not requested."""
         columns = self._answer.columns
         if field == "timestamp":
             return columns.timestamps
@@ -105,7 +108,7 @@ class PointList(ColumnarList[PricePoint]):
 
 
 ALWAYS_THERE = frozenset({"timestamp", "partial", "filled"})
-COLUMN_OF = {  # each field's, and that of models.prices.read which it is read from
+COLUMN_OF = {  # the column of models.prices.read for each field
     "timestamp": "timestamp",
     "price": "price",
     "marketCap": "market_cap",

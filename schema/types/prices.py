@@ -1,4 +1,4 @@
-"""Price series, as clients see them."""
+"""Price series."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,6 +36,8 @@ from schema.types.selection import selected_fields
 
 @strawberry.type(description="The prices of one coin in one currency over a time range.")
 class PriceSeries:
+    """The prices of one series over a range."""
+
     coin: strawberry.ID = strawberry.field(description="The coin's id, for example `bitcoin`.")
     currency: strawberry.ID = strawberry.field(
         description="The currency's code, for example `usd`."
@@ -58,6 +60,7 @@ class PriceSeries:
 
     @classmethod
     def from_answer(cls, answer: PriceAnswer, now: datetime) -> Self:
+        """Build the object from a page of prices."""
         return cls(
             coin=strawberry.ID(answer.coin_id),
             currency=strawberry.ID(answer.currency_code),
@@ -74,7 +77,7 @@ class PriceSeries:
         description="The stored buckets, and those that `fill` creates, in the requested order."
     )
     def points(self) -> list[PricePoint]:
-        # a sequence like any other, which the columnar executor need not walk
+        # the columnar executor encodes it directly
         return cast("list[PricePoint]", PointList(self.answer, self.now))
 
     @strawberry.field(
@@ -119,7 +122,7 @@ class PriceSeries:
 
 @dataclass(frozen=True, slots=True)
 class SeriesArguments:
-    """The arguments that `prices` takes at the root and nested in a coin."""
+    """The arguments of `Query.prices` and `Coin.prices`."""
 
     start: datetime | None
     end: datetime | None
@@ -129,7 +132,7 @@ class SeriesArguments:
     fill: FillPolicy
 
     async def answer(self, key: SeriesKey, info: Info) -> PriceSeries:
-        """Read what the operation selects. Raises what `price_request` raises."""
+        """Read the columns that the operation selects. Raises what `price_request` raises."""
         context = info.context
         question = PriceQuestion(key, self._request(context), _columns(selected_fields(info)))
         return PriceSeries.from_answer(await context.loaders.prices.load(question), context.now)
@@ -149,9 +152,10 @@ class SeriesArguments:
 
 @lru_cache(maxsize=1000)
 def _columns(fields: frozenset[str]) -> frozenset[str]:
-    """Name the columns that these fields of a series are made of.
+    """Return the stored columns that these fields of a series need.
 
-    A field that is missing here, and reads a column, fails: PriceAnswer gives none unasked.
+    A field that is missing here fails when it reads its column: PriceAnswer returns only requested
+    ones.
     """
     names = (POINT_FIELD.get(field, field) for field in fields)
     own = frozenset(COLUMN_OF[name] for name in names if name in COLUMN_OF)

@@ -1,4 +1,4 @@
-"""What clients may ask to be refreshed."""
+"""The input of `refreshPrices` and `refreshPlan`."""
 
 from collections.abc import Sequence
 
@@ -15,6 +15,8 @@ _LONGEST_KEY = 200
 
 @strawberry.input(description="What to refresh. All fields are optional.")
 class RefreshPricesInput:
+    """What to refresh."""
+
     coins: list[strawberry.ID] | None = strawberry.field(
         default=strawberry.UNSET,
         description="The ids of the coins to refresh, at most 500. Default: all tracked coins. An "
@@ -55,9 +57,9 @@ class RefreshPricesInput:
     )
 
     def checked(self, refresher: RefreshService) -> tuple[RefreshScope, str | None]:
-        """Give what to refresh, and the idempotency key.
+        """Return what to refresh, and the idempotency key.
 
-        Raises NotFoundError for a name that is not among COINS and CURRENCIES, and BadInputError.
+        Raises NotFoundError for a name that is not in COINS or CURRENCIES, and BadInputError.
         """
         coins = _names("coins", given(self.coins))
         currencies = _names("currencies", given(self.currencies))
@@ -65,7 +67,7 @@ class RefreshPricesInput:
         _require_tracked(currencies, refresher.currencies, "CURRENCIES")
         days, key = given(self.days), given(self.idempotency_key)
         if () in (coins, currencies):
-            raise BadInputError("An empty list asks for nothing: leave it out to refresh all.")
+            raise BadInputError("An empty list selects nothing: leave it out to refresh all.")
         if days is not None and not 1 <= days <= _MOST_DAYS:
             raise BadInputError(f"`days` must be between 1 and {_MOST_DAYS:,}, not {days:,}.")
         if key is not None and (not 1 <= len(key) <= _LONGEST_KEY or "\x00" in key):
@@ -80,5 +82,5 @@ def _names(argument: str, names: Sequence[str] | None) -> tuple[str, ...] | None
 
 def _require_tracked(names: tuple[str, ...] | None, tracked: Sequence[str], setting: str) -> None:
     for name in names or ():
-        if name not in tracked:  # it may well be kept, from when it was
+        if name not in tracked:  # it may still be stored
             raise NotFoundError(f"{short(name)!r} is not tracked: add it to {setting}.")

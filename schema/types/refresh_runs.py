@@ -1,4 +1,4 @@
-"""Refresh runs, as clients see them."""
+"""Refresh runs."""
 
 from collections.abc import Hashable
 from dataclasses import field
@@ -22,6 +22,8 @@ from schema.types.pagination import Connection
 
 @strawberry.enum(description="The state of a refresh run.")
 class RefreshStatus(Enum):
+    """The states of a run."""
+
     RUNNING = strawberry.enum_value("RUNNING", description="The run is in progress.")
     SUCCEEDED = strawberry.enum_value("SUCCEEDED", description="All series were refreshed.")
     PARTIAL = strawberry.enum_value(
@@ -39,6 +41,8 @@ class RefreshStatus(Enum):
 
 @strawberry.enum(description="The state of one series in a refresh run.")
 class RefreshItemStatus(Enum):
+    """The states of a series in a run."""
+
     PENDING = strawberry.enum_value("PENDING", description="The series has not been processed yet.")
     SUCCEEDED = strawberry.enum_value(
         "SUCCEEDED", description="All or nearly all of the requested data was received and stored."
@@ -58,6 +62,8 @@ class RefreshItemStatus(Enum):
 
 @strawberry.enum(description="What started a refresh run.")
 class RefreshTrigger(Enum):
+    """What starts a run."""
+
     MUTATION = strawberry.enum_value("MUTATION", description="The mutation `refreshPrices`.")
     COMMAND = strawberry.enum_value("COMMAND", description="The command `coingraph refresh`.")
     STARTUP = strawberry.enum_value(
@@ -68,6 +74,8 @@ class RefreshTrigger(Enum):
 
 @strawberry.type(description="The result of one series in a refresh run.")
 class RefreshRunItem:
+    """The result of one series in a run."""
+
     coin: strawberry.ID = strawberry.field(description="The coin's id, for example `bitcoin`.")
     currency: strawberry.ID = strawberry.field(
         description="The currency's code, for example `usd`."
@@ -111,6 +119,7 @@ class RefreshRunItem:
 
     @classmethod
     def from_row(cls, row: RefreshRunItemRow, series: SeriesRow) -> Self:
+        """Build the object from a stored item and its series."""
         return cls(
             coin=strawberry.ID(series.coin_id),
             currency=strawberry.ID(series.currency_code),
@@ -130,8 +139,10 @@ class RefreshRunItem:
 
 @strawberry.type(description="One refresh of prices from CoinGecko, in the background.")
 class RefreshRun:
-    """`state` is what it was made of where it is one event for many subscribers; `rendered` is
-    where a transport keeps what it has encoded of that event, by whatever it was asked.
+    """A run, from a query or as an event of a subscription.
+
+    `state` is the shared state of an event, None outside of subscriptions. Transports cache the
+    encoded forms of the event in `rendered`, by everything they depend on.
     """
 
     id: strawberry.ID = strawberry.field(
@@ -188,6 +199,7 @@ class RefreshRun:
 
     @classmethod
     def from_row(cls, row: RefreshRunRow, now: datetime, state: RunState | None = None) -> Self:
+        """Build the object from a stored run. The remaining time is relative to `now`."""
         return cls(
             id=strawberry.ID(str(row.id)),
             status=RefreshStatus[row.status],
@@ -230,6 +242,8 @@ class RefreshRun:
 
 @strawberry.type(description="One page of refresh runs, newest first.")
 class RefreshRunConnection(Connection[RefreshRun]):
+    """A page of runs."""
+
     @strawberry.field(description="The number of runs on all pages.")
     async def total_count(self, info: Info) -> int:
         return await answers.count(info.context.database, info.context.dependencies)
@@ -237,6 +251,8 @@ class RefreshRunConnection(Connection[RefreshRun]):
 
 @strawberry.type(description="The result of `refreshPrices`.")
 class RefreshPricesPayload:
+    """The result of `refreshPrices`."""
+
     run: RefreshRun = strawberry.field(description="The run that was started or joined.")
     started: bool = strawberry.field(
         description="True if the request started a new run. False if it joined a run in progress, "

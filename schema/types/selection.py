@@ -1,4 +1,4 @@
-"""What an operation selects below a field, so that nothing else need be read."""
+"""The fields that an operation selects below a field."""
 
 from collections.abc import Iterator
 
@@ -8,11 +8,11 @@ from schema.context import Info
 
 
 def selected_fields(info: Info) -> frozenset[str]:
-    """Name all fields that may be answered anywhere below this one; directives may leave some out.
+    """Return the names of all fields at any depth below this one, `@skip` and `@include` ignored.
 
-    Each fragment is walked once, so the time is linear in the document.
+    Each fragment is walked once, so the time is linear in the size of the document.
     """
-    raw = info._raw_info  # noqa: SLF001 - Strawberry's own selected_fields is built anew each time
+    raw = info._raw_info  # noqa: SLF001 - Strawberry builds its own selected_fields at each access
     waiting = [node.selection_set for node in raw.field_nodes]
     found, seen = set[str](), set[str]()
     while waiting:

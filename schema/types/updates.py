@@ -1,4 +1,4 @@
-"""Updates of prices, as subscribers see them."""
+"""The types of `priceUpdates`."""
 
 from collections.abc import Hashable
 from enum import Enum
@@ -14,6 +14,8 @@ from schema.types.latest import LatestList, LatestPrice
 
 @strawberry.enum(description="The reason for a price update.")
 class PriceUpdateKind(Enum):
+    """The reason for an update."""
+
     SNAPSHOT = strawberry.enum_value(
         "SNAPSHOT", description="The first update: all current prices."
     )
@@ -29,6 +31,8 @@ class PriceUpdateKind(Enum):
 
 @strawberry.type(description="A set of newest prices, and the revision they belong to.")
 class PriceUpdate:
+    """An event of `priceUpdates`."""
+
     kind: PriceUpdateKind = strawberry.field(
         description="Whether `prices` contains all prices or only those that changed."
     )
@@ -45,11 +49,12 @@ class PriceUpdate:
 
     @property
     def rendered(self) -> dict[Hashable, bytes]:
-        """Where answers made of this update are kept, for all who are given the same one."""
+        """The encoded forms of this update, cached for all subscribers that receive it."""
         return self.update.rendered
 
     @classmethod
     def from_row(cls, row: Update, dependencies: CacheDependencies) -> Self:
+        """Build the event; its subscribers share `row`."""
         prices = LatestList(row.rows, row.now, dependencies)
         return cls(
             kind=PriceUpdateKind[row.kind.name],
