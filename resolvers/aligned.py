@@ -128,11 +128,11 @@ def _aligned(request: AlignedRequest, start: datetime, parts: Sequence[WindowPri
     prices = np.full(known.shape, np.nan)
     for row, part in enumerate(parts):
         places = granularity.numbers(part.columns.timestamps) - first
-        kept = (places >= 0) & (places < known.shape[1])
-        known[row, places[kept]] = True
+        in_range = (places >= 0) & (places < known.shape[1])
+        known[row, places[in_range]] = True
         price = part.columns.price
         assert price is not None  # noqa: S101 - requested above
-        prices[row, places[kept]] = price[kept]
+        prices[row, places[in_range]] = price[in_range]
         if request.fill is FillPolicy.PREVIOUS:
             prices[row] = carry(prices[row], known[row], part.before)
     numbers = np.arange(first, first + known.shape[1])

@@ -35,13 +35,13 @@ def fill(
     last known price as its price. Its other values are still null, because nothing was observed.
     """
     places = granularity.numbers(columns.timestamps) - numbers.start
-    kept = (places >= 0) & (places < len(numbers))
+    in_range = (places >= 0) & (places < len(numbers))
     if before is not None and columns.price is not None:
         before = _last_before(columns.price[places < 0], before, descending=descending)
     filled = np.ones(len(numbers), dtype=np.bool_)
-    filled[places[kept]] = False
+    filled[places[in_range]] = False
     parts: dict[str, Any] = {
-        field.name: _spread(column[kept], places[kept], len(numbers))
+        field.name: _spread(column[in_range], places[in_range], len(numbers))
         for field in fields(columns)
         if (column := getattr(columns, field.name)) is not None
     }

@@ -62,9 +62,9 @@ async def known_names(
     coin_ids = clean_all("coins", coins)
     codes = clean_all("currencies", currencies)
     if coin_ids:
-        kept = await coin_rows.coins_by_id(database, coin_ids)
+        stored = await coin_rows.coins_by_id(database, coin_ids)
         for coin in coin_ids:
-            if coin not in kept:
+            if coin not in stored:
                 raise unknown_coin(coin)
     if codes:
         known = {currency.code for currency in await coin_rows.all_currencies(database)}

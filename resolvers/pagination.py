@@ -26,9 +26,9 @@ def make_page(
     rows: Sequence[Row], first: int, after: str | None, cursor: Callable[[Row], str]
 ) -> Page[Row]:
     """Build a page from up to `first` + 1 rows; the extra row shows that more follow."""
-    kept = list(rows[:first])
-    cursors = [cursor(row) for row in kept]
-    return Page(kept, cursors, has_next=len(rows) > first, has_previous=after is not None)
+    page = list(rows[:first])
+    cursors = [cursor(row) for row in page]
+    return Page(page, cursors, has_next=len(rows) > first, has_previous=after is not None)
 
 
 def check_first(first: int, largest: int = LARGEST_PAGE) -> int:

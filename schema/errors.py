@@ -45,7 +45,7 @@ class Lenience(Enum):
     docs/decisions/0018-graphql-over-http.md
     """
 
-    NOBODY = auto()
+    NEVER = auto()
     JSON_BY_NAME = auto()  # clients that accept application/json by that name
     ANY_JSON = auto()  # and clients without a preference
 
@@ -57,7 +57,7 @@ class Answer:
     body: dict[str, Any]
     status: int
     retry_after: int | None = None
-    lenience: Lenience = Lenience.NOBODY
+    lenience: Lenience = Lenience.NEVER
 
 
 def answer_of(result: ExecutionResult, request_id: str) -> Answer:
@@ -81,7 +81,7 @@ def answer_of(result: ExecutionResult, request_id: str) -> Answer:
     # The specification allows no `data` if the execution did not start. An error without a location
     # in the document is about the request, for example several operations without a name.
     lenient = status == STATUS["BAD_USER_INPUT"] and all(e.locations for e in result.errors)
-    lenience = Lenience.JSON_BY_NAME if lenient else Lenience.NOBODY
+    lenience = Lenience.JSON_BY_NAME if lenient else Lenience.NEVER
     return Answer({"errors": errors, **more}, status, retry_after, lenience)
 
 
@@ -89,7 +89,7 @@ def failure(
     code: str,
     message: str,
     status: int | None = None,
-    lenience: Lenience = Lenience.NOBODY,
+    lenience: Lenience = Lenience.NEVER,
     **more: str,
 ) -> Answer:
     """Build the response to a request that did not become an operation."""

@@ -107,11 +107,11 @@ async def _anomalies(
     (coins, currencies), (start, end) = names, edges
     coin_ids, codes = await known_names(database, coins, currencies)
     asked = await list_series(database, coin_ids, codes)
-    kept = [each.history_from for each in asked if each.history_from]
-    hours = _hours(start or min(kept, default=end), end, window)
+    starts = [each.history_from for each in asked if each.history_from]
+    hours = _hours(start or min(starts, default=end), end, window)
     _check_size(len(asked), hours.count)
     # without requested series there is nothing to compare
-    series = asked + await _company(database, asked, hours.count) if asked else []
+    series = asked + await _other_series(database, asked, hours.count) if asked else []
     dependencies.add_series(each.id for each in series)
     parts = await read_windows(
         database,
@@ -148,7 +148,7 @@ def _check_size(series: int, hours: int) -> None:
         )
 
 
-async def _company(
+async def _other_series(
     database: Database, asked: Sequence[SeriesFacts], hours: int
 ) -> list[SeriesFacts]:
     """Return all other stored series, or none if all together would exceed MOST_CELLS."""

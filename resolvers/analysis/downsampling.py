@@ -23,8 +23,8 @@ def downsampled(answer: PriceAnswer, most: int) -> PriceAnswer:
     check_between("maxPoints", most, _FEWEST, MOST_POINTS)
     places = observed_indices(answer)
     columns = answer.columns
-    kept = places[choose(columns.timestamps[places], columns.prices[places], most)]
-    return replace(answer, columns=columns.take(np.sort(kept)))
+    selected = places[choose(columns.timestamps[places], columns.prices[places], most)]
+    return replace(answer, columns=columns.take(np.sort(selected)))
 
 
 def choose(times: Times, prices: Numbers, most: int) -> Indices:
@@ -37,12 +37,12 @@ def choose(times: Times, prices: Numbers, most: int) -> Indices:
         return np.arange(len(prices))
     hours = (times - times[0]) / _HOUR
     for spared in (0, 1, 2):  # LTTB may omit an extreme; make room for it
-        kept = np.zeros(len(prices), dtype=bool)
-        kept[_largest_triangles(hours, prices, most - spared)] = True
-        kept[[prices.argmin(), prices.argmax()]] = True
-        if np.count_nonzero(kept) <= most:
+        selected = np.zeros(len(prices), dtype=bool)
+        selected[_largest_triangles(hours, prices, most - spared)] = True
+        selected[[prices.argmin(), prices.argmax()]] = True
+        if np.count_nonzero(selected) <= most:
             break
-    return np.flatnonzero(kept)
+    return np.flatnonzero(selected)
 
 
 def _largest_triangles(hours: Numbers, prices: Numbers, count: int) -> Indices:

@@ -76,7 +76,7 @@ class _Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class _Company:
+class _Comparison:
     """By direction (0 down, 1 up), currency and column: counts of coins, and majorities."""
 
     alike: Ints
@@ -102,9 +102,9 @@ def find(matrix: Matrix, threshold: float, window: int) -> Findings:
     met = np.flatnonzero(flagged.any(axis=0))
     others = _judge(returns[matrix.asked :], window, columns[met])
     scores = np.concatenate([judged.score[:, met], others.score])
-    company = _company(scores, matrix.currencies, threshold)
+    peers = _compare(scores, matrix.currencies, threshold)
     score, column = judged.score[row, place], columns[place]
-    beside = ((score > 0).astype(int), matrix.currencies[row], np.searchsorted(met, place))
+    group = ((score > 0).astype(int), matrix.currencies[row], np.searchsorted(met, place))
     return Findings(
         row=row,
         column=column,
@@ -113,12 +113,12 @@ def find(matrix: Matrix, threshold: float, window: int) -> Findings:
         score=np.abs(score),
         up=score > 0,
         scope=np.select(
-            [upstream[row, place], company.in_market[beside], company.in_currency[beside]],
+            [upstream[row, place], peers.in_market[group], peers.in_currency[group]],
             [0, 1, 2],
             default=3,
         ),
-        alike=company.alike[beside],
-        judged=company.judged[beside],
+        alike=peers.alike[group],
+        judged=peers.judged[group],
     )
 
 
@@ -156,7 +156,7 @@ def _back(returns: Numbers, columns: Ints, flagged: Flags) -> Flags:
     return either
 
 
-def _company(scores: Numbers, currencies: Ints, threshold: float) -> _Company:
+def _compare(scores: Numbers, currencies: Ints, threshold: float) -> _Comparison:
     count = int(currencies.max(initial=0)) + 1
     known = ~np.isnan(scores)
     moved = np.stack([scores < -ALIKE * threshold, scores > ALIKE * threshold])
@@ -166,7 +166,7 @@ def _company(scores: Numbers, currencies: Ints, threshold: float) -> _Company:
     in_currency = (2 * alike > judged) & (alike >= _ENOUGH_COINS)
     compared = (judged >= _ENOUGH_COINS).sum(axis=0)
     in_market = 2 * in_currency.sum(axis=1) > compared
-    return _Company(
+    return _Comparison(
         alike=alike,
         judged=np.broadcast_to(judged, alike.shape),
         in_currency=in_currency,

@@ -23,7 +23,7 @@ _JSON = (b"content-type", JSON + b"; charset=utf-8")
 _GRAPHQL_JSON = (b"content-type", GRAPHQL_JSON + b"; charset=utf-8")
 _NOT_MODIFIED = 304
 _TOLD_200 = {
-    Lenience.NOBODY: frozenset[Accepted](),
+    Lenience.NEVER: frozenset[Accepted](),
     Lenience.JSON_BY_NAME: {Accepted.JSON_BY_NAME},
     Lenience.ANY_JSON: {Accepted.JSON_BY_NAME, Accepted.JSON},
 }
@@ -59,7 +59,7 @@ class Reply:
         moment: float = 0.0,
         ok: bool = False,
         headers: Headers = (),
-        lenience: Lenience = Lenience.NOBODY,
+        lenience: Lenience = Lenience.NEVER,
     ) -> None:
         self.body = Body(body)
         self.status = status

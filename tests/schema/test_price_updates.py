@@ -152,7 +152,7 @@ async def test_refusals(database: Database, updates: PriceUpdates, ids: dict[Pai
     code, message = await refused(database, updates, coins=["bitcoin", "nocoin"])
     assert (code, message) == (
         "NOT_FOUND",
-        "There is no coin 'nocoin': `coins` lists those that are kept.",
+        "There is no coin 'nocoin': `coins` lists those that are stored.",
     )
     code, message = await refused(database, updates, currencies=["xxx"])
     assert (code, message[:27]) == ("NOT_FOUND", "There is no currency 'xxx':")
