@@ -85,7 +85,8 @@ class Query:
 
     @strawberry.field(
         description="The prices of one coin in one currency over a time range. Read a long range "
-        "in pages, with `first` and `next`."
+        "in pages, with `first` and `next`. A coin or currency that is not stored fails with the "
+        "code NOT_FOUND."
     )
     async def prices(
         self,

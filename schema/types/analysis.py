@@ -42,7 +42,7 @@ class Drawdown:
         "fell."
     )
     trough: TimedPrice | None = strawberry.field(
-        description="The end of the fall: the lowest price after the peak. Null if no price fell."
+        description="The end of the fall: the price at its lowest point. Null if no price fell."
     )
 
     @classmethod
@@ -131,8 +131,7 @@ class AverageKind(Enum):
 
     SMA = strawberry.enum_value(
         "SMA",
-        description="Simple moving average: the mean of the last `window` prices, equally "
-        "weighted.",
+        description="Simple moving average: the mean of the last `window` prices, equally weighted.",
     )
     EMA = strawberry.enum_value(
         "EMA",

@@ -104,7 +104,8 @@ class Coin:
         return None if row is None else CoinMetadata.from_row(row)
 
     @strawberry.field(
-        description="The newest known price in one currency. Null if there is none yet."
+        description="The newest known price in one currency. Null if there is none yet. A currency "
+        "in which the coin has no series fails with the code NOT_FOUND."
     )
     async def latest(self, info: Info, currency: CurrencyArgument = USD) -> LatestPrice | None:
         context = info.context
@@ -113,7 +114,8 @@ class Coin:
 
     @strawberry.field(
         description="The coin's prices in one currency over a time range. Read a long range in "
-        "pages, with `first` and `next`."
+        "pages, with `first` and `next`. A currency in which the coin has no series fails with "
+        "the code NOT_FOUND."
     )
     async def prices(
         self,
