@@ -131,7 +131,8 @@ class AverageKind(Enum):
 
     SMA = strawberry.enum_value(
         "SMA",
-        description="Simple moving average: the mean of the last `window` prices, equally weighted.",
+        description="Simple moving average: the mean of the last `window` prices, equally "
+        "weighted.",
     )
     EMA = strawberry.enum_value(
         "EMA",
