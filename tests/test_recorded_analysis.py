@@ -14,8 +14,8 @@ from resolvers.analysis.moving_averages import exponential_average, simple_avera
 from resolvers.analysis.outliers import SCOPES, Matrix, find
 from resolvers.analysis.statistics import summary
 from tests.conftest import shared_folder
-from tests.resolvers import judging
-from tests.resolvers.making import numbers_of
+from tests.resolvers import reference_anomalies
+from tests.resolvers.price_answers import numbers_of
 from tests.test_recordings import EPOCH, by_hour, recorded
 
 SERIES = [("bitcoin", "usd"), ("bitcoin", "eur"), ("nym", "usd"), ("nym", "eur")]
@@ -104,7 +104,7 @@ def test_anomalies(coin: str, threshold: float, window: int) -> None:
         table[row, np.array(list(hours)) - first] = list(hours.values())
     matrix = Matrix(table, np.arange(2), 2, window + 2, table.shape[1] - 1)
     found = find(matrix, threshold, window)
-    expected = judging.anomalies(
+    expected = reference_anomalies.anomalies(
         prices, range(first + window + 2, first + table.shape[1] - 1), threshold, window
     )
     assert [

@@ -8,7 +8,7 @@ import pytest
 from models.postgres.database import Database
 from simulator import Simulator
 from tests.conftest import new_database, served_for_long
-from tests.schema.made import store_all
+from tests.schema.sample_series import store_all
 from tests.serving import Reader, reading
 
 

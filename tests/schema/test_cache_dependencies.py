@@ -70,7 +70,10 @@ READS: dict[str, tuple[str, set[str]]] = {
     "CoinConnection.edges": ("{ coins { edges { cursor } } }", {CATALOGUE}),
     "CoinConnection.pageInfo": ("{ coins { pageInfo { endCursor } } }", {CATALOGUE}),
     "RefreshRunConnection.edges": ("{ refreshRuns { edges { cursor } } }", {"uncacheable"}),
-    "RefreshRunConnection.pageInfo": ("{ refreshRuns { pageInfo { endCursor } } }", {"uncacheable"}),
+    "RefreshRunConnection.pageInfo": (
+        "{ refreshRuns { pageInfo { endCursor } } }",
+        {"uncacheable"},
+    ),
     "RefreshRun.items": ("{ refreshRuns { nodes { items { coin } } } }", {"uncacheable"}),
     "RefreshRunConnection.totalCount": ("{ refreshRuns { totalCount } }", {"uncacheable"}),
 }  # fmt: skip

@@ -16,8 +16,8 @@ from models.tables import RefreshRun
 from resolvers.live import run_watcher
 from schema.subscription import _progress_event
 from simulator import Fault, Simulator
+from tests.schema.run_subscription import WITH_ITEMS, Event, Watching, all_events, watching
 from tests.schema.test_mutation import refresh
-from tests.schema.watching import WITH_ITEMS, Event, Watching, all_events, watching
 from tests.serving import PATIENCE, LiveServer, live_server, make_settings
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from resolvers.analysis.downsampling import downsampled
 from resolvers.errors import BadInputError
-from tests.resolvers.making import answer_of
+from tests.resolvers.price_answers import answer_of
 
 PRICES = st.floats(min_value=0, max_value=1e300)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from resolvers.analysis.moving_averages import AverageKind, moving_average
 from resolvers.errors import BadInputError
-from tests.resolvers.making import answer_of
+from tests.resolvers.price_answers import answer_of
 
 PRICES = st.floats(min_value=1e-12, max_value=1e12)
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resolvers.analysis.outliers import SCOPES, Matrix, find
-from tests.resolvers import judging
-from tests.resolvers.judging import Key, Prices
+from tests.resolvers import reference_anomalies
+from tests.resolvers.reference_anomalies import Key, Prices
 
 COINS, CURRENCIES = ("a", "b", "c", "d", "e"), ("eur", "gbp", "jpy", "usd")
 KEYS = [(coin, currency) for coin in COINS for currency in CURRENCIES]
@@ -101,7 +101,7 @@ def test_wandering_prices_with_gaps(seed: int, threshold: float, window: int) ->
     for key in KEYS:
         for hour in dice.sample(range(120), 12):
             del prices[key][hour]
-    expected = judging.anomalies(prices, range(60, 119), threshold, window)
+    expected = reference_anomalies.anomalies(prices, range(60, 119), threshold, window)
     assert len(expected) > 10
     assert found(prices, range(60, 119), threshold, window) == near(expected)
 
@@ -128,7 +128,7 @@ def test_any_prices(
     asked = data.draw(st.none() | st.sets(st.sampled_from(sorted(prices)), min_size=1))
     start = data.draw(st.integers(0, 30))
     hours = range(start, data.draw(st.integers(start, 40)))
-    expected = judging.anomalies(prices, hours, threshold, window, asked)
+    expected = reference_anomalies.anomalies(prices, hours, threshold, window, asked)
     assert found(prices, hours, threshold, window, asked) == near(expected)
 
 
@@ -220,5 +220,5 @@ def test_who_is_asked_for_does_not_change_the_scope() -> None:
 @pytest.mark.parametrize("hours", [range(30, 30), range(30, 31)])
 def test_short_ranges(hours: range) -> None:
     prices = walk(9, range(80))
-    assert found(prices, hours, 1, 24) == near(judging.anomalies(prices, hours, 1, 24))
+    assert found(prices, hours, 1, 24) == near(reference_anomalies.anomalies(prices, hours, 1, 24))
     assert found({}, hours, 1, 24) == []

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resolvers.analysis.robust_deviation import trailing
-from tests.resolvers.making import numbers_of
+from tests.resolvers.price_answers import numbers_of
 
 VALUES = st.floats(-1, 1) | st.sampled_from([0.0, 0.0, 0.01, -0.01]) | st.none()
 

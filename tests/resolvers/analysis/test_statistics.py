@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from models.prices.granularity import Granularity
 from resolvers.analysis.statistics import Drawdown, Statistics, TimedPrice, statistics
-from tests.resolvers.making import START, answer_of, bucket_start
+from tests.resolvers.price_answers import START, answer_of, bucket_start
 
 PRICES = st.floats(min_value=1e-12, max_value=1e12)
 BUCKETS_A_YEAR = dict(zip(Granularity, (8760, 365, 52, 12), strict=True))

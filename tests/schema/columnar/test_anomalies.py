@@ -16,7 +16,7 @@ from resolvers.analysis.outliers import SCOPES, Findings
 from schema.execution.columnar import ColumnarExecutor
 from schema.scalars import SCALARS
 from schema.types.anomalies import Anomaly, AnomalyList
-from tests.resolvers.making import times_of
+from tests.resolvers.price_answers import times_of
 
 FIELDS = (
     "timestamp coin currency price changePercent logReturn expectedLogReturn score direction "

@@ -8,7 +8,8 @@ import pytest
 from models.postgres.database import Database
 from simulator import Simulator
 from tests.counting import statements
-from tests.schema.made import (
+from tests.schema.refusals import refused
+from tests.schema.sample_series import (
     FIRST,
     GRANULARITIES,
     LAST,
@@ -19,7 +20,6 @@ from tests.schema.made import (
     store_all,
     text,
 )
-from tests.schema.refusals import refused
 from tests.serving import Client, Reader, live_server, make_settings
 
 ALIGNED = """

@@ -9,8 +9,8 @@ import pytest
 from resolvers.analysis import anomalies
 from simulator import Simulator
 from tests.counting import statements
-from tests.resolvers.judging import Key
-from tests.schema.told import (
+from tests.resolvers.reference_anomalies import Key
+from tests.schema.anomaly_scenario import (
     COINS,
     CRASH,
     CURRENCIES,
@@ -22,16 +22,16 @@ from tests.schema.told import (
     LONELY,
     QUERY,
     RATE,
-    Told,
+    AnomalyScenario,
     story,
 )
 from tests.serving import LiveServer, Reader, live_server, make_settings
 
 
 @pytest.fixture
-async def told(
+async def scenario(
     database_url: str, sql: asyncpg.Connection, shared_simulator: Simulator
-) -> AsyncIterator[Told]:
+) -> AsyncIterator[AnomalyScenario]:
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     start, prices = now - timedelta(hours=HOURS), story()
     await sql.execute(
@@ -65,21 +65,21 @@ async def told(
         cache_megabytes=0,  # what is asked is searched for
     )
     async with live_server(settings) as server:
-        yield Told(server, start, prices)
+        yield AnomalyScenario(server, start, prices)
 
 
-async def test_all_that_is_stored(told: Told) -> None:
+async def test_all_that_is_stored(scenario: AnomalyScenario) -> None:
     for threshold, window in ((4.0, 24), (2.5, 12), (6.0, 100)):
-        rows = await told.ask(threshold=threshold, window=window)
-        assert rows == told.expected(range(HOURS), threshold, window)
+        rows = await scenario.ask(threshold=threshold, window=window)
+        assert rows == scenario.expected(range(HOURS), threshold, window)
         assert len(rows) > 15
 
 
-async def test_one_event_of_each_kind(told: Told) -> None:
-    rows = [row for row in await told.ask() if row["score"] > 10]
+async def test_one_event_of_each_kind(scenario: AnomalyScenario) -> None:
+    rows = [row for row in await scenario.ask() if row["score"] > 10]
 
     def at(hour: int, scope: str, direction: str) -> set[Key]:
-        wanted = (told.time(hour), scope, direction)
+        wanted = (scenario.time(hour), scope, direction)
         keys = ("timestamp", "scope", "direction")
         found = [row for row in rows if tuple(row[key] for key in keys) == wanted]
         return {(row["coin"], row["currency"]) for row in found}
@@ -91,62 +91,66 @@ async def test_one_event_of_each_kind(told: Told) -> None:
     assert at(FROZEN, "UPSTREAM", "UP") | at(FROZEN, "UPSTREAM", "DOWN") == {("d", "eur")}
 
 
-async def test_a_part_says_the_same_as_the_whole(told: Told) -> None:
-    whole = await told.ask()
-    part = await told.ask(coins=[" A ", "c"], currencies=["USD"])
+async def test_a_part_says_the_same_as_the_whole(scenario: AnomalyScenario) -> None:
+    whole = await scenario.ask()
+    part = await scenario.ask(coins=[" A ", "c"], currencies=["USD"])
     assert part == [row for row in whole if row["coin"] in "ac" and row["currency"] == "usd"]
     assert {row["coinsCompared"] for row in part} == {4}
-    edges = {"from": told.time(RATE), "to": told.time(CRASH)}
-    within = await told.ask(**edges)
+    edges = {"from": scenario.time(RATE), "to": scenario.time(CRASH)}
+    within = await scenario.ask(**edges)
     assert within == [row for row in whole if edges["from"] <= row["timestamp"] < edges["to"]]
     assert {row["timestamp"] for row in within} >= {edges["from"]}
     inside = {"from": edges["from"].replace(":00Z", ":01Z"), "to": edges["to"]}
-    assert await told.ask(**inside) == [r for r in within if r["timestamp"] > edges["from"]]
-    assert await told.ask(**{"from": edges["to"], "to": edges["to"]}) == []
-    assert await told.ask(coins=[]) == []
+    assert await scenario.ask(**inside) == [r for r in within if r["timestamp"] > edges["from"]]
+    assert await scenario.ask(**{"from": edges["to"], "to": edges["to"]}) == []
+    assert await scenario.ask(coins=[]) == []
 
 
-async def test_the_prices_stay_as_they_are(told: Told) -> None:
-    flagged = [row for row in await told.ask() if row["scope"] == "UPSTREAM"]
+async def test_the_prices_stay_as_they_are(scenario: AnomalyScenario) -> None:
+    flagged = [row for row in await scenario.ask() if row["scope"] == "UPSTREAM"]
     for row in flagged:
         query = """query ($coin: ID!, $currency: ID!, $from: DateTime) {
             prices(coin: $coin, currency: $currency, from: $from, first: 1) { points { price } }
         }"""
         names = {"coin": row["coin"], "currency": row["currency"], "from": row["timestamp"]}
-        [point] = (await told.server.data(query, **names))["prices"]["points"]
+        [point] = (await scenario.server.data(query, **names))["prices"]["points"]
         assert point["price"] == row["price"]
     assert len(flagged) > 2
 
 
-async def test_all_prices_come_with_one_statement(told: Told) -> None:
+async def test_all_prices_come_with_one_statement(scenario: AnomalyScenario) -> None:
     counts = []
-    assert isinstance(told.server, LiveServer)
+    assert isinstance(scenario.server, LiveServer)
     for coins in (["a"], COINS):
-        async with statements(told.server.application.database) as sent:
-            await told.ask(coins=coins)
+        async with statements(scenario.server.application.database) as sent:
+            await scenario.ask(coins=coins)
         assert len([query for query in sent if "float8send" in query]) == 1
         counts.append(len(sent))
     assert counts[0] == counts[1] < 6
 
 
-async def test_company_that_would_be_too_much(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_company_that_would_be_too_much(
+    scenario: AnomalyScenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Then those asked for are compared with each other alone."""
     monkeypatch.setattr(anomalies, "MOST_CELLS", 3 * (HOURS + 1))
     asked = {(coin, currency) for coin in "abc" for currency in ["usd"]}
-    alone = {key: told.prices[key] for key in asked}
-    rows = await told.ask(coins=["a", "b", "c"], currencies=["usd"])
-    assert rows == Told(told.server, told.start, alone).expected(range(HOURS))
+    alone = {key: scenario.prices[key] for key in asked}
+    rows = await scenario.ask(coins=["a", "b", "c"], currencies=["usd"])
+    assert rows == AnomalyScenario(scenario.server, scenario.start, alone).expected(range(HOURS))
     assert {row["coinsCompared"] for row in rows} == {3}
-    status, code, message = await told.server.error(QUERY)
+    status, code, message = await scenario.server.error(QUERY)
     assert (status, code) == (400, "RANGE_TOO_LARGE")
     assert "12 series over 1" in message
     assert "fewer `coins` or `currencies`" in message
 
 
-async def test_more_than_can_be_told(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    number = len(await told.ask())
+async def test_more_than_can_be_told(
+    scenario: AnomalyScenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = len(await scenario.ask())
     monkeypatch.setattr(anomalies, "MOST_ANOMALIES", number - 1)
-    status, code, message = await told.server.error(QUERY)
+    status, code, message = await scenario.server.error(QUERY)
     assert (status, code) == (400, "RANGE_TOO_LARGE")
     assert f"There are {number} anomalies, more than {number - 1}" in message
     assert "higher `threshold`" in message
@@ -162,7 +166,7 @@ async def test_what_the_simulator_brought(reader: Reader) -> None:
         hour = (bucket - EPOCH) // timedelta(hours=1)
         prices.setdefault((coin, currency), {})[hour] = price
     hours = range(min(map(min, prices.values())), max(map(max, prices.values())) + 1)
-    expected = Told(reader, EPOCH, prices)
+    expected = AnomalyScenario(reader, EPOCH, prices)
     answer = (await reader.data(QUERY, threshold=2.0, window=12))["anomalies"]
     assert answer == expected.expected(hours, 2.0, 12)
     assert len(answer) > 5

@@ -13,8 +13,8 @@ from schema import build_schema
 from schema.columnar.encoding import encoded_rows, rows
 from schema.columnar.lists import ColumnarLeaves
 from schema.context import Access, Caller, Context, Services
-from tests.schema.asking import SERIES, series
-from tests.schema.made import GRANULARITIES
+from tests.schema.sample_series import GRANULARITIES
+from tests.schema.series_query import SERIES, series
 from tests.serving import Reader
 
 ARRAY_OF = {"timestamps": "timestamp", "prices": "price", "marketCaps": "marketCap",

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from tests.schema.anomaly_scenario import QUERY
 from tests.schema.refusals import refused
-from tests.schema.told import QUERY
 from tests.serving import Reader
 
 

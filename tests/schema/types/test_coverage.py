@@ -10,8 +10,7 @@ import pytest
 from models.postgres.database import Database
 from simulator import Simulator
 from tests.counting import statements
-from tests.schema.asking import series
-from tests.schema.made import (
+from tests.schema.sample_series import (
     FIRST,
     GRANULARITIES,
     LAST,
@@ -23,6 +22,7 @@ from tests.schema.made import (
     store_all,
     text,
 )
+from tests.schema.series_query import series
 from tests.serving import TOKEN, Reader, live_server, make_settings
 
 REFRESH = "mutation { refreshPrices(input: {wait: true}) { run { status } } }"

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.schema.asking import series, walk
-from tests.schema.made import (
+from tests.schema.sample_series import (
     FIRST,
     GRANULARITIES,
     LAST,
@@ -17,6 +16,7 @@ from tests.schema.made import (
     start_of,
     text,
 )
+from tests.schema.series_query import series, walk
 from tests.serving import Reader
 
 WIDE = (FIRST - timedelta(days=40), LAST + timedelta(days=40))

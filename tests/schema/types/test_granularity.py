@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.schema.asking import series, walk
-from tests.schema.made import CUT, FIRST, GRANULARITIES, SERIES, following, points_of, text
+from tests.schema.sample_series import CUT, FIRST, GRANULARITIES, SERIES, following, points_of, text
+from tests.schema.series_query import series, walk
 from tests.serving import Reader
 
 SECOND = timedelta(seconds=1)

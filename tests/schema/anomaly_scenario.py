@@ -1,4 +1,4 @@
-"""Prices with one event of each kind, and the anomalies that must be told of them."""
+"""Prices with one event of each kind, and the anomalies that must be scenario of them."""
 
 import math
 import random
@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.resolvers import judging
-from tests.resolvers.judging import Key
+from tests.resolvers import reference_anomalies
+from tests.resolvers.reference_anomalies import Key
 from tests.serving import Client
 
 COINS, CURRENCIES = ["a", "b", "c", "d"], ["eur", "gbp", "usd"]
@@ -51,7 +51,7 @@ def story() -> dict[Key, dict[int, float]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class AnomalyScenario:
     """A server with these prices; the hour numbered 0 begins at `start`."""
 
     server: Client
@@ -68,7 +68,7 @@ class Told:
     def expected(
         self, hours: range, threshold: float = 4, window: int = 24, asked: set[Key] | None = None
     ) -> list[dict[str, Any]]:
-        rows = judging.anomalies(self.prices, hours, threshold, window, asked)
+        rows = reference_anomalies.anomalies(self.prices, hours, threshold, window, asked)
         return [self._shown(**row) for row in rows]
 
     def _shown(self, hour: int, **row: Any) -> dict[str, Any]:
