@@ -1,4 +1,4 @@
-"""Many series, who writes them, and a hub that hears of it."""
+"""Many series, writers in other processes, and a hub of price updates."""
 
 from collections.abc import AsyncIterator
 
@@ -18,7 +18,7 @@ async def ids(sql: asyncpg.Connection) -> dict[Pair, int]:
 
 @pytest.fixture
 async def writers(database_url: str) -> AsyncIterator[list[Database]]:
-    """As of three other processes."""
+    """Connections that act as three other processes."""
     writers = [Database(database_url) for _ in range(3)]
     yield writers
     for writer in writers:

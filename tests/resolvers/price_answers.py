@@ -1,4 +1,4 @@
-"""Answers made by hand, for what is computed from them."""
+"""PriceAnswers built by hand, as inputs of computations."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ def numbers_of(values: Sequence[float | None]) -> Numbers:
 
 
 def bucket_start(number: int, granularity: Granularity) -> datetime:
-    """Tell when the bucket with this number begins, counted from that of START, a Thursday."""
+    """Return the start of a bucket by number; START, a Thursday, is in bucket 0."""
     if granularity is Granularity.MONTH:
         return START.replace(year=START.year + number // 12, month=number % 12 + 1)
     first = START - timedelta(days=3) if granularity is Granularity.WEEK else START
@@ -29,7 +29,7 @@ def bucket_start(number: int, granularity: Granularity) -> datetime:
 
 
 def times_of(places: Sequence[int], granularity: Granularity = Granularity.HOUR) -> Times:
-    """Give the beginnings of the buckets with these numbers, counted from START."""
+    """Return the starts of the buckets with these numbers."""
     starts = (bucket_start(int(place), granularity) for place in places)
     return np.array([start.replace(tzinfo=None) for start in starts], "datetime64[us]")
 
@@ -41,7 +41,7 @@ def answer_of(
     granularity: Granularity = Granularity.HOUR,
     descending: bool = False,
 ) -> PriceAnswer:
-    """Make an answer of prices in the order of time; `descending` turns it round."""
+    """Build an answer of prices in order of time; `descending` reverses it."""
     step = -1 if descending else 1
     prices = numbers_of(values)[::step]
     times = times_of(range(len(values)) if places is None else places, granularity)[::step]

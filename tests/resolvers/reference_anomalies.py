@@ -1,4 +1,4 @@
-"""Anomalies found anew in plain Python: dictionaries, and one hour after the other."""
+"""A reference search for anomalies in plain Python, one hour at a time."""
 
 import math
 from collections import Counter
@@ -13,7 +13,7 @@ Prices = Mapping[Key, Mapping[int, float]]  # by number of the hour
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the window says of one hour; `score` has a sign."""
+    """The expected return and the signed score of one hour."""
 
     log_return: float
     expected: float
@@ -47,7 +47,7 @@ def was_back(prices: Mapping[int, float], hour: int) -> bool:
 def anomalies(
     prices: Prices, hours: range, threshold: float, window: int, asked: set[Key] | None = None
 ) -> list[dict[str, Any]]:
-    """Give what `find` should, by time and then by falling score."""
+    """Return what `find` should, by time, then by descending score."""
     judged = {
         (key, hour): found
         for key in prices
@@ -104,7 +104,7 @@ def _judgement(
 def _moved(
     judged: Mapping[tuple[Key, int], Verdict], hour: int, side: float, threshold: float
 ) -> Iterator[str]:
-    """Name the currency of each series that moved to this side."""
+    """Return the currency of each series that moved in this direction."""
     for ((_, currency), at), found in judged.items():
         if at == hour and side * found.score > threshold / 2:
             yield currency

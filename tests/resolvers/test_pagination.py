@@ -1,4 +1,4 @@
-"""Cursors: what is made is read back, and nothing else is."""
+"""Cursors are decoded again, and foreign ones are rejected."""
 
 import base64
 
@@ -23,13 +23,13 @@ def test_a_cursor_is_read_back(key: str) -> None:
 
 
 @given(st.one_of(st.text(), st.binary().map(lambda b: base64.urlsafe_b64encode(b).decode())))
-def test_what_was_not_made_here_is_refused(cursor: str) -> None:
+def test_foreign_cursors_are_rejected(cursor: str) -> None:
     with pytest.raises(BadInputError, match="is not a cursor of this list"):
         decode_cursor("a kind that nothing random begins with", cursor)
 
 
 @given(st.lists(st.integers(), max_size=12), st.integers(1, 12))
-def test_a_page_is_cut_out_of_one_row_more(rows: list[int], first: int) -> None:
+def test_the_extra_row_shows_that_more_follow(rows: list[int], first: int) -> None:
     page = make_page(rows[: first + 1], first, None, str)
     assert page.rows == rows[:first]
     assert page.cursors == [str(row) for row in rows[:first]]

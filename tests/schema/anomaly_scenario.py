@@ -1,4 +1,4 @@
-"""Prices with one event of each kind, and the anomalies that must be scenario of them."""
+"""Prices with one anomaly of each kind, and the expected anomalies."""
 
 import math
 import random
@@ -29,7 +29,7 @@ QUERY = """
 
 
 def story() -> dict[Key, dict[int, float]]:
-    """Prices that wander, with gaps, and with one event of each kind."""
+    """Random walks with gaps and one anomaly of each kind."""
     dice = random.Random(5)  # noqa: S311 - prices, not secrets
     prices: dict[Key, dict[int, float]] = {}
     for coin, currency in KEYS:

@@ -1,4 +1,4 @@
-"""A server of the made series."""
+"""A server with the sample series."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -16,7 +16,7 @@ from tests.serving import Reader, reading
 def made_url(
     postgres_url: str, template: str, shared_simulator: Simulator
 ) -> Iterator[tuple[str, str]]:
-    """Addresses of a server of the made series and of its database."""
+    """The addresses of a server with the sample series and of its database."""
     with new_database(postgres_url, template) as database_url:
         asyncio.run(_fill(database_url))
         with served_for_long(database_url, shared_simulator) as url:

@@ -1,4 +1,4 @@
-"""Every place of the schema that takes a null, and operations that ask with and without it."""
+"""Every nullable place of the schema, and operations with and without a value there."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class Case:
         return f"{place}({self.argument}{f': {self.field}' if self.field else ''})"
 
     def asked(self, label: str, value: str | None, depth: int = _DEEPEST) -> str:
-        """Select the path's field with this value there, or without any."""
+        """Select the path's field with this value, or without any."""
         if value is None:
             return asked(self.path, label, {}, depth)
         given = value if self.field is None else f"{{{self.field}: {value}}}"
@@ -62,7 +62,7 @@ class Case:
 
 
 def asked(path: Path, label: str, given: dict[str, str], depth: int = _DEEPEST) -> str:
-    """Select a path's field, with what is given and what is required."""
+    """Select a path's field with the given and the required arguments."""
     name, field = path[-1]
     text = f"{name}{_call(_required(field) | given)} {selection(field.type, depth)}"
     for name, field in reversed(path[:-1]):
@@ -71,7 +71,7 @@ def asked(path: Path, label: str, given: dict[str, str], depth: int = _DEEPEST) 
 
 
 def cases(root: GraphQLNamedType | None) -> Iterator[Case]:
-    """Find all of them below a root type."""
+    """Return all cases below a root type."""
     assert isinstance(root, GraphQLObjectType)
     for path in _paths(root, (), (root.name,)):
         for name, argument in path[-1][1].args.items():
@@ -83,7 +83,7 @@ def cases(root: GraphQLNamedType | None) -> Iterator[Case]:
 
 
 def other(kind: GraphQLInputType) -> str:
-    """Give a value of a type which is not its default anywhere."""
+    """Return a value of a type that is not a default anywhere."""
     if isinstance(kind, GraphQLList):
         return f"[{other(_nullable(kind.of_type))}]"
     if isinstance(kind, GraphQLEnumType):
@@ -92,7 +92,7 @@ def other(kind: GraphQLInputType) -> str:
 
 
 def selection(kind: object, depth: int) -> str:
-    """Select what needs no argument, some levels deep; nothing of a leaf."""
+    """Select fields without arguments, a few levels deep; nothing for a leaf."""
     named = get_named_type(kind)  # type: ignore[call-overload] # any type
     if is_leaf_type(named):
         return ""

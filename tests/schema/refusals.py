@@ -1,4 +1,4 @@
-"""What is refused, as a caller sees it."""
+"""Rejected requests as a client sees them."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ LEAKS = ("Traceback", "SELECT", "sqlalchemy", "asyncpg", ".py", "Error(")
 
 
 async def refused(reader: Reader, query: str, **variables: Any) -> tuple[int, str, str]:
-    """Send what must be refused as a whole; status, code, message."""
+    """Send a request that must fail as a whole. Return status, code and message."""
     response = await reader.post(query, **variables)
     body = response.json()
     assert not any(value is not None for value in (body.get("data") or {}).values()), body

@@ -1,4 +1,4 @@
-"""Subscribing to a run's progress without a transport."""
+"""Subscriptions to a run's progress without a transport."""
 
 import asyncio
 import contextlib
@@ -47,31 +47,31 @@ async def watching(
 
 
 class Watching:
-    """A subscriber that takes an event when it is asked to."""
+    """A subscriber that takes an event when the test calls for it."""
 
     def __init__(self, events: AsyncGenerator[Event, None]) -> None:
         self._events = events
 
     async def next(self) -> Event:
-        """Take the next event, which must be no error."""
+        """Return the next event, which must not be an error."""
         body = await asyncio.wait_for(anext(self._events), PATIENCE)
         assert "errors" not in body, body
         run: Event = body["data"]["refreshProgress"]
         return run
 
     async def rest(self) -> list[Event]:
-        """Take all that comes, to the end of the stream."""
+        """Return all events up to the end of the stream."""
         async with asyncio.timeout(PATIENCE):
             return [body async for body in self._events]
 
     async def events(self) -> list[Event]:
-        """Take all that comes, none of which may be an error."""
+        """Return all events, none of which may be an error."""
         bodies = await self.rest()
         assert not any("errors" in body for body in bodies), bodies
         return [body["data"]["refreshProgress"] for body in bodies]
 
 
 async def all_events(server: LiveServer, run_id: str, query: str = PROGRESS) -> list[Event]:
-    """Take every event of a run, none of which may be an error."""
+    """Return all events of a run, none of which may be an error."""
     async with watching(server, run_id, query) as watch:
         return await watch.events()

@@ -1,4 +1,4 @@
-"""Series made for the tests, and what should be answered of them, worked out in plain Python."""
+"""Sample series, and the expected responses computed in plain Python."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ ASKED = NOW - 90 * DAY  # since when it has been asked for
 def made(
     first: datetime, last: datetime, number: int, scale: float = 1.0, *, holes: bool = True
 ) -> Hours:
-    """Draw a series; with holes of an hour, of days and of a week, and nulls."""
+    """Draw a series with nulls and gaps of an hour, of days and of a week."""
     draw = Random(number)  # noqa: S311 - a test
     hours: Hours = {}
     for place in range((last - first) // HOUR + 1):
@@ -71,7 +71,7 @@ def text(instant: datetime) -> str:
 
 
 def start_of(granularity: str, at: datetime) -> datetime:
-    """Find the bucket that an instant lies in, by the calendar."""
+    """Return the start of the bucket of an instant, by the calendar."""
     at = at.replace(minute=0, second=0, microsecond=0)
     if granularity == "HOUR":
         return at
@@ -85,14 +85,14 @@ def start_of(granularity: str, at: datetime) -> datetime:
 
 
 def following(granularity: str, start: datetime) -> datetime:
-    """Find the next bucket, whatever their lengths."""
+    """Return the start of the next bucket."""
     return start_of(granularity, start + {"HOUR": HOUR, "DAY": DAY, "WEEK": 7 * DAY}.get(
         granularity, 31 * DAY
     ))  # fmt: skip
 
 
 def starts_between(granularity: str, start: datetime, end: datetime) -> Iterator[datetime]:
-    """Step through the buckets that begin in [start, end)."""
+    """Yield the starts of the buckets in [start, end)."""
     at = start_of(granularity, start)
     while at < end:
         if at >= start:
@@ -101,7 +101,7 @@ def starts_between(granularity: str, start: datetime, end: datetime) -> Iterator
 
 
 def points_of(key: tuple[str, str], granularity: str) -> dict[datetime, Point]:
-    """All points of a series, by when they begin."""
+    """Return all points of a series by their start."""
     asked_from, hours = SERIES[key]
     if granularity == "HOUR":
         return {
@@ -139,7 +139,7 @@ def filled(
     *,
     carried: bool,
 ) -> list[Point]:
-    """Every bucket of the range, one after the other."""
+    """Return every bucket of the range."""
     found = []
     for at in starts_between(granularity, start, min(end, datetime.now(UTC))):
         earlier = [known for known in points if known < at] if carried else []

@@ -1,4 +1,4 @@
-"""Asking for series, with all that there is to ask for."""
+"""A query for series with all their fields."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ SERIES = f"""
 
 
 async def series(client: Client, **variables: Any) -> dict[str, Any]:
-    """Ask for a made series, up to the spring in which most of them end."""
+    """Query a sample series, up to the spring in which most of them end."""
     if variables.get("coin") != "young":
         variables = {"to": "2021-04-01", **variables}
     answer: dict[str, Any] = (await client.data(SERIES, **variables))["prices"]
@@ -33,7 +33,7 @@ async def series(client: Client, **variables: Any) -> dict[str, Any]:
 
 
 async def walk(client: Client, first: int, order: str, **variables: Any) -> list[Any]:
-    """Follow `next` to the last page; all points."""
+    """Follow `next` to the last page. Return all points."""
     walked: list[Any] = []
     for _ in range(1000):
         answer = await series(client, first=first, order=order, **variables)

@@ -1,4 +1,4 @@
-"""What each field reads is known: an answer that forgot it would be kept for good."""
+"""The recorded dependencies of each field: a missing one would leave stale responses cached."""
 
 from typing import Any
 
@@ -79,7 +79,7 @@ READS: dict[str, tuple[str, set[str]]] = {
 }  # fmt: skip
 
 
-def test_every_field_with_a_resolver_is_here() -> None:
+def test_every_field_with_a_resolver_is_listed() -> None:
     schema = build_schema()
     found = set()
     for name, kind in schema._schema.type_map.items():  # noqa: SLF001 - the schema as graphql-core has it
@@ -98,7 +98,7 @@ def test_every_field_with_a_resolver_is_here() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("field", READS)
-async def test_what_a_field_reads(
+async def test_dependencies_of_each_field(
     server: LiveServer, field: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     query, expected = READS[field]

@@ -1,6 +1,6 @@
-"""What callers get wrong: a clear error with its code, and a status that is not 200.
+"""Invalid requests give a clear error, its code and a status other than 200.
 
-Unless there is data: GraphQL over HTTP wants 200 for `{"coin": null}`, which is an answer.
+Unless there is data: GraphQL over HTTP requires 200 for `{"coin": null}`.
 """
 
 import pytest
@@ -46,7 +46,7 @@ async def test_null_is_an_answer(reader: Reader, query: str, named: str) -> None
     assert value is None
 
 
-async def test_an_unknown_name_does_not_spoil_the_rest(reader: Reader) -> None:
+async def test_an_unknown_name_fails_only_its_field(reader: Reader) -> None:
     response = await reader.post('{ a: coin(id: "nope") { id } b: coin(id: "bitcoin") { id } }')
     body = response.json()
     assert response.status_code == 200
@@ -58,7 +58,7 @@ async def test_an_unknown_name_does_not_spoil_the_rest(reader: Reader) -> None:
     assert nested.status_code == 200
 
 
-async def test_the_gravest_of_several_errors_is_the_status(reader: Reader) -> None:
+async def test_the_most_severe_error_sets_the_status(reader: Reader) -> None:
     unknown, odd = 'a: prices(coin: "nope") { next }', "b: coins(first: 0) { totalCount }"
     null = 'c: coin(id: "nope") { id }'
     for query, status in (
@@ -91,7 +91,7 @@ async def test_a_very_long_name_is_not_echoed(reader: Reader) -> None:
         'query ($first: Int!) { prices(coin: "bitcoin", first: $first) { next } }',
     ],
 )
-async def test_page_sizes_that_are_none(reader: Reader, query: str, first: int) -> None:
+async def test_invalid_page_sizes(reader: Reader, query: str, first: int) -> None:
     status, code, message = await refused(reader, query, first=first)
     assert (status, code) == (400, "BAD_USER_INPUT")
     assert "`first` must be between 1 and " in message
@@ -114,7 +114,7 @@ async def test_missing_and_null_variables(reader: Reader) -> None:
 
 
 @pytest.mark.parametrize("list_name", ["coins", "refreshRuns"])
-async def test_cursors_that_are_none(reader: Reader, list_name: str) -> None:
+async def test_invalid_cursors(reader: Reader, list_name: str) -> None:
     query = f"query ($after: String) {{ {list_name}(after: $after) {{ totalCount }} }}"
     other = "refreshRuns" if list_name == "coins" else "coins"
     page = await reader.data(f"{{ {other}(first: 1) {{ pageInfo {{ endCursor }} }} }}")
@@ -127,7 +127,7 @@ async def test_cursors_that_are_none(reader: Reader, list_name: str) -> None:
 
 
 @pytest.mark.parametrize("run_id", ["", "1", "nope", "x" * 10_000, "\0", "💥"])
-async def test_ids_of_runs_that_are_none(reader: Reader, run_id: str) -> None:
+async def test_invalid_run_ids(reader: Reader, run_id: str) -> None:
     query = "query ($id: ID!) { refreshRun(id: $id) { id } }"
     status, code, message = await refused(reader, query, id=run_id)
     assert (status, code) == (200, "BAD_USER_INPUT")
@@ -169,7 +169,7 @@ async def test_lists_that_are_too_long(reader: Reader) -> None:
         ("mutation A { __typename } query B { __typename }", "BAD_USER_INPUT"),
     ],
 )
-async def test_documents_that_are_none(reader: Reader, document: str, code: str) -> None:
+async def test_invalid_documents(reader: Reader, document: str, code: str) -> None:
     response = await reader.post(document)
     body = response.json()
     assert response.status_code == 400

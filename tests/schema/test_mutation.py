@@ -40,7 +40,7 @@ async def refresh(server: LiveServer, **given: Any) -> dict[str, Any]:
 
 
 async def ended(server: LiveServer, run_id: str) -> dict[str, Any]:
-    """Ask for a run until it is over, as a scheduler does."""
+    """Poll a run until it ends, as a scheduler does."""
     async with asyncio.timeout(PATIENCE):
         while True:
             run: dict[str, Any] = (await server.data(RUN, id=run_id))["refreshRun"]
@@ -51,7 +51,7 @@ async def ended(server: LiveServer, run_id: str) -> dict[str, Any]:
 
 @contextlib.asynccontextmanager
 async def slow_server(database_url: str, simulator: Simulator) -> AsyncIterator[LiveServer]:
-    """A server whose first refresh is done, and whose next one ends once the faults are cleared."""
+    """A server whose first refresh is done, and whose next ends when the faults are cleared."""
     async with live_server(make_settings(database_url, simulator)) as server:
         await refresh(server, wait=True)
         simulator.add_fault(Fault("slow", path="/market_chart", times=None, seconds=60))
@@ -59,7 +59,7 @@ async def slow_server(database_url: str, simulator: Simulator) -> AsyncIterator[
 
 
 @pytest.mark.slow
-async def test_it_answers_at_once_while_the_run_goes_on(
+async def test_it_responds_while_the_run_is_in_progress(
     database_url: str, simulator: Simulator, sql: asyncpg.Connection
 ) -> None:
     async with slow_server(database_url, simulator) as server:
@@ -129,7 +129,9 @@ async def test_a_key_that_joined_a_run_stays_with_it(
 
 
 @pytest.mark.slow
-async def test_only_what_is_asked_for(server: LiveServer, shared_simulator: Simulator) -> None:
+async def test_only_the_requested_series_are_refreshed(
+    server: LiveServer, shared_simulator: Simulator
+) -> None:
     seen = len(shared_simulator.requests)
     payload = await refresh(
         server, coins=["Ethereum", "ethereum"], currencies=["EUR"], days=3, wait=True
@@ -144,7 +146,7 @@ async def test_only_what_is_asked_for(server: LiveServer, shared_simulator: Simu
 
 
 @pytest.mark.slow
-async def test_a_failed_series_is_told(
+async def test_a_failed_series_is_reported(
     database_url: str, simulator: Simulator, sql: asyncpg.Connection
 ) -> None:
     async with live_server(make_settings(database_url, simulator)) as server:

@@ -1,4 +1,4 @@
-"""Price updates as subscribers see them, on a real PostgreSQL that another process writes to."""
+"""Price updates as subscribers see them, with PostgreSQL and another writing process."""
 
 import asyncio
 import gc
@@ -27,7 +27,7 @@ async def ids(sql: asyncpg.Connection) -> dict[Pair, int]:
 
 @pytest.fixture
 async def writer(database_url: str) -> AsyncIterator[Database]:
-    """As of another process."""
+    """A connection that acts as another process."""
     writer = Database(database_url)
     yield writer
     await writer.close()
@@ -39,7 +39,7 @@ async def updates(database: Database) -> AsyncIterator[PriceUpdates]:
         yield updates
 
 
-async def test_what_is_and_then_what_changes(
+async def test_a_snapshot_and_then_changes(
     database: Database, updates: PriceUpdates, writer: Database, ids: dict[Pair, int]
 ) -> None:
     await quote(writer, ids, {BTC_USD: 1.0, ETH_EUR: 2.0})
@@ -99,7 +99,7 @@ async def test_filters(
                 assert update["revision"] == 2 + number
 
 
-async def test_who_comes_back_is_told_what_was_missed(
+async def test_a_returning_subscriber_receives_what_it_missed(
     database: Database, updates: PriceUpdates, writer: Database, ids: dict[Pair, int]
 ) -> None:
     for number, pair in enumerate([BTC_USD, BTC_EUR, ETH_USD, BTC_USD]):
@@ -121,10 +121,10 @@ async def test_who_comes_back_is_told_what_was_missed(
         assert prices_of(await subscriber.next_of("CHANGE")) == {ETH_EUR: 4.0}
 
 
-async def test_who_was_told_more_by_another_process_has_no_gap(
+async def test_a_revision_from_another_process_gives_no_gap(
     database: Database, updates: PriceUpdates, writer: Database, ids: dict[Pair, int]
 ) -> None:
-    """Without subscribers a hub does not read, and it may not have heard yet either."""
+    """A hub without subscribers does not read and may lag behind."""
     async with following(database, updates) as subscriber:
         await subscriber.next_of("SNAPSHOT")
     for number in range(20):
@@ -134,7 +134,7 @@ async def test_who_was_told_more_by_another_process_has_no_gap(
             assert prices_of(await subscriber.next_of("CHANGE")) == {ETH_USD: float(number)}
 
 
-async def test_what_this_database_has_never_reached(
+async def test_a_revision_beyond_the_databases(
     database: Database, updates: PriceUpdates, writer: Database, ids: dict[Pair, int]
 ) -> None:
     await quote(writer, ids, {BTC_USD: 1.0})
@@ -166,7 +166,7 @@ async def test_refusals(database: Database, updates: PriceUpdates, ids: dict[Pai
     assert updates.subscribers == 0
 
 
-async def test_a_database_that_is_away(database_url: str, database: Database) -> None:
+async def test_an_unavailable_database(database_url: str, database: Database) -> None:
     async with proxy_to(database_url) as proxy:
         far = Database(proxy.url)
         listener = Listener(far)
@@ -186,7 +186,7 @@ async def test_a_database_that_is_away(database_url: str, database: Database) ->
         await far.close()
 
 
-async def test_nothing_is_left_of_those_who_went(
+async def test_nothing_remains_of_ended_subscriptions(
     database: Database, updates: PriceUpdates, writer: Database, ids: dict[Pair, int]
 ) -> None:
     streams = [await subscribe(database, updates, coins=["bitcoin"]) for _ in range(50)]

@@ -1,4 +1,4 @@
-"""refreshPlan: what it tells is what a refresh then does, counted by the upstream it asks."""
+"""refreshPlan predicts what a refresh then does, counted by the upstream."""
 
 import asyncio
 import math
@@ -35,7 +35,7 @@ HOUR = 3600
 async def own_server(
     refreshed: object, database_url: str, simulator: Simulator
 ) -> AsyncIterator[LiveServer]:
-    """A server whose first refresh is done, and an upstream that nobody else calls."""
+    """A server whose first refresh is done, with an upstream of its own."""
     async with live_server(make_settings(database_url, simulator)) as live:
         yield live
 
@@ -50,7 +50,7 @@ def seconds(instant: str) -> float:
 
 
 def charts(calls: list[str]) -> dict[tuple[str, str, bool], list[int]]:
-    """From when on each series' hours, and days, were asked for."""
+    """Return the start of each request for hours and for days, by series."""
     asked: dict[tuple[str, str, bool], list[int]] = {}
     for target in calls:
         parts = urlsplit(target)
@@ -72,8 +72,10 @@ def planned_charts(told: dict[str, Any]) -> dict[tuple[str, str, bool], list[int
     return found
 
 
-async def assert_kept(server: LiveServer, simulator: Simulator, **given: Any) -> dict[str, Any]:
-    """Plan, then refresh: the calls that were made are those that were planned."""
+async def assert_plan_is_followed(
+    server: LiveServer, simulator: Simulator, **given: Any
+) -> dict[str, Any]:
+    """Plan, then refresh: the calls must be those that were planned."""
     before = len(simulator.requests)
     told = await plan(server, **given)
     assert len(simulator.requests) == before
@@ -96,10 +98,10 @@ async def assert_kept(server: LiveServer, simulator: Simulator, **given: Any) ->
 
 
 @pytest.mark.slow
-async def test_a_routine_refresh_keeps_to_its_plan(
+async def test_a_routine_refresh_follows_its_plan(
     own_server: LiveServer, simulator: Simulator
 ) -> None:
-    told = await assert_kept(own_server, simulator)
+    told = await assert_plan_is_followed(own_server, simulator)
     assert told["calls"] == 5
     assert [(each["coin"], each["currency"], each["reason"]) for each in told["series"]] == [
         ("bitcoin", "usd", "ROUTINE"),
@@ -121,16 +123,16 @@ async def test_a_routine_refresh_keeps_to_its_plan(
         {"coins": ["ethereum"], "currencies": ["eur"]},
     ],
 )
-async def test_what_is_asked_for_is_in_the_plan(
+async def test_requested_work_is_in_the_plan(
     own_server: LiveServer, simulator: Simulator, given: dict[str, Any]
 ) -> None:
-    told = await assert_kept(own_server, simulator, **given)
+    told = await assert_plan_is_followed(own_server, simulator, **given)
     wanted = "REBUILD" if "rebuild" in given else "REQUESTED" if "days" in given else "ROUTINE"
     assert {each["reason"] for each in told["series"]} == {wanted}
 
 
 @pytest.mark.slow
-async def test_holes_and_old_metadata_are_in_the_plan(
+async def test_gaps_and_old_metadata_are_in_the_plan(
     own_server: LiveServer, simulator: Simulator, sql: asyncpg.Connection
 ) -> None:
     await sql.execute(
@@ -138,7 +140,7 @@ async def test_holes_and_old_metadata_are_in_the_plan(
         "(SELECT id FROM series WHERE coin_id = 'bitcoin' AND currency_code = 'eur')"
     )
     await sql.execute("UPDATE coin_metadata SET updated_at = now() - interval '40 days'")
-    told = await assert_kept(own_server, simulator)
+    told = await assert_plan_is_followed(own_server, simulator)
     reasons = {f"{each['coin']}/{each['currency']}": each["reason"] for each in told["series"]}
     assert reasons["bitcoin/eur"] == "GAP"
     assert reasons["bitcoin/usd"] == "ROUTINE"
@@ -179,7 +181,7 @@ async def test_a_pause_and_a_slower_pace_are_in_the_estimate(
 
 
 @pytest.mark.slow
-async def test_a_refresh_past_the_budget_is_refused_and_costs_nothing(
+async def test_a_refresh_over_budget_is_rejected_and_costs_nothing(
     database_url: str, simulator: Simulator
 ) -> None:
     # a first load takes 1 + 4 × 2 (hours, days) + 2 (metadata)
@@ -206,7 +208,7 @@ async def test_a_refresh_past_the_budget_is_refused_and_costs_nothing(
         assert (await plan(server))["credits"]["spent"] == 7 == len(simulator.requests)
 
 
-async def test_joining_a_run_costs_nothing_so_it_is_not_refused(
+async def test_joining_a_run_is_allowed_over_budget(
     database_url: str, simulator: Simulator
 ) -> None:
     settings = make_settings(
@@ -226,7 +228,7 @@ async def test_joining_a_run_costs_nothing_so_it_is_not_refused(
         ({"currencies": ["xxx"]}, "NOT_FOUND"),
     ],
 )
-async def test_a_plan_for_what_cannot_be_is_refused(
+async def test_a_plan_with_invalid_input_is_rejected(
     reader: LiveServer, given: dict[str, Any], code: str
 ) -> None:
     _, told, message = await reader.error(PLAN, input=given)
@@ -234,7 +236,7 @@ async def test_a_plan_for_what_cannot_be_is_refused(
     assert message
 
 
-async def test_a_plan_wants_the_right_to_read(database_url: str, simulator: Simulator) -> None:
+async def test_a_plan_requires_read_permission(database_url: str, simulator: Simulator) -> None:
     settings = make_settings(database_url, simulator, read_tokens="reader")
     async with live_server(settings) as server:
         assert (await server.post(PLAN)).status_code == 401

@@ -1,4 +1,4 @@
-"""refreshProgress: a run as it goes, from any process, to its end."""
+"""refreshProgress follows a run of any process to its end."""
 
 import asyncio
 import contextlib
@@ -38,20 +38,20 @@ async def two(
 
 
 async def begin_held(simulator: Simulator, server: LiveServer) -> str:
-    """Start a run that is held up before it has done anything; its id."""
+    """Start a run that is blocked before its first step. Return its id."""
     simulator.add_fault(Fault("slow", path="/simple/price", times=None, seconds=60))
     run_id: str = (await refresh(server))["run"]["id"]
     return run_id
 
 
 def let_half_pass(simulator: Simulator) -> None:
-    """Hold the run up in one currency only; clearing the faults ends that, too."""
+    """Block the run in one currency only; clearing the faults ends that, too."""
     simulator.clear_faults()
     simulator.add_fault(Fault("slow", path="/market_chart", currency="eur", times=None, seconds=60))
 
 
 async def followed_to_half(watch: Watching) -> list[Event]:
-    """Take events until the newest prices and two of four series are there."""
+    """Read events until the newest prices and two of four series are done."""
     events = [await watch.next()]
     while events[-1]["completedCalls"] < 3:
         events.append(await watch.next())
@@ -66,7 +66,7 @@ async def assert_nothing_is_left(server: LiveServer) -> None:
 
 
 @pytest.mark.slow
-async def test_a_run_is_followed_from_here_and_there(
+async def test_a_run_is_followed_from_two_processes(
     two: tuple[LiveServer, LiveServer], simulator: Simulator
 ) -> None:
     here, there = two
@@ -108,7 +108,7 @@ async def test_items_are_those_of_the_event(
 
 
 @pytest.mark.slow
-async def test_an_ended_run_is_told_once(two: tuple[LiveServer, LiveServer]) -> None:
+async def test_an_ended_run_gives_one_event(two: tuple[LiveServer, LiveServer]) -> None:
     run_id = (await refresh(two[0], wait=True))["run"]["id"]
     (event,) = await all_events(two[1], run_id)
     assert (event["id"], event["status"]) == (run_id, "SUCCEEDED")
@@ -122,7 +122,9 @@ async def test_an_ended_run_is_told_once(two: tuple[LiveServer, LiveServer]) -> 
         ("", "BAD_USER_INPUT", "is not the id of a run"),
     ],
 )
-async def test_what_is_no_run(server: LiveServer, run_id: str, code: str, words: str) -> None:
+async def test_invalid_and_unknown_runs(
+    server: LiveServer, run_id: str, code: str, words: str
+) -> None:
     async with watching(server, run_id) as watch:
         (body,) = await watch.rest()
     (error,) = body["errors"]
@@ -182,7 +184,7 @@ async def test_a_thousand_subscribers_share_each_read(
 
 
 async def test_subscribers_share_the_event_itself(server: LiveServer) -> None:
-    """What a transport has encoded of it is there for the next one."""
+    """What a transport has encoded of it is available to the next subscriber."""
     run_id = (await refresh(server, wait=True))["run"]["id"]
     watcher = server.application.runs
     one, other = watcher.follow(UUID(run_id)), watcher.follow(UUID(run_id))
@@ -197,7 +199,7 @@ async def test_subscribers_share_the_event_itself(server: LiveServer) -> None:
 async def test_a_run_whose_process_was_killed_ends(
     two: tuple[LiveServer, LiveServer], sql: asyncpg.Connection
 ) -> None:
-    """Nobody tells of it: it is found dead within seconds by whoever watches."""
+    """No notification comes: watchers find it dead within seconds."""
     run_id = await _a_run_of_nobodys(sql)
     async with contextlib.AsyncExitStack() as stack:
         watch = await stack.enter_async_context(watching(two[1], run_id))
@@ -231,7 +233,7 @@ async def test_after_the_listening_connection_was_lost_it_goes_on(
 
 
 @pytest.mark.slow
-async def test_who_leaves_early_leaves_nothing(
+async def test_nothing_remains_of_a_subscriber_that_leaves(
     two: tuple[LiveServer, LiveServer], sql: asyncpg.Connection
 ) -> None:
     run_id = await _a_run_of_nobodys(sql)
@@ -259,7 +261,7 @@ async def _a_run_of_nobodys(sql: asyncpg.Connection) -> str:
 
 @contextlib.asynccontextmanager
 async def _alive(database: Database, run_id: str) -> AsyncIterator[None]:
-    """Hold the lock of a run, as the process does that works on it."""
+    """Hold the lock of a run, as its process does."""
     connection = await database.connect("test")
     try:
         await connection.execute("SELECT pg_advisory_lock($1)", lock_of(UUID(run_id)))

@@ -1,4 +1,4 @@
-"""DateTime in and out, against the standard library."""
+"""Parsing and formatting of DateTime, compared with the standard library."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -18,7 +18,7 @@ OFFSETS = st.integers(-14 * 60, 14 * 60).map(lambda m: timezone(timedelta(minute
 
 
 @given(INSTANTS)
-def test_what_is_written_is_read_back(instant: datetime) -> None:
+def test_formatted_times_are_parsed_back(instant: datetime) -> None:
     text = serialize_datetime(instant)
     assert text.endswith("Z")
     assert not text.endswith((".Z", "0Z")) or "." not in text
@@ -37,21 +37,21 @@ def test_a_date_is_its_midnight(day: object) -> None:
 
 
 @given(INSTANTS)
-def test_a_time_without_an_offset_is_refused(instant: datetime) -> None:
+def test_a_time_without_an_offset_is_rejected(instant: datetime) -> None:
     with pytest.raises(BadInputError, match="has no offset"):
         parse_datetime(instant.replace(tzinfo=None).isoformat())
 
 
 @given(st.lists(st.tuples(INSTANTS, st.sampled_from([1, 1000, 1_000_000]))))
-def test_many_are_written_as_one_is(wanted: list[tuple[datetime, int]]) -> None:
-    """To the second, to the millisecond, to the microsecond, and mixed."""
+def test_arrays_are_formatted_like_single_times(wanted: list[tuple[datetime, int]]) -> None:
+    """In seconds, milliseconds, microseconds, and mixed."""
     instants = [i.replace(microsecond=i.microsecond // unit * unit) for i, unit in wanted]
     column = np.array([i.replace(tzinfo=None) for i in instants], dtype="datetime64[us]")
     assert render_times(column) == [serialize_datetime(i) for i in instants]
 
 
 @given(st.text())
-def test_any_text_is_read_or_refused(text: str) -> None:
+def test_any_text_is_parsed_or_rejected(text: str) -> None:
     refusal = ""
     try:
         read = parse_datetime(text)

@@ -1,4 +1,4 @@
-"""The schema itself: committed, described, spelt as agreed, and what the examples ask of it."""
+"""The schema is committed, described, compatible, and fits the examples."""
 
 from pathlib import Path
 
@@ -186,7 +186,7 @@ def test_a_missing_description_would_be_found() -> None:
 
 
 def test_names_types_and_defaults_are_as_agreed(ours: GraphQLSchema) -> None:
-    """More may come, what is there may not change: clients are written against it."""
+    """Additions are allowed, changes are not: clients depend on the schema."""
     agreed = schema_from_sdl(AGREED)
     for name, kind in agreed.type_map.items():
         if name.startswith("__"):
@@ -204,7 +204,7 @@ def test_names_types_and_defaults_are_as_agreed(ours: GraphQLSchema) -> None:
 def assert_fields(
     present: GraphQLNamedType, agreed: GraphQLObjectType | GraphQLInputObjectType
 ) -> None:
-    """Compare as the SDL spells it, a line for each field."""
+    """Compare the SDL of each field."""
 
     def lines(kind: object) -> dict[str, str]:
         assert isinstance(kind, GraphQLObjectType | GraphQLInputObjectType)

@@ -1,4 +1,4 @@
-"""Points left out for a chart: which must stay, and how many may."""
+"""Downsampling: which points must remain, and how many may."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def test_any_series(
 
 @pytest.mark.parametrize("most", [4, 5, 10, 100, 2_000, 2_159])
 def test_extremes_in_the_middle_of_a_bucket_stay(most: int) -> None:
-    """Two needles an hour wide, where the triangles around them are the smallest."""
+    """Two peaks of one hour, where the triangles around them are the smallest."""
     rising = np.geomspace(1, 1e12, 2_160)
     rising[700], rising[701], rising[702] = 1e-9, 1e-12, 2e-9
     rising[1400], rising[1401], rising[1402] = 2e12, 3e12, 2e12
@@ -56,7 +56,7 @@ def test_extremes_in_the_middle_of_a_bucket_stay(most: int) -> None:
 
 
 def test_the_shape_stays() -> None:
-    """A quarter of the points, joined by lines, never strays far from a smooth curve."""
+    """A quarter of the points, connected by lines, stays close to a smooth curve."""
     hours = np.arange(2_000)
     curve = 100 + 10 * np.sin(hours / 50)
     kept = downsampled(answer_of(curve.tolist()), 200).columns
@@ -67,6 +67,6 @@ def test_the_shape_stays() -> None:
 
 
 @pytest.mark.parametrize("most", [3, 2, 0, -1, 10_001])
-def test_numbers_that_are_refused(most: int) -> None:
+def test_invalid_numbers_are_rejected(most: int) -> None:
     with pytest.raises(BadInputError, match="`maxPoints` must be between 4 and 10,000, not"):
         downsampled(answer_of([1.0, 2.0]), most)

@@ -1,4 +1,4 @@
-"""Moving averages, against exact fractions."""
+"""Moving averages, compared with exact fractions."""
 
 import math
 from fractions import Fraction
@@ -58,7 +58,7 @@ def test_any_prices(kind: AverageKind, prices: list[float], window: int) -> None
 @pytest.mark.parametrize("kind", AverageKind)
 @pytest.mark.parametrize("descending", [False, True])
 @given(prices=st.lists(PRICES | st.none(), max_size=30), window=st.integers(1, 12))
-def test_missing_points_count_for_nothing(
+def test_missing_points_are_ignored(
     kind: AverageKind, *, descending: bool, prices: list[float | None], window: int
 ) -> None:
     answer = answer_of(prices, descending=descending)
@@ -68,7 +68,7 @@ def test_missing_points_count_for_nothing(
 
 
 @pytest.mark.parametrize("window", [1, 2, 3, 24, 255, 256, 257, 2159, 2160])
-def test_what_has_left_the_window_leaves_no_trace(window: int) -> None:
+def test_prices_outside_the_window_have_no_effect(window: int) -> None:
     prices = [1e12] * 1100 + [1e-12] * 1060
     found = averages(answer_of(prices), window, AverageKind.SMA)
     assert found == near(simple(prices, window))
@@ -90,11 +90,11 @@ def test_a_constant_price_is_its_own_average(kind: AverageKind, price: float) ->
 
 
 @pytest.mark.parametrize("window", [0, -1, 10_001, 2**31 - 1])
-def test_windows_that_are_refused(window: int) -> None:
+def test_invalid_windows_are_rejected(window: int) -> None:
     with pytest.raises(BadInputError, match="`window` must be between 1 and 10,000, not"):
         moving_average(answer_of([1.0]), window, AverageKind.SMA)
 
 
 @pytest.mark.parametrize("kind", AverageKind)
-def test_sums_beyond_the_largest_float_are_infinite(kind: AverageKind) -> None:
+def test_sums_that_overflow_are_infinite(kind: AverageKind) -> None:
     assert moving_average(answer_of([1.7e308] * 3), 2, kind).tolist()[1:] == [math.inf] * 2

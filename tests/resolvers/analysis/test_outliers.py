@@ -1,4 +1,4 @@
-"""Anomalies of whole matrices, against the same judged hour by hour in plain Python."""
+"""Anomalies of whole matrices, compared with a plain Python reference."""
 
 import math
 import random
@@ -20,7 +20,7 @@ KEYS = [(coin, currency) for coin in COINS for currency in CURRENCIES]
 def found(
     prices: Prices, hours: range, threshold: float, window: int, asked: set[Key] | None = None
 ) -> list[dict[str, Any]]:
-    """Call `find` and name what it numbers."""
+    """Call `find` and return its findings by name."""
     keys = sorted(prices, key=lambda key: (asked is not None and key not in asked, key))
     before = window + 2
     table = np.full((len(keys), before + len(hours) + 1), math.nan)
@@ -66,7 +66,7 @@ def near(rows: list[dict[str, Any]]) -> list[Any]:
 
 
 def walk(seed: int, hours: range, spread: float = 0.005) -> dict[Key, dict[int, float]]:
-    """Prices that wander, each coin and each currency by its own dice."""
+    """Random walks, independent for each coin and each currency."""
     dice = random.Random(seed)  # noqa: S311 - prices, not secrets
     prices: dict[Key, dict[int, float]] = {key: {} for key in KEYS}
     levels = {key: 10.0 ** dice.randint(-12, 12) for key in KEYS}
@@ -147,14 +147,14 @@ def test_one_currency_moves() -> None:
 
 
 @pytest.mark.parametrize("moved", [1, 2, 3])
-def test_most_coins_are_more_than_half_of_them(moved: int) -> None:
+def test_the_majority_of_coins_is_more_than_half(moved: int) -> None:
     prices = walk(11, range(80))
     lift(prices, [key for key in KEYS if key[0] in COINS[:moved]], range(50, 80), 1.2)
     rows = scopes(found(prices, range(30, 79), 4, 24), 50)
     assert rows == {("MARKET" if moved > 2 else "COIN", currency) for currency in CURRENCIES}
 
 
-def test_most_currencies_are_more_than_half_of_them() -> None:
+def test_the_majority_of_currencies_is_more_than_half() -> None:
     for moved, scope in ((2, "CURRENCY"), (3, "MARKET")):
         prices = walk(4, range(80))
         lift(prices, [key for key in KEYS if key[1] in CURRENCIES[:moved]], range(50, 80), 1.2)
@@ -183,7 +183,7 @@ def test_a_price_that_stayed_is_not_upstream() -> None:
     assert scopes(rows, 50) == scopes(rows, 52, "DOWN") == {("COIN", "usd")}
 
 
-def test_a_price_that_stood_still() -> None:
+def test_a_move_after_a_constant_price_is_upstream() -> None:
     prices = walk(6, range(80))
     prices["b", "eur"] = {hour: 5.0 if hour < 50 else 5.0001 for hour in range(80)}
     rows = found(prices, range(30, 79), 4, 24)
@@ -207,7 +207,7 @@ def test_few_coins(coins: int) -> None:
     assert {each for each, _ in scopes(found(prices, range(30, 79), 4, 24), 50)} == {scope}
 
 
-def test_who_is_asked_for_does_not_change_the_scope() -> None:
+def test_the_requested_series_do_not_change_the_scope() -> None:
     prices = walk(8, range(80))
     lift(prices, KEYS, range(50, 80), 1.2)
     asked = {("a", "usd"), ("c", "eur")}

@@ -1,4 +1,4 @@
-"""Windows' medians and deviations, against the standard library's."""
+"""Medians and deviations of windows, compared with the standard library."""
 
 import math
 from statistics import fmean, median
@@ -33,12 +33,12 @@ def test_any_values(values: list[float | None], window: int) -> None:
         assert told[2] == (set(known) == {0.0})
 
 
-def test_only_the_places_asked_for() -> None:
+def test_only_the_requested_places() -> None:
     values = numbers_of([float(number * number) for number in range(30)])
     every, few = (trailing(values, 5, np.array(at)) for at in (range(5, 30), [7, 29]))
     assert few.center.tolist() == [every.center[2], every.center[24]] == [16.0, 26.0**2]
     assert few.deviation.tolist() == [every.deviation[2], every.deviation[24]]
 
 
-def test_no_place_at_all() -> None:
+def test_no_places() -> None:
     assert len(trailing(numbers_of([1.0] * 9), 5, np.array([], dtype=np.intp)).center) == 0

@@ -1,4 +1,4 @@
-"""Statistics, against the standard library and plain loops."""
+"""Statistics, compared with the standard library and plain loops."""
 
 import math
 import statistics as standard
@@ -116,7 +116,7 @@ def test_a_constant_price_does_not_deviate_at_all(price: float, count: int) -> N
     assert found.minimum == found.maximum == found.first == TimedPrice(START, price)
 
 
-def test_no_price_at_all() -> None:
+def test_no_prices() -> None:
     for answer in (answer_of([]), answer_of([None, None])):
         assert statistics(answer) == Statistics(0)
 
@@ -128,22 +128,22 @@ def test_a_single_price() -> None:
 
 
 def test_over_a_gap_there_is_no_return() -> None:
-    """Neither over a missing bucket nor over a missing price."""
+    """For a missing bucket and for a missing price."""
     doubled = statistics(answer_of([1.0, 2.0, 1.0, 2.0], places=[0, 1, 3, 4])).volatility
     assert doubled == 0.0
     assert statistics(answer_of([1.0, 2.0, None, 1.0, 2.0])).volatility == 0.0
     assert statistics(answer_of([1.0, 2.0, None, 3.0, None, 4.0])).volatility is None
 
 
-def test_digits_far_behind_the_point_count() -> None:
-    """The prices differ in their last digits alone."""
+def test_small_differences_are_not_rounded_away() -> None:
+    """The prices differ only in their last digits."""
     prices = [1e12 + number / 4096 for number in (0, 3, 1, 2)]
     found = statistics(answer_of(prices))
     assert found.standard_deviation == pytest.approx(standard.stdev([0, 3, 1, 2]) / 4096, rel=1e-12)
     assert found.change == 2 / 4096
 
 
-def test_tiny_beside_huge() -> None:
+def test_tiny_and_huge_prices() -> None:
     found = statistics(answer_of([1e-12, 1e12, 1e-12, 1e12]))
     assert found.mean == 5e11
     assert found.standard_deviation == pytest.approx(standard.stdev([0, 1e12, 0, 1e12]), rel=1e-14)
@@ -159,7 +159,7 @@ def test_a_price_of_zero() -> None:
     assert found.maximum_drawdown.percent == 100.0
 
 
-def test_what_grows_out_of_bounds_is_not_known() -> None:
+def test_values_that_overflow_are_null() -> None:
     found = statistics(answer_of([1e-300, 1e308, 1e-300]))
     assert (found.change_percent, found.volatility) == (0.0, None)
     assert statistics(answer_of([1.7e308] * 3)).mean is None
@@ -167,7 +167,7 @@ def test_what_grows_out_of_bounds_is_not_known() -> None:
 
 
 def test_a_known_volatility() -> None:
-    """Returns of +1 % and -1 % in turn: their deviation is known without any computing."""
+    """Alternating returns of +1 % and -1 %: their deviation is known."""
     up, down = math.exp(0.01), math.exp(-0.01)
     prices = [100.0]
     for number in range(2000):

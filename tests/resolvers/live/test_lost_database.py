@@ -1,4 +1,4 @@
-"""Following prices while the database comes and goes: what may have been missed is told."""
+"""Price updates while the database connection is lost and restored."""
 
 import asyncio
 
@@ -44,10 +44,10 @@ async def test_after_the_connection_was_lost(
         assert prices_of(await slow.next_of("CHANGE")) == {("coin-5", "usd"): 5.0}
 
 
-async def test_what_somebody_wrote_by_hand(
+async def test_a_manual_change_of_the_tables(
     database: Database, updates: PriceUpdates, ids: dict[Pair, int], sql: asyncpg.Connection
 ) -> None:
-    """As the handbook says, with a notification that names nothing."""
+    """As docs/operations.md describes: with a notification without a series."""
     await quote(database, ids, {MANY[0]: 1.0, MANY[1]: 1.0})
     async with following(database, updates) as subscriber:
         await subscriber.next_of("SNAPSHOT")
@@ -56,7 +56,7 @@ async def test_what_somebody_wrote_by_hand(
         assert prices_of(await subscriber.next_of("GAP")) == {MANY[1]: 1.0}
 
 
-async def test_a_read_that_fails_is_tried_again(
+async def test_a_failed_read_is_retried(
     database: Database,
     updates: PriceUpdates,
     writers: list[Database],
@@ -85,7 +85,7 @@ async def test_a_connection_that_is_lost_during_a_read(
     sql: asyncpg.Connection,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What was read before the loss says nothing of what went unheard."""
+    """The read before the loss does not include changes missed during it."""
     listener = Listener(database)
     async with (
         hub_on(database, listener) as updates,
@@ -104,13 +104,13 @@ async def test_a_connection_that_is_lost_during_a_read(
         assert prices_of(await subscriber.next_of("GAP")) == {MANY[0]: 1.0, MANY[1]: 2.0}
 
 
-async def test_a_change_that_is_heard_while_everything_is_read(
+async def test_a_change_during_a_full_read(
     database: Database,
     writers: list[Database],
     ids: dict[Pair, int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is in nothing that was read, and no other change need come after it."""
+    """The read does not include it, and no later change may follow it."""
     await quote(writers[0], ids, {MANY[0]: 1.0})
     listener = Listener(database)
     reads = HeldBack(monkeypatch)

@@ -1,4 +1,4 @@
-"""Following prices while much happens: nothing is missed, and nothing grows."""
+"""Price updates under load: none is missed, and memory stays bounded."""
 
 import asyncio
 import gc
@@ -21,7 +21,7 @@ from tests.quoting import MANY, Pair, quote
 
 
 async def stored(sql: asyncpg.Connection) -> dict[Pair, tuple[float, int]]:
-    """Price and the series' revision, past all of our code."""
+    """Read the price and the series' revision with SQL."""
     rows = await sql.fetch(
         "SELECT coin_id, currency_code, price, revision"
         " FROM series JOIN price_latest ON id = series_id"
@@ -30,7 +30,7 @@ async def stored(sql: asyncpg.Connection) -> dict[Pair, tuple[float, int]]:
 
 
 async def read_until(subscriber: Subscriber, pair: Pair, price: float) -> list[dict[str, Any]]:
-    """Read updates up to the one that tells this price."""
+    """Read updates up to the one with this price."""
     found = [await subscriber.next()]
     while prices_of(found[-1]).get(pair) != price:
         found.append(await subscriber.next())
@@ -38,7 +38,7 @@ async def read_until(subscriber: Subscriber, pair: Pair, price: float) -> list[d
 
 
 def applied(updates: Iterable[dict[str, Any]]) -> dict[Pair, tuple[float, int]]:
-    """What a client holds that does as the descriptions say."""
+    """Return what a client holds that follows the descriptions of PriceUpdate."""
     held: dict[Pair, tuple[float, int]] = {}
     for update in updates:
         if update["kind"] != "CHANGE":
@@ -49,7 +49,7 @@ def applied(updates: Iterable[dict[str, Any]]) -> dict[Pair, tuple[float, int]]:
 
 
 @pytest.mark.slow
-async def test_nothing_is_missed_whoever_writes(
+async def test_no_change_of_any_writer_is_missed(
     database: Database,
     updates: PriceUpdates,
     writers: list[Database],
@@ -94,10 +94,10 @@ def count(kind: type) -> int:
 
 
 @pytest.mark.endurance
-async def test_who_does_not_read_costs_nothing(
+async def test_a_subscriber_that_does_not_read_uses_no_memory(
     database: Database, updates: PriceUpdates, writers: list[Database], ids: dict[Pair, int]
 ) -> None:
-    """4,000 changes: the newest of each series comes, and no more is held than there are."""
+    """After 4,000 changes, it receives the newest price of each series."""
     others = count(Update)  # of servers that tests share
     async with (
         following(database, updates) as stalled,
@@ -119,7 +119,7 @@ async def test_who_does_not_read_costs_nothing(
         assert (update["revision"], prices_of(update)) == (100, dict.fromkeys(MANY, 100.0))
 
 
-async def test_one_update_for_all_at_the_same_place(
+async def test_subscribers_at_the_same_position_share_an_update(
     database: Database, updates: PriceUpdates, writers: list[Database], ids: dict[Pair, int]
 ) -> None:
     await quote(writers[0], ids, {MANY[0]: 1.0})
@@ -163,7 +163,7 @@ async def test_a_burst_is_read_at_once(
         assert reads.begun == 3
 
 
-async def test_what_is_told_before_the_first_update_is_asked_for(
+async def test_a_change_before_the_first_read_of_a_subscriber(
     database: Database, writers: list[Database], ids: dict[Pair, int]
 ) -> None:
     listener = Listener(database)
@@ -177,8 +177,8 @@ async def test_what_is_told_before_the_first_update_is_asked_for(
         await stream.aclose()
 
 
-def test_one_snapshot_is_kept_however_long_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is made anew as time goes by, for ages are told as of when it was made."""
+def test_one_snapshot_is_cached_while_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is built again as time passes, because ages refer to the time it was built."""
     now = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
     class Clock:

@@ -1,4 +1,4 @@
-"""Work waits for its turn: callers come one after the other, and nothing is lost on the way."""
+"""The fair queue serves callers in rotation and leaks no places."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from resolvers.scheduling.fair_queue import FairQueue
 
 
 class Works:
-    """Work that lasts until it is told to end; `begun` tells which has begun, in that order."""
+    """Work that lasts until it is ended; `begun` lists what has begun, in order."""
 
     def __init__(self, queue: FairQueue) -> None:
         self._queue = queue
@@ -37,7 +37,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_callers_take_turns_whatever_each_of_them_wants() -> None:
+async def test_callers_are_served_in_rotation() -> None:
     works = Works(FairQueue(1, 10, "no"))
     tasks = [works.start(f"greedy {number}", "greedy") for number in range(4)]
     await settle()
@@ -49,7 +49,7 @@ async def test_callers_take_turns_whatever_each_of_them_wants() -> None:
     await asyncio.gather(*tasks)
 
 
-async def test_sizes_fit_and_what_is_too_large_comes_alone() -> None:
+async def test_sizes_fit_and_an_oversized_place_runs_alone() -> None:
     works = Works(FairQueue(10, 10, "no"))
     sizes = {"six": 6, "four": 4, "one": 1, "huge": 99, "last": 1}
     tasks = [works.start(name, name, size) for name, size in sizes.items()]
@@ -65,7 +65,7 @@ async def test_sizes_fit_and_what_is_too_large_comes_alone() -> None:
     await asyncio.gather(*tasks)
 
 
-async def test_one_caller_has_so_many_places() -> None:
+async def test_waiting_places_of_one_caller_are_limited() -> None:
     works = Works(FairQueue(1, 2, "Not so many."))
     tasks = [works.start(str(number), "one") for number in range(3)]
     await settle()
@@ -80,7 +80,7 @@ async def test_one_caller_has_so_many_places() -> None:
 
 
 @pytest.mark.parametrize("when", ["while it waits", "as it is let in"])
-async def test_who_gives_up_is_in_nobodys_way(when: str) -> None:
+async def test_a_cancelled_caller_does_not_block_others(when: str) -> None:
     works = Works(FairQueue(1, 10, "no"))
     first, given_up, last = (works.start(name, name) for name in ("first", "given up", "last"))
     await settle()
@@ -97,7 +97,7 @@ async def test_who_gives_up_is_in_nobodys_way(when: str) -> None:
     await asyncio.gather(first, given_up, last, return_exceptions=True)
 
 
-async def test_an_idle_queue_lets_in_at_once() -> None:
+async def test_an_idle_queue_admits_at_once() -> None:
     works = Works(FairQueue(1, 1, "no"))
     for number in range(3):
         task = works.start(str(number), "one")
@@ -105,7 +105,7 @@ async def test_an_idle_queue_lets_in_at_once() -> None:
         assert task.done()
 
 
-async def test_all_who_wait_together_are_bounded_and_the_greediest_gives_way() -> None:
+async def test_a_full_queue_drops_the_last_place_of_the_largest_caller() -> None:
     queue = FairQueue(1, 3, "Not so many.", most_in_all=4)
     works = Works(queue)
     tasks = {"first": works.start("first", "first")}
@@ -131,8 +131,8 @@ async def test_all_who_wait_together_are_bounded_and_the_greediest_gives_way() -
     assert not len(queue)
 
 
-async def test_who_gives_up_makes_room_for_others_at_once() -> None:
-    """Also for what was behind it, and is smaller."""
+async def test_a_cancelled_place_admits_others_at_once() -> None:
+    """Including smaller ones behind it."""
     queue = FairQueue(10, 1, "no", most_in_all=2)
     works = Works(queue)
     tasks = [works.start("first", "first", 6)]
@@ -152,10 +152,10 @@ async def test_who_gives_up_makes_room_for_others_at_once() -> None:
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.integers(1, 12), st.sampled_from("bec")), max_size=60)
 )
-def test_whatever_comes_ends_or_gives_up_nothing_is_left(
+def test_any_sequence_of_events_keeps_the_bounds(
     steps: list[tuple[int, int, str]],
 ) -> None:
-    """Bounds hold at each step, and the room is free in the end."""
+    """The bounds hold at each step, and the room is free in the end."""
 
     async def run() -> None:
         queue = FairQueue(10, 3, "no", most_in_all=5)

@@ -1,4 +1,4 @@
-"""What is done beside the event loop waits for each other, so many of them."""
+"""The worker thread runs one computation at a time, with bounded queues per caller."""
 
 import asyncio
 import threading
@@ -29,7 +29,7 @@ async def test_one_caller_takes_no_places_from_others() -> None:
     assert done.index("modest 4") < len(done) - 1
 
 
-async def test_one_at_a_time_and_none_that_nobody_waits_for() -> None:
+async def test_one_at_a_time_and_cancelled_work_never_starts() -> None:
     thread, gate, begun = WorkerThread("test", 3, ""), threading.Event(), list[str]()
 
     def work(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The columns of anomalies give what the anomalies themselves give."""
+"""The columns of anomalies equal the anomalies as objects."""
 
 import asyncio
 from typing import Any, cast
@@ -63,7 +63,7 @@ def answer(found: AnomalyList, executor: type[Any], query: str) -> bytes:
 
 
 @pytest.mark.parametrize("count", [0, 1, 9, 700])
-def test_both_paths_answer_alike(count: int) -> None:
+def test_both_paths_give_the_same_result(count: int) -> None:
     query = f"{{ anomalies {{ {FIELDS} }} }}"
     found = anomalies(count)
     ordinary = answer(found, StrawberryGraphQLCoreExecutionContext, query)

@@ -1,4 +1,4 @@
-"""Lists of coins and newest prices: the columnar path answers as the ordinary one does."""
+"""Lists of coins and latest prices: the columnar path equals the ordinary one."""
 
 from datetime import UTC, datetime
 from random import Random
@@ -51,7 +51,7 @@ async def filled(database: Database, sql: asyncpg.Connection) -> Database:
 async def both(
     database: Database, query: str, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[list[Any], list[Any]]:
-    """Answer by the columnar path and by graphql-core's own."""
+    """Execute on the columnar path and on graphql-core's own."""
     services: Any = Services(database, None, None, None, None)  # type: ignore[arg-type] # reads need no more
 
     async def answer() -> list[Any]:

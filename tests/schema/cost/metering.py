@@ -1,4 +1,4 @@
-"""What an operation takes of CPU, of this process and of its sessions of PostgreSQL."""
+"""The CPU time of an operation, in this process and its PostgreSQL sessions."""
 
 import statistics
 import time
@@ -60,7 +60,7 @@ FILL = f"""
 
 
 async def fill(database_url: str) -> None:
-    """Store what a deployment has by default: 44 series, of 90 days of hours and a year of days."""
+    """Store the default data: 44 series with 90 days of hours and a year of days."""
     database = Database(database_url)
     async with database.write() as session:
         await seed(
@@ -93,7 +93,7 @@ REFERENCE = Work(
 
 @dataclass(slots=True)
 class Meter:
-    """Executes operations as transports do, cached by nothing, and measures them."""
+    """Executes operations as transports do, without caches, and measures them."""
 
     schema: LimitedSchema
     services: Services
@@ -101,7 +101,7 @@ class Meter:
     cost: int = 0  # of the last operation
 
     async def run(self, work: Work) -> int:
-        """Execute one; its cost, 0 for one that is refused before it is reckoned."""
+        """Execute one operation. Return its cost, 0 if it is rejected before."""
         context = Context(self.services, NOBODY, encoded=True)
         result = await self.schema.execute(
             work.query, variable_values=work.variables, context_value=context
@@ -111,7 +111,7 @@ class Meter:
         return self.cost
 
     async def cpu(self, work: Work, times: int) -> float:
-        """Microseconds of CPU that it takes, the mean of so many times."""
+        """Return the mean CPU time of several runs, in microseconds."""
         sessions = await self._sessions()
         before = _nanoseconds(sessions)
         begun = time.process_time()
@@ -121,9 +121,9 @@ class Meter:
         return (own * 1e6 + (_nanoseconds(sessions) - before) / 1e3) / times
 
     async def per_point(self, work: Work, most: float) -> float:
-        """How much more CPU a point of this costs than one of REFERENCE, measured beside it.
+        """Return the CPU per cost unit, relative to that of REFERENCE, measured alternately.
 
-        Measures once, and where that is more than `most` again: then it is the median of seven.
+        Measures once. If the result exceeds `most`, returns the median of seven measurements.
         """
         await self.run(work)  # what is prepared and kept at the first time is not measured
         ratios = [await self._ratio(work)]
@@ -146,7 +146,7 @@ class Meter:
 
 
 def _nanoseconds(pids: Iterable[int]) -> int:
-    """CPU of processes, where Linux tells of it."""
+    """Return the CPU time of processes, on Linux."""
     total = 0
     for pid in pids:
         try:

@@ -1,4 +1,4 @@
-"""What an operation costs: reckoned by hand, and never less than what is then answered."""
+"""Costs computed by hand, which are never below the size of the response."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -129,7 +129,7 @@ def test_a_cost_by_hand(text: str, expected: int) -> None:
         ({"from": ["2026-03-31"]}, series(0, FIELD)),
     ],
 )
-def test_variables_are_taken_with_their_defaults(variables: dict[str, Any], expected: int) -> None:
+def test_defaults_of_variables_are_used(variables: dict[str, Any], expected: int) -> None:
     text = """
       query ($first: Int = 50, $from: DateTime, $more: Boolean! = false, $less: Boolean! = false) {
         ... @skip(if: $less) { prices(coin: "a", first: $first, from: $from) { ...F } }
@@ -143,7 +143,7 @@ def test_variables_are_taken_with_their_defaults(variables: dict[str, Any], expe
     assert cost(text, variables).requested == expected
 
 
-def test_a_type_that_is_named_may_be_the_widest() -> None:
+def test_a_named_type_counts_as_the_widest() -> None:
     widest = max(len(getattr(each, "fields", ())) for each in SCHEMA.type_map.values())
     text = '{ __type(name: "RefreshRun") { fields { name } } }'
     assert cost(text).requested >= widest * FIELD
@@ -162,8 +162,8 @@ def test_one_plan_serves_all_variables_and_operations() -> None:
         assert plan.cost("B", {"n": n}, NOW, EXTENT).requested == COINS + n * one
 
 
-def test_fragments_are_reckoned_once() -> None:
-    """Each of 60 fragments spreads the next one twice: written out they would never end."""
+def test_fragments_are_evaluated_once() -> None:
+    """60 fragments that each spread the next one twice cannot be expanded."""
     chain = "".join(f"fragment F{n} on Query {{ ...F{n + 1} ...F{n + 1} }}" for n in range(60))
     last = "fragment F60 on Query " + prices(", first: $n", "next")
     text = "query ($n: Int) { ...F0 } " + chain + last
@@ -176,7 +176,7 @@ def test_the_costliest_field_is_named() -> None:
     assert (found.costliest, found.costliest_requested) == ("big", series(HOURS, FIELD + HOURS))
 
 
-def test_all_figures_of_the_default_series_may_be_asked_for_at_once() -> None:
+def test_all_values_of_the_default_series_fit_in_one_operation() -> None:
     points = (
         "timestamp price marketCap volume observedAt open high low close samples partial filled"
     )
@@ -187,5 +187,5 @@ def test_all_figures_of_the_default_series_may_be_asked_for_at_once() -> None:
     assert cost(f"{{ {text} }}").requested == 1_474_000
 
 
-def test_the_schemas_own_question_is_reckoned() -> None:
+def test_introspection_has_a_cost() -> None:
     assert cost("{ __schema { types { name } } }").requested > len(SCHEMA.type_map)

@@ -1,4 +1,4 @@
-"""The cost as callers meet it: on request, and as a refusal."""
+"""The cost as clients see it: in `extensions`, and in the error."""
 
 import re
 from collections.abc import AsyncIterator
@@ -38,15 +38,15 @@ def leaves(answer: Any) -> int:
         "{ __schema { types { name fields { name args { name } } } } }",
     ],
 )
-async def test_the_cost_is_no_less_than_what_is_answered(reader: Reader, query: str) -> None:
+async def test_the_cost_is_at_least_the_size_of_the_response(reader: Reader, query: str) -> None:
     body = await ask(reader, query, extensions={"cost": True})
     assert body["extensions"]["cost"]["limit"] == 1_500_000
     assert leaves(body["data"]) <= body["extensions"]["cost"]["requested"]
 
 
 @pytest.mark.slow
-async def test_it_is_told_on_request_only(reader: Reader) -> None:
-    """Kept answers neither have it nor lose it."""
+async def test_the_cost_is_reported_on_request_only(reader: Reader) -> None:
+    """Cached responses never contain it, and are not affected by it."""
     for wanted in (None, True, None, True, False):
         body = await ask(reader, POINTS % 5, extensions={"cost": wanted})
         assert ("extensions" in body) is (wanted is True)
@@ -58,8 +58,8 @@ async def strict(database_url: str, shared_simulator: Simulator) -> AsyncIterato
         yield live
 
 
-async def test_a_cost_at_the_limit_and_one_past_it(strict: LiveServer) -> None:
-    """2,500 for reading, 100 for the list, 2 for each of the points."""
+async def test_the_cost_limit_is_inclusive(strict: LiveServer) -> None:
+    """2,500 for reading, 100 for the list, 2 for each point."""
     body = await ask(strict, POINTS % 50, extensions={"cost": True})
     assert body["extensions"]["cost"] == {
         "requested": 2_700,

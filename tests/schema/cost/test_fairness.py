@@ -1,7 +1,7 @@
-"""A point of cost buys about the same CPU, whichever field it is spent on.
+"""One unit of cost buys about the same CPU time in every field.
 
 CPU is compared with that of a list of prices, measured before and after in the same process, so
-that a slow or busy machine makes no difference; what seems too much is measured again.
+that a slow or busy machine does not matter. A value that is too high is measured again.
 """
 
 import asyncio
@@ -77,7 +77,7 @@ async def _measured(url: str, simulator: Simulator) -> AsyncIterator[Measured]:
 
 
 def paths() -> Iterator[tuple[str, tuple[Step, ...]]]:
-    """The shortest way from the root of queries to each field that can be asked for."""
+    """Return the shortest path from the query root to each field."""
     root = SCHEMA.query_type
     assert root is not None
     ways: dict[str, tuple[Step, ...]] = {root.name: ()}
@@ -141,7 +141,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 
 
 class Drawn:
-    """An operation that is written down field by field, its arguments as variables."""
+    """An operation that is built field by field, with its arguments as variables."""
 
     def __init__(self, draw: st.DataObject, run_id: str) -> None:
         self._draw, self._run_id = draw, run_id
@@ -150,7 +150,7 @@ class Drawn:
         self._numbers = itertools.count()
 
     def work(self, way: tuple[Step, ...], times: int, last: int = 1) -> Work:
-        """Ask so many times for the fields at the end of a way, of which there are `last`."""
+        """Select the fields at the end of a path this many times."""
         fields = " ".join(f"a{number}: {self._field(way, last)}" for number in range(times))
         declared = f"query ({', '.join(self._declared)})" if self._declared else "query"
         return Work(f"{declared} {{ {fields} }}", self._values)
@@ -207,7 +207,7 @@ def is_plain(field: GraphQLField) -> bool:
 
 
 def together() -> dict[str, list[tuple[Step, ...]]]:
-    """Each field with arguments or fields by itself, the others with those beside them."""
+    """Group fields: those with arguments or sub-fields alone, the others with their siblings."""
     found: dict[str, list[tuple[Step, ...]]] = {}
     for name, way in PATHS.items():
         owner = name.split(".")[0]
@@ -223,7 +223,7 @@ TOGETHER = together()
 @pytest.mark.parametrize("name", TOGETHER)
 @drawn(1)
 @given(st.data())
-def test_no_field_takes_more_cpu_than_it_says(
+def test_no_field_uses_more_cpu_than_its_cost(
     measured: Measured, name: str, data: st.DataObject
 ) -> None:
     ways = TOGETHER[name]
@@ -235,7 +235,7 @@ def test_no_field_takes_more_cpu_than_it_says(
 @pytest.mark.parametrize("name", PATHS)
 @drawn(2)
 @given(st.data())
-def test_no_field_alone_takes_more_cpu_than_it_says(
+def test_no_single_field_uses_more_cpu_than_its_cost(
     measured: Measured, name: str, data: st.DataObject
 ) -> None:
     times = data.draw(st.sampled_from([1, 4, 15]), label="times")
@@ -271,7 +271,7 @@ KINDS = {"text": "String", "many": "[String!]"}
 @pytest.mark.processes
 @pytest.mark.parametrize("times", [1, 15])
 @pytest.mark.parametrize("name", TOO_CHEAP_ONCE)
-def test_what_was_too_cheap(measured: Measured, name: str, times: int) -> None:
+def test_fields_whose_cost_was_too_low(measured: Measured, name: str, times: int) -> None:
     field = TOO_CHEAP_ONCE[name]
     used = [each for each in VARIABLES if f"${each}" in field]
     declared = "(" + " ".join(f"${each}: {KINDS[each]}" for each in used) + ")" if used else ""

@@ -1,4 +1,4 @@
-"""A page of coins takes a fixed number of SQL statements, however many coins are on it."""
+"""A page of coins takes a fixed number of SQL statements, whatever its size."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -22,7 +22,7 @@ PAGE = """
 
 
 async def fill(sql: asyncpg.Connection, coins: int) -> None:
-    """Write coins with all that hangs on them, past our code."""
+    """Store coins with all their data, with SQL."""
     hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     await sql.execute("INSERT INTO currency VALUES ('usd', 'US Dollar', '$'), ('eur', 'Euro', '€')")
     await sql.execute(
@@ -95,7 +95,7 @@ async def test_the_counter_counts(server: LiveServer) -> None:
     assert len(sent) == 3
 
 
-async def test_names_given_twice_are_asked_once(server: LiveServer) -> None:
+async def test_duplicate_names_are_read_once(server: LiveServer) -> None:
     twice = """{ a: coin(id: "bitcoin") { x: latest { price } y: latest { price } }
                  b: coin(id: "bitcoin") { latest(currency: "USD") { price } } }"""
     async with statements(server.application.database) as sent:
@@ -104,7 +104,7 @@ async def test_names_given_twice_are_asked_once(server: LiveServer) -> None:
     assert len([query for query in sent if "price_latest" in query]) == 1
 
 
-async def test_what_is_unknown_costs_a_fixed_number_too(server: LiveServer) -> None:
+async def test_unknown_names_take_a_fixed_number_of_statements(server: LiveServer) -> None:
     def nested(currencies: int) -> str:
         fields = " ".join(f'a{n}: latest(currency: "x{n}") {{ price }}' for n in range(currencies))
         return f"{{ coins {{ nodes {{ {fields} }} }} }}"

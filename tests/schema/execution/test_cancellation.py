@@ -1,4 +1,4 @@
-"""What is given up before it is done leaves nothing behind."""
+"""Cancelled operations leave no coroutine behind."""
 
 import asyncio
 import gc
@@ -90,7 +90,7 @@ async def test_no_coroutine_is_left_by_an_error(
 async def test_no_coroutine_is_left_by_a_cancellation(
     monkeypatch: pytest.MonkeyPatch, seconds: float | None
 ) -> None:
-    """At each step of the event loop, as when the caller leaves."""
+    """At each step of the event loop, as when the client disconnects."""
     schema = schema_in_slices(monkeypatch, seconds)
     text = "{ slow things { small later { small slow } } later { small things { small } } }"
     with warnings.catch_warnings(record=True) as warned:

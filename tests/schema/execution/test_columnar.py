@@ -1,4 +1,4 @@
-"""The columnar path answers byte for byte as graphql-core's own path does."""
+"""The columnar path gives the same bytes as graphql-core's own path."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ FIELDS = [
 
 
 def points(prices: list[float], granularity: Granularity) -> PointList:
-    """Make buckets up to the running one, with nulls where the prices are NaN."""
+    """Build buckets up to the one in progress, with nulls where prices are NaN."""
     count = len(prices)
     last = granularity.floor(NOW)
     timestamps: Times = granularity.starts(np.arange(last - count + 1, last + 1))
@@ -79,7 +79,7 @@ def schema_of(lists: list[PointList], executor: type[Executor[Any]]) -> strawber
 
 
 def answers(lists: list[PointList], query: str, **variables: bool) -> tuple[bytes, bytes]:
-    """Answer by the ordinary path and by the columnar one, which gives the same bytes twice."""
+    """Execute on the ordinary path and twice on the columnar one. All must be equal."""
 
     async def answer(executor: type[Executor[Any]], *, encoded: bool = False) -> bytes:
         result = await schema_of(lists, executor).execute(
@@ -159,7 +159,7 @@ def test_an_error_in_a_point(place: int) -> None:
 
 
 def test_the_fast_path_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None of the comparisons above would notice if the seam had moved."""
+    """The other tests would not notice if graphql-core no longer called it."""
 
     def walked(*_: object) -> None:
         raise AssertionError("the list was walked")
@@ -182,7 +182,7 @@ def test_the_fast_path_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
-def test_a_list_of_another_kind_is_left_alone() -> None:
+def test_other_lists_take_the_ordinary_path() -> None:
     class Strange(ColumnarList[PricePoint]):
         def column(self, field: str) -> None:
             return None
@@ -207,7 +207,7 @@ def test_a_slice_and_a_point() -> None:
 
 @pytest.mark.parametrize("times", [1, 200])
 @pytest.mark.parametrize("encoded", [False, True])
-def test_leaves_are_taken_as_a_column(times: int, *, encoded: bool) -> None:
+def test_leaves_are_encoded_as_a_column(times: int, *, encoded: bool) -> None:
     values = [1.5, math.nan, -0.0, 1e300] * times
 
     class Leaves(ColumnarLeaves[float | None]):

@@ -1,4 +1,4 @@
-"""Long answers leave turns of the event loop to others, and are the same as in one go."""
+"""Large operations share the event loop, with unchanged results."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,13 +18,13 @@ Execute = Callable[..., Any]
 
 @pytest.fixture
 def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every piece of work but a turn's first has to wait."""
+    """Turns without time: every piece of work but the first one has to wait."""
     monkeypatch.setattr(event_loop_turns, "_SLICE", 0.0)
     monkeypatch.setattr(event_loop_turns, "_FREE", 0.0)
 
 
-async def turns_beside(work: Any) -> tuple[Any, int]:
-    """Give the result, and how many turns others had meanwhile."""
+async def turns_of_others(work: Any) -> tuple[Any, int]:
+    """Return the result, and how many turns other tasks had meanwhile."""
     seen, done = 0, False
 
     async def others() -> None:
@@ -41,10 +41,10 @@ async def turns_beside(work: Any) -> tuple[Any, int]:
 
 
 @pytest.mark.usefixtures("short_turns")
-async def test_each_long_list_takes_a_turn() -> None:
+async def test_each_long_list_runs_in_a_turn_of_its_own() -> None:
     schema = schema_of([points([1.5] * 2_160, Granularity.HOUR)], ColumnarExecutor)
     aliases = " ".join(f"a{number}: points {{ timestamp price }}" for number in range(90))
-    result, seen = await turns_beside(schema.execute(f"{{ {aliases} }}"))
+    result, seen = await turns_of_others(schema.execute(f"{{ {aliases} }}"))
     assert result.data is not None
     assert list(result.data) == [f"a{number}" for number in range(90)]
     assert [len(each) for each in result.data.values()] == [2_160] * 90
@@ -53,7 +53,7 @@ async def test_each_long_list_takes_a_turn() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("encoded", [True, False])
-async def test_one_list_of_very_many_values_takes_several_turns(
+async def test_a_very_long_list_runs_in_several_turns(
     encoded: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lists = [points([1.5, float("nan")] * 5_000, Granularity.DAY)]
@@ -62,14 +62,14 @@ async def test_one_list_of_very_many_values_takes_several_turns(
     whole = await schema.execute(text, context_value=SimpleNamespace(encoded=False))
     monkeypatch.setattr(event_loop_turns, "_SLICE", 0.0)
     monkeypatch.setattr(event_loop_turns, "_FREE", 0.0)
-    parted, seen = await turns_beside(
+    parted, seen = await turns_of_others(
         schema.execute(text, context_value=SimpleNamespace(encoded=encoded))
     )
     assert seen >= (40 if encoded else 1), "a million values, of which 25,000 are written at once"
     assert orjson.loads(orjson.dumps(parted.data)) == whole.data
 
 
-async def test_a_turn_is_over_when_it_is_used_up() -> None:
+async def test_a_turn_ends_when_its_time_is_used_up() -> None:
     busy, other = event_loop_turns.EventLoopShare(), event_loop_turns.EventLoopShare()
     assert busy.has_room()
     while busy.has_room():  # it works
@@ -82,7 +82,7 @@ async def test_a_turn_is_over_when_it_is_used_up() -> None:
 
 
 @pytest.mark.usefixtures("short_turns")
-async def test_operations_wait_one_after_the_other() -> None:
+async def test_waiting_operations_are_served_in_rotation() -> None:
     order: list[str] = []
 
     async def work(share: event_loop_turns.EventLoopShare, name: str) -> None:
@@ -101,8 +101,8 @@ async def test_operations_wait_one_after_the_other() -> None:
 
 
 @pytest.mark.usefixtures("short_turns")
-async def test_work_that_is_part_of_no_operation_breathes_too() -> None:
-    _, seen = await turns_beside(
+async def test_work_outside_of_operations_yields_too() -> None:
+    _, seen = await turns_of_others(
         asyncio.gather(*(event_loop_turns.yield_to_event_loop() for _ in range(3)))
     )
     assert seen >= 1

@@ -1,4 +1,4 @@
-"""An operation that takes too long is stopped, down to its statement; a wait for a run is not."""
+"""OPERATION_TIMEOUT cancels an operation and its SQL statement, but not a wait for a run."""
 
 import asyncio
 from datetime import timedelta
@@ -30,7 +30,7 @@ async def test_a_statement_is_cancelled(
     table: str,
     query: str,
 ) -> None:
-    """The lock outlives the operation, so only a cancelled statement waits no longer."""
+    """The lock outlives the operation, so only a cancelled statement stops waiting."""
     settings = make_settings(database_url, shared_simulator, operation_timeout=timedelta(seconds=2))
     async with live_server(settings) as server:
         await server.application.refresher.interrupt()
@@ -52,9 +52,7 @@ async def test_a_statement_is_cancelled(
 
 
 @pytest.mark.slow
-async def test_waiting_for_a_run_takes_as_long_as_it_takes(
-    database_url: str, simulator: Simulator
-) -> None:
+async def test_waiting_for_a_run_is_not_limited(database_url: str, simulator: Simulator) -> None:
     settings = make_settings(database_url, simulator, operation_timeout=timedelta(seconds=2))
     async with live_server(settings) as server:
         await server.application.refresher.interrupt()

@@ -1,4 +1,4 @@
-"""Parsed documents are kept, within bounds, and only valid ones."""
+"""The document cache is bounded and holds only valid documents."""
 
 from graphql import parse
 
@@ -12,7 +12,7 @@ _NODE = parse("{ __typename }")
 DOCUMENT = ValidDocument(_NODE, CostPlan(build_schema()._schema, _NODE))  # noqa: SLF001 - graphql-core's own
 
 
-def test_the_oldest_go_first() -> None:
+def test_the_least_recently_used_are_dropped() -> None:
     cache = DocumentCache()
     texts = [f"{{ a{number} }}" for number in range(document_cache.MOST_DOCUMENTS)]
     for text in texts:
@@ -33,14 +33,14 @@ def test_the_characters_are_bounded() -> None:
     assert [cache.get(each) is not None for each in texts] == [False] + [True] * kept
 
 
-def test_a_long_document_is_not_kept() -> None:
+def test_a_long_document_is_not_cached() -> None:
     cache = DocumentCache()
     text = "#" * (document_cache.LONGEST_DOCUMENT + 1)
     cache.put(text, DOCUMENT)
     assert cache.get(text) is None
 
 
-async def test_only_valid_documents_are_kept() -> None:
+async def test_only_valid_documents_are_cached() -> None:
     schema = build_schema()
     kept = schema._documents  # noqa: SLF001 - nothing else shows it
     for text in ("{ nope }", "{ __typename", "{ currencies }"):
@@ -50,8 +50,8 @@ async def test_only_valid_documents_are_kept() -> None:
     assert kept.get("{ __typename }") is not None
 
 
-async def test_a_kept_document_answers_alike(reader: Client) -> None:
-    """With other variables, with another operation of the same document, and by GET."""
+async def test_a_cached_document_gives_the_same_response(reader: Client) -> None:
+    """With other variables, another operation of the document, and by GET."""
     text = "query A($id: ID!) { coin(id: $id) { id } } query B { __typename }"
     for _ in range(2):
         for coin in ("bitcoin", "ethereum"):

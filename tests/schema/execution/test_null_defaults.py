@@ -1,4 +1,4 @@
-"""An explicit null is the default at every place of the schema that has one, or takes none."""
+"""An explicit null equals the default, or a missing argument without one."""
 
 import json
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ SUBSCRIPTIONS = [
 EXTENT = DataExtent(11, 4, datetime(2026, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC))
 
 
-def test_the_places_are_found() -> None:
+def test_all_nullable_places_are_found() -> None:
     found = {str(case) for case in [*QUERIES, *META, *MUTATIONS, *SUBSCRIPTIONS]}
     assert {
         "prices(granularity)", "coins(first)", "coin.latest(currency)", "coin.prices(fill)",
@@ -38,8 +38,8 @@ def test_the_places_are_found() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PATHS)
-async def test_a_null_is_as_good_as_nothing(reader: Reader, name: str) -> None:
-    """Each argument by itself, and all of them: all in one operation, which has one `now`."""
+async def test_null_equals_a_missing_argument(reader: Reader, name: str) -> None:
+    """Each argument alone and all together, in one operation with one `now`."""
     path = PATHS[name]
     places = [case for case in QUERIES if case.path == path]
     variables = {f"v{number}": case for number, case in enumerate(places)}
@@ -102,7 +102,7 @@ async def test_introspection_too(reader: Reader, case: Case) -> None:
 
 @pytest.mark.slow
 async def test_the_mutation_too(server: LiveServer) -> None:
-    """Each place by itself; the last of them joins or follows the runs of the others."""
+    """Each place alone; the last request joins or follows the runs of the others."""
     for case in MUTATIONS:
         text = f"mutation ($v: {case.kind}) {{ {case.asked('one', '$v')} }}"
         literal = f"mutation {{ {case.asked('one', 'null')} }}"
@@ -150,7 +150,7 @@ MISFITS = [
 
 
 @pytest.mark.parametrize(("query", "status"), MISFITS, ids=[query for query, _ in MISFITS])
-async def test_a_null_that_does_not_fit_is_the_callers_mistake(
+async def test_an_invalid_null_is_bad_user_input(
     reader: Reader, query: str, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     null: Any = [None] if "[ID!])" in query else None
@@ -186,7 +186,7 @@ async def test_over_streams_as_well(reader: Reader) -> None:
         {"extensions": {"persistedQuery": None}},
     ],
 )
-async def test_the_request_itself_takes_nulls(reader: Reader, more: dict[str, Any]) -> None:
+async def test_the_request_accepts_nulls(reader: Reader, more: dict[str, Any]) -> None:
     body = {"query": "{ currencies { code } }", **more}
     posted = await reader.http.post("/graphql", json=body)
     assert (posted.status_code, "errors" in posted.json()) == (200, False), posted.text

@@ -1,4 +1,4 @@
-"""Every kind of mistake about every name of the schema, and which names an error may then tell."""
+"""Invalid documents of every kind for every name, and the names an error may reveal."""
 
 import json
 import re
@@ -32,7 +32,7 @@ _WRONG = ["1", "1.5", '"x"', "XX", "null", "[[[1]]]", "{xx: 1}", "$undeclared"]
 
 @dataclass(frozen=True)
 class Mistake:
-    """A request with something wrong about it."""
+    """An invalid request."""
 
     text: str
     variables: dict[str, Any] = field(default_factory=dict)
@@ -43,14 +43,14 @@ class Mistake:
 
 
 def _misspelt(name: str) -> Iterator[str]:
-    """Write a name as people do who almost know it."""
+    """Misspell a name slightly."""
     yield name[:-1] or "x"
     yield name[1:2] + name[:1] + name[2:]
     yield name.upper() if name.islower() else name.lower()
 
 
 def _value(kind: GraphQLInputType) -> str:
-    """Write some value that fits."""
+    """Return a valid value."""
     named = get_named_type(kind)
     if isinstance(named, GraphQLEnumType):
         return str(next(iter(named.values)))
@@ -68,7 +68,7 @@ def _arguments(given: dict[str, GraphQLArgument]) -> str:
 
 
 def _places() -> Iterator[tuple[str, str, GraphQLObjectType]]:
-    """Give a way to each object type: what opens its selection, and what closes it."""
+    """Return for each object type how to open and close a selection of it."""
     seen, waiting = set[str](), [(word, f"{word} {{", "}", ROOTS[word]) for word in ROOTS]
     while waiting:
         word, opening, closing, name = waiting.pop(0)
@@ -129,7 +129,7 @@ def _wrong_values(kind: Any) -> Iterator[str]:
 
 
 def _of_variable(name: str, one: GraphQLArgument, text: str) -> Iterator[Mistake]:
-    """Send the same values as JSON, and say of the variable that it has other types."""
+    """Send the same values as JSON, with a variable of another type."""
     word, _, rest = text.partition(" ")
     for value in _wrong_values(get_named_type(one.type)):
         if "$" in value:
@@ -181,9 +181,9 @@ NAMES = _schema_names()
 
 
 def unavoidable(words: set[str]) -> set[str]:
-    """Give the names that errors tell who wrote `words`: their types, and what they must have.
+    """Return the names that errors may reveal to the author of `words`.
 
-    Of whatever has one of these names anywhere in the schema.
+    The types and the required arguments of everything with one of these names in the schema.
     """
     allowed = set(ROOTS.values())
     inputs: list[GraphQLArgument | GraphQLInputField] = []
@@ -206,7 +206,7 @@ def unavoidable(words: set[str]) -> set[str]:
 
 
 def names_in(message: str) -> set[str]:
-    """Give the words of a message that are names of the schema and not mere English."""
+    """Return the words of a message that are names of the schema and not plain English."""
     quoted = set(_WORD.findall(" ".join(_QUOTED.findall(message))))
     spelt = {word for word in _WORD.findall(message) if not word.islower()}
     return (quoted | spelt) & NAMES

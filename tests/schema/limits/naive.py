@@ -1,4 +1,4 @@
-"""Documents with all their fragments written out, and what there is to count in them then."""
+"""Documents with all fragments expanded, and their counts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Counts:
 
 
 def count(document: DocumentNode) -> Counts:
-    """Count by walking every spread of every fragment: exponential, and plainly right."""
+    """Count by walking every spread of every fragment: exponential, and obviously correct."""
     fragments = {
         node.name.value: node
         for node in document.definitions

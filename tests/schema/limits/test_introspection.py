@@ -1,4 +1,4 @@
-"""With introspection off, the schema is not told, nor guessed from errors."""
+"""Without introspection, the schema is not revealed by errors either."""
 
 from dataclasses import replace
 from typing import Any
@@ -36,14 +36,14 @@ async def test_nothing_is_suggested(text: str, variables: dict[str, Any]) -> Non
     assert "Did you mean" not in await told(CLOSED, text, variables)
 
 
-async def test_names_are_suggested_else() -> None:
-    """So that the test before can fail."""
+async def test_names_are_suggested_with_introspection() -> None:
+    """Shows that the test above can fail."""
     each = [await told(Limits(), text, variables) for text, variables in MISTAKES]
     assert sum("Did you mean" in message for message in each) >= len(MISTAKES) - 2
 
 
-def told_unasked(limits: Limits, among: list[Mistake]) -> dict[str, str]:
-    """Give the names of the schema that errors tell and could keep, each with such an error."""
+def unnecessary_names(limits: Limits, among: list[Mistake]) -> dict[str, str]:
+    """Return the unnecessary names in errors, each with such an error."""
     ours, found = build_schema(limits), dict[str, str]()
     schema = ours._schema  # noqa: SLF001 - nothing is to be executed
     for mistake in among:
@@ -60,15 +60,15 @@ def told_unasked(limits: Limits, among: list[Mistake]) -> dict[str, str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", [10, pytest.param(1, marks=pytest.mark.endurance)])
-async def test_errors_tell_no_name_that_they_need_not(step: int) -> None:
-    """All kinds of mistakes about all names. Types of what was written are told, and what must be.
+async def test_errors_reveal_no_unnecessary_name(step: int) -> None:
+    """All kinds of mistakes for all names. Types of valid names and required names may appear.
 
-    As Apollo Server does it, and graphql-core where it hides suggestions.
+    Apollo Server behaves in the same way, and graphql-core if it hides suggestions.
     """
     every = list(mistakes())
     assert len(every) > 3_000
-    assert told_unasked(CLOSED, every[::step]) == {}
-    assert len(told_unasked(Limits(), every[::10])) > 50, "else the search would find nothing"
+    assert unnecessary_names(CLOSED, every[::step]) == {}
+    assert len(unnecessary_names(Limits(), every[::10])) > 50, "else the search would find nothing"
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,12 @@ async def test_errors_tell_no_name_that_they_need_not(step: int) -> None:
         "{ ...F } fragment F on Query { a: __schema { queryType { name } } }",
     ],
 )
-async def test_the_schema_is_not_told(text: str) -> None:
+async def test_introspection_is_rejected(text: str) -> None:
     assert "introspection has been disabled" in await told(CLOSED, text, {})
     assert not (await build_schema().execute(text)).errors
 
 
-async def test_the_names_of_types_stay() -> None:
+async def test_typename_is_allowed() -> None:
     result = await build_schema(CLOSED).execute("{ __typename }")
     assert result.data == {"__typename": "Query"}
 
@@ -98,7 +98,7 @@ async def test_the_names_of_types_stay() -> None:
         ("query ($x: CoinFilter) { coins(filter: $x) { totalCount } }", {"x": {"İds": ["a"]}}),
     ],
 )
-async def test_a_letter_that_is_two_in_lower_case_is_a_mistake_as_any(
+async def test_a_letter_with_a_longer_lower_case_gives_an_ordinary_error(
     limits: Limits, text: str, variables: dict[str, Any]
 ) -> None:
     assert "index" not in await told(limits, text, variables)

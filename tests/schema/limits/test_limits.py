@@ -1,4 +1,4 @@
-"""Each limit holds at its number and refuses one more, in words that help."""
+"""Each limit is inclusive, and its error is helpful."""
 
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -20,7 +20,7 @@ EXAMPLES = sorted((Path(__file__).resolve().parents[3] / "web" / "examples").glo
 
 
 def nested(count: int) -> str:
-    """Nest values: `count` lists around a number."""
+    """Return a number nested in `count` lists."""
     return "[" * count + "1" + "]" * count
 
 
@@ -71,13 +71,13 @@ async def run(limits: Limits, text: str, **more: Any) -> ExecutionResult:
 
 
 def refusals(result: ExecutionResult) -> dict[str, str]:
-    """Give the limits that were not kept, each with what the caller is told."""
+    """Return the exceeded limits, each with its message."""
     causes = [error.original_error for error in result.errors or ()]
     return {cause.limit: str(cause) for cause in causes if isinstance(cause, TooComplexError)}
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-async def test_a_document_at_the_limit_and_one_past_it(name: str) -> None:
+async def test_document_limits_are_inclusive(name: str) -> None:
     limits = replace(DEFAULT, **SMALL.get(name, {}))
     most = getattr(limits, name)
     assert refusals(await run(limits, DOCUMENTS[name](most))) == {}
@@ -97,8 +97,8 @@ async def test_a_document_at_the_limit_and_one_past_it(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DOCUMENTS)
-async def test_the_default_refuses_what_is_past_it(name: str) -> None:
-    """Mostly some other limit, of tokens or of root fields, is passed, too."""
+async def test_the_default_limit_rejects_one_more(name: str) -> None:
+    """Usually another limit, of tokens or root fields, is exceeded, too."""
     first = {"max_tokens", "max_document"} - {name}  # those that are looked at before others
     wide: dict[str, Any] = dict.fromkeys(first, 10**9)
     limits = replace(DEFAULT, **wide)
@@ -121,7 +121,7 @@ def values_of(name: str, count: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "name", ["max_variables", "max_list", "max_input_depth", "max_input_values"]
 )
-async def test_values_at_the_limit_and_one_past_it(name: str) -> None:
+async def test_value_limits_are_inclusive(name: str) -> None:
     bound: dict[str, Any] = {name: 5}
     limits = replace(DEFAULT, **bound)
     assert not (await run(limits, "{__typename}", variable_values=values_of(name, 5))).errors
@@ -130,8 +130,8 @@ async def test_values_at_the_limit_and_one_past_it(name: str) -> None:
     assert "allows 5" in told[name.upper()]
 
 
-async def test_fields_that_overlap_are_compared_so_often_and_no_more() -> None:
-    """graphql-core counts two for each pair: 4 fields of one name have 6 pairs."""
+async def test_comparisons_of_overlapping_fields_are_limited() -> None:
+    """graphql-core counts two per pair: 4 fields of one name have 6 pairs."""
     text = "{" + "__typename " * 4 + "}"
     assert not (await run(replace(DEFAULT, max_overlaps=12), text)).errors
     told = refusals(await run(replace(DEFAULT, max_overlaps=11), text))
@@ -147,11 +147,11 @@ async def test_fields_that_overlap_are_compared_so_often_and_no_more() -> None:
         "{" + "coins{nodes{id name latest{price}}}" * 99 + "}",
     ],
 )
-async def test_what_takes_graphql_core_long_is_cut_short(text: str) -> None:
+async def test_slow_validations_are_cut_short(text: str) -> None:
     assert "MAX_OVERLAPS" in refusals(await run(DEFAULT, text))
 
 
-async def test_a_bomb_is_told_in_every_way_that_it_is_too_large() -> None:
+async def test_a_fragment_bomb_gives_an_error_for_each_limit() -> None:
     chain = "".join(f"fragment F{n} on Query{{...F{n + 1} ...F{n + 1}}}" for n in range(30))
     text = "{...F0}" + chain + "fragment F30 on Query{a:__typename @skip(if:false)}"
     told = refusals(await run(DEFAULT, text))
@@ -177,8 +177,8 @@ async def test_a_cycle_is_graphqls_own_error() -> None:
         *(path.read_text() for path in EXAMPLES),
     ],
 )
-async def test_our_own_clients_pass(text: str) -> None:
-    """They fail for want of a database, but not before."""
+async def test_graphiql_and_the_examples_pass(text: str) -> None:
+    """They fail later, because there is no database."""
     assert refusals(await run(DEFAULT, text)) == {}
 
 
@@ -195,6 +195,6 @@ async def test_errors_of_variables_are_capped() -> None:
     assert len(result.errors or ()) == MOST_ERRORS
 
 
-def test_every_limit_is_tested() -> None:
+def test_every_limit_has_a_test() -> None:
     others = {"max_overlaps", "max_cost", "operation_seconds", "introspection"}
     assert {each.name for each in fields(Limits)} == DOCUMENTS.keys() | others

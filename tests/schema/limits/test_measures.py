@@ -1,4 +1,4 @@
-"""Measures are those of the document written out, and cost no more than reading it."""
+"""Measures equal those of the expanded document, in linear time."""
 
 import pytest
 from graphql import DocumentNode, parse
@@ -13,7 +13,7 @@ FRAGMENTS = 4
 
 @st.composite
 def selections(draw: st.DrawFn, first: int, depth: int = 0) -> str:
-    """Draw a selection that spreads only fragments from `first` on, so that there are no cycles."""
+    """Draw a selection that spreads only fragments from `first` on, without cycles."""
     parts = []
     for _ in range(draw(st.integers(1, 3))):
         kind = draw(st.sampled_from(["field", "spread", "inline"]))
@@ -41,7 +41,7 @@ def documents(draw: st.DrawFn) -> DocumentNode:
 
 @pytest.mark.slow
 @given(documents())
-def test_measures_are_those_of_the_document_written_out(document: DocumentNode) -> None:
+def test_measures_equal_those_of_the_expanded_document(document: DocumentNode) -> None:
     size, counts = measure(document).size, count(document)
     assert (size.depth, size.top) == (counts.depth, counts.top)
     assert (size.fields, size.aliases) == (counts.fields, counts.aliases)
@@ -84,12 +84,12 @@ def test_the_time_is_linear_in_the_document(text: str) -> None:
     assert measure(document).visited <= tokens(document)
 
 
-def test_a_bomb_is_counted() -> None:
+def test_a_fragment_bomb_is_measured() -> None:
     assert measure(parse(bomb(21))).size.fields == 2**21
     assert measure(parse(bomb(2_000, 3))).size.fields == FULL
 
 
 def test_visited_grows_with_the_document() -> None:
-    """The count that shows linear time counts."""
+    """Shows that the counter behind the test of linear time works."""
     few, many = (measure(parse(bomb(levels))).visited for levels in (100, 1_000))
     assert 9 < many / few < 11

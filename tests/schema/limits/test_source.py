@@ -1,4 +1,4 @@
-"""Places in a document are those that graphql-core tells."""
+"""Locations in a document equal those of graphql-core."""
 
 from graphql import Source
 from hypothesis import given
@@ -8,7 +8,7 @@ from schema.limits.source import IndexedSource
 
 
 @given(st.text("a\n\r", max_size=30))
-def test_places_are_graphql_cores(text: str) -> None:
+def test_locations_equal_graphql_cores(text: str) -> None:
     ours, theirs = IndexedSource(text), Source(text)
     for position in range(len(text) + 1):
         assert ours.get_location(position) == theirs.get_location(position)

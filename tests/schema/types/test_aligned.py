@@ -1,4 +1,4 @@
-"""Many coins on one timeline, against their own series."""
+"""Several series on one timeline, compared with each series alone."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -57,7 +57,7 @@ async def test_every_bucket_of_every_series(made: Reader, fill: str, granularity
 
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)
-async def test_only_buckets_with_something_in_them(made: Reader, granularity: str) -> None:
+async def test_only_buckets_with_a_price(made: Reader, granularity: str) -> None:
     coins = ["gappy", "single", "none"]
     answer = await aligned(made, coins=coins, granularity=granularity, fill="NONE", **EDGES)
     points = {coin: points_of((coin, "usd"), granularity) for coin in coins}
@@ -68,7 +68,7 @@ async def test_only_buckets_with_something_in_them(made: Reader, granularity: st
         assert row["prices"] == [own[at]["price"] if at in own else None for at in starts]
 
 
-async def test_coins_in_currencies_as_they_were_named(made: Reader) -> None:
+async def test_series_are_in_the_order_of_the_arguments(made: Reader) -> None:
     answer = await aligned(made, coins=[" GAPPY "], currencies=["eur", "USD", "eur"], **EDGES)
     named = [(row["coin"], row["currency"]) for row in answer["series"]]
     assert named == [("gappy", "eur"), ("gappy", "usd")]
@@ -92,7 +92,7 @@ async def test_ranges_are_half_open(made: Reader) -> None:
         assert {len(row["prices"]) for row in answer["series"]} == {hours}
 
 
-async def test_without_edges_it_is_the_kept_history_up_to_now(made: Reader) -> None:
+async def test_the_default_range_is_the_stored_history(made: Reader) -> None:
     before = datetime.now(UTC)
     answer = await aligned(made, coins=["young"], fill="PREVIOUS")
     stamps, (row,) = answer["timestamps"], answer["series"]
@@ -136,7 +136,7 @@ async def test_a_price_from_before_is_carried_in(made: Reader) -> None:
           "to": "2200-01-01"}, 400, "RANGE_TOO_LARGE", ["`granularity: MONTH`"]),
     ],
 )  # fmt: skip
-async def test_what_is_refused(
+async def test_rejected_arguments(
     made: Reader, variables: dict[str, Any], status: int, code: str, words: list[str]
 ) -> None:
     found = await refused(made, ALIGNED, **variables)
@@ -144,7 +144,7 @@ async def test_what_is_refused(
     assert all(word in found[2] for word in words), found[2]
 
 
-async def test_the_largest_that_passes(made: Reader) -> None:
+async def test_the_size_limit_is_inclusive(made: Reader) -> None:
     """Counted exactly: 4 series × 50,000 hours."""
     coins = ["constant", "gappy", "huge", "tiny"]
     end = LAST + timedelta(hours=1)
@@ -156,7 +156,7 @@ async def test_the_largest_that_passes(made: Reader) -> None:
     assert (await refused(made, ALIGNED, coins=coins, **earlier))[1] == "RANGE_TOO_LARGE"
 
 
-async def test_a_kept_history_that_is_too_long_is_refused_too(made: Reader) -> None:
+async def test_a_stored_history_that_is_too_long_is_rejected(made: Reader) -> None:
     coins = ["constant", "gappy", "huge", "tiny", "single"]
     found = await refused(made, ALIGNED, coins=coins, to="2026-01-01")
     assert found[1] == "RANGE_TOO_LARGE"

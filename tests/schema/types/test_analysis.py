@@ -1,4 +1,4 @@
-"""Statistics, averages and fewer points over the wire, recomputed from the points beside them."""
+"""Statistics, averages and downsampling over the wire, recomputed from the points."""
 
 import math
 import statistics
@@ -155,7 +155,7 @@ async def test_an_hour_that_begins_at_to_is_out(reader: Reader) -> None:
         ("downsampled(maxPoints: 10001) { price }", "not 10,001."),
     ],
 )
-async def test_numbers_that_are_refused(reader: Reader, field: str, words: str) -> None:
+async def test_invalid_numbers_are_rejected(reader: Reader, field: str, words: str) -> None:
     query = f'{{ prices(coin: "bitcoin") {{ {field} }} }}'
     status, code, message = await refused(reader, query)
     assert (status, code) == (400, "BAD_USER_INPUT")

@@ -1,4 +1,4 @@
-"""Anomalies over the wire, against stored prices judged hour by hour in plain Python."""
+"""Anomalies over the wire, compared with a plain Python reference."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -91,7 +91,7 @@ async def test_one_event_of_each_kind(scenario: AnomalyScenario) -> None:
     assert at(FROZEN, "UPSTREAM", "UP") | at(FROZEN, "UPSTREAM", "DOWN") == {("d", "eur")}
 
 
-async def test_a_part_says_the_same_as_the_whole(scenario: AnomalyScenario) -> None:
+async def test_a_part_equals_that_part_of_the_whole(scenario: AnomalyScenario) -> None:
     whole = await scenario.ask()
     part = await scenario.ask(coins=[" A ", "c"], currencies=["USD"])
     assert part == [row for row in whole if row["coin"] in "ac" and row["currency"] == "usd"]
@@ -106,7 +106,7 @@ async def test_a_part_says_the_same_as_the_whole(scenario: AnomalyScenario) -> N
     assert await scenario.ask(coins=[]) == []
 
 
-async def test_the_prices_stay_as_they_are(scenario: AnomalyScenario) -> None:
+async def test_prices_are_not_altered(scenario: AnomalyScenario) -> None:
     flagged = [row for row in await scenario.ask() if row["scope"] == "UPSTREAM"]
     for row in flagged:
         query = """query ($coin: ID!, $currency: ID!, $from: DateTime) {
@@ -129,10 +129,10 @@ async def test_all_prices_come_with_one_statement(scenario: AnomalyScenario) -> 
     assert counts[0] == counts[1] < 6
 
 
-async def test_company_that_would_be_too_much(
+async def test_too_many_other_series_are_not_compared(
     scenario: AnomalyScenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Then those asked for are compared with each other alone."""
+    """Then only the requested ones are compared with each other."""
     monkeypatch.setattr(anomalies, "MOST_CELLS", 3 * (HOURS + 1))
     asked = {(coin, currency) for coin in "abc" for currency in ["usd"]}
     alone = {key: scenario.prices[key] for key in asked}
@@ -145,7 +145,7 @@ async def test_company_that_would_be_too_much(
     assert "fewer `coins` or `currencies`" in message
 
 
-async def test_more_than_can_be_told(
+async def test_too_many_anomalies_are_rejected(
     scenario: AnomalyScenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     number = len(await scenario.ask())
@@ -156,7 +156,7 @@ async def test_more_than_can_be_told(
     assert "higher `threshold`" in message
 
 
-async def test_what_the_simulator_brought(reader: Reader) -> None:
+async def test_data_of_the_simulator(reader: Reader) -> None:
     rows = await reader.sql.fetch(
         "SELECT coin_id, currency_code, bucket, price FROM price_hourly"
         " JOIN series ON series.id = series_id ORDER BY bucket"

@@ -1,4 +1,4 @@
-"""Arrays are the points, column by column; and no field is empty because it was asked for alone."""
+"""Arrays equal the points, and each field is read even if selected alone."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -42,14 +42,14 @@ async def test_the_same_numbers_as_points(
 
 @pytest.fixture
 async def services(made_url: tuple[str, str]) -> AsyncIterator[Any]:
-    """What a context needs for reads."""
+    """The services that a context needs for reads."""
     database = Database(made_url[1])
     yield Services(database, None, None, None, None)  # type: ignore[arg-type] # reads need no more
     await database.close()
 
 
 async def test_lists_are_the_same_as_written_json(made: Reader, services: Any) -> None:
-    """Where the transport takes no written JSON, the values come as they are."""
+    """Transports that take no encoded JSON receive the values."""
     variables: dict[str, str]
     for variables in (
         {"to": "2021-03-10", "fill": "NULL"},
@@ -62,7 +62,9 @@ async def test_lists_are_the_same_as_written_json(made: Reader, services: Any) -
         assert result.data["prices"] == await series(made, **variables)
 
 
-async def test_arrays_are_not_walked(services: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_arrays_take_the_columnar_path(
+    services: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def walked(*_: object) -> None:
         raise AssertionError("the array was walked")
 
@@ -79,7 +81,7 @@ async def test_arrays_are_not_walked(services: Any, monkeypatch: pytest.MonkeyPa
 @pytest.mark.slow
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 async def test_each_field_alone(made: Reader, granularity: str) -> None:
-    """What is not read because nobody named its column would be null: compare with the whole."""
+    """A column that was not read would be null: compare with the whole."""
     fixed = {"granularity": granularity, "from": "2020-12-01", "to": "2021-03-01"}
     whole = await series(made, **fixed)
     schema = schema_from_sdl(build_schema().as_str())
@@ -94,7 +96,7 @@ async def test_each_field_alone(made: Reader, granularity: str) -> None:
 
 
 def _leaves(kind: Any) -> Any:
-    """Name the paths to all fields below that need no argument."""
+    """Return the paths to all leaves that need no argument."""
     for name, field in kind.fields.items():
         below = field.type
         while isinstance(below, GraphQLNonNull | GraphQLList):
@@ -116,8 +118,8 @@ def _only(answer: Any, path: tuple[str, ...]) -> Any:
     return _only(answer[path[0]], path[1:])
 
 
-def test_the_whole_is_all_there_is() -> None:
-    """Who adds a field to a point or to the arrays adds it to what these tests ask for."""
+def test_all_fields_are_selected() -> None:
+    """A new field of points or arrays must be added to the query of these tests."""
     schema = schema_from_sdl(build_schema().as_str())
     for name in ("PricePoint", "PriceColumns", "Coverage", "Gap"):
         kind = schema.type_map[name]
@@ -125,8 +127,8 @@ def test_the_whole_is_all_there_is() -> None:
         assert set(kind.fields) <= set(SERIES.replace("{", " ").replace("}", " ").split()), name
 
 
-def test_a_column_under_many_names_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each text that orjson writes by itself takes a kilobyte."""
+def test_a_column_with_several_aliases_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each text that orjson encodes separately takes a kilobyte."""
     names = [f"a{number}" for number in range(50)]
     columns: dict[str, Any] = dict.fromkeys(names, ["PricePoint"] * 1_000)
     columns["coin"] = ["bitcoin", None] * 500

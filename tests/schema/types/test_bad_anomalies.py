@@ -1,4 +1,4 @@
-"""Anomalies that cannot be searched for, and ranges that have none."""
+"""Invalid arguments of `anomalies`, and ranges without anomalies."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -24,7 +24,7 @@ from tests.serving import Reader
         ({"currencies": ["xyz"]}, 404, "NOT_FOUND", "There is no currency 'xyz'"),
     ],
 )
-async def test_what_is_refused(
+async def test_rejected_arguments(
     reader: Reader, variables: dict[str, Any], status: int, code: str, words: str
 ) -> None:
     told_status, told_code, message = await refused(reader, QUERY, **variables)

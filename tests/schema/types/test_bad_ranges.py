@@ -1,4 +1,4 @@
-"""Times that are none, ranges that are too large or upside down."""
+"""Invalid times, and ranges that are too large or reversed."""
 
 import re
 from datetime import UTC, datetime
@@ -38,9 +38,7 @@ from tests.serving import Reader
         ("x" * 10_000, "not a DateTime"),
     ],
 )
-async def test_times_that_are_none(
-    reader: Reader, written: str, words: str, *, inline: bool
-) -> None:
+async def test_invalid_times(reader: Reader, written: str, words: str, *, inline: bool) -> None:
     if inline:
         query = f'{{ prices(coin: "bitcoin", from: "{written}") {{ next }} }}'
         status, code, message = await refused(reader, query)
@@ -52,7 +50,7 @@ async def test_times_that_are_none(
 
 
 @pytest.mark.parametrize("value", [1767225600, 1.5, True, ["2026-01-31"], {"year": 2026}])
-async def test_times_that_are_no_text(reader: Reader, value: object) -> None:
+async def test_times_that_are_not_text(reader: Reader, value: object) -> None:
     assert (await refused(reader, PRICES, **{"from": value}))[:2] == (400, "BAD_USER_INPUT")
 
 
@@ -66,8 +64,8 @@ async def test_from_after_to(reader: Reader) -> None:
     assert (await refused(reader, nested))[:2] == (400, "BAD_USER_INPUT")
 
 
-async def test_what_is_still_to_come_is_empty(reader: Reader) -> None:
-    """Who polls from behind the last bucket on gets nothing yet, not an error."""
+async def test_a_future_range_is_empty(reader: Reader) -> None:
+    """A client that polls after the last bucket receives nothing, not an error."""
     future = f"{datetime.now(UTC).year + 1}-01-01T00:00:00Z"
     query = """query ($from: DateTime) {
         prices(coin: "bitcoin", from: $from) { from to points { price } }
@@ -97,8 +95,8 @@ async def test_ranges_that_are_too_large(
         await reader.data(PRICES, **variables, first=first)
 
 
-async def test_the_largest_range_that_passes(reader: Reader) -> None:
-    """Buckets that begin within the range are counted, not hours that fit into it."""
+async def test_the_range_limit_is_inclusive(reader: Reader) -> None:
+    """Buckets that begin within the range count, not hours that fit into it."""
     whole = {"from": "2026-01-01T00:00:00Z", "to": "2027-02-21T16:00:00Z"}
     await reader.data(PRICES, **whole)
     later = {**whole, "to": "2027-02-21T16:00:01Z"}

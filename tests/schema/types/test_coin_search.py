@@ -1,4 +1,4 @@
-"""Searching coins: the best matches first, in any case of any alphabet, page by page."""
+"""The search of coins: best matches first, any case of any alphabet, in pages."""
 
 # ruff: noqa: RUF001 - letters that look like others are what this is about
 
@@ -99,7 +99,7 @@ async def test_pages_of_a_search_stay_while_coins_come_and_go(
     assert following == ["bitcoin", "bitcoin-cash", "bitten", "a-bit", "habit"]
 
 
-async def test_cursors_of_other_lists_are_refused(named: Client) -> None:
+async def test_cursors_of_other_lists_are_rejected(named: Client) -> None:
     plain = (await named.data(COINS, first=1))["coins"]["pageInfo"]["endCursor"]
     search = {"search": "bit"}
     ranked = (await named.data(COINS, first=1, filter=search))["coins"]["pageInfo"]["endCursor"]

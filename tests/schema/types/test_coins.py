@@ -1,4 +1,4 @@
-"""Coins: filters, keyset pages, and what hangs on a coin."""
+"""Coins: filters, pages and nested fields."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -33,7 +33,7 @@ ODD = [
 async def listed(
     database_url: str, sql: asyncpg.Connection, shared_simulator: Simulator
 ) -> AsyncIterator[Client]:
-    """A server that knows the odd coins too."""
+    """A server with additional coins."""
     await sql.executemany("INSERT INTO coin (id, symbol, name) VALUES ($1, $2, $3)", ODD)
     async with live_server(make_settings(database_url, shared_simulator)) as live:
         yield live
@@ -169,8 +169,8 @@ async def test_currencies(reader: Reader) -> None:
     ]
 
 
-async def test_what_hangs_on_coins(reader: Reader) -> None:
-    """The same numbers as at the root, for each coin its own, under any alias."""
+async def test_nested_fields_of_coins(reader: Reader) -> None:
+    """The same values as at the root, for each coin, under any alias."""
     answer = await reader.data(
         """{ coins { nodes { id
           usd: latest { coin currency price }
@@ -200,8 +200,8 @@ async def test_what_hangs_on_coins(reader: Reader) -> None:
         assert node["old"]["points"] != node["new"]["points"]
 
 
-async def test_a_coin_without_anything(listed: Client, sql: asyncpg.Connection) -> None:
-    """A coin that is kept in a currency, with no price and no metadata yet."""
+async def test_a_coin_without_prices_and_metadata(listed: Client, sql: asyncpg.Connection) -> None:
+    """A coin with a series but no price and no metadata yet."""
     await sql.execute("INSERT INTO series (coin_id, currency_code) VALUES ('umlaut', 'usd')")
     answer = await listed.data(
         """{ coin(id: "umlaut") { metadata { imageUrl } latest { price }

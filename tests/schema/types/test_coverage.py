@@ -1,4 +1,4 @@
-"""Coverage over the wire, against the stored rows and the calendar."""
+"""Coverage over the wire, compared with the stored rows and the calendar."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -86,7 +86,7 @@ async def test_a_day_of_24_hours(made: Reader) -> None:
 
 
 async def test_a_coin_that_was_listed_a_week_ago(made: Reader) -> None:
-    """It has been asked for since 90 days: what came before it was listed is no gap."""
+    """Requested for 90 days: the time before it was listed is no gap."""
     for edges in ({}, {"from": text(NOW - timedelta(days=60))}):
         found = (await series(made, coin="young", **edges))["coverage"]
         assert found["expected"] >= 7 * 24 + 1
@@ -97,7 +97,7 @@ async def test_a_coin_that_was_listed_a_week_ago(made: Reader) -> None:
         assert sum(gap["buckets"] for gap in found["gaps"]) == found["expected"] - 7 * 24 - 1
 
 
-async def test_what_an_outage_lost_up_to_now_is_a_gap(made: Reader) -> None:
+async def test_hours_lost_in_an_outage_are_a_gap(made: Reader) -> None:
     before = datetime.now(UTC)
     found = (await series(made, granularity="DAY", to="2199-12-31", first=1))["coverage"]
     after = datetime.now(UTC)
@@ -107,7 +107,7 @@ async def test_what_an_outage_lost_up_to_now_is_a_gap(made: Reader) -> None:
 
 
 @pytest.mark.slow
-async def test_it_reads_no_prices_and_one_statement(
+async def test_it_reads_no_prices_in_one_statement(
     database_url: str, shared_simulator: Simulator
 ) -> None:
     database = Database(database_url)
@@ -129,7 +129,7 @@ async def test_it_reads_no_prices_and_one_statement(
     assert not any(word in statement for statement in reading for word in ("float8send", "volume"))
 
 
-async def test_a_gap_says_what_asking_for_it_showed(
+async def test_a_gap_shows_the_requests_for_it(
     database_url: str, sql: asyncpg.Connection, shared_simulator: Simulator
 ) -> None:
     database = Database(database_url)
@@ -178,10 +178,10 @@ async def test_a_gap_says_what_asking_for_it_showed(
         assert gap["nextAsk"] == expected
 
 
-async def test_what_the_settings_ask_for_is_expected_of_tracked_series_alone(
+async def test_the_configured_history_is_expected_of_tracked_series_only(
     database_url: str, shared_simulator: Simulator
 ) -> None:
-    """The server's refreshes fail, so that nothing comes meanwhile."""
+    """The server's refreshes fail, so that nothing arrives meanwhile."""
     database = Database(database_url)
     await store_all(database)
     await database.close()

@@ -1,4 +1,4 @@
-"""Filled buckets: every one of the range, none of the future, the same whatever the pages."""
+"""Filled buckets: all of the range, none in the future, independent of pages."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -54,7 +54,7 @@ async def test_every_bucket_of_the_range(
 async def test_pages_continue_each_other(
     made: Reader, granularity: str, policy: str, order: str
 ) -> None:
-    """A page that begins within a hole carries what the page before it ended with."""
+    """A page that begins within a gap carries the last price of the page before."""
     part = (FIRST - timedelta(days=3), LAST + timedelta(days=3))
     for first in {"HOUR": (97, 500), "DAY": (3, 16)}.get(granularity, (1, 2, 5)):
         asked: dict[str, Any] = {"granularity": granularity, "fill": policy}
@@ -65,7 +65,7 @@ async def test_pages_continue_each_other(
         assert open_ended == whole
 
 
-async def test_a_page_within_a_hole_of_a_week(made: Reader) -> None:
+async def test_a_page_within_a_gap_of_a_week(made: Reader) -> None:
     start = FIRST + timedelta(hours=1300)
     hours = [at for at in SERIES["gappy", "usd"][1] if at < start]
     assert start - max(hours) > timedelta(days=1)
@@ -77,8 +77,8 @@ async def test_a_page_within_a_hole_of_a_week(made: Reader) -> None:
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 @pytest.mark.parametrize("policy", ["NULL", "PREVIOUS"])
-async def test_nothing_of_the_future(made: Reader, granularity: str, policy: str) -> None:
-    """Whatever `to` is: the last bucket is the one that runs."""
+async def test_future_buckets_are_not_filled(made: Reader, granularity: str, policy: str) -> None:
+    """Whatever `to` is, the last bucket is the one in progress."""
     asked: dict[str, Any] = {"coin": "young", "granularity": granularity, "fill": policy}
     start = text(LISTED)
     before = text(start_of(granularity, datetime.now(UTC)))
@@ -95,7 +95,7 @@ async def test_nothing_of_the_future(made: Reader, granularity: str, policy: str
     assert (beyond["points"], beyond["next"]) == ([], None)
 
 
-async def test_before_the_first_price_there_is_nothing_to_carry(made: Reader) -> None:
+async def test_buckets_before_the_first_price_are_null(made: Reader) -> None:
     points = (await series(made, coin="young", fill="PREVIOUS"))["points"]
     early = [p for p in points if p["timestamp"] < text(LISTED)]
     assert len(early) == 83 * 24
@@ -103,7 +103,7 @@ async def test_before_the_first_price_there_is_nothing_to_carry(made: Reader) ->
     assert None not in {p["price"] for p in points[len(early) :]}
 
 
-async def test_a_size_counts_filled_buckets(made: Reader) -> None:
+async def test_the_range_limit_counts_filled_buckets(made: Reader) -> None:
     day = {"from": "2021-01-01", "to": "2021-01-02"}
     hours = await series(made, fill="NULL", **day)
     assert len(hours["points"]) == 24
@@ -113,8 +113,8 @@ async def test_a_size_counts_filled_buckets(made: Reader) -> None:
         assert answer["next"] == ("2021-01-01T23:00:00Z" if first == 23 else None)
 
 
-async def test_a_bucket_filled_with_nulls_in_one_with_neighbours(made: Reader) -> None:
-    """One operation may ask for the same range in many ways."""
+async def test_fill_policies_in_one_operation(made: Reader) -> None:
+    """One operation may query the same range with several policies."""
     query = """{
       a: prices(coin: "gappy", from: "2021-01-01", to: "2021-01-08") { points { price } }
       b: prices(coin: "gappy", from: "2021-01-01", to: "2021-01-08", fill: NULL) {

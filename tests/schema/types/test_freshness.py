@@ -1,4 +1,4 @@
-"""Newest prices and how fresh series are, against the tables."""
+"""Latest prices and series status, compared with the tables."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -79,7 +79,7 @@ async def test_fresh_series(reader: Reader) -> None:
 
 
 async def test_why_a_series_is_stale(server: LiveServer, sql: asyncpg.Connection) -> None:
-    """Three hours are the default of STALE_AFTER."""
+    """The default of STALE_AFTER is three hours."""
 
     async def status() -> dict[str, Any]:
         query = STATUS.replace("query", "query Status", 1)
@@ -129,7 +129,7 @@ async def test_why_a_series_is_stale(server: LiveServer, sql: asyncpg.Connection
         ("ethereum", "eur", ["'bitcoin' is not in COINS", "'usd' is not in CURRENCIES"]),
     ],
 )
-async def test_what_is_no_longer_tracked_is_said_to_be(
+async def test_an_untracked_series_is_reported(
     database_url: str,
     sql: asyncpg.Connection,
     shared_simulator: Simulator,
@@ -137,7 +137,7 @@ async def test_what_is_no_longer_tracked_is_said_to_be(
     currencies: str,
     missing: list[str],
 ) -> None:
-    """No scheduler brings it any more."""
+    """No refresh updates it any more."""
     await sql.execute(
         "INSERT INTO coin (id, symbol, name) VALUES ('bitcoin', 'btc', 'Bitcoin');"
         "INSERT INTO currency (code, name, symbol) VALUES ('usd', 'US Dollar', '$');"

@@ -1,4 +1,4 @@
-"""Hours, days, weeks and months, against the calendar and plain Python."""
+"""Hours, days, weeks and months, compared with the calendar and plain Python."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -52,8 +52,8 @@ async def test_a_bucket_belongs_to_the_range_that_it_begins_in(
             assert [p["timestamp"][:10] for p in answer["points"]] == expected, edges
 
 
-async def test_a_week_and_a_month_that_the_history_begins_in(made: Reader) -> None:
-    """They are made of the whole days there are, and say of how many hours."""
+async def test_the_first_week_and_month_of_the_history(made: Reader) -> None:
+    """They are built from the whole days there are; `samples` counts their hours."""
     for granularity, begins in (("WEEK", "2020-12-28"), ("MONTH", "2020-12-01")):
         answer = await series(made, coin="cut", granularity=granularity)
         assert answer["from"] == f"{begins}T00:00:00Z"
@@ -74,7 +74,7 @@ async def test_a_week_and_a_month_that_the_history_begins_in(made: Reader) -> No
 
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)
-async def test_only_a_bucket_that_is_not_over_is_partial(made: Reader, granularity: str) -> None:
+async def test_only_the_bucket_in_progress_is_partial(made: Reader, granularity: str) -> None:
     before = datetime.now(UTC)
     points = (await series(made, coin="young", granularity=granularity))["points"]
     after = datetime.now(UTC)
@@ -104,8 +104,8 @@ async def test_a_constant_price_is_its_own_mean(made: Reader) -> None:
         assert {p[name] for p in points for name in ("price", "high", "low")} == {0.1}
 
 
-async def test_weeks_weigh_hours_and_not_days(made: Reader) -> None:
-    """A day with few hours counts for as much less."""
+async def test_weeks_are_means_of_hours_not_of_days(made: Reader) -> None:
+    """A day with few hours has less weight."""
     days = (await series(made, granularity="DAY"))["points"]
     weeks = (await series(made, granularity="WEEK"))["points"]
     week = weeks[1]

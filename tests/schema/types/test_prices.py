@@ -1,4 +1,4 @@
-"""Price series over the wire, against the tables, the upstream and plain arithmetic."""
+"""Price series over the wire, compared with the tables, the upstream and arithmetic."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -24,7 +24,7 @@ SERIES = """
 
 
 def text(instant: datetime) -> str:
-    """RFC 3339 with as many decimals as there are."""
+    """Format as RFC 3339 without trailing zeros."""
     plain = instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f").rstrip("0").rstrip(".")
     return f"{plain}Z"
 

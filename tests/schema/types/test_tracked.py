@@ -1,4 +1,4 @@
-"""Which coins and currencies the answering server tracks, beside those that are only kept."""
+"""Which coins and currencies a server tracks, and which are only stored."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -67,10 +67,10 @@ async def test_tracked(client: Client) -> None:
     assert await listed(client, tracked=True, ids=[]) == []
 
 
-async def test_other_settings_answer_at_once(
+async def test_changed_settings_apply_at_once(
     client: Client, database_url: str, shared_simulator: Simulator
 ) -> None:
-    """Each server answers for its own settings; nothing of it is stored."""
+    """Each server uses its own settings; nothing of it is stored."""
     settings = make_settings(database_url, shared_simulator, coins="solana", currencies="usd,eur")
     async with live_server(settings) as other:
         assert await listed(other, tracked=True) == ["solana"]
