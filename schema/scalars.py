@@ -42,7 +42,7 @@ def parse_datetime(value: Any) -> datetime:  # noqa: ANN401 - any JSON
     except (ValueError, OverflowError):
         raise BadInputError(f"{value!r} is not an existing date: {_HELP}.") from None
     if not _FIRST_YEAR <= instant.year <= _LAST_YEAR:
-        raise BadInputError(f"{value!r} is outside of the years {_FIRST_YEAR} to {_LAST_YEAR}.")
+        raise BadInputError(f"{value!r} is outside the years {_FIRST_YEAR} to {_LAST_YEAR}.")
     return instant
 
 
