@@ -23,7 +23,7 @@ _ALL = 2**31 - 1  # rows of one series
 
 
 @dataclass(frozen=True, slots=True)
-class CoverageQuestion:
+class CoverageQuery:
     """A series and its range [start, end)."""
 
     series: SeriesKey
@@ -34,7 +34,7 @@ class CoverageQuestion:
 
 async def coverages(
     database: Database,
-    questions: Sequence[CoverageQuestion],
+    questions: Sequence[CoverageQuery],
     now: datetime,
     tracked: Tracked | None,
 ) -> list[Coverage | Exception]:
@@ -44,8 +44,8 @@ async def coverages(
     tracked series, the configured history is expected, unless upstream has shown that the coin
     began later. A range of an unknown series gives a NotFoundError in its place.
     """
-    parts: dict[CoverageQuestion, WindowPrices] = {}
-    found: dict[CoverageQuestion, Coverage] = {}
+    parts: dict[CoverageQuery, WindowPrices] = {}
+    found: dict[CoverageQuery, Coverage] = {}
     for granularity in dict.fromkeys(question.granularity for question in questions):
         group = [question for question in questions if question.granularity is granularity]
         windows = [PriceWindow(*each.series, each.start, each.end, _ALL) for each in group]
@@ -71,7 +71,7 @@ async def coverages(
 
 
 def expected_from(
-    question: CoverageQuestion, begins: datetime | None, tracked: Tracked | None, now: datetime
+    question: CoverageQuery, begins: datetime | None, tracked: Tracked | None, now: datetime
 ) -> datetime | None:
     """Return the start of the expected history: the earlier of stored and configured.
 
@@ -92,7 +92,7 @@ def wanted_from(
 
 
 def _measure(
-    question: CoverageQuestion, part: WindowPrices, begins: datetime | None, now: datetime
+    question: CoverageQuery, part: WindowPrices, begins: datetime | None, now: datetime
 ) -> Coverage:
     return measure(
         question.granularity,
@@ -105,7 +105,7 @@ def _measure(
 
 
 def _listed(
-    question: CoverageQuestion, gaps: AskedGaps, tracked: Tracked, now: datetime
+    question: CoverageQuery, gaps: AskedGaps, tracked: Tracked, now: datetime
 ) -> datetime | None:
     """Return when the coin began according to upstream; None if that is not known."""
     wanted = wanted_from(question.series, question.granularity, tracked, now)
@@ -120,7 +120,7 @@ def _listed(
 
 
 def _with_evidence(
-    question: CoverageQuestion, measured: Coverage, gaps: AskedGaps, now: datetime
+    question: CoverageQuery, measured: Coverage, gaps: AskedGaps, now: datetime
 ) -> Coverage:
     starts, ends = (
         edge.astype("datetime64[us]").view(np.int64) for edge in (measured.starts, measured.ends)

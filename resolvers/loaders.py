@@ -20,10 +20,10 @@ from models.prices.series_cache import SeriesMemory
 from models.series import LatestFacts, SeriesKey
 from models.tables import RefreshRunItem, Series
 from resolvers.cache_dependencies import CacheDependencies
-from resolvers.coverage import CoverageQuestion, coverages
+from resolvers.coverage import CoverageQuery, coverages
 from resolvers.errors import NotFoundError
 from resolvers.names import explain_missing
-from resolvers.prices import PriceAnswer, PriceQuestion, price_series
+from resolvers.prices import PricePage, PriceQuery, price_series
 from resolvers.scheduling.event_loop_turns import LoaderLoop
 
 K = TypeVar("K")
@@ -62,12 +62,12 @@ class Loaders:
         return self._loader(self._latest)
 
     @cached_property
-    def prices(self) -> DataLoader[PriceQuestion, PriceAnswer]:
+    def prices(self) -> DataLoader[PriceQuery, PricePage]:
         """Prices by series, range and columns; see `price_series`."""
         return self._loader(self._prices)
 
     @cached_property
-    def coverage(self) -> DataLoader[CoverageQuestion, Coverage]:
+    def coverage(self) -> DataLoader[CoverageQuery, Coverage]:
         """Coverage by series and range; see `coverages`."""
         return self._loader(self._coverage)
 
@@ -113,12 +113,12 @@ class Loaders:
         errors = await explain_missing(self._database, missing) if missing else {}
         return [found[key] if key in found else errors[key] for key in keys]
 
-    async def _prices(self, questions: list[PriceQuestion]) -> list[PriceAnswer | Exception]:
+    async def _prices(self, questions: list[PriceQuery]) -> list[PricePage | Exception]:
         return await price_series(
             self._database, self._memory, self._dependencies, questions, self._tracked
         )
 
-    async def _coverage(self, questions: list[CoverageQuestion]) -> list[Coverage | Exception]:
+    async def _coverage(self, questions: list[CoverageQuery]) -> list[Coverage | Exception]:
         found = await coverages(self._database, questions, self.now, self._tracked)
         # the expected range grows every hour, and gaps become due
         self._dependencies.expire_at(floor_hour(self.now) + HOUR)

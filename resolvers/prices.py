@@ -25,7 +25,7 @@ from resolvers.ranges import BEGINNING, MOST_POINTS, PriceRequest, check_size, h
 
 
 @dataclass(frozen=True, slots=True)
-class PriceQuestion:
+class PriceQuery:
     """A page of one series, and the requested columns in addition to the timestamps."""
 
     series: SeriesKey
@@ -34,7 +34,7 @@ class PriceQuestion:
 
 
 @dataclass(frozen=True, slots=True)
-class PriceAnswer:
+class PricePage:
     """A page of one series. `next` is the start (descending: the end) of the next page.
 
     `asked` are the requested columns. `columns` may hold more, which the same batch read for
@@ -67,20 +67,20 @@ async def price_series(
     database: Database,
     memory: SeriesMemory | None,
     dependencies: CacheDependencies,
-    questions: Sequence[PriceQuestion],
+    questions: Sequence[PriceQuery],
     tracked: Tracked | None,
-) -> list[PriceAnswer | Exception]:
+) -> list[PricePage | Exception]:
     """Read many pages, with one SQL statement for each granularity and direction.
 
     A range without a start begins with the stored history or, for a `tracked` series, the
     configured one, whichever is earlier. Returns results in the order of `questions`, with an
     exception in the place of a page that cannot be read.
     """
-    groups: dict[tuple[Granularity, bool], list[PriceQuestion]] = {}
+    groups: dict[tuple[Granularity, bool], list[PriceQuery]] = {}
     for question in questions:
         request = question.request
         groups.setdefault((request.granularity, request.descending), []).append(question)
-    found: dict[PriceQuestion, PriceAnswer | Exception | None] = {}
+    found: dict[PriceQuery, PricePage | Exception | None] = {}
     for (granularity, descending), group in groups.items():
         columns = frozenset().union(*map(_columns, group))
         windows = [_window(question) for question in group]
@@ -98,12 +98,12 @@ async def price_series(
     return [found[question] or errors[question.series] for question in questions]
 
 
-def _columns(question: PriceQuestion) -> frozenset[str]:
+def _columns(question: PriceQuery) -> frozenset[str]:
     carried = question.request.fill is FillPolicy.PREVIOUS and "price" in question.columns
     return question.columns | {BEFORE} if carried else question.columns
 
 
-def _window(question: PriceQuestion) -> PriceWindow:
+def _window(question: PriceQuery) -> PriceWindow:
     request = question.request
     most = MOST_POINTS if request.first is None else request.first
     # one more, which shows whether there is a next page
@@ -111,8 +111,8 @@ def _window(question: PriceQuestion) -> PriceWindow:
 
 
 def _answer(
-    question: PriceQuestion, part: WindowPrices, tracked: Tracked | None
-) -> PriceAnswer | Exception:
+    question: PriceQuery, part: WindowPrices, tracked: Tracked | None
+) -> PricePage | Exception:
     request, facts = question.request, part.facts
     wanted = wanted_from(question.series, request.granularity, tracked, request.now)
     start = request.start or history_start(request.granularity, facts, request.end, wanted)
@@ -124,7 +124,7 @@ def _answer(
     request = replace(request, start=start)
     page = _page if request.fill is FillPolicy.NONE else _filled_page
     columns, following = page(request, part)
-    return PriceAnswer(
+    return PricePage(
         coin_id=facts.coin_id,
         currency_code=facts.currency_code,
         request=request,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import strawberry
 
-from resolvers import runs as run_answers
+from resolvers import runs as run_resolvers
 from schema.context import Info
 from schema.permissions import require_refresh
 from schema.types.refresh_input import RefreshPricesInput
@@ -43,7 +43,7 @@ class Mutation:
         if wanted.wait:
             async with context.deadline_paused():
                 await refresher.wait(run_id)
-        row = await run_answers.run(context.database, context.dependencies, str(run_id))
+        row = await run_resolvers.run(context.database, context.dependencies, str(run_id))
         return RefreshPricesPayload(
             run=RefreshRun.from_row(row, datetime.now(UTC)), started=started
         )

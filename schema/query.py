@@ -5,11 +5,11 @@ from typing import Annotated, cast
 import strawberry
 
 from models.prices.granularity import Granularity as StoredGranularity
-from resolvers import coins as coin_answers
-from resolvers import runs as run_answers
-from resolvers import series as series_answers
+from resolvers import coins as coin_resolvers
+from resolvers import runs as run_resolvers
+from resolvers import series as series_resolvers
 from resolvers.aligned import align, aligned_request
-from resolvers.analysis import anomalies as anomaly_answers
+from resolvers.analysis import anomalies as anomaly_search
 from resolvers.fill import FillPolicy as StoredPolicy
 from resolvers.names import clean
 from schema.context import Info
@@ -56,7 +56,7 @@ class Query:
     )
     async def coin(self, info: Info, id: CoinArgument) -> Coin | None:  # noqa: A002 - the contract's name
         return Coin.from_row(
-            await coin_answers.coin(info.context.database, info.context.dependencies, id)
+            await coin_resolvers.coin(info.context.database, info.context.dependencies, id)
         )
 
     @strawberry.field(
@@ -73,14 +73,14 @@ class Query:
         after: After = strawberry.UNSET,
     ) -> CoinConnection:
         wanted = (filter or CoinFilter()).match(info.context)
-        page = await coin_answers.page(
+        page = await coin_resolvers.page(
             info.context.database, info.context.dependencies, wanted, first, given(after)
         )
         return CoinConnection.from_page(page, wanted, info.context)
 
     @strawberry.field(description="The currencies in which prices are stored, sorted by code.")
     async def currencies(self, info: Info) -> list[Currency]:
-        rows = await coin_answers.currencies(info.context.database, info.context.dependencies)
+        rows = await coin_resolvers.currencies(info.context.database, info.context.dependencies)
         return [Currency.from_row(row) for row in rows]
 
     @strawberry.field(
@@ -115,7 +115,7 @@ class Query:
         currencies: CurrenciesArgument = strawberry.UNSET,
     ) -> list[LatestPrice]:
         context = info.context
-        rows = await series_answers.latest(
+        rows = await series_resolvers.latest(
             context.database, context.dependencies, given(coins), given(currencies)
         )
         return cast("list[LatestPrice]", LatestList(rows, context.now, context.dependencies))
@@ -139,7 +139,7 @@ class Query:
         threshold: Threshold = 4.0,
         window: AnomalyWindow = 24,
     ) -> list[Anomaly]:
-        answer = await anomaly_answers.anomalies(
+        answer = await anomaly_search.anomalies(
             info.context.database,
             given(coins),
             given(currencies),
@@ -230,7 +230,7 @@ class Query:
         info: Info,
         id: RunIdArgument,  # noqa: A002 - the contract's name
     ) -> RefreshRun | None:
-        row = await run_answers.run(info.context.database, info.context.dependencies, id)
+        row = await run_resolvers.run(info.context.database, info.context.dependencies, id)
         return RefreshRun.from_row(row, info.context.now)
 
     @strawberry.field(description="All stored refresh runs, newest first, in pages.")
@@ -238,7 +238,7 @@ class Query:
         self, info: Info, first: PageSize = 20, after: After = strawberry.UNSET
     ) -> RefreshRunConnection:
         now = info.context.now
-        page = await run_answers.page(
+        page = await run_resolvers.page(
             info.context.database, info.context.dependencies, first, given(after)
         )
         nodes = [RefreshRun.from_row(row, now) for row in page.rows]
@@ -255,7 +255,7 @@ class Query:
         currencies: CurrenciesArgument = strawberry.UNSET,
     ) -> list[SeriesStatus]:
         context = info.context
-        rows = await series_answers.status(
+        rows = await series_resolvers.status(
             context.database,
             context.dependencies,
             given(coins),

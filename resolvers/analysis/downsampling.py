@@ -9,7 +9,7 @@ from models.prices.granularity import Times
 from models.prices.read import Numbers
 from resolvers.analysis.observed import Indices, observed_indices
 from resolvers.pagination import check_between
-from resolvers.prices import PriceAnswer
+from resolvers.prices import PricePage
 from resolvers.ranges import MOST_POINTS
 
 _FEWEST = 4  # the first, the last, the lowest and the highest point
@@ -18,7 +18,7 @@ _HOUR = np.timedelta64(1, "h")
 _LTTB = LTTBDownsampler()  # type: ignore[no-untyped-call] # it leaves its __init__ untyped
 
 
-def downsampled(answer: PriceAnswer, most: int) -> PriceAnswer:
+def downsampled(answer: PricePage, most: int) -> PricePage:
     """Return at most `most` of the points that have a price. Raises BadInputError."""
     check_between("maxPoints", most, _FEWEST, MOST_POINTS)
     places = observed_indices(answer)

@@ -7,7 +7,7 @@ import numpy as np
 from models.prices.read import Numbers
 from resolvers.analysis.observed import observed_indices
 from resolvers.pagination import check_between
-from resolvers.prices import PriceAnswer
+from resolvers.prices import PricePage
 from resolvers.ranges import MOST_POINTS
 
 
@@ -18,7 +18,7 @@ class AverageKind(StrEnum):
     EMA = "EMA"
 
 
-def moving_average(answer: PriceAnswer, window: int, kind: AverageKind) -> Numbers:
+def moving_average(answer: PricePage, window: int, kind: AverageKind) -> Numbers:
     """Return the average at each point, in the order of the points; NaN where there is none.
 
     It runs over the observed prices in order of time, whatever the order and the fill policy of the

@@ -3,12 +3,12 @@
 import numpy as np
 import numpy.typing as npt
 
-from resolvers.prices import PriceAnswer
+from resolvers.prices import PricePage
 
 Indices = npt.NDArray[np.intp]
 
 
-def observed_indices(answer: PriceAnswer) -> Indices:
+def observed_indices(answer: PricePage) -> Indices:
     """Return the indices of the points with a price of their own, oldest first."""
     real = np.isfinite(answer.column("price"))
     if answer.columns.filled is not None:

@@ -9,7 +9,7 @@ import numpy as np
 from models.prices.granularity import Granularity, Times, to_datetime
 from models.prices.read import Numbers
 from resolvers.analysis.observed import observed_indices
-from resolvers.prices import PriceAnswer
+from resolvers.prices import PricePage
 
 _IN_A_YEAR = {  # crypto trades every day
     Granularity.HOUR: 8_760,
@@ -56,7 +56,7 @@ class Statistics:
     maximum_drawdown: Drawdown | None = None
 
 
-def statistics(answer: PriceAnswer) -> Statistics:
+def statistics(answer: PricePage) -> Statistics:
     """Summarise the observed prices; filled and missing points are excluded."""
     places = observed_indices(answer)
     columns = answer.columns

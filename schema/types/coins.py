@@ -7,7 +7,7 @@ from typing import Any, Self, cast
 import strawberry
 
 from models.coins import CoinFacts, CoinMatch, CoinProfile, CurrencyFacts
-from resolvers import coins as answers
+from resolvers import coins as coin_resolvers
 from resolvers.names import clean
 from resolvers.pagination import Page
 from schema.columnar.encoding import Column
@@ -233,7 +233,7 @@ class CoinFilter:
     def match(self, context: Context) -> CoinMatch:
         """Validate the conditions. Raises BadInputError."""
         tracked = context.tracked
-        return answers.coin_match(
+        return coin_resolvers.coin_match(
             given(self.ids),
             given(self.symbols),
             given(self.search),
@@ -258,4 +258,6 @@ class CoinConnection(Connection[Coin]):
 
     @strawberry.field(description="The number of coins on all pages.")
     async def total_count(self, info: Info) -> int:
-        return await answers.count(info.context.database, info.context.dependencies, self.wanted)
+        return await coin_resolvers.count(
+            info.context.database, info.context.dependencies, self.wanted
+        )

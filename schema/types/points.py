@@ -9,7 +9,7 @@ import numpy.typing as npt
 import strawberry
 
 from models.prices.granularity import to_datetime64
-from resolvers.prices import PriceAnswer
+from resolvers.prices import PricePage
 from schema.columnar.encoding import Column, finite, rows, values
 from schema.columnar.lists import ColumnarList
 from schema.scalars import DateTime
@@ -69,7 +69,7 @@ class PricePoint:
 class PointList(ColumnarList[PricePoint]):
     """The points of a response. A bucket that ends after `now` is partial."""
 
-    def __init__(self, answer: PriceAnswer, now: datetime) -> None:
+    def __init__(self, answer: PricePage, now: datetime) -> None:
         self._answer = answer
         self._now = to_datetime64(now)
 

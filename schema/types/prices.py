@@ -13,9 +13,9 @@ from resolvers.analysis.downsampling import downsampled
 from resolvers.analysis.moving_averages import AverageKind as ComputedKind
 from resolvers.analysis.moving_averages import moving_average
 from resolvers.analysis.statistics import statistics
-from resolvers.coverage import CoverageQuestion
+from resolvers.coverage import CoverageQuery
 from resolvers.fill import FillPolicy as StoredPolicy
-from resolvers.prices import PriceAnswer, PriceQuestion
+from resolvers.prices import PricePage, PriceQuery
 from resolvers.ranges import PriceRequest, price_request
 from schema.context import Context, Info
 from schema.scalars import BigInt, DateTime, given, moment
@@ -55,11 +55,11 @@ class PriceSeries:
         description="The start of the next page: pass it as `from` (with `order: DESC`, as `to`) "
         "and keep the other arguments. Null on the last page."
     )
-    answer: strawberry.Private[PriceAnswer]
+    answer: strawberry.Private[PricePage]
     now: strawberry.Private[datetime]
 
     @classmethod
-    def from_answer(cls, answer: PriceAnswer, now: datetime) -> Self:
+    def from_answer(cls, answer: PricePage, now: datetime) -> Self:
         """Build the object from a page of prices."""
         return cls(
             coin=strawberry.ID(answer.coin_id),
@@ -116,7 +116,7 @@ class PriceSeries:
     async def coverage(self, info: Info) -> Coverage:
         answer, request = self.answer, self.answer.request
         key = (answer.coin_id, answer.currency_code)
-        question = CoverageQuestion(key, request.granularity, answer.start, request.end)
+        question = CoverageQuery(key, request.granularity, answer.start, request.end)
         return Coverage.from_row(await info.context.loaders.coverage.load(question))
 
 
@@ -134,7 +134,7 @@ class SeriesArguments:
     async def answer(self, key: SeriesKey, info: Info) -> PriceSeries:
         """Read the columns that the operation selects. Raises what `price_request` raises."""
         context = info.context
-        question = PriceQuestion(key, self._request(context), _columns(selected_fields(info)))
+        question = PriceQuery(key, self._request(context), _columns(selected_fields(info)))
         return PriceSeries.from_answer(await context.loaders.prices.load(question), context.now)
 
     def _request(self, context: Context) -> PriceRequest:
@@ -154,7 +154,7 @@ class SeriesArguments:
 def _columns(fields: frozenset[str]) -> frozenset[str]:
     """Return the stored columns that these fields of a series need.
 
-    A field that is missing here fails when it reads its column: PriceAnswer returns only requested
+    A field that is missing here fails when it reads its column: PricePage returns only requested
     ones.
     """
     names = (POINT_FIELD.get(field, field) for field in fields)

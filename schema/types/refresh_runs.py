@@ -13,7 +13,7 @@ from models.runs import seconds_left
 from models.tables import RefreshRun as RefreshRunRow
 from models.tables import RefreshRunItem as RefreshRunItemRow
 from models.tables import Series as SeriesRow
-from resolvers import runs as answers
+from resolvers import runs as run_resolvers
 from resolvers.live.run_watcher import RunState
 from schema.context import Info
 from schema.scalars import DateTime, moment
@@ -246,7 +246,7 @@ class RefreshRunConnection(Connection[RefreshRun]):
 
     @strawberry.field(description="The number of runs on all pages.")
     async def total_count(self, info: Info) -> int:
-        return await answers.count(info.context.database, info.context.dependencies)
+        return await run_resolvers.count(info.context.database, info.context.dependencies)
 
 
 @strawberry.type(description="The result of `refreshPrices`.")

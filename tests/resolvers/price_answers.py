@@ -8,7 +8,7 @@ import numpy as np
 
 from models.prices.granularity import Granularity, Times
 from models.prices.read import Numbers, PriceColumns
-from resolvers.prices import PriceAnswer
+from resolvers.prices import PricePage
 from resolvers.ranges import PriceRequest
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -40,7 +40,7 @@ def answer_of(
     places: Sequence[int] | None = None,
     granularity: Granularity = Granularity.HOUR,
     descending: bool = False,
-) -> PriceAnswer:
+) -> PricePage:
     """Build an answer of prices in order of time; `descending` reverses it."""
     step = -1 if descending else 1
     prices = numbers_of(values)[::step]
@@ -53,4 +53,4 @@ def answer_of(
         samples=np.arange(len(prices), dtype=np.int32),
     )
     request = PriceRequest(granularity, START, START, descending=descending, first=None, now=START)
-    return PriceAnswer("bitcoin", "usd", request, START, 1, columns, None)
+    return PricePage("bitcoin", "usd", request, START, 1, columns, None)

@@ -11,7 +11,7 @@ import pytest
 from ingestion.run.refresher import Refresher
 from models.postgres.database import Database
 from models.prices.granularity import Granularity
-from resolvers.coverage import CoverageQuestion, coverages
+from resolvers.coverage import CoverageQuery, coverages
 from simulator import SimulatorOptions
 from tests.ingestion.running import Deployment
 from tests.ingestion.upstream import Clock
@@ -28,7 +28,7 @@ async def expected(deployment: Deployment, refresher: Refresher, now: datetime) 
     found = []
     database = Database(deployment.database_url)
     for granularity in (Granularity.HOUR, Granularity.DAY):
-        question = CoverageQuestion(KEY, granularity, now - 500 * DAY, now)
+        question = CoverageQuery(KEY, granularity, now - 500 * DAY, now)
         [measured] = await coverages(database, [question], now, refresher.tracked)
         assert not isinstance(measured, Exception)
         assert int(measured.lengths.sum()) == measured.expected - measured.present

@@ -23,7 +23,7 @@ from models.history import floor_day, floor_hour
 from models.postgres.database import Database
 from models.prices.granularity import Granularity
 from models.tables import Coin, Currency, RefreshTrigger
-from resolvers.coverage import CoverageQuestion, coverages
+from resolvers.coverage import CoverageQuery, coverages
 from simulator import SimulatorOptions
 from tests.conftest import new_database
 from tests.ingestion.upstream import Clock
@@ -202,7 +202,7 @@ async def _assert_told(world: World, database: Database, refresher: Refresher) -
     now = world.now
     lacking = await _lacking(world, database)
     for granularity, missing in zip((Granularity.HOUR, Granularity.DAY), lacking, strict=True):
-        question = CoverageQuestion(KEY, granularity, now - 400 * DAY, now)
+        question = CoverageQuery(KEY, granularity, now - 400 * DAY, now)
         [found] = await coverages(database, [question], now, refresher.tracked)
         assert not isinstance(found, Exception)
         gaps: list[Any] = list(zip(found.starts, found.ends, found.upstream, strict=True))

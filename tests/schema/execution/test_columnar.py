@@ -20,7 +20,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from models.prices.granularity import Granularity, Times
 from models.prices.read import PriceColumns
-from resolvers.prices import PriceAnswer
+from resolvers.prices import PricePage
 from resolvers.ranges import PriceRequest
 from schema.columnar.lists import ColumnarLeaves, ColumnarList
 from schema.execution.columnar import ColumnarExecutor
@@ -57,7 +57,7 @@ def points(prices: list[float], granularity: Granularity) -> PointList:
         filled=np.isnan(numbers) if longer else None,
     )
     request = PriceRequest(granularity, NOW, NOW, descending=False, first=None, now=NOW)
-    return PointList(PriceAnswer("bitcoin", "usd", request, NOW, 1, columns, None), NOW)
+    return PointList(PricePage("bitcoin", "usd", request, NOW, 1, columns, None), NOW)
 
 
 def schema_of(lists: list[PointList], executor: type[Executor[Any]]) -> strawberry.Schema:
