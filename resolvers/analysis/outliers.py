@@ -89,9 +89,8 @@ def find(matrix: Matrix, threshold: float, window: int) -> Findings:
     """Return the returns more than `threshold` deviations from their windows' medians."""
     returns = log_returns(matrix.prices)
     asked = returns[: matrix.asked]
-    columns = np.arange(
-        matrix.start - 1, matrix.end
-    )  # one more: a jump before the first explains a way back
+    # one more column: a jump before the first one explains a way back
+    columns = np.arange(matrix.start - 1, matrix.end)
     judged = _judge(asked, window, columns)
     flagged = np.abs(judged.score) > threshold
     upstream = judged.still | _back(asked, columns, flagged)

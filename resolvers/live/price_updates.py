@@ -118,8 +118,8 @@ class PriceUpdates:
 
     def _is_current(self, since: int) -> bool:
         """Return True if all notified changes up to `since` are read and more would be received."""
-        heard = self._complete and self._listener.listening and self.subscribers > 0
-        return heard and not (self._is_behind or self._closed) and since <= self._latest.revision
+        followed = self._complete and self._listener.listening and self.subscribers > 0
+        return followed and not (self._is_behind or self._closed) and since <= self._latest.revision
 
     async def _catch_up(self, since: int) -> None:
         """Return when everything committed before is read.

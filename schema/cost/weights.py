@@ -24,9 +24,7 @@ FIELD = 100  # a field of an object that graphql-core resolves
 READ = 1_000  # an SQL statement, or a key in a batched one
 WINDOWS = 2_500  # the minimum for reading a price range
 SESSION = 10_000  # an SQLAlchemy statement, including the objects it builds
-LETTERS = (
-    32  # free characters of a response name; each further one costs 1, as every value repeats it
-)
+LETTERS = 32  # free characters of a response name, which every value repeats; then 1 each
 _COLUMNAR = 20  # ordinary objects cost this many times more than those in columns
 _SHORTEST = {
     name: timedelta(hours=hours)
@@ -41,10 +39,7 @@ _PRICE_OF_DAY = 10  # the same with the price column only
 _OF_SERIES = 600  # a series of a statement that reads many
 _MEASURED = 5  # a bucket that `coverage` checks
 _NAMED = 60  # a name in a list that a statement compares
-_FREE_LETTERS, _LETTERS_OF_NAMES = (
-    256,
-    16,
-)  # free characters of all arguments; characters for one unit
+_FREE_LETTERS, _LETTERS_OF_NAMES = 256, 16  # free characters of all arguments; then for 1 each
 _FOUND = 20  # a coin that a search reads
 _SEARCH = 20_000  # an anomaly search, in addition to its prices
 _SEARCHED = 800  # a series that is searched
@@ -59,9 +54,7 @@ LEAVES = {  # fields of types that are returned as columns
     "Anomaly": Amount(3),
     "Gap": Amount(2),
 }
-WIDTHS: dict[
-    tuple[str, str], Callable[[Amount], Amount]
-] = {  # list fields with one item per bucket or per series
+WIDTHS: dict[tuple[str, str], Callable[[Amount], Amount]] = {  # lists of buckets or of series
     ("PriceSeries", "points"): Amount.for_each_bucket,
     ("CoinConnection", "nodes"): Amount.for_each_bucket,
     ("CoinConnection", "edges"): Amount.for_each_bucket,

@@ -53,7 +53,7 @@ class LimitedSchema(strawberry.Schema):
     """
 
     def __init__(self, *, limits: Limits, **parts: Any) -> None:  # noqa: ANN401 - Strawberry's own
-        self.executor = _Executor if limits.introspection else _DiscreetExecutor
+        self.executor = _Executor if limits.introspection else _ExecutorWithoutSuggestions
         super().__init__(execution_context_class=self.executor, **parts)
         replace_null_with_default(self._schema)
         self.limits = limits
@@ -78,7 +78,7 @@ class LimitedSchema(strawberry.Schema):
             context.graphql_document, context.pre_execution_errors = document.node, []
         elif query:
             try:
-                document, context.pre_execution_errors = await self._read_apart(query, context)
+                document, context.pre_execution_errors = await self._read_text(query, context)
             except (GraphQLSyntaxError, RequestError) as error:
                 return _refused(error)
             context.graphql_document = document.node
@@ -97,7 +97,7 @@ class LimitedSchema(strawberry.Schema):
             )
         return await self._within_limits(context, document)
 
-    async def _read_apart(
+    async def _read_text(
         self, text: str, context: ExecutionContext
     ) -> tuple[ValidDocument, list[GraphQLError]]:
         """Parse and validate here, or in a thread if the document is long."""
@@ -210,7 +210,7 @@ class _Executor(ColumnarExecutor):
         return built[:MOST_ERRORS] if isinstance(built, list) else built
 
 
-class _DiscreetExecutor(_Executor):
+class _ExecutorWithoutSuggestions(_Executor):
     """Suggests no names of the schema, for servers without introspection."""
 
     @classmethod

@@ -23,7 +23,7 @@ ASKED = NOW - 90 * DAY  # since when it has been asked for
 
 
 def made(
-    first: datetime, last: datetime, number: int, scale: float = 1.0, *, holes: bool = True
+    first: datetime, last: datetime, number: int, scale: float = 1.0, *, gaps: bool = True
 ) -> Hours:
     """Draw a series with nulls and gaps of an hour, of days and of a week."""
     draw = Random(number)  # noqa: S311 - a test
@@ -32,7 +32,7 @@ def made(
         at, value = first + place * HOUR, draw.lognormvariate(0, 0.3) * scale
         sample = Sample(value, draw.choice([None, value * 7]), draw.choice([None, 0.0, value]))
         hidden = draw.random() < 0.1 or (place // 24) % 17 == 5 or 1240 <= place < 1240 + 9 * 24
-        if not (holes and hidden and place > 0):
+        if not (gaps and hidden and place > 0):
             hours[at] = sample
     return hours
 
@@ -46,7 +46,7 @@ SERIES: dict[tuple[str, str], tuple[datetime, Hours]] = {  # and since when upst
     ("none", "usd"): (FIRST, {}),
     ("single", "usd"): (FIRST, {FIRST + 30 * DAY: Sample(3.5, 7.0)}),
     ("tiny", "usd"): (FIRST, made(FIRST, LAST, 5, 1e-12)),
-    ("young", "usd"): (ASKED, made(LISTED, NOW, 6, holes=False)),
+    ("young", "usd"): (ASKED, made(LISTED, NOW, 6, gaps=False)),
 }
 GRANULARITIES = ("HOUR", "DAY", "WEEK", "MONTH")
 

@@ -85,7 +85,7 @@ def test_every_field_with_a_resolver_is_listed() -> None:
     for name, kind in schema._schema.type_map.items():  # noqa: SLF001 - the schema as graphql-core has it
         if not isinstance(kind, GraphQLObjectType) or name.startswith("__"):
             continue
-        if name in ("Mutation", "Subscription"):  # of which no answer is kept
+        if name in ("Mutation", "Subscription"):  # whose responses are not cached
             continue
         definition = schema.get_type_by_name(name)
         assert definition is not None

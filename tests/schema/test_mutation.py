@@ -156,16 +156,18 @@ async def test_a_failed_series_is_reported(
         payload = await refresh(server, rebuild=True, wait=True, coins=["bitcoin"])
         run = payload["run"]
         assert run["status"] == "PARTIAL"
-        told = await ended(server, run["id"])
-        assert [(item["coin"], item["currency"]) for item in told["failed"]] == [("bitcoin", "eur")]
-        assert "sent no prices" in told["failed"][0]["error"]
+        final = await ended(server, run["id"])
+        assert [(item["coin"], item["currency"]) for item in final["failed"]] == [
+            ("bitcoin", "eur")
+        ]
+        assert "sent no prices" in final["failed"][0]["error"]
         assert await sql.fetchval("SELECT count(*) FROM price_hourly") == before
         status = await server.data(
             """{ seriesStatus(coins: ["bitcoin"], currencies: ["eur"]) {
             stale lastError consecutiveFailures } }"""
         )
         assert status["seriesStatus"] == [
-            {"stale": False, "lastError": told["failed"][0]["error"], "consecutiveFailures": 1}
+            {"stale": False, "lastError": final["failed"][0]["error"], "consecutiveFailures": 1}
         ]
 
 
@@ -228,8 +230,8 @@ async def test_bad_input_starts_nothing(
 ) -> None:
     count = "SELECT count(*) FROM refresh_run"
     before = await reader.sql.fetchval(count)
-    status, told, message = await reader.error(REFRESH, token=TOKEN, input=given)
-    assert (status, told) == (404 if code == "NOT_FOUND" else 400, code)
+    status, found_code, message = await reader.error(REFRESH, token=TOKEN, input=given)
+    assert (status, found_code) == (404 if code == "NOT_FOUND" else 400, code)
     assert words in message
     assert len(message) < 300
     assert await reader.sql.fetchval(count) == before

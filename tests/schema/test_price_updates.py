@@ -90,7 +90,7 @@ async def test_filters(
     ):
         assert prices_of(await subscriber.next()) == dict.fromkeys(followed, 1.0)
         await other.next()
-        for number, pair in enumerate(PAIRS):  # what it does not follow is not told
+        for number, pair in enumerate(PAIRS):  # series outside of the filter send nothing
             await quote(writer, ids, {pair: 2.0 + number})
             assert prices_of(await other.next()) == {pair: 2.0 + number}
             if pair in followed:

@@ -62,9 +62,9 @@ def charts(calls: list[str]) -> dict[tuple[str, str, bool], list[int]]:
     return asked
 
 
-def planned_charts(told: dict[str, Any]) -> dict[tuple[str, str, bool], list[int]]:
+def planned_charts(predicted: dict[str, Any]) -> dict[tuple[str, str, bool], list[int]]:
     found: dict[tuple[str, str, bool], list[int]] = {}
-    for series in told["series"]:
+    for series in predicted["series"]:
         key = series["coin"], series["currency"]
         found[(*key, False)] = [math.floor(seconds(each["from"])) for each in series["windows"]]
         if series["daily"]:
@@ -77,39 +77,43 @@ async def assert_plan_is_followed(
 ) -> dict[str, Any]:
     """Plan, then refresh: the calls must be those that were planned."""
     before = len(simulator.requests)
-    told = await plan(server, **given)
+    predicted = await plan(server, **given)
     assert len(simulator.requests) == before
     ran = (await server.data(REFRESH, token=TOKEN, input={**given, "wait": True}))["refreshPrices"]
     calls = [each.target for each in simulator.requests[before:]]
     assert ran["run"]["status"] == "SUCCEEDED"
-    assert len(calls) == told["calls"] == ran["run"]["plannedCalls"]
-    assert [each["reason"] for each in told["series"]] == [
+    assert len(calls) == predicted["calls"] == ran["run"]["plannedCalls"]
+    assert [each["reason"] for each in predicted["series"]] == [
         each["reason"] for each in ran["run"]["items"]
     ]
-    made, planned = charts(calls), planned_charts(told)
+    made, planned = charts(calls), planned_charts(predicted)
     assert made.keys() == planned.keys()
     for key, starts in planned.items():  # an hour may have begun between the two
         assert all(0 <= b - a <= HOUR for a, b in zip(starts, made[key], strict=True)), key
-    assert sum("/simple/price" in each for each in calls) == told["quoteCalls"]
+    assert sum("/simple/price" in each for each in calls) == predicted["quoteCalls"]
     others = sum("localization=false" in each for each in calls)
-    assert others == told["metadataCalls"]
-    assert sum(each["calls"] for each in told["series"]) == sum(map(len, made.values()))
-    return told
+    assert others == predicted["metadataCalls"]
+    assert sum(each["calls"] for each in predicted["series"]) == sum(map(len, made.values()))
+    return predicted
 
 
 @pytest.mark.slow
 async def test_a_routine_refresh_follows_its_plan(
     own_server: LiveServer, simulator: Simulator
 ) -> None:
-    told = await assert_plan_is_followed(own_server, simulator)
-    assert told["calls"] == 5
-    assert [(each["coin"], each["currency"], each["reason"]) for each in told["series"]] == [
+    predicted = await assert_plan_is_followed(own_server, simulator)
+    assert predicted["calls"] == 5
+    assert [(each["coin"], each["currency"], each["reason"]) for each in predicted["series"]] == [
         ("bitcoin", "usd", "ROUTINE"),
         ("ethereum", "usd", "ROUTINE"),
         ("bitcoin", "eur", "ROUTINE"),
         ("ethereum", "eur", "ROUTINE"),
     ]
-    assert (told["fits"], told["refusal"], told["credits"]["budget"]) == (True, None, None)
+    assert (predicted["fits"], predicted["refusal"], predicted["credits"]["budget"]) == (
+        True,
+        None,
+        None,
+    )
 
 
 @pytest.mark.slow
@@ -126,9 +130,9 @@ async def test_a_routine_refresh_follows_its_plan(
 async def test_requested_work_is_in_the_plan(
     own_server: LiveServer, simulator: Simulator, given: dict[str, Any]
 ) -> None:
-    told = await assert_plan_is_followed(own_server, simulator, **given)
+    predicted = await assert_plan_is_followed(own_server, simulator, **given)
     wanted = "REBUILD" if "rebuild" in given else "REQUESTED" if "days" in given else "ROUTINE"
-    assert {each["reason"] for each in told["series"]} == {wanted}
+    assert {each["reason"] for each in predicted["series"]} == {wanted}
 
 
 @pytest.mark.slow
@@ -140,11 +144,11 @@ async def test_gaps_and_old_metadata_are_in_the_plan(
         "(SELECT id FROM series WHERE coin_id = 'bitcoin' AND currency_code = 'eur')"
     )
     await sql.execute("UPDATE coin_metadata SET updated_at = now() - interval '40 days'")
-    told = await assert_plan_is_followed(own_server, simulator)
-    reasons = {f"{each['coin']}/{each['currency']}": each["reason"] for each in told["series"]}
+    predicted = await assert_plan_is_followed(own_server, simulator)
+    reasons = {f"{each['coin']}/{each['currency']}": each["reason"] for each in predicted["series"]}
     assert reasons["bitcoin/eur"] == "GAP"
     assert reasons["bitcoin/usd"] == "ROUTINE"
-    assert told["metadataCalls"] == 2
+    assert predicted["metadataCalls"] == 2
 
 
 @pytest.mark.slow
@@ -156,11 +160,11 @@ async def test_credits_are_those_that_were_answered(
         "mutation { refreshPrices(input: {wait: true}) { run { status } } }", token=TOKEN
     )
     answered = Counter(each.status for each in simulator.requests)[200]
-    told = await plan(own_server)
-    assert told["credits"]["spent"] == before + answered
+    predicted = await plan(own_server)
+    assert predicted["credits"]["spent"] == before + answered
     assert answered > 0
     now = datetime.now(UTC)
-    resets_at = datetime.fromisoformat(told["credits"]["resetsAt"])
+    resets_at = datetime.fromisoformat(predicted["credits"]["resetsAt"])
     assert resets_at.day == 1
     assert timedelta(0) < resets_at - now <= timedelta(days=31)
     await sql.execute("UPDATE upstream_credits SET month = month - interval '1 month'")
@@ -175,9 +179,13 @@ async def test_a_pause_and_a_slower_pace_are_in_the_estimate(
     await sql.execute(
         "UPDATE upstream_pace SET stretch = 4, paused_until = now() + interval '10 minutes'"
     )
-    told = await plan(own_server)
-    assert told["secondsPerCall"] == pytest.approx(4 * usual["secondsPerCall"])
-    assert 500 < told["estimatedSeconds"] <= 600 + told["calls"] * told["secondsPerCall"]
+    predicted = await plan(own_server)
+    assert predicted["secondsPerCall"] == pytest.approx(4 * usual["secondsPerCall"])
+    assert (
+        500
+        < predicted["estimatedSeconds"]
+        <= 600 + predicted["calls"] * predicted["secondsPerCall"]
+    )
 
 
 @pytest.mark.slow
@@ -187,17 +195,17 @@ async def test_a_refresh_over_budget_is_rejected_and_costs_nothing(
     # a first load takes 1 + 4 × 2 (hours, days) + 2 (metadata)
     settings = make_settings(database_url, simulator, coingecko_monthly_credits=10)
     async with live_server(settings) as server:
-        told = await plan(server)
-        assert (told["calls"], told["fits"]) == (11, False)
-        assert {each["reason"] for each in told["series"]} == {"FIRST_LOAD"}
-        assert told["credits"]["leftAfter"] == -1
-        assert told["refusal"].startswith("This refresh needs 11 calls, but 10 of 10 credits")
-        assert "What would fit: days 88 of all 4 series (7 calls) or coins" in told["refusal"]
+        predicted = await plan(server)
+        assert (predicted["calls"], predicted["fits"]) == (11, False)
+        assert {each["reason"] for each in predicted["series"]} == {"FIRST_LOAD"}
+        assert predicted["credits"]["leftAfter"] == -1
+        assert predicted["refusal"].startswith("This refresh needs 11 calls, but 10 of 10 credits")
+        assert "What would fit: days 88 of all 4 series (7 calls) or coins" in predicted["refusal"]
         response = await server.post(REFRESH, token=TOKEN, input={})
         [error] = response.json()["errors"]
         assert (response.status_code, error["extensions"]["code"]) == (503, "SERVICE_UNAVAILABLE")
-        assert error["message"] == told["refusal"]
-        wait = seconds(told["credits"]["resetsAt"]) - datetime.now(UTC).timestamp()
+        assert error["message"] == predicted["refusal"]
+        wait = seconds(predicted["credits"]["resetsAt"]) - datetime.now(UTC).timestamp()
         assert 0 <= int(response.headers["Retry-After"]) - wait <= 30
         assert simulator.requests == []
         assert (await server.data("{ refreshRuns { totalCount } }"))["refreshRuns"] == {
@@ -231,8 +239,8 @@ async def test_joining_a_run_is_allowed_over_budget(
 async def test_a_plan_with_invalid_input_is_rejected(
     reader: LiveServer, given: dict[str, Any], code: str
 ) -> None:
-    _, told, message = await reader.error(PLAN, input=given)
-    assert told == code
+    _, predicted, message = await reader.error(PLAN, input=given)
+    assert predicted == code
     assert message
 
 

@@ -137,18 +137,18 @@ async def test_invalid_and_unknown_runs(
 async def test_a_slow_subscriber_gets_the_newest_state(
     two: tuple[LiveServer, LiveServer], sql: asyncpg.Connection
 ) -> None:
-    run_id = await _a_run_of_nobodys(sql)
+    run_id = await _run_without_process(sql)
     async with _alive(two[0].application.database, run_id), watching(two[1], run_id) as slow:
         assert (await slow.next())["completedCalls"] == 0
         async with watching(two[1], run_id) as quick:
             for number in range(5):
                 assert (await quick.next())["completedCalls"] == number
                 await sql.execute("UPDATE refresh_run SET completed_calls = completed_calls + 1")
-                await _tell(sql, run_id)
+                await _notify(sql, run_id)
             assert (await quick.next())["completedCalls"] == 5
         assert (await slow.next())["completedCalls"] == 5, "not one after the other"
         await sql.execute("UPDATE refresh_run SET status = 'FAILED', error = 'why'")
-        await _tell(sql, run_id)
+        await _notify(sql, run_id)
         ((last,),) = [[body["data"]["refreshProgress"] for body in await slow.rest()]]
         assert (last["status"], last["error"]) == ("FAILED", "why")
 
@@ -167,7 +167,7 @@ async def test_a_thousand_subscribers_share_each_read(
 
     monkeypatch.setattr(runs, "runs_by_id", counted)
     monkeypatch.setattr(run_watcher, "LOOK_SECONDS", 3600)
-    run_id = await _a_run_of_nobodys(sql)
+    run_id = await _run_without_process(sql)
     here = two[0]
     async with (
         _alive(here.application.database, run_id),
@@ -175,11 +175,11 @@ async def test_a_thousand_subscribers_share_each_read(
     ):
         watchers = [await stack.enter_async_context(watching(here, run_id)) for _ in range(1000)]
         for number in range(3):
-            told = await asyncio.gather(*(each.next() for each in watchers))
-            assert {event["completedCalls"] for event in told} == {number}
+            events = await asyncio.gather(*(each.next() for each in watchers))
+            assert {event["completedCalls"] for event in events} == {number}
             assert reads == number + 1
             await sql.execute("UPDATE refresh_run SET completed_calls = completed_calls + 1")
-            await _tell(sql, run_id)
+            await _notify(sql, run_id)
     await assert_nothing_is_left(here)
 
 
@@ -200,7 +200,7 @@ async def test_a_run_whose_process_was_killed_ends(
     two: tuple[LiveServer, LiveServer], sql: asyncpg.Connection
 ) -> None:
     """No notification comes: watchers find it dead within seconds."""
-    run_id = await _a_run_of_nobodys(sql)
+    run_id = await _run_without_process(sql)
     async with contextlib.AsyncExitStack() as stack:
         watch = await stack.enter_async_context(watching(two[1], run_id))
         async with _alive(two[0].application.database, run_id):
@@ -217,12 +217,12 @@ async def test_a_run_whose_process_was_killed_ends(
 async def test_after_the_listening_connection_was_lost_it_goes_on(
     two: tuple[LiveServer, LiveServer], sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_watcher, "LOOK_SECONDS", 3600)  # only being told helps
-    run_id = await _a_run_of_nobodys(sql)
+    monkeypatch.setattr(run_watcher, "LOOK_SECONDS", 3600)  # only a notification helps
+    run_id = await _run_without_process(sql)
     async with _alive(two[0].application.database, run_id), watching(two[1], run_id) as watch:
         assert (await watch.next())["completedCalls"] == 0
         for number in (1, 2):
-            # told to nobody
+            # without a notification
             await sql.execute("UPDATE refresh_run SET completed_calls = completed_calls + 1")
             await sql.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -236,7 +236,7 @@ async def test_after_the_listening_connection_was_lost_it_goes_on(
 async def test_nothing_remains_of_a_subscriber_that_leaves(
     two: tuple[LiveServer, LiveServer], sql: asyncpg.Connection
 ) -> None:
-    run_id = await _a_run_of_nobodys(sql)
+    run_id = await _run_without_process(sql)
     async with _alive(two[0].application.database, run_id):
         async with watching(two[0], run_id):
             pass  # before the first event
@@ -249,7 +249,7 @@ async def test_nothing_remains_of_a_subscriber_that_leaves(
         await assert_nothing_is_left(two[0])
 
 
-async def _a_run_of_nobodys(sql: asyncpg.Connection) -> str:
+async def _run_without_process(sql: asyncpg.Connection) -> str:
     run_id = new_run_id()
     await sql.execute(
         "INSERT INTO refresh_run (id, status, trigger, planned_calls)"
@@ -270,5 +270,5 @@ async def _alive(database: Database, run_id: str) -> AsyncIterator[None]:
         await connection.close()
 
 
-async def _tell(sql: asyncpg.Connection, run_id: str) -> None:
+async def _notify(sql: asyncpg.Connection, run_id: str) -> None:
     await sql.execute("SELECT pg_notify($1, $2)", CHANNEL, f'{{"run": "{run_id}"}}')

@@ -36,22 +36,22 @@ def found(
         before,
         before + len(hours),
     )
-    told = find(matrix, threshold, window)
+    findings = find(matrix, threshold, window)
     return [
         {
-            "hour": hours.start + int(told.column[number]) - before,
-            "coin": keys[told.row[number]][0],
-            "currency": keys[told.row[number]][1],
-            "price": table[told.row[number], told.column[number]],
-            "logReturn": told.log_return[number],
-            "expectedLogReturn": told.expected[number],
-            "score": told.score[number],
-            "direction": "UP" if told.up[number] else "DOWN",
-            "scope": SCOPES[told.scope[number]].value,
-            "coinsAlike": told.alike[number],
-            "coinsCompared": told.judged[number],
+            "hour": hours.start + int(findings.column[number]) - before,
+            "coin": keys[findings.row[number]][0],
+            "currency": keys[findings.row[number]][1],
+            "price": table[findings.row[number], findings.column[number]],
+            "logReturn": findings.log_return[number],
+            "expectedLogReturn": findings.expected[number],
+            "score": findings.score[number],
+            "direction": "UP" if findings.up[number] else "DOWN",
+            "scope": SCOPES[findings.scope[number]].value,
+            "coinsAlike": findings.alike[number],
+            "coinsCompared": findings.judged[number],
         }
-        for number in range(len(told))
+        for number in range(len(findings))
     ]
 
 
@@ -170,7 +170,7 @@ def test_a_price_that_was_back_within_one_hour() -> None:
     assert scopes(rows, 51, "DOWN") == {("UPSTREAM", "usd")}
     # the way back alone, with the jump before the range
     assert scopes(found(prices, range(51, 79), 4, 24), 51, "DOWN") == {("UPSTREAM", "usd")}
-    # the hour after the range tells as well, where there is one
+    # the hour after the range counts as well, if it exists
     assert scopes(found(prices, range(30, 51), 4, 24), 50) == {("UPSTREAM", "usd")}
     newest = {key: {h: p for h, p in of.items() if h <= 50} for key, of in prices.items()}
     assert scopes(found(newest, range(30, 51), 4, 24), 50) == {("COIN", "usd")}

@@ -21,16 +21,16 @@ def test_any_values(values: list[float | None], window: int) -> None:
     found = trailing(numbers_of(values), window, places)
     for number, place in enumerate(places.tolist()):
         known = [value for value in values[place - window : place] if value is not None]
-        told = (found.center[number], found.deviation[number], found.still[number])
+        result = (found.center[number], found.deviation[number], found.still[number])
         if 2 * len(known) < window:
-            assert (math.isnan(told[0]), math.isnan(told[1]), told[2]) == (True, True, False)
+            assert (math.isnan(result[0]), math.isnan(result[1]), result[2]) == (True, True, False)
             continue
         middle = median(known)
         distances = [abs(value - middle) for value in known]
         spread = 1.4826 * median(distances) or 1.2533 * fmean(distances)
-        assert told[0] == middle
-        assert told[1] == pytest.approx(max(spread, 1e-6), rel=1e-12)
-        assert told[2] == (set(known) == {0.0})
+        assert result[0] == middle
+        assert result[1] == pytest.approx(max(spread, 1e-6), rel=1e-12)
+        assert result[2] == (set(known) == {0.0})
 
 
 def test_only_the_requested_places() -> None:

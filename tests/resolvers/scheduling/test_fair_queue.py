@@ -66,10 +66,10 @@ async def test_sizes_fit_and_an_oversized_place_runs_alone() -> None:
 
 
 async def test_waiting_places_of_one_caller_are_limited() -> None:
-    works = Works(FairQueue(1, 2, "Not so many."))
+    works = Works(FairQueue(1, 2, "Too many."))
     tasks = [works.start(str(number), "one") for number in range(3)]
     await settle()
-    with pytest.raises(UnavailableError, match="Not so many"):
+    with pytest.raises(UnavailableError, match="Too many"):
         await works.start("too many", "one")
     tasks.append(works.start("another's", "other"))
     for name in ("0", "another's", "1", "2"):
@@ -106,7 +106,7 @@ async def test_an_idle_queue_admits_at_once() -> None:
 
 
 async def test_a_full_queue_drops_the_last_place_of_the_largest_caller() -> None:
-    queue = FairQueue(1, 3, "Not so many.", most_in_all=4)
+    queue = FairQueue(1, 3, "Too many.", most_in_all=4)
     works = Works(queue)
     tasks = {"first": works.start("first", "first")}
     for name in ("a 1", "a 2", "a 3", "b 1"):
@@ -116,13 +116,13 @@ async def test_a_full_queue_drops_the_last_place_of_the_largest_caller() -> None
     tasks["c 1"] = works.start("c 1", "c")
     await settle()
     assert len(queue) == 4
-    with pytest.raises(UnavailableError, match="Not so many"):
+    with pytest.raises(UnavailableError, match="Too many"):
         await tasks.pop("a 3")
     tasks["d 1"] = works.start("d 1", "d")
     await settle()
-    with pytest.raises(UnavailableError, match="Not so many"):
+    with pytest.raises(UnavailableError, match="Too many"):
         await tasks.pop("a 2")
-    with pytest.raises(UnavailableError, match="Not so many"):
+    with pytest.raises(UnavailableError, match="Too many"):
         await works.start("e 1", "e")  # now all have one
     for name in ("first", "a 1", "b 1", "c 1", "d 1"):
         assert works.begun[-1] == name

@@ -76,5 +76,5 @@ def test_the_fast_path_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("the list was walked")
 
     monkeypatch.setattr(AnomalyList, "__getitem__", walked)
-    told = orjson.loads(answer(anomalies(3), ColumnarExecutor, f"{{ anomalies {{ {FIELDS} }} }}"))
-    assert [row["scope"] for row in told["anomalies"]] == ["UPSTREAM", "MARKET", "CURRENCY"]
+    result = orjson.loads(answer(anomalies(3), ColumnarExecutor, f"{{ anomalies {{ {FIELDS} }} }}"))
+    assert [row["scope"] for row in result["anomalies"]] == ["UPSTREAM", "MARKET", "CURRENCY"]

@@ -125,7 +125,7 @@ class Meter:
 
         Measures once. If the result exceeds `most`, returns the median of seven measurements.
         """
-        await self.run(work)  # what is prepared and kept at the first time is not measured
+        await self.run(work)  # excludes what the first run caches
         ratios = [await self._ratio(work)]
         if ratios[0] > most:
             ratios += [await self._ratio(work, 3) for _ in range(6)]

@@ -15,7 +15,7 @@ from schema.cost.weights import FIELD, READ, SESSION, WINDOWS
 NOW = datetime(2026, 4, 1, 12, 30, tzinfo=UTC)
 EXTENT = DataExtent(11, 4, NOW - timedelta(days=90), NOW - timedelta(days=366))
 HOURS = 90 * 24 + 1
-DAYS = 367  # that are kept, the present one among them
+DAYS = 367  # stored days, today included
 SCHEMA = build_schema()._schema  # noqa: SLF001 - graphql-core's own
 COINS = 2 * READ + FIELD  # a list of coins, with the field that holds them
 READ_BY_NAME = 2 * READ + 2 * 60  # a coin and a currency
@@ -67,7 +67,7 @@ def series(buckets: int, below: int) -> int:
         ("{ coins(first: 5) { nodes { prices(first: 7) { points { price } } } } }",
          COINS + 5 * series(7, FIELD + 7)),
         ("{ coins { nodes { prices(first: 7) { points { price } } } } }",
-         COINS + 11 * series(7, FIELD + 7)),  # as many as are kept
+         COINS + 11 * series(7, FIELD + 7)),  # all stored coins
         ('{ coins(filter: {ids: ["a", "b"]}) { edges { node { id } } } }',
          COINS + 2 * 2 * 60 + 2 * (FIELD + FIELD)),
         ('{ coins(filter: {search: "a", symbols: ["a"]}, first: 1) { nodes { id } } }',

@@ -25,7 +25,7 @@ MISTAKES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-async def told(limits: Limits, text: str, variables: dict[str, Any]) -> str:
+async def messages_of(limits: Limits, text: str, variables: dict[str, Any]) -> str:
     result = await build_schema(limits).execute(text, variable_values=variables)
     assert result.errors
     return " ".join(error.message for error in result.errors)
@@ -33,12 +33,12 @@ async def told(limits: Limits, text: str, variables: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize(("text", "variables"), MISTAKES)
 async def test_nothing_is_suggested(text: str, variables: dict[str, Any]) -> None:
-    assert "Did you mean" not in await told(CLOSED, text, variables)
+    assert "Did you mean" not in await messages_of(CLOSED, text, variables)
 
 
 async def test_names_are_suggested_with_introspection() -> None:
     """Shows that the test above can fail."""
-    each = [await told(Limits(), text, variables) for text, variables in MISTAKES]
+    each = [await messages_of(Limits(), text, variables) for text, variables in MISTAKES]
     assert sum("Did you mean" in message for message in each) >= len(MISTAKES) - 2
 
 
@@ -80,7 +80,7 @@ async def test_errors_reveal_no_unnecessary_name(step: int) -> None:
     ],
 )
 async def test_introspection_is_rejected(text: str) -> None:
-    assert "introspection has been disabled" in await told(CLOSED, text, {})
+    assert "introspection has been disabled" in await messages_of(CLOSED, text, {})
     assert not (await build_schema().execute(text)).errors
 
 
@@ -101,4 +101,4 @@ async def test_typename_is_allowed() -> None:
 async def test_a_letter_with_a_longer_lower_case_gives_an_ordinary_error(
     limits: Limits, text: str, variables: dict[str, Any]
 ) -> None:
-    assert "index" not in await told(limits, text, variables)
+    assert "index" not in await messages_of(limits, text, variables)

@@ -82,9 +82,9 @@ async def test_document_limits_are_inclusive(name: str) -> None:
     most = getattr(limits, name)
     assert refusals(await run(limits, DOCUMENTS[name](most))) == {}
     result = await run(limits, DOCUMENTS[name](most + 1))
-    told = refusals(result)
-    assert told.keys() == {name.upper()}
-    message = told[name.upper()]
+    messages = refusals(result)
+    assert messages.keys() == {name.upper()}
+    message = messages[name.upper()]
     found = "more than" if name == "max_tokens" else f"{most + 1:,}"
     assert all(word in message for word in (found, f"{name.upper()} allows {most:,}", ": "))
     answer = answer_of(result, "")
@@ -125,18 +125,18 @@ async def test_value_limits_are_inclusive(name: str) -> None:
     bound: dict[str, Any] = {name: 5}
     limits = replace(DEFAULT, **bound)
     assert not (await run(limits, "{__typename}", variable_values=values_of(name, 5))).errors
-    told = refusals(await run(limits, "{__typename}", variable_values=values_of(name, 6)))
-    assert told.keys() == {name.upper()}
-    assert "allows 5" in told[name.upper()]
+    messages = refusals(await run(limits, "{__typename}", variable_values=values_of(name, 6)))
+    assert messages.keys() == {name.upper()}
+    assert "allows 5" in messages[name.upper()]
 
 
 async def test_comparisons_of_overlapping_fields_are_limited() -> None:
     """graphql-core counts two per pair: 4 fields of one name have 6 pairs."""
     text = "{" + "__typename " * 4 + "}"
     assert not (await run(replace(DEFAULT, max_overlaps=12), text)).errors
-    told = refusals(await run(replace(DEFAULT, max_overlaps=11), text))
-    assert told.keys() == {"MAX_OVERLAPS"}
-    assert "11 steps" in told["MAX_OVERLAPS"]
+    messages = refusals(await run(replace(DEFAULT, max_overlaps=11), text))
+    assert messages.keys() == {"MAX_OVERLAPS"}
+    assert "11 steps" in messages["MAX_OVERLAPS"]
 
 
 @pytest.mark.parametrize(
@@ -154,9 +154,9 @@ async def test_slow_validations_are_cut_short(text: str) -> None:
 async def test_a_fragment_bomb_gives_an_error_for_each_limit() -> None:
     chain = "".join(f"fragment F{n} on Query{{...F{n + 1} ...F{n + 1}}}" for n in range(30))
     text = "{...F0}" + chain + "fragment F30 on Query{a:__typename @skip(if:false)}"
-    told = refusals(await run(DEFAULT, text))
-    assert told.keys() == {"MAX_FIELDS", "MAX_ALIASES", "MAX_ROOT_FIELDS", "MAX_DIRECTIVES"}
-    assert "1,000,000,000 fields" in told["MAX_FIELDS"]
+    messages = refusals(await run(DEFAULT, text))
+    assert messages.keys() == {"MAX_FIELDS", "MAX_ALIASES", "MAX_ROOT_FIELDS", "MAX_DIRECTIVES"}
+    assert "1,000,000,000 fields" in messages["MAX_FIELDS"]
 
 
 async def test_a_cycle_is_graphqls_own_error() -> None:

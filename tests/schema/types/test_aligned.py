@@ -106,7 +106,7 @@ async def test_the_default_range_is_the_stored_history(made: Reader) -> None:
 
 
 async def test_a_price_from_before_is_carried_in(made: Reader) -> None:
-    start = FIRST + timedelta(hours=1300)  # in a hole of nine days
+    start = FIRST + timedelta(hours=1300)  # in a gap of nine days
     edges = {"from": text(start), "to": text(start + timedelta(hours=5))}
     answer = await aligned(made, coins=["gappy", "none"], fill="PREVIOUS", **edges)
     hours = points_of(("gappy", "usd"), "HOUR")

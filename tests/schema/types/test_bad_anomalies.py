@@ -27,8 +27,8 @@ from tests.serving import Reader
 async def test_rejected_arguments(
     reader: Reader, variables: dict[str, Any], status: int, code: str, words: str
 ) -> None:
-    told_status, told_code, message = await refused(reader, QUERY, **variables)
-    assert (told_status, told_code) == (status, code)
+    found_status, found_code, message = await refused(reader, QUERY, **variables)
+    assert (found_status, found_code) == (status, code)
     assert words in message
 
 

@@ -120,7 +120,7 @@ async def test_it_reads_no_prices_in_one_statement(
     }"""
     settings = make_settings(database_url, shared_simulator, coins="gappy", currencies="usd")
     async with live_server(settings) as server:
-        await server.data(REFRESH, token=TOKEN)  # so that none reads beside us
+        await server.data(REFRESH, token=TOKEN)  # so that no refresh reads at the same time
         async with statements(server.application.database) as sent:
             await server.data(query)
             await asyncio.sleep(0)

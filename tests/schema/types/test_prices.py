@@ -112,7 +112,7 @@ async def test_days_are_made_of_their_hours(reader: Reader) -> None:
     expected = []
     for day, group in groupby(hours, lambda point: point["timestamp"][:10]):
         if f"{day}T00:00:00Z" < start:
-            continue  # the kept history begins within this day: half of it is no day
+            continue  # the stored history begins within this day, so it is no complete day
         of_day = list(group)
         prices = [point["price"] for point in of_day]
         caps = [point["marketCap"] for point in of_day if point["marketCap"] is not None]
