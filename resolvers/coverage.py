@@ -129,12 +129,12 @@ def _with_evidence(
     if question.granularity is Granularity.HOUR:
         return measured.with_evidence(hours)
     days = evidence(gaps.days, starts, ends, micros(now))
-    asked = days.times > 0
+    requested = days.times > 0
     return measured.with_evidence(
         Evidence(
-            np.where(asked, days.since, hours.since),
-            np.where(asked, days.times, hours.times),
-            np.where(asked, days.until, hours.until),
-            np.where(asked, days.upstream, hours.upstream),
+            np.where(requested, days.since, hours.since),
+            np.where(requested, days.times, hours.times),
+            np.where(requested, days.until, hours.until),
+            np.where(requested, days.upstream, hours.upstream),
         )
     )

@@ -37,8 +37,8 @@ class PriceQuery:
 class PricePage:
     """A page of one series. `next` is the start (descending: the end) of the next page.
 
-    `asked` are the requested columns. `columns` may hold more, which the same batch read for
-    others.
+    `requested` names the requested columns. `columns` may hold more, which the same batch read for
+    other pages.
     """
 
     coin_id: str
@@ -48,14 +48,14 @@ class PricePage:
     revision: int
     columns: PriceColumns
     next: datetime | None
-    asked: frozenset[str] = ALL_COLUMNS
+    requested: frozenset[str] = ALL_COLUMNS
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """Return a column; all NaN if buckets of this granularity do not have it.
 
         Raises LookupError for a column that was not requested.
         """
-        if name not in self.asked:
+        if name not in self.requested:
             raise LookupError(
                 f"{name} was not requested: schema/types/prices.py maps fields to columns."
             )
@@ -132,7 +132,7 @@ def _answer(
         revision=facts.revision,
         columns=columns,
         next=following,
-        asked=question.columns,
+        requested=question.columns,
     )
 
 

@@ -175,6 +175,6 @@ def _lost(
     Buckets before the `first` stored one are missing, whether they were asked for or not.
     """
     begins = max(start, min(first or end, end))
-    asked = missing_micros(gaps, micros(begins), micros(end)) if begins < end else 0
-    missing = max(begins - start, timedelta(0)) + timedelta(microseconds=asked)
+    gap = missing_micros(gaps, micros(begins), micros(end)) if begins < end else 0
+    missing = max(begins - start, timedelta(0)) + timedelta(microseconds=gap)
     return missing // unit, max((end - start) // unit, 0)

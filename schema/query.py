@@ -100,8 +100,8 @@ class Query:
         first: First = strawberry.UNSET,
         fill: FillArgument = FillPolicy.NONE,
     ) -> PriceSeries:
-        asked = SeriesArguments(from_, to, granularity, order, first, fill)
-        return await asked.answer((clean(coin), clean(currency)), info)
+        arguments = SeriesArguments(from_, to, granularity, order, first, fill)
+        return await arguments.answer((clean(coin), clean(currency)), info)
 
     @strawberry.field(
         description="The newest known price of each series (one coin in one currency), sorted by "

@@ -106,12 +106,12 @@ async def _anomalies(
 ) -> Anomalies:
     (coins, currencies), (start, end) = names, edges
     coin_ids, codes = await known_names(database, coins, currencies)
-    asked = await list_series(database, coin_ids, codes)
-    starts = [each.history_from for each in asked if each.history_from]
+    requested = await list_series(database, coin_ids, codes)
+    starts = [each.history_from for each in requested if each.history_from]
     hours = _hours(start or min(starts, default=end), end, window)
-    _check_size(len(asked), hours.count)
+    _check_size(len(requested), hours.count)
     # without requested series there is nothing to compare
-    series = asked + await _other_series(database, asked, hours.count) if asked else []
+    series = requested + await _other_series(database, requested, hours.count) if requested else []
     dependencies.add_series(each.id for each in series)
     parts = await read_windows(
         database,
@@ -120,7 +120,7 @@ async def _anomalies(
         columns=frozenset({"price"}),
     )
     stored = [None if part is None else part[1] for part in parts]
-    return await searches.run(_search, series, len(asked), stored, hours, threshold)
+    return await searches.run(_search, series, len(requested), stored, hours, threshold)
 
 
 def _check_threshold(threshold: float) -> None:
@@ -149,18 +149,18 @@ def _check_size(series: int, hours: int) -> None:
 
 
 async def _other_series(
-    database: Database, asked: Sequence[SeriesFacts], hours: int
+    database: Database, requested: Sequence[SeriesFacts], hours: int
 ) -> list[SeriesFacts]:
     """Return all other stored series, or none if all together would exceed MOST_CELLS."""
     most = MOST_CELLS // max(1, hours)
     series = await list_series(database, None, None, limit=most + 1)
-    ids = {each.id for each in asked}
+    ids = {each.id for each in requested}
     return [] if len(series) > most else [each for each in series if each.id not in ids]
 
 
 def _search(
     series: Sequence[SeriesFacts],
-    asked: int,
+    requested: int,
     stored: Sequence[PriceColumns | None],
     hours: _Hours,
     threshold: float,
@@ -171,7 +171,7 @@ def _search(
     for row, columns in enumerate(stored):
         if columns is not None and columns.price is not None:
             prices[row, (columns.timestamps - start) // length] = columns.price
-    matrix = Matrix(prices, _numbered(series), asked, hours.before, hours.before + hours.count)
+    matrix = Matrix(prices, _numbered(series), requested, hours.before, hours.before + hours.count)
     found = find(matrix, threshold, hours.window)
     if len(found) > MOST_ANOMALIES:
         raise RangeTooLargeError(
@@ -180,7 +180,7 @@ def _search(
         )
     return Anomalies(
         findings=found,
-        series=series[:asked],
+        series=series[:requested],
         timestamps=start + found.column * length,
         price=prices[found.row, found.column],
         before=prices[found.row, found.column - 1],

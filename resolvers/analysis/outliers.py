@@ -32,14 +32,14 @@ class Matrix:
     """Prices of shape (series, buckets), NaN where missing.
 
     `currencies` numbers the currency of each row; no coin has two rows in one currency. The first
-    `asked` rows are evaluated; the others serve for comparison only. The columns from `start` to
-    `end` are evaluated: at least `window` + 2 columns precede them. One column follows them, if it
-    exists already, which shows what came next.
+    `requested` rows are evaluated; the others serve for comparison only. The columns from `start`
+    to `end` are evaluated: at least `window` + 2 columns precede them. One column follows them, if
+    it exists already, which shows what came next.
     """
 
     prices: Numbers
     currencies: Ints
-    asked: int
+    requested: int
     start: int
     end: int
 
@@ -88,18 +88,18 @@ class _Comparison:
 def find(matrix: Matrix, threshold: float, window: int) -> Findings:
     """Return the returns more than `threshold` deviations from their windows' medians."""
     returns = log_returns(matrix.prices)
-    asked = returns[: matrix.asked]
+    requested = returns[: matrix.requested]
     # one more column: a jump before the first one explains a way back
     columns = np.arange(matrix.start - 1, matrix.end)
-    judged = _judge(asked, window, columns)
+    judged = _judge(requested, window, columns)
     flagged = np.abs(judged.score) > threshold
-    upstream = judged.still | _back(asked, columns, flagged)
+    upstream = judged.still | _back(requested, columns, flagged)
     flagged[:, 0] = False
     row, place = np.nonzero(flagged)
     order = np.lexsort((row, -np.abs(judged.score[row, place]), place))
     row, place = row[order], place[order]
     met = np.flatnonzero(flagged.any(axis=0))
-    others = _judge(returns[matrix.asked :], window, columns[met])
+    others = _judge(returns[matrix.requested :], window, columns[met])
     scores = np.concatenate([judged.score[:, met], others.score])
     peers = _compare(scores, matrix.currencies, threshold)
     score, column = judged.score[row, place], columns[place]
@@ -107,7 +107,7 @@ def find(matrix: Matrix, threshold: float, window: int) -> Findings:
     return Findings(
         row=row,
         column=column,
-        log_return=asked[row, column],
+        log_return=requested[row, column],
         expected=judged.expected[row, place],
         score=np.abs(score),
         up=score > 0,

@@ -162,8 +162,8 @@ class ColumnarExecutor(CooperativeExecutor):
     ) -> list[Any]:
         """Complete objects that contain objects, or use the ordinary path."""
         parts = [part for part in plan.values() if isinstance(part, _Children)]
-        asked = (result.children(part.field, part.arguments) for part in parts)
-        found = iter(await asyncio.gather(*asked, return_exceptions=True))
+        children = (result.children(part.field, part.arguments) for part in parts)
+        found = iter(await asyncio.gather(*children, return_exceptions=True))
         columns: dict[str, Column] = {}
         for key, part in plan.items():
             column = self._objects(part, next(found)) if isinstance(part, _Children) else part

@@ -26,11 +26,11 @@ class CooperativeExecutor(StrawberryGraphQLCoreExecutionContext):
         self._share = current_share()
         self._has_room = self._share.has_room  # called very often
 
-    def execute_field(self, *asked: Any) -> Any:  # noqa: ANN401 - graphql-core's own
+    def execute_field(self, *arguments: Any) -> Any:  # noqa: ANN401 - graphql-core's own
         """Execute a field now, or in a later turn."""
         if self._has_room():
-            return super().execute_field(*asked)
-        return self.later(partial(super().execute_field, *asked))
+            return super().execute_field(*arguments)
+        return self.later(partial(super().execute_field, *arguments))
 
     def complete_list_item_value(
         self,
@@ -54,7 +54,7 @@ class CooperativeExecutor(StrawberryGraphQLCoreExecutionContext):
         completed.append(self.later(complete_alone))
         return True
 
-    async def complete_awaitable_value(self, *asked: Any) -> Any:  # noqa: ANN401 - graphql-core's own
+    async def complete_awaitable_value(self, *arguments: Any) -> Any:  # noqa: ANN401 - graphql-core's own
         """Complete the value of an asynchronous resolver.
 
         Each resolver runs in a task of its own, and many become ready at once.
@@ -63,11 +63,11 @@ class CooperativeExecutor(StrawberryGraphQLCoreExecutionContext):
             try:
                 await self._share.wait()
             except asyncio.CancelledError:
-                for each in asked:
+                for each in arguments:
                     if iscoroutine(each):  # the resolver's coroutine, which is never awaited
                         each.close()
                 raise
-        return await super().complete_awaitable_value(*asked)
+        return await super().complete_awaitable_value(*arguments)
 
     def in_turn(self, complete: Callable[[], AwaitableOrValue[T]]) -> AwaitableOrValue[T]:
         """Run a piece of work now, or in a later turn."""

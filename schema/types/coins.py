@@ -128,8 +128,8 @@ class Coin:
         first: First = strawberry.UNSET,
         fill: FillArgument = FillPolicy.NONE,
     ) -> PriceSeries:
-        asked = SeriesArguments(from_, to, granularity, order, first, fill)
-        return await asked.answer((self.id, clean(currency)), info)
+        arguments = SeriesArguments(from_, to, granularity, order, first, fill)
+        return await arguments.answer((self.id, clean(currency)), info)
 
 
 class CoinList(ColumnarList[Coin]):

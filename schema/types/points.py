@@ -99,9 +99,9 @@ class PointList(ColumnarList[PricePoint]):
 
     @cached_property
     def _points(self) -> list[PricePoint]:
-        asked = self._answer.asked | ALWAYS_THERE
+        requested = self._answer.requested | ALWAYS_THERE
         columns: dict[str, Column] = {
-            name: values(self.array(field)) if name in asked else [None] * len(self)
+            name: values(self.array(field)) if name in requested else [None] * len(self)
             for field, name in COLUMN_OF.items()
         }
         return [PricePoint(**row) for row in rows(columns, len(self))]
