@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import SQLModel, col
 
 from models.postgres.database import Database, ReadSession, WriteSession
-from models.postgres.notifications import tell_catalogue
+from models.postgres.notifications import notify_catalogue
 from models.tables import Coin, CoinMetadata, Currency, Series
 
 
@@ -85,7 +85,7 @@ class CoinFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class CoinProfile:
+class CoinMetadataFacts:
     """A coin's metadata. `updated_at`: when upstream was last asked for it."""
 
     coin_id: str
@@ -133,7 +133,7 @@ async def seed(
     ]
     if pairs:
         await _add(session, Series, pairs)
-    await tell_catalogue(session)
+    await notify_catalogue(session)
 
 
 async def _add(
@@ -173,9 +173,9 @@ async def count_coins(database: Database, match: CoinMatch) -> int:
     return number
 
 
-async def metadata_by_coin(database: Database, ids: Sequence[str]) -> dict[str, CoinProfile]:
+async def metadata_by_coin(database: Database, ids: Sequence[str]) -> dict[str, CoinMetadataFacts]:
     rows = await database.fetch(_PROFILES, ids)
-    return {row[0]: CoinProfile(*row) for row in rows}
+    return {row[0]: CoinMetadataFacts(*row) for row in rows}
 
 
 async def all_currencies(database: Database) -> list[CurrencyFacts]:
@@ -230,4 +230,4 @@ async def save_profile(
             index_elements=["coin_id"], set_={**metadata, "updated_at": func.now()}
         )
     )
-    await tell_catalogue(session)
+    await notify_catalogue(session)

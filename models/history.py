@@ -11,7 +11,7 @@ _MARGIN = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
-class Tracked:
+class TrackingScope:
     """What is to be kept. `offered` is how much history upstream offers, None: without limit."""
 
     coins: tuple[str, ...]

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Table, delete, func, select
 from sqlmodel import SQLModel, col
 
 from models.postgres.database import Database, ReadSession, WriteSession
-from models.postgres.notifications import tell_anything
+from models.postgres.notifications import notify_anything
 from models.prices.write_order import LOCK_SERIES
 from models.tables import Coin, Series
 
@@ -23,7 +23,7 @@ _OTHERS = """
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class RowCount:
     """How many rows a table holds of a coin."""
 
     table: str
@@ -42,7 +42,7 @@ async def servers_tracking_others(database: Database, coins: Iterable[str]) -> i
     return int(count)
 
 
-async def kept_of_coin(session: ReadSession, coin_id: str) -> list[Kept]:
+async def count_rows_of_coin(session: ReadSession, coin_id: str) -> list[RowCount]:
     """Count what is kept of a coin, table by table; an empty list where there is no such coin."""
     if await session.get(Coin, coin_id) is None:
         return []
@@ -50,7 +50,7 @@ async def kept_of_coin(session: ReadSession, coin_id: str) -> list[Kept]:
     counts = []
     for table, condition in parts:
         rows = await session.scalar(select(func.count()).select_from(table).where(condition))
-        counts.append(Kept(table.name, rows or 0))
+        counts.append(RowCount(table.name, rows or 0))
     return counts
 
 
@@ -60,7 +60,7 @@ async def remove_coin(session: WriteSession, coin_id: str) -> None:
     await session.execute(LOCK_SERIES, {"series": ids})
     for table, condition in _parts(coin_id, ids):
         await session.execute(delete(table).where(condition))
-    await tell_anything(session)
+    await notify_anything(session)
 
 
 async def _series_of(session: ReadSession, coin_id: str) -> list[int]:

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 
 from models.postgres.database import Database, ReadSession, WriteSession
-from models.postgres.notifications import tell_run
+from models.postgres.notifications import notify_run
 from models.tables import (
     ItemStatus,
     RefreshRun,
@@ -64,7 +64,7 @@ async def add_progress(
     await session.execute(
         update(RefreshRun).where(col(RefreshRun.id) == run_id).values(**known, **values)
     )
-    await tell_run(session, run_id)
+    await notify_run(session, run_id)
 
 
 async def finish_item(
@@ -142,7 +142,7 @@ async def finish_run(
         .where(col(RefreshRun.id) == run_id, col(RefreshRun.status) == RefreshStatus.RUNNING)
         .values(status=status, error=error, finished_at=func.now(), **counters)
     )
-    await tell_run(session, run_id)
+    await notify_run(session, run_id)
 
 
 async def interrupt_dead_runs(session: WriteSession) -> list[UUID]:

@@ -103,12 +103,12 @@ async def reserve_departure(
     database: Database, base_interval: float, answers: Answers
 ) -> StoredPace:
     """Reserve the next departure for one call: the pace, whose `last_departure` is that."""
-    rows = await database.statement(_RESERVE, *_told(answers), base_interval)
+    rows = await database.statement(_RESERVE, *_arguments(answers), base_interval)
     return _pace(rows)
 
 
 async def report_answers(database: Database, answers: Answers) -> StoredPace:
-    return _pace(await database.statement(_REPORT, *_told(answers)))
+    return _pace(await database.statement(_REPORT, *_arguments(answers)))
 
 
 async def present_pace(database: Database) -> StoredPace:
@@ -130,7 +130,7 @@ async def credits_taken(database: Database, month: date) -> tuple[int, int]:
     return row["spent"], row["promised"]
 
 
-def _told(answers: Answers) -> tuple[object, ...]:
+def _arguments(answers: Answers) -> tuple[object, ...]:
     months, spent = list(answers.charged), list(answers.charged.values())
     return months, spent, answers.departed, answers.succeeded, answers.recovery
 

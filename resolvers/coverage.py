@@ -6,7 +6,7 @@ from datetime import datetime
 
 import numpy as np
 
-from models.history import Tracked
+from models.history import TrackingScope
 from models.postgres.database import Database
 from models.prices.answered_hours import AskedGaps, asked_gaps, begins_at
 from models.prices.coverage import Coverage, measure
@@ -36,7 +36,7 @@ async def coverages(
     database: Database,
     questions: Sequence[CoverageQuestion],
     now: datetime,
-    tracked: Tracked | None,
+    tracked: TrackingScope | None,
 ) -> list[Coverage | Exception]:
     """Answer many questions with one statement for each granularity, which reads no prices.
 
@@ -70,7 +70,10 @@ async def coverages(
 
 
 def expected_from(
-    question: CoverageQuestion, begins: datetime | None, tracked: Tracked | None, now: datetime
+    question: CoverageQuestion,
+    begins: datetime | None,
+    tracked: TrackingScope | None,
+    now: datetime,
 ) -> datetime | None:
     """Return from when on buckets are expected: what is stored and what the settings ask for."""
     wanted = wanted_from(question.series, question.granularity, tracked, now)
@@ -78,7 +81,7 @@ def expected_from(
 
 
 def wanted_from(
-    series: SeriesKey, granularity: Granularity, tracked: Tracked | None, now: datetime
+    series: SeriesKey, granularity: Granularity, tracked: TrackingScope | None, now: datetime
 ) -> datetime | None:
     """Return since when the settings ask for buckets of this length; None for no such series."""
     if tracked is None or not tracked.tracks(*series):
@@ -101,7 +104,7 @@ def _measure(
 
 
 def _listed(
-    question: CoverageQuestion, gaps: AskedGaps, tracked: Tracked, now: datetime
+    question: CoverageQuestion, gaps: AskedGaps, tracked: TrackingScope, now: datetime
 ) -> datetime | None:
     """Return where upstream has shown the coin to begin, None where it has not (yet)."""
     wanted = wanted_from(question.series, question.granularity, tracked, now)

@@ -12,8 +12,8 @@ from strawberry.dataloader import DataLoader
 from models import coins as coin_rows
 from models import runs as run_rows
 from models import series as series_rows
-from models.coins import CoinProfile
-from models.history import HOUR, Tracked, floor_hour
+from models.coins import CoinMetadataFacts
+from models.history import HOUR, TrackingScope, floor_hour
 from models.postgres.database import Database
 from models.prices.coverage import Coverage
 from models.prices.series_cache import SeriesMemory
@@ -39,7 +39,7 @@ class Loaders:
         now: datetime,
         footprint: Footprint,
         memory: SeriesMemory | None = None,
-        tracked: Tracked | None = None,
+        tracked: TrackingScope | None = None,
     ) -> None:
         self.now = now
         self._database = database
@@ -49,7 +49,7 @@ class Loaders:
         self._batches = set[asyncio.Task[object]]()
 
     @cached_property
-    def metadata(self) -> DataLoader[str, CoinProfile | None]:
+    def metadata(self) -> DataLoader[str, CoinMetadataFacts | None]:
         return self._loader(self._metadata)
 
     @cached_property
@@ -93,7 +93,7 @@ class Loaders:
 
         return batch
 
-    async def _metadata(self, coin_ids: list[str]) -> list[CoinProfile | None]:
+    async def _metadata(self, coin_ids: list[str]) -> list[CoinMetadataFacts | None]:
         self._footprint.catalogue()
         found = await coin_rows.metadata_by_coin(self._database, coin_ids)
         return [found.get(coin_id) for coin_id in coin_ids]

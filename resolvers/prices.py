@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.history import Tracked
+from models.history import TrackingScope
 from models.postgres.database import Database
 from models.prices.granularity import Granularity, to_datetime
 from models.prices.read import ALL_COLUMNS, PriceColumns, PriceWindow, WindowPrices, read_windows
@@ -64,7 +64,7 @@ async def price_series(
     memory: SeriesMemory | None,
     footprint: Footprint,
     questions: Sequence[PriceQuestion],
-    tracked: Tracked | None,
+    tracked: TrackingScope | None,
 ) -> list[PriceAnswer | Exception]:
     """Answer many questions with one statement for each granularity and direction among them.
 
@@ -107,7 +107,7 @@ def _window(question: PriceQuestion) -> PriceWindow:
 
 
 def _answer(
-    question: PriceQuestion, part: WindowPrices, tracked: Tracked | None
+    question: PriceQuestion, part: WindowPrices, tracked: TrackingScope | None
 ) -> PriceAnswer | Exception:
     request, facts = question.request, part.facts
     wanted = wanted_from(question.series, request.granularity, tracked, request.now)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from models.history import DAY, HOUR, Tracked, floor_day, floor_hour
+from models.history import DAY, HOUR, TrackingScope, floor_day, floor_hour
 from models.postgres.database import Database
 from models.prices.answered_hours import AskedGaps, asked_gaps, begins_at
 from models.prices.gaps import missing_micros
@@ -83,7 +83,7 @@ async def status(
     *,
     now: datetime,
     stale_after: timedelta,
-    tracked: Tracked | None,
+    tracked: TrackingScope | None,
 ) -> list[SeriesFreshness]:
     """Return, for each series, whether it is fresh and whole, and if not, why."""
     footprint.changes_untold()  # failures and successes are noted without a new revision
@@ -107,7 +107,7 @@ def age_of(observed_at: datetime, now: datetime) -> timedelta:
 
 
 def stale_reason(
-    row: SeriesWithLatest, now: datetime, stale_after: timedelta, tracked: Tracked | None
+    row: SeriesWithLatest, now: datetime, stale_after: timedelta, tracked: TrackingScope | None
 ) -> str | None:
     """Say why a series' newest price is older than `stale_after`; None where it is not."""
     series, newest = row.series, row.latest
@@ -134,7 +134,7 @@ def _last_refresh(series: Series, known: bool, now: datetime, stale_after: timed
     return f"CoinGecko has no {'newer ' if known else ''}price."
 
 
-def _untracked(series: Series, tracked: Tracked) -> str:
+def _untracked(series: Series, tracked: TrackingScope) -> str:
     missing = [
         f"{name!r} is not in {setting}"
         for name, setting, names in (
@@ -146,7 +146,9 @@ def _untracked(series: Series, tracked: Tracked) -> str:
     return f"This series is no longer tracked: {' and '.join(missing)}, so no refresh asks for it."
 
 
-def _missing(series: Series, gaps: AskedGaps, now: datetime, tracked: Tracked | None) -> Missing:
+def _missing(
+    series: Series, gaps: AskedGaps, now: datetime, tracked: TrackingScope | None
+) -> Missing:
     """Count what is missing, from the gaps that refreshes have found: no price is looked at."""
     if tracked is None or not tracked.tracks(series.coin_id, series.currency_code):
         return Missing()

@@ -9,7 +9,7 @@ from enum import Enum
 
 import strawberry
 
-from models.history import Tracked
+from models.history import TrackingScope
 from models.postgres.database import Database
 from models.prices.series_cache import SeriesMemory
 from resolvers.cache_dependencies import Footprint
@@ -55,7 +55,7 @@ class Services:
     runs: RunWatcher
     memory: SeriesMemory | None = None
     kept: Kept | None = None  # without it, costs are not reckoned
-    tracked: Tracked | None = None  # what the settings ask for
+    tracked: TrackingScope | None = None  # what the settings ask for
 
 
 @dataclass(slots=True)
@@ -92,7 +92,7 @@ class Context:
         return self.services.database
 
     @property
-    def tracked(self) -> Tracked | None:
+    def tracked(self) -> TrackingScope | None:
         """What the settings ask for, None where nothing is refreshed."""
         return self.services.tracked
 

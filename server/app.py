@@ -82,7 +82,7 @@ class Application:
         self.listener.join(self.cache)
         self.updates = PriceUpdates(self.database, self.listener)
         self.listener.join(self.updates)
-        self.runs = RunWatcher(self.database, self.refresher.bury_dead_runs)
+        self.runs = RunWatcher(self.database, self.refresher.mark_interrupted_runs)
         self.listener.join(self.runs)
         proxies = [ip_network(each) for each in settings.trusted_proxies]
         self.crowds = Crowds(settings.max_connections_per_address, proxies, room_for_connections())
@@ -159,7 +159,7 @@ class Application:
         while True:
             try:
                 self._seeded = await prepare_database(self.settings, self.database)
-                await self.refresher.bury_the_killed()
+                await self.refresher.mark_interrupted_runs_at_start()
                 kept = await what_is_kept(
                     self.database, self.settings.history_days, datetime.now(UTC)
                 )

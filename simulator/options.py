@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 RetryAfterForm = Literal["seconds", "date", "none"]
-Plan = Literal["keyless", "demo", "pro"]
+ApiPlan = Literal["keyless", "demo", "pro"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class SimulatorOptions:
     requests_per_minute: int = 0
     retry_after: RetryAfterForm = "seconds"
     api_key: str | None = None
-    plan: Plan = "keyless"
+    plan: ApiPlan = "keyless"
     history_days: int = 365
     clock: Callable[[], float] = time.time
     limit_window: float = 60.0

@@ -52,7 +52,7 @@ class Bound:
             raise _too_large(f"holds more than {self.commas:,} values")
 
 
-class NoAnswer(Exception):  # noqa: N818 - upstream's error, which its text will tell
+class NotJson(Exception):  # noqa: N818 - upstream's error, which its text will tell
     """A body of status 200 that is no JSON, or an error's; `start` are its first bytes."""
 
     def __init__(self, start: bytes) -> None:
@@ -70,14 +70,14 @@ class Expected(Generic[T]):
     def read(self, body: bytes, *, packed: bool) -> T:
         """Decode, check and parse an answer. Takes CPU, so threads call it.
 
-        Raises BadAnswer, NoAnswer, and ServerFault for what cannot be unpacked.
+        Raises BadAnswer, NotJson, and ServerFault for what cannot be unpacked.
         """
         text = unpacked(body, self.bound) if packed else body
         self.bound.check(text)
         try:
             answer = decode(text)
         except ValueError:
-            raise NoAnswer(text[:ERROR]) from None
+            raise NotJson(text[:ERROR]) from None
         return self.parse(answer)
 
 

@@ -23,13 +23,13 @@ from ingestion.coingecko.connections import BoundedTransport
 from ingestion.coingecko.outbound import Outbound
 from ingestion.coingecko.parsing import Quotes
 from ingestion.coingecko.redaction import Redactor, login_secrets
-from ingestion.coingecko.retries import Patience
+from ingestion.coingecko.retries import RetryPolicy
 from ingestion.coingecko.types import CallStats, Chart, CoinProfile, ListedCoin
 from ingestion.coingecko.urls import (
     KEY_HEADER,
     PRO_URL,
     PUBLIC_URL,
-    Plan,
+    ApiPlan,
     checked_key,
     checked_url,
     fits_in_list,
@@ -56,7 +56,7 @@ _QUOTE_PARTS = {"precision": "full"} | dict.fromkeys(
 )
 
 
-def history_of(plan: Plan) -> timedelta | None:
+def history_of(plan: ApiPlan) -> timedelta | None:
     """Return how far back a plan offers prices, None where there is no limit."""
     return None if plan == "pro" else FREE_HISTORY
 
@@ -87,7 +87,7 @@ class CoinGecko:
         *,
         throttle: Throttle,
         base_url: str | None = None,
-        plan: Plan = "keyless",
+        plan: ApiPlan = "keyless",
         api_key: str | None = None,
         timeout: float = 30.0,
         attempts: int = 6,
@@ -136,7 +136,7 @@ class CoinGecko:
         """Why no call can succeed on this machine; None where nothing is known against it."""
         return self._outbound.fault
 
-    def quotes_no_secret(self, text: str) -> bool:
+    def is_free_of_secrets(self, text: str) -> bool:
         """Whether `text` of upstream's has none of the secrets that upstream is sent."""
         return self._scrub(text) == text
 
@@ -224,7 +224,7 @@ class CoinGecko:
         call = f"{path} {params.get('vs_currency', '')}"
         try:
             async for attempt in stamina.retry_context(
-                on=Patience(self._attempts, outage),
+                on=RetryPolicy(self._attempts, outage),
                 attempts=None,
                 timeout=None,
                 wait_initial=0.5,
@@ -279,7 +279,7 @@ class CoinGecko:
         if response.status_code == httpx.codes.OK:
             try:
                 return await self._read(expected, body, departed, packed=packed)
-            except answer_bounds.NoAnswer as strange:
+            except answer_bounds.NotJson as strange:
                 body = strange.start
         elif packed:
             body = answer_bounds.unpacked_error(body)

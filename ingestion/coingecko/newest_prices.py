@@ -11,7 +11,7 @@ from models.series import SeriesKey
 
 
 @dataclass(frozen=True, slots=True)
-class NewestPrices:
+class SeriesQuotes:
     """What was found, and which series upstream left out or gave no usable price for.
 
     `dropped` says of the latter why; `extras` counts malformed market caps, volumes and changes.
@@ -23,13 +23,13 @@ class NewestPrices:
     extras: int = 0
 
 
-async def newest_prices(
+async def fetch_newest_prices(
     upstream: CoinGecko,
     series: Mapping[SeriesKey, int],
     *,
     stats: CallStats | None = None,
     outage: Outage | None = None,
-) -> NewestPrices:
+) -> SeriesQuotes:
     """Ask for the newest price of each series, given with its id. Raises UpstreamError.
 
     `outage` is as for `CoinGecko.simple_price`.
@@ -49,7 +49,7 @@ async def newest_prices(
         for quote in quotes.found
         if (quote.coin_id, quote.currency_code) in series
     ]
-    return NewestPrices(
+    return SeriesQuotes(
         found,
         [key for key in quotes.missing if key in series],
         {key: why for key, why in quotes.dropped.items() if key in series},

@@ -4,7 +4,7 @@ from ingestion.coingecko.circuit_breaker import Outage
 from ingestion.coingecko.errors import RateLimited, ServerFault, Unreachable
 
 
-class Patience:
+class RetryPolicy:
     """Whether one call is worth another try: a backoff hook for stamina.
 
     `attempts` in all where upstream is unreachable or fails. Twice the retries where it says

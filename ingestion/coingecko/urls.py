@@ -10,7 +10,7 @@ import httpx
 
 from ingestion.coingecko import errors
 
-Plan = Literal["keyless", "demo", "pro"]
+ApiPlan = Literal["keyless", "demo", "pro"]
 
 PUBLIC_URL = "https://api.coingecko.com/api/v3"
 PRO_URL = "https://pro-api.coingecko.com/api/v3"

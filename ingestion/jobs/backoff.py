@@ -10,7 +10,7 @@ _FIRST_PAUSE = 1.0
 _JITTER = 0.25
 
 
-class Faults:
+class Backoff:
     """The faults of one kind of work, in a row. Each change of their reason is logged once."""
 
     def __init__(self, work: str, *, longest_pause: float = 60.0) -> None:
@@ -30,7 +30,7 @@ class Faults:
         self._reason = reason
         return float(pause * (1 + _JITTER * random.random()))  # noqa: S311 - jitter
 
-    def over(self) -> None:
+    def succeeded(self) -> None:
         """Note that the work succeeded."""
         if self._reason is not None:
             log.info("succeeded again", work=self._work, faults=self._in_a_row)

@@ -10,11 +10,11 @@ import structlog
 from ingestion.coingecko.circuit_breaker import Outage
 from ingestion.coingecko.client import CoinGecko
 from ingestion.coingecko.errors import UpstreamError
-from ingestion.coingecko.newest_prices import NewestPrices, newest_prices
+from ingestion.coingecko.newest_prices import SeriesQuotes, fetch_newest_prices
 from ingestion.coingecko.urls import quote_chunks
-from ingestion.jobs.backoff import Faults
+from ingestion.jobs.backoff import Backoff
 from ingestion.quota.credits import Credits
-from ingestion.run.notes import of_quotes
+from ingestion.run.notes import dropped_from_quotes
 from models.history import floor_hour
 from models.postgres.database import Database, DatabaseUnavailableError
 from models.prices.write_live import store_live
@@ -59,7 +59,7 @@ class LivePoller:
         self._lacking: frozenset[object] = frozenset()
         # A poll that is answered says nothing of charts: it must not renew a refresh's patience.
         self._outage = Outage()
-        self._faults = Faults("live poll", longest_pause=_LONGEST_PAUSE)
+        self._backoff = Backoff("live poll", longest_pause=_LONGEST_PAUSE)
 
     async def run(self, verify: Callable[[], Awaitable[None]]) -> None:
         """Poll until cancelled. `verify` raises where somebody else may be the leader."""
@@ -70,11 +70,11 @@ class LivePoller:
             try:
                 await self.poll(verify)
             except (BudgetSpentError, UpstreamError, DatabaseUnavailableError) as error:
-                pause = self._faults.failed(error)
+                pause = self._backoff.failed(error)
             except Exception as error:  # noqa: BLE001 - whatever it was, the next poll may do better
-                pause = self._faults.failed(error, expected=False)
+                pause = self._backoff.failed(error, expected=False)
             else:
-                self._faults.over()
+                self._backoff.succeeded()
             due = next_due(due, self._every, clock() + pause)
             await asyncio.sleep(due - clock())
 
@@ -93,7 +93,7 @@ class LivePoller:
         if not self._series:
             facts = await list_series(self._database, self._coins, self._currencies)
             self._series = {(each.coin_id, each.currency_code): each.id for each in facts}
-        newest = await newest_prices(self._upstream, self._series, outage=self._outage)
+        newest = await fetch_newest_prices(self._upstream, self._series, outage=self._outage)
         self._log_missing(newest)
         hour = floor_hour(self._now())
         changed = 0
@@ -104,7 +104,7 @@ class LivePoller:
         log.debug("live prices", found=len(newest.found), changed=changed)
         return changed
 
-    def _log_missing(self, newest: NewestPrices) -> None:
+    def _log_missing(self, newest: SeriesQuotes) -> None:
         """Log what upstream left out or gave malformed, where that is not the same as before."""
         lacking: frozenset[object] = frozenset(
             [
@@ -116,7 +116,7 @@ class LivePoller:
         if lacking == self._lacking:
             return
         self._lacking = lacking
-        if note := of_quotes(newest):
+        if note := dropped_from_quotes(newest):
             log.warning("live prices dropped", note=note)
         if missing := sorted(newest.missing):
             named = [f"{coin}/{currency}" for coin, currency in missing[:_MOST_NAMED]]

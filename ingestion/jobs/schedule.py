@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from ingestion.jobs.backoff import Faults
+from ingestion.jobs.backoff import Backoff
 from ingestion.planning.estimate import BudgetExceededError
 from ingestion.run.refresher import RefreshBusyError, Refresher, RefreshRequest
 from models import runs
@@ -29,9 +29,9 @@ class Schedule:
     def __init__(self, database: Database, refresher: Refresher) -> None:
         self._database = database
         self._refresher = refresher
-        self._first = Faults("first refresh")
+        self._startup_backoff = Backoff("first refresh")
         self._told: datetime | None = None
-        self._scheduled = Faults("scheduled refresh")
+        self._scheduled_backoff = Backoff("scheduled refresh")
 
     async def load_new(self, begun: asyncio.Event) -> None:
         """Refresh where a series has never had a refresh, again where that lost the database.
@@ -43,11 +43,11 @@ class Schedule:
             try:
                 done = await self._load_new(begun)
             except _PASSING as error:
-                await asyncio.sleep(self._first.failed(error))
+                await asyncio.sleep(self._startup_backoff.failed(error))
             except Exception as error:  # noqa: BLE001 - whatever it was, the next try may do better
-                await asyncio.sleep(self._first.failed(error, expected=False))
+                await asyncio.sleep(self._startup_backoff.failed(error, expected=False))
             else:
-                self._first.over()
+                self._startup_backoff.succeeded()
 
     async def _load_new(self, begun: asyncio.Event) -> bool:
         """Start what is to be loaded, and wait for its end; tell whether that is all."""
@@ -72,11 +72,11 @@ class Schedule:
             try:
                 pause = await self._refresh_if_due(period)
             except _PASSING as error:
-                pause = self._scheduled.failed(error)
+                pause = self._scheduled_backoff.failed(error)
             except Exception as error:  # noqa: BLE001 - whatever it was, the next try may do better
-                pause = self._scheduled.failed(error, expected=False)
+                pause = self._scheduled_backoff.failed(error, expected=False)
             else:
-                self._scheduled.over()
+                self._scheduled_backoff.succeeded()
             await asyncio.sleep(pause)
 
     async def _refresh_if_due(self, period: timedelta) -> float:
@@ -89,7 +89,7 @@ class Schedule:
         if last is not None and last.status == RefreshStatus.RUNNING:
             await self._refresher.wait(last.id)  # which also notes that its process was killed
             return 0.0
-        seconds = seconds_until_due(last, max(period, backoff(failures)), now)
+        seconds = seconds_until_due(last, max(period, pause_after_failures(failures)), now)
         if seconds > 0:
             self._tell(last, seconds)
             return min(seconds, _LONGEST_SLEEP)
@@ -107,7 +107,7 @@ class Schedule:
         self._told = began
 
 
-def backoff(failures: int) -> timedelta:
+def pause_after_failures(failures: int) -> timedelta:
     """Tell how long after the beginning of a run the next one may begin, where so many in a row
     have failed: a ban or an outage lasts the longer the more it is asked whether it is over.
     """

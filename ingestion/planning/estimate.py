@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ingestion.planning.plan import Preparation
+from ingestion.planning.plan import RunPlan
 from ingestion.planning.windows import LONGEST_WINDOW, SeriesPlan, plan_refresh
 from ingestion.quota.credits import Budget
 from models.history import history_start
@@ -21,20 +21,20 @@ class BudgetExceededError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class Estimate:
     """A run that has not begun. Its first call could leave in `wait` seconds.
 
     `seconds_per_call` is the present interval, which other processes' calls share.
     """
 
-    preparation: Preparation
+    run_plan: RunPlan
     budget: Budget
     seconds_per_call: float
     wait: float
 
     @property
     def calls(self) -> int:
-        return self.preparation.calls
+        return self.run_plan.calls
 
     @property
     def estimated_seconds(self) -> float:
@@ -55,7 +55,7 @@ class Outlook:
         left = self.budget.left
         if left is None or self.fits:
             return None
-        options = " or ".join(what_fits(self.preparation, left))
+        options = " or ".join(what_fits(self.run_plan, left))
         return (
             f"This refresh needs {self.calls:,} calls, but {left:,} of {self.budget.monthly:,} "
             f"credits are left until {self.budget.resets_at:%Y-%m-%d}. "
@@ -68,13 +68,13 @@ class Outlook:
             raise BudgetExceededError(refusal, self.budget.resets_at)
 
 
-def what_fits(preparation: Preparation, left: int) -> list[str]:
+def what_fits(run_plan: RunPlan, left: int) -> list[str]:
     """Name smaller refreshes that cost no more than what is left, with the words of the input."""
     found = []
-    shorter = _shorter(preparation)
-    if shorter.calls <= left and shorter.calls < preparation.calls:
+    shorter = _shorter(run_plan)
+    if shorter.calls <= left and shorter.calls < run_plan.calls:
         found.append(f"days {_DAYS} of all {len(shorter.plans)} series ({shorter.calls:,} calls)")
-    if fewer := _fewer_series(preparation, left):
+    if fewer := _fewer_series(run_plan, left):
         found.append(_named(*fewer))
     if not found and (fewer := _fewer_series(shorter, left)):
         found.append(f"days {_DAYS} of {_named(*fewer)}")
@@ -84,17 +84,17 @@ def what_fits(preparation: Preparation, left: int) -> list[str]:
 _DAYS = LONGEST_WINDOW.days - 1  # whatever the minute, one call a series
 
 
-def _shorter(preparation: Preparation) -> Preparation:
+def _shorter(run_plan: RunPlan) -> RunPlan:
     """Plan the same with the most days that one call brings."""
     plans = plan_refresh(
-        [plan.state for plan in preparation.plans],
-        preparation.now,
+        [plan.state for plan in run_plan.plans],
+        run_plan.now,
         currencies=(),  # they are in their order already
-        start=history_start(preparation.now, _DAYS, preparation.offered),
-        offered=preparation.offered,
+        start=history_start(run_plan.now, _DAYS, run_plan.offered),
+        offered=run_plan.offered,
         requested=True,
     )
-    return Preparation(plans, preparation.metadata, preparation.now, preparation.offered)
+    return RunPlan(plans, run_plan.metadata, run_plan.now, run_plan.offered)
 
 
 def _named(coins: list[str], currencies: list[str], series: int, calls: int) -> str:
@@ -106,17 +106,15 @@ def _named(coins: list[str], currencies: list[str], series: int, calls: int) -> 
     )
 
 
-def _fewer_series(
-    preparation: Preparation, left: int
-) -> tuple[list[str], list[str], int, int] | None:
+def _fewer_series(run_plan: RunPlan, left: int) -> tuple[list[str], list[str], int, int] | None:
     """Find the first coins in the first currencies that are the most series for these calls."""
-    plans = preparation.plans
+    plans = run_plan.plans
     coins = list(dict.fromkeys(plan.state.coin_id for plan in plans))
     currencies = list(dict.fromkeys(plan.state.currency_code for plan in plans))
-    metadata = set(preparation.metadata)
+    metadata = set(run_plan.metadata)
     best: tuple[list[str], list[str], int, int] | None = None
     for number in range(1, len(currencies) + 1):
-        chosen, calls, series = currencies[:number], preparation.quotes, 0
+        chosen, calls, series = currencies[:number], run_plan.quotes, 0
         by_coin = _calls_by_coin(plans, chosen)
         for count, coin in enumerate(coins, 1):
             calls += by_coin[coin][1] + (coin in metadata)

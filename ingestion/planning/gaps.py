@@ -5,12 +5,12 @@ from datetime import datetime
 from models.prices.coverage import measure
 from models.prices.granularity import Granularity, Times, to_datetime
 
-Hole = tuple[datetime, datetime]  # [start, end), on the hour or at midnight
+Gap = tuple[datetime, datetime]  # [start, end), on the hour or at midnight
 
 
-def find_holes(
+def find_gaps(
     known: Times, start: datetime, now: datetime, granularity: Granularity = Granularity.HOUR
-) -> tuple[Hole, ...]:
+) -> tuple[Gap, ...]:
     """List the runs of hours or days from `start` on, over at `now`, that are not among `known`.
 
     `known` holds those that are stored or are not to be asked for now, the oldest first.

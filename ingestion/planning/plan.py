@@ -8,11 +8,11 @@ from itertools import product
 import numpy as np
 
 from ingestion.coingecko.urls import quote_chunks
-from ingestion.planning.gaps import Hole, find_holes
+from ingestion.planning.gaps import Gap, find_gaps
 from ingestion.planning.silence import Silence, silence_of
 from ingestion.planning.windows import SHORTEST_WINDOW, SeriesPlan, SeriesState, plan_refresh
 from models.coins import coins_wanting_metadata
-from models.history import Tracked, floor_day, history_start, offered_from
+from models.history import TrackingScope, floor_day, history_start, offered_from
 from models.postgres.database import Database
 from models.prices.answered_hours import NOTHING_KNOWN, Known, begins_at, known_history
 from models.prices.gaps import DAY_MICROS, HOUR_MICROS, Micros, confirmed, next_asks, times_in
@@ -42,7 +42,7 @@ class RefreshRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Preparation:
+class RunPlan:
     """What a run will do: calls for series, calls for metadata, calls for all newest prices.
 
     Made at `now`; upstream offers no history before `offered`. `withheld`: something is missing
@@ -67,12 +67,12 @@ class Preparation:
 
 async def prepare(
     database: Database,
-    tracked: Tracked,
+    tracked: TrackingScope,
     request: RefreshRequest,
     now: datetime,
     *,
     seeded: bool = True,
-) -> Preparation:
+) -> RunPlan:
     """Plan a run.
 
     A database that is not `seeded` may lack series that a run would find: they are planned as
@@ -105,7 +105,7 @@ async def prepare(
     )
     asked = {plan.state.coin_id for plan in plans if plan.state.held is None}
     metadata = [coin for coin in metadata if coin in asked]
-    return Preparation(plans, metadata, now, offered, withheld)
+    return RunPlan(plans, metadata, now, offered, withheld)
 
 
 def _unknown_series(
@@ -129,7 +129,7 @@ def _state(row: SeriesWithLatest) -> SeriesState:
 
 async def _missing(
     database: Database,
-    tracked: Tracked,
+    tracked: TrackingScope,
     rows: Sequence[SeriesWithLatest],
     now: datetime,
     *,
@@ -149,7 +149,7 @@ async def _missing(
                 session, [row.series.id for row in group], since, days_wanted
             )
         for row in group:
-            look = SeriesLook(
+            look = MissingHistory(
                 row,
                 known.get(row.series.id, NOTHING_KNOWN),
                 wanted,
@@ -162,7 +162,7 @@ async def _missing(
     return states, withheld
 
 
-class SeriesLook:
+class MissingHistory:
     """One series, looked at to find what to ask for."""
 
     def __init__(
@@ -188,7 +188,7 @@ class SeriesLook:
         days_begin = begins_at(first_day, self._days_wanted, known.day_gaps, None)
         state = replace(
             _state(self._row),
-            holes=self._holes(
+            missing_hours=self._holes(
                 known.hours,
                 known.hour_gaps,
                 min(self._wanted, series.history_from or self._wanted),
@@ -233,7 +233,7 @@ class SeriesLook:
         end: datetime,
         begins: datetime | None,
         granularity: Granularity = Granularity.HOUR,
-    ) -> tuple[Hole, ...]:
+    ) -> tuple[Gap, ...]:
         """List what is missing from `start` to `end`, without what is not asked for now.
 
         What lies before the shown beginning of a coin (`begins`) is not missing, and always waits
@@ -248,7 +248,7 @@ class SeriesLook:
         waiting = gaps[waits & (before | self._only_due)]
         self.withheld |= bool((waits & ~before).any()) and self._only_due
         known = np.union1d(stored, times_in(waiting, unit)).astype("datetime64[us]")
-        holes = find_holes(known, start, end, granularity)
+        holes = find_gaps(known, start, end, granularity)
         if holes and len(stored) and holes[0][1] == _first(stored):
             # an answer that begins late, with a price, is evidence; one without any is none
             holes = ((holes[0][0], holes[0][1] + SHORTEST_WINDOW), *holes[1:])

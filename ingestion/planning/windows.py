@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from ingestion.planning.gaps import Hole
+from ingestion.planning.gaps import Gap
 from models.history import (
     DAILY_HISTORY,
     HOUR,
@@ -54,9 +54,9 @@ class SeriesState:
     currency_code: str
     history_from: datetime | None
     last_bucket: datetime | None
-    missing_days: tuple[Hole, ...] = ()
-    holes: tuple[Hole, ...] = ()
-    shown: tuple[Hole, ...] = ()
+    missing_days: tuple[Gap, ...] = ()
+    missing_hours: tuple[Gap, ...] = ()
+    shown: tuple[Gap, ...] = ()
     days_begin: datetime | None = None
     absent: bool = False
     held: str | None = None
@@ -127,7 +127,7 @@ def _missing(
 ) -> tuple[Reason, tuple[Window, ...]]:
     """Cover the last two days, which upstream may have corrected, and what is missing before."""
     recent = floor_hour(now - SHORTEST_WINDOW)
-    holes = [(max(first, offered or first), end) for first, end in state.holes]
+    holes = [(max(first, offered or first), end) for first, end in state.missing_hours]
     holes = [(first, min(end, recent)) for first, end in holes if first < min(end, recent)]
     # the newest hour was running when it was asked for: it may only have had a "now" point
     holes = [(_with(state.last_bucket, first), end) for first, end in holes]
@@ -178,7 +178,7 @@ def _within(first: datetime, end: datetime, windows: Sequence[Window]) -> bool:
     return False
 
 
-def windows_over(ranges: Iterable[Hole], now: datetime) -> tuple[Window, ...]:
+def windows_over(ranges: Iterable[Gap], now: datetime) -> tuple[Window, ...]:
     """Cover these ranges with the fewest windows that are answered in hours, the newest first.
 
     A window may reach past its share, because a short range can come back empty.

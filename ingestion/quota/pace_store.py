@@ -11,7 +11,7 @@ from models import upstream_pace as stored
 from models.postgres.database import Database, DatabaseUnavailableError
 
 
-class Slots(Protocol):
+class PaceStore(Protocol):
     """Hands out departures, one at a time. `pace` is what is known of it, on a local clock."""
 
     pace: Pace
@@ -43,7 +43,7 @@ class Slots(Protocol):
         ...
 
 
-class LocalSlots:
+class LocalPaceStore:
     """The pace of one process that is alone. Nobody counts its credits."""
 
     def __init__(self, pace: Pace, clock: Callable[[], float]) -> None:
@@ -71,7 +71,7 @@ class LocalSlots:
         pass
 
 
-class SharedSlots:
+class SharedPaceStore:
     """The pace of all processes of one database. Raises DatabaseUnavailableError.
 
     Answers are told with the next reservation, so that a call costs one statement.

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import structlog
 
 from ingestion.quota.pace import Pace
-from ingestion.quota.pace_store import LocalSlots, SharedSlots, Slots
+from ingestion.quota.pace_store import LocalPaceStore, PaceStore, SharedPaceStore
 from models.postgres.database import Database
 
 _SLACK = 1.02  # calls reach upstream less evenly than they leave here
@@ -47,8 +47,10 @@ class Throttle:
             raise ValueError("requests_per_minute must be more than 0")
         self._clock = clock or (lambda: asyncio.get_running_loop().time())
         pace = Pace(60 / requests_per_minute * _SLACK, first_pause, max_pause)
-        self._slots: Slots = (
-            SharedSlots(database, pace, self._clock) if database else LocalSlots(pace, self._clock)
+        self._store: PaceStore = (
+            SharedPaceStore(database, pace, self._clock)
+            if database
+            else LocalPaceStore(pace, self._clock)
         )
         self._in_flight = asyncio.Semaphore(max_in_flight)
         self._queue = asyncio.Lock()
@@ -59,27 +61,27 @@ class Throttle:
     @property
     def base_interval(self) -> float:
         """Seconds between two calls while upstream is content."""
-        return self._slots.pace.base_interval
+        return self._store.pace.base_interval
 
     @property
     def interval(self) -> float:
         """Seconds between two calls now: longer than `base_interval` for a while after a 429."""
-        return self._slots.pace.interval
+        return self._store.pace.interval
 
     @property
     def paused_until(self) -> float:
         """When the last pause ends or ended, on the throttle's clock; 0.0 before the first."""
-        return self._slots.pace.paused_until
+        return self._store.pace.paused_until
 
     @property
     def pause_left(self) -> float:
         """Seconds until calls may leave again: 0.0 while there is no pause."""
-        return self._slots.pace.pause_left(self._clock())
+        return self._store.pace.pause_left(self._clock())
 
     async def look(self) -> float:
         """See what other processes have made of the pace; the seconds until a call could leave."""
-        await self._slots.look()
-        return self._slots.pace.wait(self._clock())
+        await self._store.look()
+        return self._store.pace.wait(self._clock())
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[int]:
@@ -96,10 +98,10 @@ class Throttle:
                     queued = False
                     await self._depart()
                 try:
-                    yield self._slots.pace.slowdowns
+                    yield self._store.pace.slowdowns
                 finally:
                     if not self._queued:  # else the next reservation tells
-                        await self._slots.report()
+                        await self._store.report()
         finally:
             self._queued -= queued
 
@@ -111,10 +113,10 @@ class Throttle:
         Returns the seconds by which this lengthens the pause, 0.0 where another call's 429 has
         done so already: summed over all calls, the time lost.
         """
-        before = self._slots.pace.slowdowns
+        before = self._store.pace.slowdowns
         luck = random.random()  # noqa: S311 - jitter
-        added = await self._slots.rate_limited(retry_after, departed=departed, luck=luck)
-        if self._slots.pace.slowdowns > before:
+        added = await self._store.rate_limited(retry_after, departed=departed, luck=luck)
+        if self._store.pace.slowdowns > before:
             log.warning(
                 "upstream.rate_limited",
                 pause_seconds=round(self.pause_left, 1),
@@ -124,11 +126,11 @@ class Throttle:
 
     def succeeded(self, *, departed: int | None = None) -> None:
         """Upstream answered: the interval creeps back to its base."""
-        self._slots.succeeded(departed=departed)
+        self._store.succeeded(departed=departed)
 
     def charged(self) -> None:
         """Upstream answered with a 200, which costs a credit."""
-        self._slots.charged()
+        self._store.charged()
 
     async def _depart(self) -> None:
         while True:
@@ -138,7 +140,7 @@ class Throttle:
                 if wait > 0:
                     await self._sleep(wait)
                 if wait > _LOOK_AFTER:
-                    await self._slots.look()
+                    await self._store.look()
             except asyncio.CancelledError:
                 self._left_over = departure
                 raise
@@ -149,4 +151,4 @@ class Throttle:
         """Reserve a departure, or take one that a cancelled call has left and that is to come."""
         left_over, self._left_over = self._left_over, None
         now = self._clock()
-        return left_over - now if left_over and left_over > now else await self._slots.reserve()
+        return left_over - now if left_over and left_over > now else await self._store.reserve()

@@ -7,7 +7,7 @@ from ingestion.coingecko.types import CallStats
 Cost = dict[str, float]  # columns of models.tables.RefreshRunItem, or of RefreshRun
 
 
-class Tallies:
+class CallCounters:
     """Each call of a run adds to the stats of the series it is made for, or to `others`."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from ingestion.planning.estimate import Outlook
+from ingestion.planning.estimate import Estimate
 from ingestion.planning.plan import RefreshRequest
 from models.runs import new_run_id
 from models.tables import (
@@ -31,7 +31,7 @@ class RefreshBusyError(Exception):
         self.retry_after = retry_after
 
 
-def other_work(run_id: UUID, seconds_left: float | None) -> RefreshBusyError:
+def busy_error(run_id: UUID, seconds_left: float | None) -> RefreshBusyError:
     """Tell that a run is under way which does not do what is asked for."""
     seconds = min(max(1, math.ceil(seconds_left or 0)), _LONGEST_WAIT)
     return RefreshBusyError(
@@ -42,7 +42,7 @@ def other_work(run_id: UUID, seconds_left: float | None) -> RefreshBusyError:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class RunScope:
     """What a run does. `days` is None where it brings what is missing.
 
     `only_due`: it leaves out what is missing, but not to be asked for yet.
@@ -54,7 +54,7 @@ class Work:
     only_due: bool = False
 
     @classmethod
-    def noted(cls, request: dict[str, Any], series: Names) -> "Work":
+    def from_request(cls, request: dict[str, Any], series: Names) -> "RunScope":
         """Read what `note` wrote."""
         return cls(
             series,
@@ -63,7 +63,7 @@ class Work:
             request.get("only_due", False),
         )
 
-    def covers(self, other: "Work", history_days: int) -> bool:
+    def covers(self, other: "RunScope", history_days: int) -> bool:
         """Return True if this run covers `other`: its series, its days, and a rebuild if requested.
 
         Without days of its own, a run has `history_days`. A run of what is due covers no run of
@@ -79,19 +79,19 @@ def note(request: RefreshRequest) -> dict[str, Any]:
     return {name: value for name, value in asdict(request).items() if value}
 
 
-def first_rows(
-    request: RefreshRequest, trigger: RefreshTrigger, outlook: Outlook
+def new_run(
+    request: RefreshRequest, trigger: RefreshTrigger, estimate: Estimate
 ) -> tuple[RefreshRun, list[RefreshRunItem]]:
     """Make the run, and an item for each of its series in the order of work."""
-    preparation = outlook.preparation
+    run_plan = estimate.run_plan
     run = RefreshRun(
         id=new_run_id(),
         status=RefreshStatus.RUNNING,
         trigger=trigger,
-        request=note(replace(request, only_due=preparation.withheld)),
+        request=note(replace(request, only_due=run_plan.withheld)),
         started_at=datetime.now(UTC),
-        planned_calls=preparation.calls,
-        seconds_per_call=outlook.seconds_per_call,
+        planned_calls=run_plan.calls,
+        seconds_per_call=estimate.seconds_per_call,
     )
     items = [
         RefreshRunItem(
@@ -101,6 +101,6 @@ def first_rows(
             status=ItemStatus.PENDING,
             reason=plan.reason,
         )
-        for position, plan in enumerate(preparation.plans)
+        for position, plan in enumerate(run_plan.plans)
     ]
     return run, items

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from ingestion.coingecko.newest_prices import NewestPrices
+from ingestion.coingecko.newest_prices import SeriesQuotes
 from ingestion.coingecko.types import Chart, Dropped
 
 _MOST_NAMED = 5
@@ -35,12 +35,12 @@ class RunNotes:
         return " ".join(notes) or None
 
 
-def of_charts(charts: Iterable[Chart]) -> str | None:
+def dropped_from_charts(charts: Iterable[Chart]) -> str | None:
     """What was dropped of a series' charts; None where nothing was."""
-    return of_dropped(sum((chart.dropped for chart in charts), Dropped()))
+    return dropped_values(sum((chart.dropped for chart in charts), Dropped()))
 
 
-def of_dropped(total: Dropped, among: str = "values") -> str | None:
+def dropped_values(total: Dropped, among: str = "values") -> str | None:
     """What was dropped; None where nothing was."""
     parts = [
         _count(number, name)
@@ -58,14 +58,14 @@ def of_dropped(total: Dropped, among: str = "values") -> str | None:
     return f"Dropped {among} of CoinGecko's that make no sense: {_listed(parts)}."
 
 
-def of_removed(number: int, what: str) -> str | None:
+def removed_by_rebuild(number: int, what: str) -> str | None:
     """What a rebuild removed because upstream does not give it any more; None where nothing."""
     if not number:
         return None
     return f"The rebuild removed {_count(number, what)} that CoinGecko did not give this time."
 
 
-def of_quotes(newest: NewestPrices) -> str | None:
+def dropped_from_quotes(newest: SeriesQuotes) -> str | None:
     """What was dropped of the newest prices; None where nothing was."""
     notes = []
     if newest.dropped:

@@ -21,9 +21,9 @@ from ingestion.coingecko.types import Dropped
 from ingestion.planning.windows import Reason, SeriesPlan
 from ingestion.run.buckets import bucket_hours
 from ingestion.run.fetcher import Fetched, Fetcher
-from ingestion.run.metadata_and_quotes import Extras
-from ingestion.run.notes import of_dropped
-from ingestion.run.recorder import Journal
+from ingestion.run.metadata_and_quotes import ExtraCalls
+from ingestion.run.notes import dropped_values
+from ingestion.run.recorder import RunRecorder
 from ingestion.run.unknown_coins import UnknownCoins
 from models.postgres.database import DatabaseUnavailableError
 from models.prices.changes import ReplacementTooSmallError
@@ -52,14 +52,16 @@ _REFUSALS = (NotFound, BadRequest, HistoryTooLong)
 class Pipeline:
     """Works through the plans of one run. The caller holds the lock of the deployment."""
 
-    def __init__(self, upstream: CoinGecko, journal: Journal, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, upstream: CoinGecko, recorder: RunRecorder, now: Callable[[], datetime]
+    ) -> None:
         self._upstream = upstream
         self._answers_before = upstream.outage.answers
-        self._journal = journal
+        self._recorder = recorder
         self._now = now
-        self._unknown = UnknownCoins(upstream, journal.tallies.others)
+        self._unknown = UnknownCoins(upstream, recorder.call_counters.others)
         self._fetcher = Fetcher(upstream, now)
-        self._extras = Extras(upstream, journal, _ENDS_THE_RUN)
+        self._extra_calls = ExtraCalls(upstream, recorder, _ENDS_THE_RUN)
         self._stored: set[int] = set()
         self._asking, self._asked_once = asyncio.Lock(), False
         self._silent: set[int] = set()
@@ -74,24 +76,24 @@ class Pipeline:
         try:
             status, error = await self._work(plans, metadata)
         except asyncio.CancelledError:
-            stopped = self._journal.finish(RefreshStatus.INTERRUPTED, "The server was stopped.")
+            stopped = self._recorder.finish(RefreshStatus.INTERRUPTED, "The server was stopped.")
             await _to_its_end(stopped, _FAREWELL_SECONDS)
             raise
-        await _to_its_end(self._journal.finish(status, error))
-        await self._journal.prune()
+        await _to_its_end(self._recorder.finish(status, error))
+        await self._recorder.prune()
 
     async def _work(
         self, plans: Sequence[SeriesPlan], metadata: Sequence[str]
     ) -> tuple[RefreshStatus, str | None]:
         """Do all of it; tell how it ended and why."""
         try:
-            await self._extras.quotes(plans)
+            await self._extra_calls.quotes(plans)
             await self._all(plans, self._try_series)
             if self._stored or self._silent or not plans:
-                await self._extras.profiles(metadata, self._unknown)
+                await self._extra_calls.profiles(metadata, self._unknown)
                 await self._all([plan for plan in plans if plan.daily], self._try_daily)
                 if self._upstream.outage.everywhere:
-                    self._journal.notes.add(_CUT_SHORT)
+                    self._recorder.notes.add(_CUT_SHORT)
         except _ENDS_THE_RUN as error:
             self.lost_database = isinstance(error, DatabaseUnavailableError)
             advice = f": {error.advice}" if isinstance(error, RateLimited) else ""
@@ -163,7 +165,7 @@ class Pipeline:
             self._asked_once = True
             failing = self._upstream.outage.failing()
             try:
-                await self._upstream.ping(stats=self._journal.tallies.others)
+                await self._upstream.ping(stats=self._recorder.call_counters.others)
             except UpstreamError:
                 return False
             self._upstream.outage.excuse(failing)  # they fail by themselves, and may fail again
@@ -174,11 +176,11 @@ class Pipeline:
         state = plan.state
         if state.held is not None:
             self._troubled.add(state.series_id)
-            await self._journal.held(plan, state.held)
+            await self._recorder.held(plan, state.held)
             return
         if known := self._unknown.reason(state.coin_id):
             raise NotFound(known)
-        fetched = await self._fetcher.hours(plan, self._journal.tallies.of(state.series_id))
+        fetched = await self._fetcher.hours(plan, self._recorder.call_counters.of(state.series_id))
         bucketed = bucket_hours(fetched.charts, fetched.start, self._now())
         trouble = fetched.shortfall(state.shown)
         if not len(bucketed.hours):
@@ -189,7 +191,7 @@ class Pipeline:
         if trouble:
             log.warning("prices missing", **_name(plan), trouble=trouble)
             self._troubled.add(state.series_id)
-        await self._journal.series(plan, fetched, bucketed, trouble)
+        await self._recorder.series(plan, fetched, bucketed, trouble)
         self._stored.add(state.series_id)
 
     async def _silence(self, plan: SeriesPlan, fetched: Fetched, trouble: str | None) -> None:
@@ -202,7 +204,7 @@ class Pipeline:
         log.warning("no prices upstream", **_name(plan), trouble=message)
         self._troubled.add(state.series_id)
         self._silent.add(state.series_id)
-        await self._journal.silence(plan, fetched, message)
+        await self._recorder.silence(plan, fetched, message)
 
     async def _try_daily(self, plan: SeriesPlan) -> None:
         """Bring the days that hours do not. A failure costs no hour: a later run asks again."""
@@ -213,13 +215,13 @@ class Pipeline:
             asked, trouble = False, "Days were not asked for: CoinGecko stopped answering."
         try:
             if asked and plan.daily:
-                stats = self._journal.tallies.of(series_id)
+                stats = self._recorder.call_counters.of(series_id)
                 fetched = await self._fetcher.daily(plan, plan.daily, stats)
                 dropped = self._fetcher.dropped.pop(series_id, Dropped())
-                self._journal.notes.add_series(series_id, of_dropped(dropped, "days"))
+                self._recorder.notes.add_series(series_id, dropped_values(dropped, "days"))
                 if len(fetched.points):
                     self._stored.add(series_id)
-                if not await self._journal.daily(plan, fetched):
+                if not await self._recorder.daily(plan, fetched):
                     self._troubled.add(series_id)
                 return
         except (AccessRefused, RateLimited, DatabaseUnavailableError):
@@ -228,7 +230,7 @@ class Pipeline:
             trouble = f"Days were not stored: {error}"
             log.warning("daily history failed", series=series_id, error=str(error))
         self._troubled.add(series_id)
-        await self._journal.daily_failure(plan, trouble)
+        await self._recorder.daily_failure(plan, trouble)
 
     async def _fail(self, plan: SeriesPlan, message: str, *, refused: bool = False) -> None:
         """Note a failure; where upstream `refused` the coin or the currency, what was asked for."""
@@ -238,7 +240,7 @@ class Pipeline:
         now = self._now()
         windows = [*plan.windows, *plan.rest] if refused else []
         asked = [Asked(each.start, each.end, now, answered=False) for each in windows]
-        await self._journal.failure(plan, message, asked)
+        await self._recorder.failure(plan, message, asked)
 
 
 def _name(plan: SeriesPlan) -> dict[str, str]:

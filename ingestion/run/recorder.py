@@ -10,9 +10,9 @@ import structlog
 from ingestion.coingecko.types import CoinProfile
 from ingestion.planning.windows import SHORTEST_WINDOW, Reason, SeriesPlan
 from ingestion.run.buckets import Bucketed
-from ingestion.run.call_counters import Tallies
+from ingestion.run.call_counters import CallCounters
 from ingestion.run.fetcher import AGAIN, NEARLY_WHOLE, Fetched, FetchedDays
-from ingestion.run.notes import RunNotes, of_charts, of_removed
+from ingestion.run.notes import RunNotes, dropped_from_charts, removed_by_rebuild
 from models import runs
 from models.coins import save_profile
 from models.history import floor_day
@@ -34,10 +34,10 @@ _FINISH_PAUSE = 0.5
 _MOST_LOST = 0.1
 
 
-class Journal:
+class RunRecorder:
     """Writes for one run, one transaction at a time. `pace` tells the seconds between two calls.
 
-    Whoever makes calls tells `tallies` what they cost.
+    Whoever makes calls tells `call_counters` what they cost.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Journal:
         self._lock = lock
         self._run_id = run_id
         self._pace = pace
-        self.tallies = Tallies()
+        self.call_counters = CallCounters()
         self.notes = RunNotes()
         self._writing = asyncio.Lock()
 
@@ -66,7 +66,7 @@ class Journal:
         Raises ReplacementTooSmallError where a rebuild would lose much of what is stored.
         """
         series_id = plan.state.series_id
-        self.notes.add_series(series_id, of_charts(fetched.charts))
+        self.notes.add_series(series_id, dropped_from_charts(fetched.charts))
         async with self._transaction() as session:
             stored = await store_series(
                 session,
@@ -83,7 +83,7 @@ class Journal:
                 "rows_corrected": stored.corrected,
                 "duplicates_dropped": bucketed.duplicates,
             }
-            note = self.notes.add_series(series_id, of_removed(stored.removed, "hour"))
+            note = self.notes.add_series(series_id, removed_by_rebuild(stored.removed, "hour"))
             status = ItemStatus.PARTIAL if trouble else ItemStatus.SUCCEEDED
             await self._finish_item(session, series_id, status, trouble, note=note, **rows)
             await self._add(session, series_id, **_calls(plan, fetched), **rows)
@@ -140,7 +140,7 @@ class Journal:
                     replace=replace,
                     most_lost=_MOST_LOST,
                 )
-                self.notes.add_series(series_id, of_removed(removed, "day"))
+                self.notes.add_series(series_id, removed_by_rebuild(removed, "day"))
             there, wanted = await store_asked_days(session, series_id, asked)
             if trouble is None and there < NEARLY_WHOLE * wanted and not plan.state.days_begin:
                 trouble = f"CoinGecko gave {there:,} of {wanted:,} days: {AGAIN}"
@@ -190,12 +190,12 @@ class Journal:
         """Write the end of the run; whether the database took it."""
         try:
             async with self._database.write() as session:
-                costs = self.tallies.unwritten()  # of series whose turn was cut short
+                costs = self.call_counters.unwritten()  # of series whose turn was cut short
                 await runs.note_costs(session, self._run_id, costs)
                 await self._add(session, *costs)
                 await runs.finish_run(session, self._run_id, status, error)
         except DatabaseUnavailableError:
-            self.tallies.rewrite()
+            self.call_counters.rewrite()
             return False
         return True
 
@@ -218,7 +218,7 @@ class Journal:
                 async with self._database.write() as session:
                     yield session
             except BaseException:
-                self.tallies.rewrite()
+                self.call_counters.rewrite()
                 raise
 
     async def _finish_item(
@@ -229,7 +229,7 @@ class Journal:
         error: str | None,
         **values: int | str | None,
     ) -> None:
-        cost = self.tallies.item(series_id)
+        cost = self.call_counters.item(series_id)
         await runs.finish_item(
             session, self._run_id, series_id, status, error=error, **cost, **values
         )
@@ -238,7 +238,10 @@ class Journal:
         await runs.note_trouble(session, self._run_id, series_id, message)
 
     async def _note_costs(self, session: WriteSession, series_id: int) -> None:
-        known = {**self.tallies.item(series_id), "note": self.notes.add_series(series_id, None)}
+        known = {
+            **self.call_counters.item(series_id),
+            "note": self.notes.add_series(series_id, None),
+        }
         await runs.note_costs(session, self._run_id, {series_id: known})
 
     async def _add(self, session: WriteSession, *series_ids: int, **counters: int) -> None:
@@ -246,7 +249,7 @@ class Journal:
         known = {
             "seconds_per_call": self._pace(),
             "note": self.notes.run,
-            **self.tallies.run(*series_ids),
+            **self.call_counters.run(*series_ids),
         }
         await runs.add_progress(session, self._run_id, known, **counters)
 

@@ -9,22 +9,22 @@ from uuid import UUID
 import structlog
 
 from ingestion.coingecko.client import CoinGecko
-from ingestion.planning.estimate import BudgetExceededError, Outlook
-from ingestion.planning.plan import Preparation, RefreshRequest, prepare
+from ingestion.planning.estimate import BudgetExceededError, Estimate
+from ingestion.planning.plan import RefreshRequest, RunPlan, prepare
 from ingestion.quota.credits import Credits
-from ingestion.run.joining import Names, RefreshBusyError, Work, first_rows, other_work
+from ingestion.run.joining import Names, RefreshBusyError, RunScope, busy_error, new_run
 from ingestion.run.pipeline import Pipeline
-from ingestion.run.recorder import Journal
+from ingestion.run.recorder import RunRecorder
 from models import runs
-from models.history import Tracked
+from models.history import TrackingScope
 from models.postgres.advisory_lock import AdvisoryLock
 from models.postgres.database import Database, DatabaseUnavailableError
 from models.tables import RefreshRun, RefreshStatus, RefreshTrigger
 
 __all__ = [
     "BudgetExceededError",
-    "Outlook",
-    "Preparation",
+    "Estimate",
+    "RunPlan",
     "RefreshBusyError",
     "RefreshRequest",
     "Refresher",
@@ -34,7 +34,7 @@ log = structlog.get_logger("coingraph.refresh")
 
 _JOIN_SECONDS = 3.0  # schedulers wait for an answer, some of them 5 s
 _LEAST_JOIN_SECONDS = 1.0  # after the wait for callers of the same process
-_BURIAL_PAUSES = (1.0, 3.0, 10.0, 30.0, 60.0)
+_MARK_PAUSES = (1.0, 3.0, 10.0, 30.0, 60.0)
 _POLL_SECONDS = 0.25
 _LOOK_SECONDS = 1.0
 
@@ -63,7 +63,9 @@ class Refresher:
     ) -> None:
         self._database = database
         self._upstream = upstream
-        self.tracked = Tracked(tuple(coins), tuple(currencies), history_days, upstream.history)
+        self.tracked = TrackingScope(
+            tuple(coins), tuple(currencies), history_days, upstream.history
+        )
         self.coins, self.currencies = self.tracked.coins, self.tracked.currencies
         self._history_days = history_days
         self._now = now
@@ -73,7 +75,7 @@ class Refresher:
         self._starting = asyncio.Lock()
         self._pipeline: Pipeline | None = None
         self._stopping = False
-        self._burial: asyncio.Task[None] | None = None
+        self._marking: asyncio.Task[None] | None = None
         self._joinable: tuple[UUID | None, Names] = None, frozenset()  # a run and its series
 
     @property
@@ -81,16 +83,16 @@ class Refresher:
         """Whether that is how the last run of this process ended."""
         return self._pipeline is not None and self._pipeline.lost_database
 
-    async def prepare(self, request: RefreshRequest, *, seeded: bool = True) -> Preparation:
+    async def prepare(self, request: RefreshRequest, *, seeded: bool = True) -> RunPlan:
         """Plan a run without starting it; see `ingestion.planning.plan.prepare`."""
         return await prepare(self._database, self.tracked, request, self._now(), seeded=seeded)
 
-    async def outlook(self, request: RefreshRequest, *, seeded: bool = True) -> Outlook:
+    async def estimate(self, request: RefreshRequest, *, seeded: bool = True) -> Estimate:
         """Plan a run, and see how long it would take now and what it would cost."""
-        preparation = await self.prepare(request, seeded=seeded)
+        run_plan = await self.prepare(request, seeded=seeded)
         budget = await self._credits.budget()
         wait = await self._upstream.throttle.look()
-        return Outlook(preparation, budget, self._upstream.throttle.interval, wait)
+        return Estimate(run_plan, budget, self._upstream.throttle.interval, wait)
 
     async def start(
         self, request: RefreshRequest, trigger: RefreshTrigger, *, key: str | None = None
@@ -127,14 +129,16 @@ class Refresher:
         if self._joinable[0] != running.id:  # schedulers may come in hundreds
             async with self._database.read() as session:
                 self._joinable = running.id, await runs.series_of_run(session, running.id)
-        wanted = Work(
+        wanted = RunScope(
             set(product(request.coins or self.coins, request.currencies or self.currencies)),
             request.days,
             request.rebuild,
             request.only_due,
         )
-        if not Work.noted(running.request, self._joinable[1]).covers(wanted, self._history_days):
-            raise other_work(running.id, runs.seconds_left(running, datetime.now(UTC)))
+        if not RunScope.from_request(running.request, self._joinable[1]).covers(
+            wanted, self._history_days
+        ):
+            raise busy_error(running.id, runs.seconds_left(running, datetime.now(UTC)))
         return await self._bind(key, running.id)
 
     async def _bind(self, key: str | None, run_id: UUID) -> UUID:
@@ -151,7 +155,7 @@ class Refresher:
         if not await lock.acquire():
             return None
         try:
-            run, preparation = await self._insert(request, trigger, key, lock)
+            run, run_plan = await self._insert(request, trigger, key, lock)
         except _AnsweredError as answered:
             await lock.release()
             return answered.run_id, False
@@ -159,10 +163,10 @@ class Refresher:
             await lock.release()
             unheard = isinstance(error, DatabaseUnavailableError | asyncio.CancelledError)
             if unheard:  # its run may have been committed, though nobody told us
-                self._bury_in_a_while()
+                self._mark_later()
             raise
         self._run_id = run.id
-        self._task = asyncio.create_task(self._work(run, preparation, lock))
+        self._task = asyncio.create_task(self._work(run, run_plan, lock))
         return run.id, True
 
     async def _insert(
@@ -171,10 +175,10 @@ class Refresher:
         trigger: RefreshTrigger,
         key: str | None,
         lock: AdvisoryLock,
-    ) -> tuple[RefreshRun, Preparation]:
-        outlook = await self.outlook(request)
-        outlook.check()
-        run, items = first_rows(request, trigger, outlook)
+    ) -> tuple[RefreshRun, RunPlan]:
+        estimate = await self.estimate(request)
+        estimate.check()
+        run, items = new_run(request, trigger, estimate)
         await lock.add(runs.lock_of(run.id))
         async with self._database.write() as session:
             for dead in await runs.interrupt_dead_runs(session):
@@ -183,16 +187,16 @@ class Refresher:
             bound = run.id if key is None else await runs.bind_key(session, key, run.id)
             if bound != run.id:
                 raise _AnsweredError(bound)
-        return run, outlook.preparation
+        return run, estimate.run_plan
 
-    async def _work(self, run: RefreshRun, preparation: Preparation, lock: AdvisoryLock) -> None:
+    async def _work(self, run: RefreshRun, run_plan: RunPlan, lock: AdvisoryLock) -> None:
         structlog.contextvars.bind_contextvars(run=str(run.id))
         throttle = self._upstream.throttle
-        journal = Journal(self._database, lock, run.id, lambda: throttle.interval)
+        recorder = RunRecorder(self._database, lock, run.id, lambda: throttle.interval)
         try:
             async with lock:
-                self._pipeline = Pipeline(self._upstream, journal, self._now)
-                await self._pipeline.run(preparation.plans, preparation.metadata)
+                self._pipeline = Pipeline(self._upstream, recorder, self._now)
+                await self._pipeline.run(run_plan.plans, run_plan.metadata)
         except Exception:  # nobody awaits this task's result
             log.exception("the end of a refresh could not be written; the next run will mark it")
 
@@ -211,7 +215,7 @@ class Refresher:
                     return
                 alive = here or await runs.is_alive(session, run_id)
             if not alive:
-                await self.bury_dead_runs()
+                await self.mark_interrupted_runs()
             if not here:
                 await asyncio.sleep(_POLL_SECONDS)
 
@@ -220,8 +224,8 @@ class Refresher:
         self._stopping = True
         async with self._starting:  # one may be about to begin
             await self.interrupt()
-        if self._burial is not None:
-            self._burial.cancel()
+        if self._marking is not None:
+            self._marking.cancel()
 
     async def interrupt(self) -> None:
         """End this process's run, if there is one, and wait until that is written."""
@@ -230,26 +234,26 @@ class Refresher:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def bury_the_killed(self) -> None:
+    async def mark_interrupted_runs_at_start(self) -> None:
         """Do so now, and again where the lock of one that was just killed is not free yet."""
-        if not await self.bury_dead_runs():
-            self._bury_in_a_while()
+        if not await self.mark_interrupted_runs():
+            self._mark_later()
 
-    def _bury_in_a_while(self) -> None:
-        if self._burial is None:
-            self._burial = asyncio.create_task(self._bury_again_and_again())
+    def _mark_later(self) -> None:
+        if self._marking is None:
+            self._marking = asyncio.create_task(self._mark_repeatedly())
 
-    async def _bury_again_and_again(self) -> None:
+    async def _mark_repeatedly(self) -> None:
         """Look for dead runs, for a while and until we are let."""
         try:
-            for pause in chain(_BURIAL_PAUSES, repeat(_BURIAL_PAUSES[-1])):
+            for pause in chain(_MARK_PAUSES, repeat(_MARK_PAUSES[-1])):
                 await asyncio.sleep(pause)
-                if await self.bury_dead_runs() and pause == _BURIAL_PAUSES[-1]:
+                if await self.mark_interrupted_runs() and pause == _MARK_PAUSES[-1]:
                     return
         finally:
-            self._burial = None
+            self._marking = None
 
-    async def bury_dead_runs(self) -> bool:
+    async def mark_interrupted_runs(self) -> bool:
         """Mark runs of killed processes INTERRUPTED, unless a run is under way somewhere.
 
         False where one is, or the database is away.

@@ -45,7 +45,7 @@ class UnknownCoins:
 
     def _may_be_named(self, coin_id: str) -> bool:
         """Whether everybody may read this id: upstream can put any text in its place."""
-        return bool(_ID.fullmatch(coin_id)) and self._upstream.quotes_no_secret(coin_id)
+        return bool(_ID.fullmatch(coin_id)) and self._upstream.is_free_of_secrets(coin_id)
 
 
 def _hint(coin_id: str, listed: Sequence[ListedCoin], may_be_named: Callable[[str], bool]) -> str:

@@ -30,7 +30,7 @@ _PROBE_SECONDS = 3.0  # a connection can die without a word: so long, twice, it 
 
 # Tells, with the commit, that something of a series has changed; of rows with `id`, `revision` and
 # `deployment_revision`.
-TELL_SERIES = f"""
+NOTIFY_SERIES = f"""
     pg_notify('{CHANNEL}', format('{{"series": %s, "revision": %s, "deployment": %s}}',
                                   id, revision, deployment_revision))
 """
@@ -38,25 +38,25 @@ _HEARS = """
     SELECT $1 = ANY (SELECT pg_listening_channels()) AND NOT pg_is_in_recovery()
 """
 _MARK = "SELECT pg_advisory_lock_shared($1::int, $2::int)"  # which nobody ever holds alone
-_TELL = text("SELECT pg_notify(:channel, :payload)")
+_NOTIFY = text("SELECT pg_notify(:channel, :payload)")
 
 
-async def tell_catalogue(session: WriteSession) -> None:
+async def notify_catalogue(session: WriteSession) -> None:
     """Tell, with the commit, that coins, their metadata, currencies or the set of series have."""
     change = {"channel": CHANNEL, "payload": '{"catalogue": true}'}
-    await session.execute(_TELL, change)
+    await session.execute(_NOTIFY, change)
 
 
-async def tell_anything(session: WriteSession) -> None:
+async def notify_anything(session: WriteSession) -> None:
     """Tell, with the commit, that anything may have changed, so that nothing is kept in memory."""
     change = {"channel": CHANNEL, "payload": '{"anything": true}'}
-    await session.execute(_TELL, change)
+    await session.execute(_NOTIFY, change)
 
 
-async def tell_run(session: WriteSession, run_id: UUID) -> None:
+async def notify_run(session: WriteSession, run_id: UUID) -> None:
     """Tell, with the commit, that a refresh run has changed."""
     change = {"channel": CHANNEL, "payload": f'{{"run": "{run_id}"}}'}
-    await session.execute(_TELL, change)
+    await session.execute(_NOTIFY, change)
 
 
 class Audience(Protocol):
@@ -176,20 +176,20 @@ class Listener:
         self._suspect_all()
 
     def _suspect_all(self) -> None:
-        self._tell_all(lambda party: party.anything_changed())
+        self._notify_all(lambda party: party.anything_changed())
 
     def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         match _parse(payload):
             case {"series": int(series_id), "deployment": int(revision)}:
-                self._tell_all(lambda party: party.series_changed(series_id, revision))
+                self._notify_all(lambda party: party.series_changed(series_id, revision))
             case {"catalogue": True}:
-                self._tell_all(lambda party: party.catalogue_changed())
+                self._notify_all(lambda party: party.catalogue_changed())
             case {"run": str(run_id)}:
-                self._tell_all(lambda party: party.run_changed(run_id))
+                self._notify_all(lambda party: party.run_changed(run_id))
             case _:
-                self._tell_all(lambda party: party.anything_changed())
+                self._notify_all(lambda party: party.anything_changed())
 
-    def _tell_all(self, tell: Callable[[Audience], None]) -> None:
+    def _notify_all(self, tell: Callable[[Audience], None]) -> None:
         for party in tuple(self._audience):
             try:
                 tell(party)

@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 
 from models.postgres.database import WriteSession
-from models.postgres.notifications import TELL_SERIES
+from models.postgres.notifications import NOTIFY_SERIES
 from models.prices.binary_tables import BUCKETS, DAY_GAPS, DAY_KEYS, GAPS
 from models.prices.changes import compare
 from models.prices.gaps import DAY_MICROS, Asked, count_asked
@@ -26,7 +26,7 @@ async def store_silence(session: WriteSession, series_id: int, asked: Sequence[A
     changes = compare(gaps, count_asked(gaps, asked, BUCKETS.decode(hours)["bucket"]))
     await GAPS.write(driver, series_id, changes)
     if changes:
-        await driver.execute(_TELL, series_id)
+        await driver.execute(_NOTIFY, series_id)
 
 
 async def store_asked_days(session: WriteSession, series_id: int, asked: Asked) -> tuple[int, int]:
@@ -42,7 +42,7 @@ async def store_asked_days(session: WriteSession, series_id: int, asked: Asked) 
     changes = compare(gaps, count_asked(gaps, [asked], numbers * DAY_MICROS, DAY_MICROS))
     await DAY_GAPS.write(driver, series_id, changes)
     if changes:
-        await driver.execute(_TELL, series_id)
+        await driver.execute(_NOTIFY, series_id)
     return int(((numbers >= first) & (numbers < last)).sum()), max(last - first, 0)
 
 
@@ -63,4 +63,4 @@ _READ_DAYS = f"""
            {DAY_GAPS.reading("series_id = $1")}
 """  # noqa: S608 - constants of this module alone
 
-_TELL = f"SELECT {TELL_SERIES} FROM series WHERE id = $1"  # noqa: S608 - constants alone
+_NOTIFY = f"SELECT {NOTIFY_SERIES} FROM series WHERE id = $1"  # noqa: S608 - constants alone

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from models.postgres.database import WriteSession
-from models.postgres.notifications import TELL_SERIES
+from models.postgres.notifications import NOTIFY_SERIES
 from models.prices.write_order import COUNT_CHANGE, LOCK_SERIES
 
 # Clocks differ by minutes, never by hours. An observation from further ahead is not believed, and
@@ -82,5 +82,5 @@ _STORE_QUOTES = f"""
         WHERE id = latest.series_id
         RETURNING id, revision, deployment_revision
     )
-    SELECT {TELL_SERIES} FROM written
+    SELECT {NOTIFY_SERIES} FROM written
 """  # noqa: S608 - constants of this module alone

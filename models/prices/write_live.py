@@ -11,7 +11,7 @@ import asyncpg
 import numpy as np
 
 from models.postgres.database import WriteSession
-from models.postgres.notifications import TELL_SERIES
+from models.postgres.notifications import NOTIFY_SERIES
 from models.prices.binary_tables import DAILY, HOURLY
 from models.prices.days import DAY_MICROS, days_of
 from models.prices.hours import instant, micros
@@ -121,5 +121,5 @@ _FINISH = f"""
         WHERE id = series_id
         RETURNING id, revision, deployment_revision
     )
-    SELECT {TELL_SERIES} FROM written
+    SELECT {NOTIFY_SERIES} FROM written
 """  # noqa: S608 - constants of this module alone

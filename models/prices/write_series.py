@@ -11,7 +11,7 @@ import asyncpg
 import numpy as np
 
 from models.postgres.database import WriteSession
-from models.postgres.notifications import TELL_SERIES
+from models.postgres.notifications import NOTIFY_SERIES
 from models.prices.binary_tables import DAILY, GAPS, HOURLY
 from models.prices.changes import Changes, Incoming, compare_points
 from models.prices.days import DAY_MICROS, days_at
@@ -181,7 +181,7 @@ _FINISH = f"""
         FROM change WHERE id = $8
         RETURNING id, revision, deployment_revision, step
     )
-    SELECT revision, CASE WHEN step > 0 OR $13::bool THEN {TELL_SERIES} END FROM written
+    SELECT revision, CASE WHEN step > 0 OR $13::bool THEN {NOTIFY_SERIES} END FROM written
 """  # noqa: S608 - constants of this module alone
 
 # Answers show how far back the days reach.
@@ -197,6 +197,6 @@ _FINISH_DAILY = f"""
         WHERE id = $1
         RETURNING id, revision, deployment_revision, daily_from
     )
-    SELECT CASE WHEN $3 > 0 OR reached IS DISTINCT FROM daily_from THEN {TELL_SERIES} END
+    SELECT CASE WHEN $3 > 0 OR reached IS DISTINCT FROM daily_from THEN {NOTIFY_SERIES} END
     FROM written, before
 """  # noqa: S608 - constants of this module alone

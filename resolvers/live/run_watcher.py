@@ -84,12 +84,14 @@ class _Watch:
 class RunWatcher:
     """Watches those runs that somebody looks on; hears of changes as an audience of the listener.
 
-    `bury_dead_runs` marks runs INTERRUPTED whose process is gone.
+    `mark_interrupted_runs` marks runs INTERRUPTED whose process is gone.
     """
 
-    def __init__(self, database: Database, bury_dead_runs: Callable[[], Awaitable[object]]) -> None:
+    def __init__(
+        self, database: Database, mark_interrupted_runs: Callable[[], Awaitable[object]]
+    ) -> None:
         self._database = database
-        self._bury_dead_runs = bury_dead_runs
+        self._mark_interrupted_runs = mark_interrupted_runs
         self._watches: dict[UUID, _Watch] = {}
 
     @property
@@ -169,5 +171,5 @@ class RunWatcher:
             raise no_such_run(run_id)
         watch.show(run)
         if dead and run.status == RefreshStatus.RUNNING:
-            await self._bury_dead_runs()
+            await self._mark_interrupted_runs()
         return run.status != RefreshStatus.RUNNING

@@ -6,7 +6,7 @@ from typing import Any, Self, cast
 
 import strawberry
 
-from models.coins import CoinFacts, CoinMatch, CoinProfile, CurrencyFacts
+from models.coins import CoinFacts, CoinMatch, CoinMetadataFacts, CurrencyFacts
 from resolvers import coins as answers
 from resolvers.names import clean
 from resolvers.pagination import Page
@@ -40,7 +40,7 @@ class CoinMetadata:
     updated_at: DateTime = strawberry.field(description="When this was last asked for.")
 
     @classmethod
-    def from_row(cls, row: CoinProfile) -> Self:
+    def from_row(cls, row: CoinMetadataFacts) -> Self:
         return cls(
             description=row.description,
             image_url=row.image_url,

@@ -246,13 +246,13 @@ async def test_an_operation_makes_each_plan_once(
 ) -> None:
     refresher = server.application.refresher
     made: list[RefreshRequest] = []
-    outlook = refresher.outlook
+    estimate = refresher.estimate
 
     async def counted(request: RefreshRequest) -> Outlook:
         made.append(request)
-        return await outlook(request)
+        return await estimate(request)
 
-    monkeypatch.setattr(refresher, "outlook", counted)
+    monkeypatch.setattr(refresher, "estimate", counted)
     same = " ".join(f"a{number}: refreshPlan {{ calls }}" for number in range(20))
     answer = await server.data(f"{{ {same} b: refreshPlan(input: {{days: 1}}) {{ calls }} }}")
     assert [request.days for request in made] == [None, 1]

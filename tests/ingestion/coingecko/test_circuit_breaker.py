@@ -23,7 +23,7 @@ from ingestion.coingecko.errors import (
     Unreachable,
     UpstreamError,
 )
-from ingestion.coingecko.retries import Patience
+from ingestion.coingecko.retries import RetryPolicy
 from ingestion.jobs.schedule import backoff
 from ingestion.quota.throttle import Throttle
 from ingestion.run.refresher import Refresher
@@ -369,13 +369,13 @@ async def test_failures_of_calls_under_way_together_are_one() -> None:
 
 
 def test_patience_is_longer_with_a_rate_limit_than_with_faults() -> None:
-    patience = Patience(6, Outage())
+    patience = RetryPolicy(6, Outage())
     assert [patience(ServerFault("")) for _ in range(3)] == [True] * 3
     assert [patience(RateLimited("")) for _ in range(11)] == [0.0] * 10 + [False]
     assert [patience(Unreachable("")) for _ in range(3)] == [True, True, False]
     assert patience(BadAnswer("")) is False
-    assert Patience(1, Outage())(RateLimited("")) is False
-    assert Patience(1, Outage())(Unreachable("")) is False
+    assert RetryPolicy(1, Outage())(RateLimited("")) is False
+    assert RetryPolicy(1, Outage())(Unreachable("")) is False
 
 
 @pytest.mark.parametrize("error", [ServerFault("x", status=403), Unreachable("x"), BadAnswer("x")])

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from ingestion.coingecko.errors import AccessRefused, NotFound, UpstreamError
 from ingestion.coingecko.types import CallStats
-from ingestion.coingecko.urls import Plan
+from ingestion.coingecko.urls import ApiPlan
 from tests.ingestion.talking import KEY, PING, client, http, serving
 
 
@@ -25,7 +25,7 @@ async def test_requests_carry_what_each_plan_needs() -> None:
         seen.append(request)
         return httpx.Response(200, content=PING)
 
-    for plan in get_args(Plan):
+    for plan in get_args(ApiPlan):
         async with client(reply, plan=plan, api_key=f" {KEY}\n") as upstream:
             assert await upstream.ping() == "(V3) To the Moon!"
     keyless, demo, pro = seen

@@ -10,9 +10,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from ingestion.planning.plan import SeriesLook
+from ingestion.planning.plan import MissingHistory
 from ingestion.planning.windows import SeriesPlan, SeriesState, plan_refresh
-from models.history import Tracked, floor_day, floor_hour, history_start, offered_from
+from models.history import TrackingScope, floor_day, floor_hour, history_start, offered_from
 from models.prices.answered_hours import Known
 from models.prices.gaps import DAY_MICROS, GAP_ROW, HOUR_MICROS, Asked, Micros, count_asked
 from models.prices.hours import instant, micros
@@ -53,7 +53,7 @@ class Month:
 
     def __init__(self, has_hours: Has, has_days: Has, history_days: int) -> None:
         self._has_hours, self._has_days = has_hours, has_days
-        self._tracked = Tracked(COINS, CURRENCIES, history_days, 365 * DAY)
+        self._tracked = TrackingScope(COINS, CURRENCIES, history_days, 365 * DAY)
         self._known = Known(NONE, NONE, NO_GAPS, NO_GAPS)
         self._history_from: datetime | None = None
 
@@ -74,7 +74,7 @@ class Month:
             latest = PriceLatest(series_id=1, observed_at=now, price=1.0)
         row = SeriesWithLatest(series, latest)
         wanted = self._tracked.hours_from(now), self._tracked.days_from(now)
-        return SeriesLook(row, self._known, *wanted, now, only_due=only_due).state()
+        return MissingHistory(row, self._known, *wanted, now, only_due=only_due).state()
 
     def _answer(self, plan: SeriesPlan, now: datetime) -> None:
         known, came = self._known, NONE

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ingestion.planning.gaps import find_holes
+from ingestion.planning.gaps import find_gaps
 from ingestion.planning.windows import windows_over
 from models.history import floor_hour
 from tests.ingestion.planning.series_to_plan import (
@@ -63,11 +63,11 @@ def test_holes_are_covered_with_the_fewest_calls(
         top - hour * HOUR for hour in range(1, _HOURS + 1) if top - hour * HOUR not in missing
     ]
     times = np.array([at.replace(tzinfo=None) for at in reversed(answered)], "datetime64[us]")
-    holes = find_holes(times, top - _HOURS * HOUR, now)
+    holes = find_gaps(times, top - _HOURS * HOUR, now)
     assert {
         start + number * HOUR for start, end in holes for number in range((end - start) // HOUR)
     } == missing
-    made = plan(state(top - _HOURS * HOUR, top, holes=holes), now=now)
+    made = plan(state(top - _HOURS * HOUR, top, missing_hours=holes), now=now)
     assert_askable(made.windows, now)
     assert made.windows[0].end == now
     for hour in missing:

@@ -15,7 +15,7 @@ import pytest
 
 from ingestion.coingecko.client import CoinGecko
 from ingestion.quota.pace import Pace
-from ingestion.quota.pace_store import SharedSlots
+from ingestion.quota.pace_store import SharedPaceStore
 from ingestion.quota.throttle import Throttle
 from models.postgres.database import Database, DatabaseUnavailableError
 from simulator import Fault, Simulator, SimulatorOptions, run_simulator
@@ -129,7 +129,7 @@ async def test_reservations_made_at_once_are_an_interval_apart(
     database: Database, other_database: Database, sql: asyncpg.Connection
 ) -> None:
     clock = asyncio.get_running_loop().time
-    slots = [SharedSlots(each, Pace(20.0), clock) for each in (database, other_database)]
+    slots = [SharedPaceStore(each, Pace(20.0), clock) for each in (database, other_database)]
     await slots[0].reserve()
     first = await sql.fetchval("SELECT last_departure FROM upstream_pace")
     await asyncio.gather(*(slots[number % 2].reserve() for number in range(100)))
@@ -145,7 +145,7 @@ async def test_the_row_goes_as_a_pace_of_one_process(
     luck = random.Random(seed)  # noqa: S311 - a test
     clock = asyncio.get_running_loop().time
     alone = Pace(5.0)  # reservations run ahead of the clock, whatever happens meanwhile
-    shared = [SharedSlots(each, Pace(5.0), clock) for each in (database, other_database)]
+    shared = [SharedPaceStore(each, Pace(5.0), clock) for each in (database, other_database)]
     departures, moments = [], []
     for _ in range(60):
         slots, age = luck.choice(shared), luck.choice([0, 0, 0, 1])
@@ -184,7 +184,7 @@ async def test_a_killed_process_leaves_no_more_than_its_departure(
         killed.kill()
         await killed.wait()
     # at most one reserved, and then ours: 2 × 2.04 s from now
-    assert await SharedSlots(database, Pace(2.04), time.monotonic).reserve() <= 2 * 2.04
+    assert await SharedPaceStore(database, Pace(2.04), time.monotonic).reserve() <= 2 * 2.04
 
 
 async def test_a_clock_that_was_set_back_stops_nobody_for_as_long(
@@ -194,7 +194,7 @@ async def test_a_clock_that_was_set_back_stops_nobody_for_as_long(
         "UPDATE upstream_pace SET last_departure = now() + interval '9 days', "
         "paused_until = now() + interval '9 days'"
     )
-    assert await SharedSlots(database, Pace(2.0), time.monotonic).reserve() <= 3602.0
+    assert await SharedPaceStore(database, Pace(2.0), time.monotonic).reserve() <= 3602.0
 
 
 async def test_without_the_database_no_call_leaves(simulator: Simulator) -> None:
@@ -226,7 +226,7 @@ async def test_credits_count_in_the_month_of_the_answer(
     database: Database, sql: asyncpg.Connection
 ) -> None:
     month = date(2026, 12, 1)
-    slots = SharedSlots(database, Pace(0.001), time.monotonic, lambda: month)
+    slots = SharedPaceStore(database, Pace(0.001), time.monotonic, lambda: month)
     slots.charged()
     slots.charged()
     month = date(2027, 1, 1)
@@ -241,7 +241,7 @@ async def test_credits_count_in_the_month_of_the_answer(
 async def test_credits_that_could_not_be_told_are_told_later(
     database: Database, sql: asyncpg.Connection
 ) -> None:
-    slots = SharedSlots(database, Pace(0.001), time.monotonic, lambda: date(2026, 12, 1))
+    slots = SharedPaceStore(database, Pace(0.001), time.monotonic, lambda: date(2026, 12, 1))
     await sql.execute("ALTER TABLE upstream_credits RENAME TO elsewhere")
     slots.charged()
     with pytest.raises(asyncpg.UndefinedTableError):

@@ -83,7 +83,7 @@ async def test_a_killed_process_loses_nothing(deployment: Deployment, waits_for_
         # while it lives, it is joined
         assert await refresher.start(EVERYTHING, RefreshTrigger.COMMAND) == (run_id, False)
         waiting = asyncio.create_task(refresher.wait(run_id))
-        await refresher.bury_dead_runs()
+        await refresher.mark_interrupted_runs()
         await asyncio.sleep(0.3)
         assert not waiting.done()
         if not waits_for_it:
@@ -115,7 +115,7 @@ async def test_the_next_start_buries_the_dead(deployment: Deployment) -> None:
     refresher = await deployment.process()
     ended = await deployment.refresh(refresher)
     await deployment.sql.execute("UPDATE refresh_run SET status = 'RUNNING', finished_at = NULL")
-    await refresher.bury_dead_runs()
+    await refresher.mark_interrupted_runs()
     assert (await deployment.ended(ended.run["id"])).status == "INTERRUPTED"
 
 
@@ -123,13 +123,13 @@ async def test_who_was_killed_a_moment_ago_is_buried_too(
     deployment: Deployment, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PostgreSQL has not noticed yet, and keeps the lock."""
-    monkeypatch.setattr(module, "_BURIAL_PAUSES", (0.01,))
+    monkeypatch.setattr(module, "_MARK_PAUSES", (0.01,))
     refresher = await deployment.process()
     ended = await deployment.refresh(refresher)
     await deployment.sql.execute("UPDATE refresh_run SET status = 'RUNNING', finished_at = NULL")
     async with AdvisoryLock(database, REFRESH_LOCK) as lock:
         assert await lock.acquire()
-        await refresher.bury_the_killed()
+        await refresher.mark_interrupted_runs_at_start()
         assert (await deployment.ended(ended.run["id"])).status == "RUNNING"
     await until(deployment, "SELECT status = 'INTERRUPTED' FROM refresh_run")
     await refresher.stop()

@@ -92,7 +92,7 @@ async def test_a_key_bound_while_its_run_is_prepared_wins(
 
     async def overtaken(
         request: refreshing.RefreshRequest, *, seeded: bool = True
-    ) -> refreshing.Preparation:
+    ) -> refreshing.RunPlan:
         await deployment.sql.execute("INSERT INTO refresh_run_key VALUES ('k', $1)", first)
         return await prepare(request, seeded=seeded)
 

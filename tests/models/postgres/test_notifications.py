@@ -14,10 +14,10 @@ from models.postgres.database import Database, WriteSession
 from models.postgres.notifications import (
     APPLICATION_NAME,
     CHANNEL,
-    TELL_SERIES,
+    NOTIFY_SERIES,
     Listener,
-    tell_catalogue,
-    tell_run,
+    notify_catalogue,
+    notify_run,
 )
 from tests.server.proxy import proxy_to
 
@@ -73,9 +73,9 @@ async def notify(sql: asyncpg.Connection, payload: str) -> None:
     await sql.execute("SELECT pg_notify($1, $2)", CHANNEL, payload)
 
 
-async def tell_series(session: WriteSession, series: int, revision: int) -> None:
+async def notify_series(session: WriteSession, series: int, revision: int) -> None:
     written = f"SELECT {series} AS id, 1 AS revision, {revision} AS deployment_revision"
-    told = f"SELECT {TELL_SERIES} FROM ({written}) AS written"  # noqa: S608 - numbers
+    told = f"SELECT {NOTIFY_SERIES} FROM ({written}) AS written"  # noqa: S608 - numbers
     await session.execute(text(told))
 
 
@@ -83,9 +83,9 @@ async def test_all_parties_hear_of_a_commit(database: Database) -> None:
     one, other = Ear(), Ear()
     async with listening(database, one, other) as listener:
         async with database.write() as session:
-            await tell_series(session, 7, 3)
-            await tell_catalogue(session)
-            await tell_run(session, UUID(int=9))
+            await notify_series(session, 7, 3)
+            await notify_catalogue(session)
+            await notify_run(session, UUID(int=9))
             await listener.catch_up()
             assert one.heard.empty()
         for ear in (one, other):
@@ -93,7 +93,7 @@ async def test_all_parties_hear_of_a_commit(database: Database) -> None:
             assert told == [(7, 3), ("catalogue",), ("run", str(UUID(int=9)))]
         listener.leave(other)
         async with database.write() as session:
-            await tell_series(session, 7, 4)
+            await notify_series(session, 7, 4)
         assert await one.next() == (7, 4)
         assert other.heard.empty()
 
