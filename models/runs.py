@@ -90,7 +90,7 @@ async def note_costs(
         )
 
 
-async def note_trouble(session: WriteSession, run_id: UUID, series_id: int, message: str) -> None:
+async def append_error(session: WriteSession, run_id: UUID, series_id: int, message: str) -> None:
     """Write what is wrong with a series beside its hours. One that succeeded is PARTIAL then."""
     item = RefreshRunItem
     succeeded = col(item.status) == ItemStatus.SUCCEEDED

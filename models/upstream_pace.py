@@ -86,7 +86,7 @@ class StoredPace:
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class CallReport:
     """What was answered since the last word: `charged` credits by the first day of their month.
 
     `succeeded` calls had left at `departed`, a count of slowdowns, and each makes the interval
@@ -100,14 +100,14 @@ class Answers:
 
 
 async def reserve_departure(
-    database: Database, base_interval: float, answers: Answers
+    database: Database, base_interval: float, answers: CallReport
 ) -> StoredPace:
     """Reserve the next departure for one call: the pace, whose `last_departure` is that."""
     rows = await database.statement(_RESERVE, *_arguments(answers), base_interval)
     return _pace(rows)
 
 
-async def report_answers(database: Database, answers: Answers) -> StoredPace:
+async def report_answers(database: Database, answers: CallReport) -> StoredPace:
     return _pace(await database.statement(_REPORT, *_arguments(answers)))
 
 
@@ -130,7 +130,7 @@ async def credits_taken(database: Database, month: date) -> tuple[int, int]:
     return row["spent"], row["promised"]
 
 
-def _arguments(answers: Answers) -> tuple[object, ...]:
+def _arguments(answers: CallReport) -> tuple[object, ...]:
     months, spent = list(answers.charged), list(answers.charged.values())
     return months, spent, answers.departed, answers.succeeded, answers.recovery
 

@@ -16,7 +16,7 @@ from models.coins import CoinMetadataFacts
 from models.history import HOUR, TrackingScope, floor_hour
 from models.postgres.database import Database
 from models.prices.coverage import Coverage
-from models.prices.series_cache import SeriesMemory
+from models.prices.series_cache import SeriesCache
 from models.series import LatestFacts, SeriesKey
 from models.tables import RefreshRunItem, Series
 from resolvers.cache_dependencies import Footprint
@@ -38,7 +38,7 @@ class Loaders:
         database: Database,
         now: datetime,
         footprint: Footprint,
-        memory: SeriesMemory | None = None,
+        memory: SeriesCache | None = None,
         tracked: TrackingScope | None = None,
     ) -> None:
         self.now = now

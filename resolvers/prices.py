@@ -14,7 +14,7 @@ from models.postgres.database import Database
 from models.prices.granularity import Granularity, to_datetime
 from models.prices.read import ALL_COLUMNS, PriceColumns, PriceWindow, WindowPrices, read_windows
 from models.prices.read_sql import BEFORE
-from models.prices.series_cache import SeriesMemory, recall_windows
+from models.prices.series_cache import SeriesCache, read_cached_windows
 from models.series import SeriesKey
 from resolvers.cache_dependencies import Footprint
 from resolvers.coverage import wanted_from
@@ -61,7 +61,7 @@ class PriceAnswer:
 
 async def price_series(
     database: Database,
-    memory: SeriesMemory | None,
+    memory: SeriesCache | None,
     footprint: Footprint,
     questions: Sequence[PriceQuestion],
     tracked: TrackingScope | None,
@@ -84,7 +84,7 @@ async def price_series(
         if memory is None or not whole:
             read = partial(read_windows, database, granularity)
         else:
-            read = partial(recall_windows, database, memory)
+            read = partial(read_cached_windows, database, memory)
         parts = await read(windows, columns=columns, descending=descending)
         footprint.series(part[0].id for part in parts if part)
         for question, part in zip(group, parts, strict=True):

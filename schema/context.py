@@ -11,7 +11,7 @@ import strawberry
 
 from models.history import TrackingScope
 from models.postgres.database import Database
-from models.prices.series_cache import SeriesMemory
+from models.prices.series_cache import SeriesCache
 from resolvers.cache_dependencies import Footprint
 from resolvers.data_extent import Kept
 from resolvers.live.price_updates import PriceUpdates
@@ -53,7 +53,7 @@ class Services:
     stale_after: timedelta
     updates: PriceUpdates
     runs: RunWatcher
-    memory: SeriesMemory | None = None
+    memory: SeriesCache | None = None
     kept: Kept | None = None  # without it, costs are not reckoned
     tracked: TrackingScope | None = None  # what the settings ask for
 

@@ -27,7 +27,7 @@ _CDN_PAGE = """<!DOCTYPE html>
 """
 
 
-def json_answer(content: Any, status: int = 200) -> Response:  # noqa: ANN401 - any JSON
+def json_response(content: Any, status: int = 200) -> Response:  # noqa: ANN401 - any JSON
     return Response(
         orjson.dumps(content),
         status,
@@ -38,24 +38,24 @@ def json_answer(content: Any, status: int = 200) -> Response:  # noqa: ANN401 - 
 
 def plain_error(status: int, message: str) -> Response:
     """`{"error": "text"}`"""
-    return json_answer({"error": message}, status)
+    return json_response({"error": message}, status)
 
 
 def status_error(status: int, code: int, message: str | None = None) -> Response:
     """`{"status": {"error_code", "error_message"}}`"""
-    return json_answer({"status": _status(code, message or MESSAGES[code])}, status)
+    return json_response({"status": _status(code, message or MESSAGES[code])}, status)
 
 
 def nested_error(status: int, code: int, message: str | None = None) -> Response:
     """`{"error": {"status": {...}}}`"""
-    return json_answer({"error": {"status": _status(code, message or MESSAGES[code])}}, status)
+    return json_response({"error": {"status": _status(code, message or MESSAGES[code])}}, status)
 
 
 def server_error(status: int, *, nested: bool) -> Response:
     """`{"status": 500, "error": "text"}`, or the nested shape."""
     if nested:
         return nested_error(status, status, "Internal Server Error")
-    return json_answer({"status": status, "error": "Internal Server Error"}, status)
+    return json_response({"status": status, "error": "Internal Server Error"}, status)
 
 
 def cdn_page(status: int, title: str) -> Response:

@@ -13,14 +13,14 @@ from starlette.types import Message, Receive, Scope, Send
 
 from simulator.answers import (
     cdn_page,
-    json_answer,
+    json_response,
     plain_error,
     rate_limited,
     server_error,
     throttled_text,
 )
-from simulator.faults import SPOILERS, Fault, FaultBook, reset
-from simulator.gate import Gate, RequestLog, noting_status
+from simulator.faults import BODY_FAULTS, Fault, FaultBook, reset
+from simulator.gate import Gate, ReceivedRequests, with_logged_status
 from simulator.options import DEFAULT_OPTIONS, SimulatorOptions
 from simulator.routes import Endpoints, wrong_path
 
@@ -33,7 +33,7 @@ class SimulatorApp(Starlette):
     """CoinGecko's API under `/api/v3`; the log and the faults under `/_simulator`."""
 
     def __init__(self, options: SimulatorOptions) -> None:
-        self.log = RequestLog()
+        self.log = ReceivedRequests()
         self.faults = FaultBook(options.seed)
         self._gate = Gate(options)
         control = [
@@ -51,7 +51,7 @@ class SimulatorApp(Starlette):
             await super().__call__(scope, receive, send)
             return
         request = Request(scope)
-        noted = noting_status(send, self.log.arrived(request))
+        noted = with_logged_status(send, self.log.arrived(request))
         refusal = self._gate.refusal(request)
         if refusal is not None:
             await refusal(scope, receive, noted)
@@ -69,8 +69,8 @@ class SimulatorApp(Starlette):
     async def _answer(
         self, scope: Scope, receive: Receive, send: Send, fault: Fault | None
     ) -> None:
-        spoiler = SPOILERS.get(fault.kind) if fault is not None else None
-        if spoiler is None:
+        body_fault = BODY_FAULTS.get(fault.kind) if fault is not None else None
+        if body_fault is None:
             await super().__call__(scope, receive, send)
             return
         status, body = 200, b""
@@ -81,7 +81,7 @@ class SimulatorApp(Starlette):
             body += message.get("body", b"")
 
         await super().__call__(scope, receive, collect)
-        answer = Response(spoiler(body), status, media_type="application/json; charset=utf-8")
+        answer = Response(body_fault(body), status, media_type="application/json; charset=utf-8")
         await answer(scope, receive, send)
 
     async def _show_log(self, _request: Request) -> Response:
@@ -95,7 +95,7 @@ class SimulatorApp(Starlette):
         faults = given if isinstance(given, list) else [given]
         for fault in faults:
             self.faults.add(fault)
-        return json_answer({"added": len(faults)}, 201)
+        return json_response({"added": len(faults)}, 201)
 
     async def _clear_faults(self, _request: Request) -> Response:
         self.faults.clear()

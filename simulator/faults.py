@@ -122,7 +122,7 @@ def nulled(body: bytes) -> bytes:
     return orjson.dumps(_nulled(orjson.loads(body)))
 
 
-SPOILERS: dict[str, Callable[[bytes], bytes]] = {
+BODY_FAULTS: dict[str, Callable[[bytes], bytes]] = {
     "truncated": truncated,
     "empty": emptied,
     "nulls": nulled,

@@ -34,7 +34,7 @@ class LoggedRequest:
         return f"{self.at:.3f} {self.status} {self.target} key={key} agent={agent}"
 
 
-class RequestLog:
+class ReceivedRequests:
     """The newest requests, oldest first."""
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class RequestLog:
         return entry
 
 
-def noting_status(send: Send, entry: LoggedRequest) -> Send:
+def with_logged_status(send: Send, entry: LoggedRequest) -> Send:
     """`send`, which also writes the status into the log before the client can see it."""
 
     async def noted(message: Message) -> None:

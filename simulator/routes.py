@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from simulator.answers import json_answer, nested_error, plain_error, status_error
+from simulator.answers import json_response, nested_error, plain_error, status_error
 from simulator.catalog import COINS, CURRENCIES
 from simulator.chart import ChartMaker
 from simulator.coins import coin_detail, coin_list, is_precision, rounded, simple_price
@@ -41,12 +41,12 @@ class Endpoints:
         return [Route(BASE_PATH + path, endpoint) for path, endpoint in table.items()]
 
     async def ping(self, _request: Request) -> Response:
-        return json_answer({"gecko_says": "(V3) To the Moon!"})
+        return json_response({"gecko_says": "(V3) To the Moon!"})
 
     async def key(self, _request: Request) -> Response:
         if self._options.plan != "pro":
             return status_error(401, 10005)
-        return json_answer(
+        return json_response(
             {
                 "plan": "Analyst",
                 "rate_limit_request_per_minute": self._options.requests_per_minute
@@ -58,19 +58,19 @@ class Endpoints:
         )
 
     async def coins_list(self, _request: Request) -> Response:
-        return json_answer(coin_list())
+        return json_response(coin_list())
 
     async def coin(self, request: Request) -> Response:
         coin = COINS.get(request.path_params["id"])
         if coin is None:
             return plain_error(404, "coin not found")
         query = dict(request.query_params)
-        return json_answer(coin_detail(self._market, coin, query, self._options.clock()))
+        return json_response(coin_detail(self._market, coin, query, self._options.clock()))
 
     async def simple_price(self, request: Request) -> Response:
         query = dict(request.query_params)
         refusal = _missing(query, "ids", "vs_currencies") or _bad_precision(query)
-        return refusal or json_answer(simple_price(self._market, query, self._options.clock()))
+        return refusal or json_response(simple_price(self._market, query, self._options.clock()))
 
     async def chart_range(self, request: Request) -> Response:
         coin = COINS.get(request.path_params["id"])
@@ -86,7 +86,7 @@ class Endpoints:
         precision = query.get("precision", "full")
         if precision != "full":
             chart["prices"] = [(at, rounded(price, precision)) for at, price in chart["prices"]]
-        return json_answer(chart)
+        return json_response(chart)
 
     def _window(self, query: dict[str, str], now: float) -> tuple[int, int] | Response:
         """The asked-for range in milliseconds, or why it is refused."""

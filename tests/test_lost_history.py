@@ -16,8 +16,8 @@ from tests.conftest import new_database
 from tests.serving import PATIENCE, TOKEN, Client, in_thread, live_server, make_settings
 from tests.withholding import (
     DAY_MS,
-    Asked,
     Chart,
+    ChartCall,
     Spoiler,
     Withholding,
     days_for_hours,
@@ -57,13 +57,13 @@ def of_days(spoil: Spoiler) -> Spoiler:
     return lambda asked, chart: spoil(asked, chart) if asked.daily else chart
 
 
-def older(asked: Asked, chart: Chart) -> Chart:
+def older(asked: ChartCall, chart: Chart) -> Chart:
     """Give nothing in answers that end days ago."""
     ends = max((at for at, _ in chart["prices"]), default=0)
     return chart if asked.end - ends > DAY_MS or asked.daily else empty(asked, chart)
 
 
-def only_newest(asked: Asked, chart: Chart) -> Chart:
+def only_newest(asked: ChartCall, chart: Chart) -> Chart:
     """Give hours in answers that reach to now alone."""
     now = datetime.now(UTC).timestamp() * 1000
     return chart if asked.daily or asked.end > now - DAY_MS else empty(asked, chart)

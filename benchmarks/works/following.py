@@ -12,7 +12,7 @@ from benchmarks.laboratory import Laboratory
 from benchmarks.load import quantile
 from benchmarks.peers.catalog import COINGRAPH
 from models.postgres.database import Database
-from models.prices.write_latest import Newest, store_quotes
+from models.prices.write_latest import NewestPrice, store_quotes
 from server.postgres.embedded import EmbeddedPostgres
 from simulator import run_simulator
 
@@ -52,7 +52,7 @@ async def _told_after(url: str, server: str) -> list[float]:
             before = subscriber.told[-1][1]
             async with database.write() as session:
                 price = 1e5 * random.random()  # noqa: S311 - any price
-                quote = Newest(row["id"], datetime.now(UTC), price, None, None)
+                quote = NewestPrice(row["id"], datetime.now(UTC), price, None, None)
                 await store_quotes(session, [quote])
             committed = loop.time()
             await until(lambda before=before: subscriber.told[-1][1] > before)  # type: ignore[misc]

@@ -17,8 +17,8 @@ from benchmarks.laboratory import Laboratory
 from ingestion.coingecko import charts, parsing
 from ingestion.run.buckets import bucket_hours
 from models.postgres.database import Database
-from models.prices.gaps import Asked
-from models.prices.write_latest import Newest
+from models.prices.gaps import AskedRange
+from models.prices.write_latest import NewestPrice
 from models.prices.write_series import store_series
 from simulator import run_simulator
 
@@ -176,7 +176,7 @@ async def _store_one(database: Database, body: Body, start: datetime, end: datet
     bucketed = bucket_hours([chart], start, end)
     seen = bucketed.newest
     newest = (
-        Newest(body.series_id, seen.observed_at, seen.price, seen.market_cap, seen.volume)
+        NewestPrice(body.series_id, seen.observed_at, seen.price, seen.market_cap, seen.volume)
         if seen
         else None
     )
@@ -187,5 +187,5 @@ async def _store_one(database: Database, body: Body, start: datetime, end: datet
             bucketed.hours,
             newest,
             asked_from=start,
-            asked=[Asked(start, end, end)],
+            asked=[AskedRange(start, end, end)],
         )

@@ -41,21 +41,21 @@ class Outage:
         self._sleep = sleep
         self._in_a_row = 0
         self._calls: set[str] = set()
-        self._excused: frozenset[str] = frozenset()
+        self._ignored: frozenset[str] = frozenset()
         self._error: UpstreamError | None = None  # the last one
         self._failed_at = self._resume_at = -_FORGET_AFTER
         self._turn = asyncio.Lock()
 
     @property
-    def exhausted(self) -> bool:
+    def forbids_retries(self) -> bool:
         """Whether no call is worth a second attempt."""
         return self._in_a_row >= MOST_FAILURES
 
     @property
-    def everywhere(self) -> bool:
+    def forbids_calls(self) -> bool:
         """Whether no other call is worth a first attempt."""
         calls = len(self._calls)
-        return calls >= MOST_FAILURES or (self.exhausted and calls >= MOST_CALLS)
+        return calls >= MOST_FAILURES or (self.forbids_retries and calls >= MOST_CALLS)
 
     @property
     def calls(self) -> int:
@@ -63,7 +63,7 @@ class Outage:
         return len(self._calls)
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
+    async def attempt(self) -> AsyncIterator[None]:
         """Wait until an attempt may leave: while upstream fails, one after the other.
 
         Raises NobodyAnswers where it turns out meanwhile that it is no use.
@@ -71,9 +71,9 @@ class Outage:
         if not self._in_a_row:
             yield
             return
-        before = self.everywhere
+        before = self.forbids_calls
         async with self._turn:
-            if self._error is not None and self.everywhere and not before:
+            if self._error is not None and self.forbids_calls and not before:
                 raise NobodyAnswers.after(self._error, self.calls)
             if self._in_a_row:  # else another attempt was answered meanwhile
                 await self._sleep(max(0.0, self._resume_at - self._clock()))
@@ -92,7 +92,7 @@ class Outage:
         if now - self._failed_at > _FORGET_AFTER:
             self._in_a_row = min(self._in_a_row, MOST_FAILURES // 2)
             self._calls.clear()
-        if call not in self._excused:
+        if call not in self._ignored:
             self._calls.add(call)
         self._in_a_row += began >= self._failed_at
         self._failed_at = now
@@ -102,11 +102,11 @@ class Outage:
         """The calls that have failed since the last answer."""
         return frozenset(self._calls)
 
-    def excuse(self, calls: frozenset[str] = frozenset()) -> None:
+    def ignore_failures_of(self, calls: frozenset[str] = frozenset()) -> None:
         """From now on take no failure of these calls, and of no others, for a sign of an outage."""
-        self._excused = calls
+        self._ignored = calls
 
-    def over(self) -> None:
+    def end(self) -> None:
         """Note that upstream said something sensible, be it no."""
         self._in_a_row = 0
         self._calls.clear()
@@ -114,4 +114,4 @@ class Outage:
     def answered(self) -> None:
         """Note an answer of use."""
         self.answers += 1
-        self.over()
+        self.end()

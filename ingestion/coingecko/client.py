@@ -56,7 +56,7 @@ _QUOTE_PARTS = {"precision": "full"} | dict.fromkeys(
 )
 
 
-def history_of(plan: ApiPlan) -> timedelta | None:
+def offered_history(plan: ApiPlan) -> timedelta | None:
     """Return how far back a plan offers prices, None where there is no limit."""
     return None if plan == "pro" else FREE_HISTORY
 
@@ -104,7 +104,7 @@ class CoinGecko:
             {api_key or "", *login_secrets(self._base_url), *self._outbound.secrets}
         )
         self.outage = Outage()
-        self.history = history_of(plan)
+        self.history = offered_history(plan)
         headers = {"User-Agent": user_agent(), "Accept-Encoding": "gzip"}
         if plan in KEY_HEADER and self._key:
             headers[KEY_HEADER[plan]] = self._key.get_secret_value()
@@ -243,7 +243,7 @@ class CoinGecko:
                     error=str(error),
                     said=self._scrub(error.said),
                 )
-            if outage.everywhere and not isinstance(error, _FINAL):
+            if outage.forbids_calls and not isinstance(error, _FINAL):
                 raise errors.NobodyAnswers.after(error, outage.calls) from error
             raise
         return found
@@ -258,7 +258,7 @@ class CoinGecko:
         *,
         again: bool,
     ) -> T:
-        async with outage.turn(), self._throttle.slot() as departed:
+        async with outage.attempt(), self._throttle.slot() as departed:
             stats.attempts += 1
             stats.retries += again
             began = outage.begin()
@@ -266,7 +266,7 @@ class CoinGecko:
                 found = await self._answer(url, expected, stats, departed)
             except errors.UpstreamError as error:
                 if error.deliberate:
-                    outage.over()
+                    outage.end()
                 else:
                     outage.failed(call, began, error)
                 raise

@@ -164,16 +164,16 @@ def error_from_answer(
 
     `scrub` takes secrets out of what becomes `said`.
     """
-    told = _what_it_says(body)
-    if status == 200 and told.code and 400 <= told.code < 600:  # noqa: PLR2004 - HTTP statuses
-        status = told.code
+    parsed = _parse_error(body)
+    if status == 200 and parsed.code and 400 <= parsed.code < 600:  # noqa: PLR2004 - HTTP statuses
+        status = parsed.code
     error: UpstreamError
-    if status == 429 or told.code == 429 or is_throttled(body):  # noqa: PLR2004 - HTTP status
+    if status == 429 or parsed.code == 429 or is_throttled(body):  # noqa: PLR2004 - HTTP status
         error = RateLimited(f"CoinGecko answered {status}: too many calls", status=status)
     else:
-        error = _by_code(status, told) or _by_status(status, told)
+        error = _by_code(status, parsed) or _by_status(status, parsed)
     error.retry_after = retry_after
-    error.said = plain(scrub(told.text))
+    error.said = plain(scrub(parsed.text))
     return error
 
 
@@ -183,8 +183,8 @@ def error_from_failure(error: Exception, scrub: Callable[[str], str] = str) -> U
     """
     if isinstance(error, TimeoutError | httpx.TimeoutException):
         return Unreachable("CoinGecko gave no answer in time")
-    told = f"{type(error).__name__}: {error}"[:_MOST_SCRUBBED]
-    said = plain(scrub(told.encode("utf-8", "replace").decode()))
+    parsed = f"{type(error).__name__}: {error}"[:_MOST_SCRUBBED]
+    said = plain(scrub(parsed.encode("utf-8", "replace").decode()))
     if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
         return BadRequest("this cannot be asked of CoinGecko", said=said)
     if isinstance(error, httpx.DecodingError):
@@ -238,7 +238,7 @@ def _http_date(text: str) -> datetime | None:
         return None
 
 
-class _Told(NamedTuple):
+class _ErrorBody(NamedTuple):
     """What a body says: CoinGecko's own error code, its raw text, and what the body is."""
 
     code: int | None
@@ -246,59 +246,59 @@ class _Told(NamedTuple):
     kind: Literal["json", "html", "text"]
 
 
-def _what_it_says(body: bytes) -> _Told:
+def _parse_error(body: bytes) -> _ErrorBody:
     try:
         answer = orjson.loads(body)
     except orjson.JSONDecodeError:
         text = body[:_MOST_SCRUBBED].decode("utf-8", "replace")
         if not text.lstrip().startswith("<"):
-            return _Told(None, text, "text")
+            return _ErrorBody(None, text, "text")
         title = _TITLE.search(text)
-        return _Told(None, title[1] if title else "an HTML page", "html")
-    told: dict[str, object] = {}
+        return _ErrorBody(None, title[1] if title else "an HTML page", "html")
+    parsed: dict[str, object] = {}
     match answer:
         case {"status": int(status), "error": str(error)}:
-            told = {"error_code": status, "error_message": error}
+            parsed = {"error_code": status, "error_message": error}
         case {"error": str(error)}:
-            told = {"error_message": error}
+            parsed = {"error_message": error}
         case {"error": {"status": dict(inner)}} | {"status": dict(inner)} | {"error": dict(inner)}:
-            told = inner
+            parsed = inner
         case dict(inner):
-            told = inner
-    code, said = told.get("error_code"), told.get("error_message") or told.get("message")
-    return _Told(
+            parsed = inner
+    code, said = parsed.get("error_code"), parsed.get("error_message") or parsed.get("message")
+    return _ErrorBody(
         code if isinstance(code, int) and not isinstance(code, bool) else None,
         said[:_MOST_SCRUBBED] if isinstance(said, str) else "",
         "json",
     )
 
 
-def _by_code(status: int, told: _Told) -> UpstreamError | None:
-    if told.code == _HISTORY_CODE:
+def _by_code(status: int, parsed: _ErrorBody) -> UpstreamError | None:
+    if parsed.code == _HISTORY_CODE:
         advice = "CoinGecko's plan offers less history: lower HISTORY_DAYS or change COINGECKO_PLAN"
         return HistoryTooLong(advice, status=status, deliberate=True)
-    own = told.code is not None and told.code >= _FIRST_OWN_CODE
-    if told.code in _ADVICE or status == 401 or (own and status == 403):  # noqa: PLR2004 - HTTP
-        advice = _ADVICE.get(told.code or 0, _ANY_ACCESS)
+    own = parsed.code is not None and parsed.code >= _FIRST_OWN_CODE
+    if parsed.code in _ADVICE or status == 401 or (own and status == 403):  # noqa: PLR2004 - HTTP
+        advice = _ADVICE.get(parsed.code or 0, _ANY_ACCESS)
         return AccessRefused(advice, status=status)
     return None
 
 
-def _by_status(status: int, told: _Told) -> UpstreamError:
+def _by_status(status: int, parsed: _ErrorBody) -> UpstreamError:
     where = f"CoinGecko answered {status}"
     kind: type[UpstreamError] = ServerFault
     if status == 200:  # noqa: PLR2004 - HTTP status
-        if told.kind == "json":
+        if parsed.kind == "json":
             where, kind = f"{where} with an error", BadAnswer
         else:
             where = f"{where} with no JSON"
     elif 300 <= status < 400:  # noqa: PLR2004 - HTTP statuses
         where = f"{where}, a redirect: check COINGECKO_BASE_URL"
-    elif status == 404 and (told.kind == "html" or told.text.startswith("Incorrect path")):  # noqa: PLR2004 - HTTP status
+    elif status == 404 and (parsed.kind == "html" or parsed.text.startswith("Incorrect path")):  # noqa: PLR2004 - HTTP status
         where, kind = f"{where}: check COINGECKO_BASE_URL", BadRequest
     elif status == 404:  # noqa: PLR2004 - HTTP status
         kind = NotFound
     elif 400 <= status < 500 and status not in _PASSING_CLIENT_ERRORS:  # noqa: PLR2004 - HTTP
         kind = BadRequest
-    own_word = told.kind == "json" and issubclass(kind, NotFound | BadRequest)
+    own_word = parsed.kind == "json" and issubclass(kind, NotFound | BadRequest)
     return kind(where, status=status, deliberate=own_word)

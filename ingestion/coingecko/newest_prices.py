@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ingestion.coingecko.circuit_breaker import Outage
 from ingestion.coingecko.client import CoinGecko
 from ingestion.coingecko.types import CallStats
-from models.prices.write_latest import Newest
+from models.prices.write_latest import NewestPrice
 from models.series import SeriesKey
 
 
@@ -17,7 +17,7 @@ class SeriesQuotes:
     `dropped` says of the latter why; `extras` counts malformed market caps, volumes and changes.
     """
 
-    found: list[Newest]
+    found: list[NewestPrice]
     missing: list[SeriesKey]
     dropped: Mapping[SeriesKey, str] = field(default_factory=dict)
     extras: int = 0
@@ -38,7 +38,7 @@ async def fetch_newest_prices(
     currencies = list(dict.fromkeys(currency for _, currency in series))
     quotes = await upstream.simple_price(coins, currencies, stats=stats, outage=outage)
     found = [
-        Newest(
+        NewestPrice(
             series_id=series[quote.coin_id, quote.currency_code],
             observed_at=quote.observed_at,
             price=quote.price,

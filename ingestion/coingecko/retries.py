@@ -18,7 +18,7 @@ class RetryPolicy:
         self._outage = outage
 
     def __call__(self, error: Exception) -> bool | float:
-        if self._outage.exhausted:
+        if self._outage.forbids_retries:
             return False
         if isinstance(error, RateLimited):
             self._refusals_left -= 1

@@ -14,7 +14,7 @@ from ingestion.planning.windows import SHORTEST_WINDOW, SeriesPlan, SeriesState,
 from models.coins import coins_wanting_metadata
 from models.history import TrackingScope, floor_day, history_start, offered_from
 from models.postgres.database import Database
-from models.prices.answered_hours import NOTHING_KNOWN, Known, begins_at, known_history
+from models.prices.answered_hours import NOTHING_KNOWN, KnownHistory, begins_at, known_history
 from models.prices.gaps import DAY_MICROS, HOUR_MICROS, Micros, confirmed, next_asks, times_in
 from models.prices.granularity import Granularity
 from models.prices.hours import Rows, instant, micros
@@ -103,7 +103,7 @@ async def prepare(
         requested=request.days is not None,
         rebuild=request.rebuild,
     )
-    asked = {plan.state.coin_id for plan in plans if plan.state.held is None}
+    asked = {plan.state.coin_id for plan in plans if plan.state.deferral is None}
     metadata = [coin for coin in metadata if coin in asked]
     return RunPlan(plans, metadata, now, offered, withheld)
 
@@ -168,7 +168,7 @@ class MissingHistory:
     def __init__(
         self,
         row: SeriesWithLatest,
-        known: Known,
+        known: KnownHistory,
         wanted: datetime,
         days_wanted: datetime,
         now: datetime,
@@ -203,7 +203,7 @@ class MissingHistory:
                 days_begin,
                 Granularity.DAY,
             ),
-            shown=tuple(
+            confirmed_gaps=tuple(
                 (instant(row["starts"]), instant(row["ends"]))
                 for row in known.hour_gaps[confirmed(known.hour_gaps)]
             ),
@@ -212,11 +212,11 @@ class MissingHistory:
         silence = self._silence()
         if silence is None:
             return state
-        held = None
+        deferral = None
         if self._only_due and silence.until > self._now and self._row.latest is None:
-            held = silence.sentence(series.last_error)
-        self.withheld |= held is not None
-        return replace(state, absent=True, held=held)
+            deferral = silence.sentence(series.last_error)
+        self.withheld |= deferral is not None
+        return replace(state, never_priced=True, deferral=deferral)
 
     def _silence(self) -> Silence | None:
         """Return since when a series has been asked for of which upstream never gave a price."""

@@ -56,10 +56,10 @@ class SeriesState:
     last_bucket: datetime | None
     missing_days: tuple[Gap, ...] = ()
     missing_hours: tuple[Gap, ...] = ()
-    shown: tuple[Gap, ...] = ()
+    confirmed_gaps: tuple[Gap, ...] = ()
     days_begin: datetime | None = None
-    absent: bool = False
-    held: str | None = None
+    never_priced: bool = False
+    deferral: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +112,11 @@ def plan_refresh(
         else:
             reason, windows = _missing(state, now, offered)
         rest: tuple[Window, ...] = ()
-        if state.absent and not (rebuild or requested):
+        if state.never_priced and not (rebuild or requested):
             # one call for the newest hours and one for the days see whether there is anything
             windows, rest = windows[:1], windows[1:]
         daily = None if requested else _daily(state, windows, now, offered, rebuild=rebuild)
-        if state.held is not None:
+        if state.deferral is not None:
             windows, daily, rest = (), None, ()
         plans.append(SeriesPlan(state, reason, windows, daily, rest))
     return plans

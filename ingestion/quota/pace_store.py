@@ -142,10 +142,12 @@ class SharedPaceStore:
             if not isinstance(error, DatabaseUnavailableError):
                 raise  # else the next reservation tells, or says that the database is away
 
-    def _answers(self) -> stored.Answers:
+    def _answers(self) -> stored.CallReport:
         """Take what is to be told. Of the calls that succeeded only the last to leave count."""
         departed = max(self._succeeded, default=0)
-        answers = stored.Answers(dict(self._charged), departed, self._succeeded[departed], RECOVERY)
+        answers = stored.CallReport(
+            dict(self._charged), departed, self._succeeded[departed], RECOVERY
+        )
         self._charged.clear()
         self._succeeded.clear()
         return answers

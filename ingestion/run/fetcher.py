@@ -15,7 +15,7 @@ from ingestion.coingecko.types import CallStats, Chart, Dropped
 from ingestion.planning.windows import SeriesPlan, Window
 from ingestion.run.buckets import daily_points
 from models.history import offered_from
-from models.prices.gaps import Asked
+from models.prices.gaps import AskedRange
 from models.prices.hours import Hours, instant, micros
 
 log = structlog.get_logger("coingraph.refresh")
@@ -51,13 +51,13 @@ class Fetched:
         return min(window.start for window, _ in self.answered)
 
     @property
-    def asked(self) -> list[Asked]:
+    def asked(self) -> list[AskedRange]:
         """What was asked for, and whether the answer is evidence of what it leaves out.
 
         An answer with hours is. An empty one is none, unless the next newer window has begun late:
         then it may lie before the coin was listed.
         """
-        asked = [Asked(each.start, each.end, self.at, answered=False) for each in self.refused]
+        asked = [AskedRange(each.start, each.end, self.at, answered=False) for each in self.refused]
         begun = False
         for window, chart in self.answered:
             if _has_hours(chart):
@@ -65,7 +65,7 @@ class Fetched:
                 evident = True
             else:
                 evident = begun
-            asked.append(Asked(window.start, window.end, self.at, answered=evident))
+            asked.append(AskedRange(window.start, window.end, self.at, answered=evident))
         return asked
 
     @property
@@ -83,7 +83,7 @@ class Fetched:
         full = list(takewhile(lambda each: _has_hours(each[1]), self.answered))
         return full[-1][0].start if full else None
 
-    def shortfall(self, shown: Sequence[tuple[datetime, datetime]] = ()) -> str | None:
+    def shortfall(self, confirmed_gaps: Sequence[tuple[datetime, datetime]] = ()) -> str | None:
         """Say what is wrong with the answers, None where they are nearly whole.
 
         They are with nine tenths of their hours, and less than a day missing in one piece. Hours
@@ -93,7 +93,7 @@ class Fetched:
             return self.refusal
         got = wanted = longest = 0
         for window, chart in self.answered:
-            there, counts = _hours_there(window, chart), _hours_outside(window, shown)
+            there, counts = _hours_there(window, chart), _hours_outside(window, confirmed_gaps)
             got += int((there & counts).sum())
             wanted += int(counts.sum())
             longest = max(longest, _longest_run(~there & counts))
@@ -106,11 +106,11 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class FetchedDays:
-    """The daily points of a range; where upstream gave none, `trouble` says why."""
+    """The daily points of a range; where upstream gave none, `problem` says why."""
 
     window: Window
     points: Hours
-    trouble: str | None = None
+    problem: str | None = None
 
 
 class Fetcher:

@@ -74,7 +74,7 @@ class RunScope:
         return other.series <= self.series and enough and whole
 
 
-def note(request: RefreshRequest) -> dict[str, Any]:
+def request_values(request: RefreshRequest) -> dict[str, Any]:
     """Write down what was asked for, without what was left out."""
     return {name: value for name, value in asdict(request).items() if value}
 
@@ -88,7 +88,7 @@ def new_run(
         id=new_run_id(),
         status=RefreshStatus.RUNNING,
         trigger=trigger,
-        request=note(replace(request, only_due=run_plan.withheld)),
+        request=request_values(replace(request, only_due=run_plan.withheld)),
         started_at=datetime.now(UTC),
         planned_calls=run_plan.calls,
         seconds_per_call=estimate.seconds_per_call,

@@ -40,20 +40,20 @@ class ExtraCalls:
             raise
         except UpstreamError as error:
             log.warning("newest prices failed", error=str(error))
-            await self._recorder.failed_call(calls=calls)
+            await self._recorder.count_failed_calls(calls=calls)
             return
         if note := dropped_from_quotes(newest):
             log.warning("newest prices dropped", note=note)
             self._recorder.notes.add(note)
         if missing := [f"{coin}/{currency}" for coin, currency in newest.missing]:
             log.warning("upstream left out newest prices", missing=missing)
-        await self._recorder.quotes(newest.found, calls)
+        await self._recorder.store_newest_prices(newest.found, calls)
 
     async def profiles(self, coin_ids: Sequence[str], unknown: UnknownCoins) -> None:
         """Bring names, descriptions and pictures. A failure here costs no series anything."""
         for coin_id in coin_ids:
-            if unknown.reason(coin_id) or self._upstream.outage.everywhere:
-                await self._recorder.failed_call()
+            if unknown.reason(coin_id) or self._upstream.outage.forbids_calls:
+                await self._recorder.count_failed_calls()
                 continue
             try:
                 profile = await self._upstream.coin(
@@ -63,6 +63,6 @@ class ExtraCalls:
                 if isinstance(error, self._ends_the_run) and not isinstance(error, NobodyAnswers):
                     raise
                 log.warning("metadata failed", coin=coin_id, error=str(error))
-                await self._recorder.failed_call()
+                await self._recorder.count_failed_calls()
             else:
-                await self._recorder.profile(coin_id, profile)
+                await self._recorder.store_profile(coin_id, profile)

@@ -18,9 +18,9 @@ from models.coins import save_profile
 from models.history import floor_day
 from models.postgres.advisory_lock import AdvisoryLock
 from models.postgres.database import Database, DatabaseUnavailableError, WriteSession
-from models.prices.gaps import Asked
-from models.prices.write_gaps import store_asked_days, store_silence
-from models.prices.write_latest import Newest, store_quotes
+from models.prices.gaps import AskedRange
+from models.prices.write_gaps import store_asked_days, store_asked_hours
+from models.prices.write_latest import NewestPrice, store_quotes
 from models.prices.write_series import store_daily, store_series
 from models.runs import prune_runs
 from models.series import record_failure
@@ -51,18 +51,18 @@ class RunRecorder:
         self.notes = RunNotes()
         self._writing = asyncio.Lock()
 
-    async def quotes(self, newest: list[Newest], calls: int) -> None:
+    async def store_newest_prices(self, newest: list[NewestPrice], calls: int) -> None:
         """Store the newest prices of many series, which so many calls brought."""
         async with self._transaction() as session:
             await store_quotes(session, newest)
             await self._add(session, completed_calls=calls)
 
-    async def series(
-        self, plan: SeriesPlan, fetched: Fetched, bucketed: Bucketed, trouble: str | None
+    async def store_series(
+        self, plan: SeriesPlan, fetched: Fetched, bucketed: Bucketed, problem: str | None
     ) -> None:
         """Store the hours of one series whole; a rebuild leaves no others from then on.
 
-        `trouble` says what the answers lack.
+        `problem` says what the answers lack.
         Raises ReplacementTooSmallError where a rebuild would lose much of what is stored.
         """
         series_id = plan.state.series_id
@@ -84,54 +84,56 @@ class RunRecorder:
                 "duplicates_dropped": bucketed.duplicates,
             }
             note = self.notes.add_series(series_id, removed_by_rebuild(stored.removed, "hour"))
-            status = ItemStatus.PARTIAL if trouble else ItemStatus.SUCCEEDED
-            await self._finish_item(session, series_id, status, trouble, note=note, **rows)
+            status = ItemStatus.PARTIAL if problem else ItemStatus.SUCCEEDED
+            await self._finish_item(session, series_id, status, problem, note=note, **rows)
             await self._add(session, series_id, **_calls(plan, fetched), **rows)
         log.debug("series stored", series=series_id, revision=stored.revision, **rows)
         if note:
             log.warning("values dropped or removed", **_name(plan), note=note)
 
-    async def silence(self, plan: SeriesPlan, fetched: Fetched, message: str) -> None:
+    async def record_no_prices(self, plan: SeriesPlan, fetched: Fetched, message: str) -> None:
         """Note that no answer brought a price, and when upstream was asked for what."""
         series_id = plan.state.series_id
         async with self._transaction() as session:
-            await store_silence(session, series_id, fetched.asked)
+            await store_asked_hours(session, series_id, fetched.asked)
             await record_failure(session, series_id, message)
             await self._finish_item(session, series_id, ItemStatus.FAILED, message)
             await self._add(session, series_id, **_calls(plan, fetched))
 
-    async def failure(self, plan: SeriesPlan, message: str, asked: Sequence[Asked] = ()) -> None:
+    async def record_failure(
+        self, plan: SeriesPlan, message: str, asked: Sequence[AskedRange] = ()
+    ) -> None:
         """Note why a series failed; its stored prices stay as they are.
 
         `asked` is what upstream said that it does not have.
         """
         series_id = plan.state.series_id
         async with self._transaction() as session:
-            await store_silence(session, series_id, asked)
+            await store_asked_hours(session, series_id, asked)
             await record_failure(session, series_id, message)
             await self._finish_item(session, series_id, ItemStatus.FAILED, message)
             await self._add(session, series_id, failed_calls=len(plan.windows))
 
-    async def held(self, plan: SeriesPlan, message: str) -> None:
+    async def record_deferral(self, plan: SeriesPlan, message: str) -> None:
         """Note why a series was not asked for. Nothing else is known of it than before."""
         async with self._transaction() as session:
             await self._finish_item(session, plan.state.series_id, ItemStatus.FAILED, message)
             await self._add(session)
 
-    async def daily(self, plan: SeriesPlan, fetched: FetchedDays) -> bool:
+    async def store_days(self, plan: SeriesPlan, fetched: FetchedDays) -> bool:
         """Store the days of one series that hours do not make; note which ones did not come.
 
         Returns False where the answer brought few of them, which the item then says. Raises
         ReplacementTooSmallError where a rebuild would lose much of what is stored.
         """
         series_id, replace = plan.state.series_id, plan.reason is Reason.REBUILD
-        window, trouble = fetched.window, fetched.trouble
+        window, problem = fetched.window, fetched.problem
         # the newest days are made of hours: the running one, and those of every refresh
-        asked = Asked(
-            window.start, floor_day(window.end - SHORTEST_WINDOW), window.end, trouble is None
+        asked = AskedRange(
+            window.start, floor_day(window.end - SHORTEST_WINDOW), window.end, problem is None
         )
         async with self._transaction() as session:
-            if trouble is None:
+            if problem is None:
                 _, removed = await store_daily(
                     session,
                     series_id,
@@ -142,28 +144,28 @@ class RunRecorder:
                 )
                 self.notes.add_series(series_id, removed_by_rebuild(removed, "day"))
             there, wanted = await store_asked_days(session, series_id, asked)
-            if trouble is None and there < NEARLY_WHOLE * wanted and not plan.state.days_begin:
-                trouble = f"CoinGecko gave {there:,} of {wanted:,} days: {AGAIN}"
+            if problem is None and there < NEARLY_WHOLE * wanted and not plan.state.days_begin:
+                problem = f"CoinGecko gave {there:,} of {wanted:,} days: {AGAIN}"
             await self._note_costs(session, series_id)
-            if trouble:
-                await self._note_trouble(session, series_id, trouble)
+            if problem:
+                await self._append_error(session, series_id, problem)
             if len(fetched.points):
                 await runs.mark_partial(session, self._run_id, series_id)
-            failed = int(fetched.trouble is not None)
+            failed = int(fetched.problem is not None)
             await self._add(session, series_id, completed_calls=1 - failed, failed_calls=failed)
         log.debug("daily history stored", series=series_id, days=there)
-        return trouble is None
+        return problem is None
 
-    async def daily_failure(self, plan: SeriesPlan, message: str | None) -> None:
+    async def record_missing_days(self, plan: SeriesPlan, message: str | None) -> None:
         """Count a call for days that failed, or was not made (None); the next run makes it."""
         series_id = plan.state.series_id
         async with self._transaction() as session:
             await self._note_costs(session, series_id)
             if message:
-                await self._note_trouble(session, series_id, message)
+                await self._append_error(session, series_id, message)
             await self._add(session, series_id, failed_calls=1)
 
-    async def profile(self, coin_id: str, profile: CoinProfile) -> None:
+    async def store_profile(self, coin_id: str, profile: CoinProfile) -> None:
         metadata = {
             "description": profile.description,
             "image_url": profile.image_url,
@@ -175,7 +177,7 @@ class RunRecorder:
             )
             await self._add(session, completed_calls=1)
 
-    async def failed_call(self, *, calls: int = 1) -> None:
+    async def count_failed_calls(self, *, calls: int = 1) -> None:
         """Count calls that no series hangs on."""
         async with self._transaction() as session:
             await self._add(session, failed_calls=calls)
@@ -199,7 +201,7 @@ class RunRecorder:
             return False
         return True
 
-    async def prune(self) -> None:
+    async def prune_runs(self) -> None:
         """Delete the oldest runs. Whether that works is nothing to this one."""
         try:
             async with self._database.write() as session:
@@ -234,8 +236,8 @@ class RunRecorder:
             session, self._run_id, series_id, status, error=error, **cost, **values
         )
 
-    async def _note_trouble(self, session: WriteSession, series_id: int, message: str) -> None:
-        await runs.note_trouble(session, self._run_id, series_id, message)
+    async def _append_error(self, session: WriteSession, series_id: int, message: str) -> None:
+        await runs.append_error(session, self._run_id, series_id, message)
 
     async def _note_costs(self, session: WriteSession, series_id: int) -> None:
         known = {
@@ -265,8 +267,8 @@ def _calls(plan: SeriesPlan, fetched: Fetched) -> dict[str, int]:
     return {"completed_calls": made, "failed_calls": unmade, "planned_calls": more}
 
 
-def _newest(series_id: int, bucketed: Bucketed) -> Newest | None:
+def _newest(series_id: int, bucketed: Bucketed) -> NewestPrice | None:
     seen = bucketed.newest
     if seen is None:
         return None
-    return Newest(series_id, seen.observed_at, seen.price, seen.market_cap, seen.volume)
+    return NewestPrice(series_id, seen.observed_at, seen.price, seen.market_cap, seen.volume)

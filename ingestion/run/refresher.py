@@ -24,10 +24,10 @@ from models.tables import RefreshRun, RefreshStatus, RefreshTrigger
 __all__ = [
     "BudgetExceededError",
     "Estimate",
-    "RunPlan",
     "RefreshBusyError",
     "RefreshRequest",
     "Refresher",
+    "RunPlan",
 ]
 
 log = structlog.get_logger("coingraph.refresh")

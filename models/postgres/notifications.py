@@ -34,7 +34,7 @@ NOTIFY_SERIES = f"""
     pg_notify('{CHANNEL}', format('{{"series": %s, "revision": %s, "deployment": %s}}',
                                   id, revision, deployment_revision))
 """
-_HEARS = """
+_IS_LISTENING = """
     SELECT $1 = ANY (SELECT pg_listening_channels()) AND NOT pg_is_in_recovery()
 """
 _MARK = "SELECT pg_advisory_lock_shared($1::int, $2::int)"  # which nobody ever holds alone
@@ -59,7 +59,7 @@ async def notify_run(session: WriteSession, run_id: UUID) -> None:
     await session.execute(_NOTIFY, change)
 
 
-class Audience(Protocol):
+class ChangeSubscriber(Protocol):
     """Who wants to hear of changes. None of these may wait or fail."""
 
     def series_changed(self, series_id: int, revision: int) -> None:
@@ -86,11 +86,11 @@ class Listener:
     def __init__(self, database: Database, mark: tuple[int, int] | None = None) -> None:
         self._database = database
         self._mark = mark
-        self._audience: list[Audience] = []
+        self._subscribers: list[ChangeSubscriber] = []
         self._connection: asyncpg.Connection | None = None
         self._busy = asyncio.Lock()  # one statement at a time on the connection
         self._listening = False
-        database.read_only.renewed.append(self._suspect_all)
+        database.read_only.renewed.append(self._notify_of_anything)
 
     @property
     def listening(self) -> bool:
@@ -101,11 +101,11 @@ class Listener:
     def listening(self, value: bool) -> None:
         self._listening = value
 
-    def join(self, party: Audience) -> None:
-        self._audience.append(party)
+    def subscribe(self, subscriber: ChangeSubscriber) -> None:
+        self._subscribers.append(subscriber)
 
-    def leave(self, party: Audience) -> None:
-        self._audience.remove(party)
+    def unsubscribe(self, subscriber: ChangeSubscriber) -> None:
+        self._subscribers.remove(subscriber)
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -119,11 +119,11 @@ class Listener:
                     "not listening for changes", reason=reason_of(error), retry_seconds=pause
                 )
             finally:
-                self._deafen()
+                self._stop_listening()
             await asyncio.sleep(pause)
 
     async def catch_up(self) -> None:
-        """Return when every change that was committed before this call has been heard.
+        """Return when every change that was committed before this call has been listening.
 
         PostgreSQL signals listeners before it confirms a commit, and sends what they were
         signalled before it ends the answer to their next statement.
@@ -134,7 +134,7 @@ class Listener:
         try:
             await self._probe(connection)
         except DRIVER_ERRORS:
-            self._deafen()
+            self._stop_listening()
             connection.terminate()  # and `run` makes a new one
 
     async def _listen(self) -> None:
@@ -144,7 +144,7 @@ class Listener:
 
         def close(_: object) -> None:
             closed.set()
-            self._deafen()
+            self._stop_listening()
 
         connection.add_termination_listener(close)
         try:
@@ -167,32 +167,32 @@ class Listener:
 
     async def _probe(self, connection: asyncpg.Connection) -> None:
         async with self._busy:
-            heard = await connection.fetchval(_HEARS, CHANNEL, timeout=_PROBE_SECONDS)
-        if not heard:
+            listening = await connection.fetchval(_IS_LISTENING, CHANNEL, timeout=_PROBE_SECONDS)
+        if not listening:
             raise ConnectionError("the connection leads to another session of PostgreSQL")
 
-    def _deafen(self) -> None:
+    def _stop_listening(self) -> None:
         self.listening, self._connection = False, None
-        self._suspect_all()
+        self._notify_of_anything()
 
-    def _suspect_all(self) -> None:
-        self._notify_all(lambda party: party.anything_changed())
+    def _notify_of_anything(self) -> None:
+        self._notify_all(lambda subscriber: subscriber.anything_changed())
 
     def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         match _parse(payload):
             case {"series": int(series_id), "deployment": int(revision)}:
-                self._notify_all(lambda party: party.series_changed(series_id, revision))
+                self._notify_all(lambda subscriber: subscriber.series_changed(series_id, revision))
             case {"catalogue": True}:
-                self._notify_all(lambda party: party.catalogue_changed())
+                self._notify_all(lambda subscriber: subscriber.catalogue_changed())
             case {"run": str(run_id)}:
-                self._notify_all(lambda party: party.run_changed(run_id))
+                self._notify_all(lambda subscriber: subscriber.run_changed(run_id))
             case _:
-                self._notify_all(lambda party: party.anything_changed())
+                self._notify_all(lambda subscriber: subscriber.anything_changed())
 
-    def _notify_all(self, tell: Callable[[Audience], None]) -> None:
-        for party in tuple(self._audience):
+    def _notify_all(self, notify: Callable[[ChangeSubscriber], None]) -> None:
+        for subscriber in tuple(self._subscribers):
             try:
-                tell(party)
+                notify(subscriber)
             except Exception:
                 log.exception("a change was not taken in")
 

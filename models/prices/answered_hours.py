@@ -12,7 +12,7 @@ from models.prices.gaps import DAY_MICROS, GAP_ROW, Micros, confirmed, covers
 from models.prices.hours import Rows, micros
 
 
-class Known(NamedTuple):
+class KnownHistory(NamedTuple):
     """The hours and days of a series that are stored, and the gaps asked for, by rising time.
 
     Hours and days are given by their starts, in microseconds since 1970. Hours that only live
@@ -25,19 +25,19 @@ class Known(NamedTuple):
     day_gaps: Rows
 
 
-NOTHING_KNOWN = Known(
+NOTHING_KNOWN = KnownHistory(
     np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, GAP_ROW), np.empty(0, GAP_ROW)
 )
 
 
 async def known_history(
     session: ReadSession, series_ids: Sequence[int], since: datetime, days_since: datetime
-) -> dict[int, Known]:
+) -> dict[int, KnownHistory]:
     """Read what is known of these series: hours from `since` on, days from `days_since` on."""
     driver = await session.driver()
     rows = await driver.fetch(_KNOWN, series_ids, since, days_since)
     return {
-        series_id: Known(
+        series_id: KnownHistory(
             BUCKETS.decode(hours)["bucket"],
             DAY_KEYS.decode(days)["day"] * DAY_MICROS,
             GAPS.decode(hour_gaps),

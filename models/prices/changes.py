@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.prices.days import DAY_MICROS, day_numbers, days_of
-from models.prices.gaps import Asked, count_asked
+from models.prices.gaps import AskedRange, count_asked
 from models.prices.hours import Rows, merge, micros
 
 _DAY_0 = date(1970, 1, 1)
@@ -41,7 +41,7 @@ def compare(stored: Rows, wanted: Rows) -> Changes:
 
 
 @dataclass(frozen=True, slots=True)
-class Incoming:
+class SeriesUpdate:
     """What a series is to hold from now on. Times are microseconds since 1970.
 
     The hours `given`, and no others from `replace_from` on; the days that begin after
@@ -57,7 +57,7 @@ class Incoming:
     replace_from: int | None = None
     charted_to: int | None = None
     most_lost: float = 1.0
-    asked: Sequence[Asked] = ()
+    asked: Sequence[AskedRange] = ()
 
     def days(self) -> tuple[date, date] | None:
         """Tell which days, [first, end), need to be known. `date.max` is for ever."""

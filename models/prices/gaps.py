@@ -45,7 +45,7 @@ CONFIRMED_ANSWERS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskedRange:
     """A range that upstream was asked for at a moment.
 
     `answered` is True for an answer that is evidence of what it leaves out: one with prices. An
@@ -65,7 +65,7 @@ def times_in(gaps: Rows, unit: int = HOUR_MICROS) -> Micros:
 
 
 def count_asked(
-    gaps: Rows, asked: Sequence[Asked], present: Micros, unit: int = HOUR_MICROS
+    gaps: Rows, asked: Sequence[AskedRange], present: Micros, unit: int = HOUR_MICROS
 ) -> Rows:
     """Return the gaps of a series after upstream was asked once more.
 

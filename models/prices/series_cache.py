@@ -22,7 +22,7 @@ _OVERHEAD = 2_000
 _MOST_ASKED = 10_000  # names of series that were asked for once
 
 
-class SeriesMemory:
+class SeriesCache:
     """Whole series by coin and currency, the least recently used dropped beyond `capacity` bytes.
 
     A series that is asked for again since its last change is read as a whole, and its windows are
@@ -101,9 +101,9 @@ class SeriesMemory:
             self._asked.pop(key, None)
 
 
-async def recall_windows(
+async def read_cached_windows(
     database: Database,
-    memory: SeriesMemory,
+    memory: SeriesCache,
     windows: Sequence[PriceWindow],
     *,
     columns: frozenset[str],
@@ -133,7 +133,7 @@ async def recall_windows(
 
 
 async def _read_whole(
-    database: Database, memory: SeriesMemory, keys: Sequence[SeriesKey]
+    database: Database, memory: SeriesCache, keys: Sequence[SeriesKey]
 ) -> dict[SeriesKey, WindowPrices]:
     """Read whole series and hold them; without those that are too long."""
     changes = memory.changes

@@ -9,12 +9,14 @@ from models.postgres.database import WriteSession
 from models.postgres.notifications import NOTIFY_SERIES
 from models.prices.binary_tables import BUCKETS, DAY_GAPS, DAY_KEYS, GAPS
 from models.prices.changes import compare
-from models.prices.gaps import DAY_MICROS, Asked, count_asked
+from models.prices.gaps import DAY_MICROS, AskedRange, count_asked
 from models.prices.hours import micros
 from models.prices.write_order import LOCK_SERIES
 
 
-async def store_silence(session: WriteSession, series_id: int, asked: Sequence[Asked]) -> None:
+async def store_asked_hours(
+    session: WriteSession, series_id: int, asked: Sequence[AskedRange]
+) -> None:
     """Note that upstream gave no hours for these ranges, in which some may be stored."""
     if not asked:
         return
@@ -29,7 +31,9 @@ async def store_silence(session: WriteSession, series_id: int, asked: Sequence[A
         await driver.execute(_NOTIFY, series_id)
 
 
-async def store_asked_days(session: WriteSession, series_id: int, asked: Asked) -> tuple[int, int]:
+async def store_asked_days(
+    session: WriteSession, series_id: int, asked: AskedRange
+) -> tuple[int, int]:
     """Note which days of this range are missing after upstream was asked for its daily points.
 
     Returns how many days are there and how many there could be.

@@ -14,7 +14,7 @@ MOST_AHEAD = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
-class Newest:
+class NewestPrice:
     """The newest observation of a series. `change_24h` in percent; None: work it out."""
 
     series_id: int
@@ -25,14 +25,14 @@ class Newest:
     change_24h: float | None = None
 
 
-async def store_quotes(session: WriteSession, quotes: list[Newest]) -> int:
+async def store_quotes(session: WriteSession, quotes: list[NewestPrice]) -> int:
     """Write the newest prices of many series at once; tell how many series changed."""
     await session.execute(LOCK_SERIES, {"series": [quote.series_id for quote in quotes]})
     driver = await session.driver()
     return len(await driver.fetch(_STORE_QUOTES, *columns(quotes)))
 
 
-def columns(newest: Sequence[Newest]) -> list[object]:
+def columns(newest: Sequence[NewestPrice]) -> list[object]:
     """Give them as the arguments of UPSERT_LATEST, and until when a stored one is believed."""
     return [
         [n.series_id for n in newest],

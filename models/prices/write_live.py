@@ -15,11 +15,11 @@ from models.postgres.notifications import NOTIFY_SERIES
 from models.prices.binary_tables import DAILY, HOURLY
 from models.prices.days import DAY_MICROS, days_of
 from models.prices.hours import instant, micros
-from models.prices.write_latest import UPSERT_LATEST, Newest, columns
+from models.prices.write_latest import UPSERT_LATEST, NewestPrice, columns
 from models.prices.write_order import COUNT_CHANGE, LOCK_SERIES
 
 
-async def store_live(session: WriteSession, quotes: Sequence[Newest], hour: datetime) -> int:
+async def store_live(session: WriteSession, quotes: Sequence[NewestPrice], hour: datetime) -> int:
     """Write live prices of many series, all or none; tell how many series changed.
 
     `hour` is the start of the hour that is running. A price that was observed in it becomes its

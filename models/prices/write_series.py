@@ -13,11 +13,11 @@ import numpy as np
 from models.postgres.database import WriteSession
 from models.postgres.notifications import NOTIFY_SERIES
 from models.prices.binary_tables import DAILY, GAPS, HOURLY
-from models.prices.changes import Changes, Incoming, compare_points
+from models.prices.changes import Changes, SeriesUpdate, compare_points
 from models.prices.days import DAY_MICROS, days_at
-from models.prices.gaps import Asked
+from models.prices.gaps import AskedRange
 from models.prices.hours import Hours, instant, micros
-from models.prices.write_latest import UPSERT_LATEST, Newest, columns
+from models.prices.write_latest import UPSERT_LATEST, NewestPrice, columns
 from models.prices.write_order import COUNT_CHANGE, LOCK_SERIES
 
 
@@ -35,12 +35,12 @@ async def store_series(
     session: WriteSession,
     series_id: int,
     hours: Hours,
-    newest: Newest | None,
+    newest: NewestPrice | None,
     *,
     asked_from: datetime,
     replace_from: datetime | None = None,
     most_lost: float = 1.0,
-    asked: Sequence[Asked] = (),
+    asked: Sequence[AskedRange] = (),
 ) -> Stored:
     """Write hours, days, latest price, gaps and revision of one series.
 
@@ -52,7 +52,7 @@ async def store_series(
     before, first, last, charted = locked.one()
     driver = await session.driver()
     history_from = min(asked_from, before or asked_from)
-    incoming = Incoming(
+    incoming = SeriesUpdate(
         hours.rows(),
         history_from=micros(history_from),
         cut_at=micros(before) if before and before > history_from else None,
@@ -136,7 +136,7 @@ async def store_daily(
 
 
 async def _store_buckets(
-    driver: asyncpg.Connection, series_id: int, incoming: Incoming
+    driver: asyncpg.Connection, series_id: int, incoming: SeriesUpdate
 ) -> tuple[Changes, Changes, Changes]:
     """Write hours, the days made of them, and gaps; tell what was written."""
     hours = days = gaps = b""

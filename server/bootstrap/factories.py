@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from ingestion.coingecko.client import CoinGecko, history_of
+from ingestion.coingecko.client import CoinGecko, offered_history
 from ingestion.coingecko.urls import PRO_URL, PUBLIC_URL
 from ingestion.quota.throttle import Throttle
 from ingestion.run.refresher import Refresher
@@ -71,7 +71,7 @@ def make_refresher(settings: Settings, database: Database, upstream: CoinGecko) 
 def tracked_by(settings: Settings) -> TrackingScope:
     """What the settings ask for, without a client of upstream."""
     return TrackingScope(
-        settings.coins, settings.currencies, settings.history_days, history_of(settings.plan)
+        settings.coins, settings.currencies, settings.history_days, offered_history(settings.plan)
     )
 
 

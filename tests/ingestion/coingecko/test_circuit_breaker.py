@@ -330,7 +330,7 @@ class Time:
 
 
 async def fail(outage: Outage, time: Time, call: str) -> None:
-    async with outage.turn():
+    async with outage.attempt():
         began = outage.begin()
         time.now += 0.1
         outage.failed(call, began)
@@ -341,17 +341,17 @@ async def test_an_outage_is_over_with_one_answer(monkeypatch: pytest.MonkeyPatch
     time = Time()
     outage = Outage(clock=time, sleep=time.sleep)
     for number in range(MOST_FAILURES):
-        assert not outage.exhausted
+        assert not outage.forbids_retries
         await fail(outage, time, f"call {number // 2}")
-    assert (outage.exhausted, outage.everywhere, outage.calls) == (True, False, 3)
+    assert (outage.forbids_retries, outage.forbids_calls, outage.calls) == (True, False, 3)
     assert time.now - 1000 == pytest.approx(0.5 + 1 + 2 + 4 + 8 + 0.6)
     await fail(outage, time, "another call")
-    assert outage.everywhere
+    assert outage.forbids_calls
     time.now += 601
     await fail(outage, time, "call 0")
-    assert not outage.exhausted, "after a while there is some patience again"
+    assert not outage.forbids_retries, "after a while there is some patience again"
     outage.answered()
-    assert (outage.exhausted, outage.everywhere, outage.calls) == (False, False, 0)
+    assert (outage.forbids_retries, outage.forbids_calls, outage.calls) == (False, False, 0)
 
 
 async def test_failures_of_calls_under_way_together_are_one() -> None:
@@ -363,9 +363,9 @@ async def test_failures_of_calls_under_way_together_are_one() -> None:
         outage.failed(f"call {number}", at)
     for _ in range(MOST_FAILURES - 2):
         await fail(outage, time, "call 0")
-    assert not outage.exhausted
+    assert not outage.forbids_retries
     await fail(outage, time, "call 0")
-    assert outage.everywhere
+    assert outage.forbids_calls
 
 
 def test_patience_is_longer_with_a_rate_limit_than_with_faults() -> None:

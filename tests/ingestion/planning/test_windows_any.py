@@ -188,12 +188,12 @@ def test_days_that_the_hours_bring_are_not_asked_for(
 
 def test_what_upstream_never_had_is_probed_with_one_window_of_hours() -> None:
     start = history_start(NOW, 300, None)
-    absent = replace(state(missing_hours=((start, floor_hour(NOW)),)), absent=True)
+    absent = replace(state(missing_hours=((start, floor_hour(NOW)),)), never_priced=True)
     made = plan(absent, 300)
     assert (made.calls, made.reason) == (1, Reason.FIRST_LOAD)
     assert made.windows[0].end == NOW
     assert_covered((*made.windows, *made.rest), start, NOW)
-    held = plan(replace(absent, held="later"), 300)
+    held = plan(replace(absent, deferral="later"), 300)
     assert (held.calls, held.windows, held.daily) == (0, (), None)
     assert plan(absent, days=300).calls == 4
 

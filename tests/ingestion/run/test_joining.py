@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from ingestion.run.joining import RefreshBusyError, RunScope, busy_error, note
+from ingestion.run.joining import RefreshBusyError, RunScope, busy_error, request_values
 from ingestion.run.refresher import Refresher, RefreshRequest
 from models.runs import new_run_id
 from models.tables import RefreshTrigger
@@ -63,7 +63,7 @@ def test_a_request_is_read_as_it_was_noted() -> None:
         RefreshRequest(only_due=True),
     ):
         expected = RunScope(ALL, request.days, request.rebuild, request.only_due)
-        assert RunScope.from_request(note(request), ALL) == expected
+        assert RunScope.from_request(request_values(request), ALL) == expected
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from ingestion.run.refresher import Refresher
 from simulator import SimulatorOptions
 from tests.ingestion.running import Deployment, Ended
 from tests.ingestion.upstream import Clock
-from tests.withholding import Asked, Chart, Spoiler, Withholding, empty, not_found, withholding
+from tests.withholding import Chart, ChartCall, Spoiler, Withholding, empty, not_found, withholding
 
 COINS = ("bitcoin", "ripple")
 ABSENT_CODES = ("xau", "sats")  # the simulator has no prices in these
@@ -45,7 +45,7 @@ async def refresher(
     )
 
 
-def own_error(_: Asked, chart: Chart) -> Chart:
+def own_error(_: ChartCall, chart: Chart) -> Chart:
     return chart
 
 
@@ -55,7 +55,7 @@ def only_absent(spoil: Spoiler) -> Spoiler:
 
 async def refreshed(
     deployment: Deployment, upstream: Withholding, refresher: Refresher, *, only_due: bool = True
-) -> tuple[Ended, list[Asked]]:
+) -> tuple[Ended, list[ChartCall]]:
     """Refresh; how it ended, and the calls for the pairs that upstream does not have."""
     upstream.forget()
     ended = await deployment.refresh(refresher, only_due=only_due)

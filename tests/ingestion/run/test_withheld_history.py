@@ -29,8 +29,8 @@ from tests.conftest import new_database
 from tests.ingestion.upstream import Clock
 from tests.serving import connected
 from tests.withholding import (
-    Asked,
     Chart,
+    ChartCall,
     Spoiler,
     Withholding,
     days_for_hours,
@@ -81,7 +81,7 @@ def keeping(share: int) -> Spoiler:
     return lambda _, chart: points(chart, lambda at: at // 3_600_000 % share == 0)
 
 
-def true(_: Asked, chart: Chart) -> Chart:
+def true(_: ChartCall, chart: Chart) -> Chart:
     return chart
 
 

@@ -56,7 +56,7 @@ async def listening(database: Database, *ears: Ear) -> AsyncIterator[Listener]:
     """A listener that listens, and has told so to all ears."""
     listener = Listener(database)
     for ear in ears:
-        listener.join(ear)
+        listener.subscribe(ear)
     task = asyncio.create_task(listener.run())
     try:
         for ear in ears:
@@ -91,7 +91,7 @@ async def test_all_parties_hear_of_a_commit(database: Database) -> None:
         for ear in (one, other):
             told = [await ear.next() for _ in range(3)]
             assert told == [(7, 3), ("catalogue",), ("run", str(UUID(int=9)))]
-        listener.leave(other)
+        listener.unsubscribe(other)
         async with database.write() as session:
             await notify_series(session, 7, 4)
         assert await one.next() == (7, 4)

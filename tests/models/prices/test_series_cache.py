@@ -16,7 +16,7 @@ from models.postgres.notifications import APPLICATION_NAME, Listener
 from models.prices import series_cache
 from models.prices.granularity import Granularity
 from models.prices.read import ALL_COLUMNS, PriceColumns, PriceWindow, WindowPrices, read_windows
-from models.prices.series_cache import SeriesMemory, recall_windows
+from models.prices.series_cache import SeriesCache, read_cached_windows
 from tests.counting import statements
 from tests.models.storing import HOUR, Sample, store
 
@@ -44,10 +44,10 @@ async def filled(database: Database, series: int, other_series: int) -> list[int
 @contextlib.asynccontextmanager
 async def remembering(
     database: Database, capacity: int = 1_000_000
-) -> AsyncIterator[tuple[SeriesMemory, Listener]]:
+) -> AsyncIterator[tuple[SeriesCache, Listener]]:
     listener = Listener(database)
-    memory = SeriesMemory(capacity, listener)
-    listener.join(memory)
+    memory = SeriesCache(capacity, listener)
+    listener.subscribe(memory)
     task = asyncio.create_task(listener.run())
     try:
         async with asyncio.timeout(60):
@@ -75,11 +75,11 @@ def assert_same(one: PriceColumns, other: PriceColumns, columns: frozenset[str])
 
 
 async def both(
-    database: Database, memory: SeriesMemory, windows: list[PriceWindow], draw: Random
+    database: Database, memory: SeriesCache, windows: list[PriceWindow], draw: Random
 ) -> None:
     columns = frozenset(draw.sample(sorted(ALL_COLUMNS), 3))
     descending = draw.random() < 0.5
-    recalled = await recall_windows(
+    recalled = await read_cached_windows(
         database, memory, windows, columns=columns, descending=descending
     )
     read = await read_windows(
@@ -104,16 +104,16 @@ async def test_any_window(database: Database, filled: list[int]) -> None:
                 await listener.catch_up()
 
 
-async def recall(database: Database, memory: SeriesMemory) -> WindowPrices:
+async def recall(database: Database, memory: SeriesCache) -> WindowPrices:
     window = PriceWindow("bitcoin", "usd", START, START + 400 * HOUR, 10_001)
-    [found] = await recall_windows(
+    [found] = await read_cached_windows(
         database, memory, [window], columns=frozenset({"price"}), descending=False
     )
     assert found is not None
     return found
 
 
-async def asked(database: Database, memory: SeriesMemory) -> int:
+async def asked(database: Database, memory: SeriesCache) -> int:
     """How many statements one window takes."""
     async with statements(database) as sent:
         await recall(database, memory)
