@@ -1,4 +1,4 @@
-"""The newest price of everything tracked, by one call."""
+"""Fetches the newest prices of many series."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,9 +12,10 @@ from models.series import SeriesKey
 
 @dataclass(frozen=True, slots=True)
 class SeriesQuotes:
-    """What was found, and which series upstream left out or gave no usable price for.
+    """The newest prices of series, and the series without a usable price.
 
-    `dropped` says of the latter why; `extras` counts malformed market caps, volumes and changes.
+    `missing` lists the series that upstream left out or gave no usable price for; `dropped` maps
+    the latter to the reason. `extras` counts malformed market caps, volumes and changes.
     """
 
     found: list[NewestPrice]
@@ -30,9 +31,9 @@ async def fetch_newest_prices(
     stats: CallStats | None = None,
     outage: Outage | None = None,
 ) -> SeriesQuotes:
-    """Ask for the newest price of each series, given with its id. Raises UpstreamError.
+    """Fetch the newest price of each series; `series` maps (coin, currency) to the series' id.
 
-    `outage` is as for `CoinGecko.simple_price`.
+    `outage` is passed to `CoinGecko.simple_price`. Raises UpstreamError.
     """
     coins = list(dict.fromkeys(coin for coin, _ in series))
     currencies = list(dict.fromkeys(currency for _, currency in series))

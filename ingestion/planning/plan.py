@@ -1,4 +1,4 @@
-"""What a run would do: series and what is known of them, read from the database, and a plan."""
+"""Plans a run from what the database knows about the series."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,16 +22,17 @@ from models.series import SeriesWithLatest, series_with_latest
 from models.tables import Series
 
 METADATA_AGE = timedelta(days=30)
-_UNKNOWN = 0  # the id of series that are not there yet; PostgreSQL counts from 1
-_AT_A_TIME = 10  # series: a year of hours of so many is measured in a few ms
+_UNKNOWN = 0  # the id of series that are not in the database yet; PostgreSQL counts from 1
+_AT_A_TIME = 10  # series; their gaps in a year of hours are found in a few ms
 
 
 @dataclass(frozen=True, slots=True)
 class RefreshRequest:
-    """What to refresh. None stands for everything tracked, or what is missing.
+    """What to refresh.
 
-    `only_due` leaves out what upstream did not have lately, until it is to be asked for again: for
-    refreshes that nobody asked for.
+    `coins` and `currencies`: None means all that are tracked. `days`: how far back to fetch; None
+    means what is missing. `only_due` leaves out what upstream lacked when it was requested
+    recently, until it is due to be requested again; automatic refreshes set it.
     """
 
     coins: tuple[str, ...] | None = None
@@ -43,10 +44,10 @@ class RefreshRequest:
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """What a run will do: calls for series, calls for metadata, calls for all newest prices.
+    """The calls of a run: for series, for coins' metadata, and for all newest prices.
 
-    Made at `now`; upstream offers no history before `offered`. `withheld`: something is missing
-    that is not due.
+    The plan is made at `now`; upstream offers no history before `offered`. `withheld` is True if
+    something is missing that is not due to be requested.
     """
 
     plans: list[SeriesPlan]
@@ -57,11 +58,12 @@ class RunPlan:
 
     @property
     def quotes(self) -> int:
-        """Count the calls for newest prices: one for up to 250 coins."""
+        """The number of calls for newest prices: one per 250 coins."""
         return len(quote_chunks(dict.fromkeys(plan.state.coin_id for plan in self.plans)))
 
     @property
     def calls(self) -> int:
+        """The number of all calls."""
         return self.quotes + sum(plan.calls for plan in self.plans) + len(self.metadata)
 
 
@@ -75,8 +77,8 @@ async def prepare(
 ) -> RunPlan:
     """Plan a run.
 
-    A database that is not `seeded` may lack series that a run would find: they are planned as
-    first loads, with one id for all, for a plan that is only shown.
+    If the database is not `seeded`, series that seeding would create are planned as first loads
+    with the id 0. Such a plan can be displayed but not executed.
     """
     coins = tracked.coins if request.coins is None else request.coins
     currencies = tracked.currencies if request.currencies is None else request.currencies
@@ -111,7 +113,7 @@ async def prepare(
 def _unknown_series(
     known: Sequence[Series], coins: Sequence[str], currencies: Sequence[str]
 ) -> list[Series]:
-    """Make the series that these coins and currencies lack, as seeding would."""
+    """Create the series that seeding would add for these coins and currencies."""
     keys = {(each.coin_id, each.currency_code) for each in known}
     return [
         Series(id=_UNKNOWN, coin_id=coin, currency_code=currency)
@@ -135,9 +137,9 @@ async def _missing(
     *,
     only_due: bool,
 ) -> tuple[list[SeriesState], bool]:
-    """Find what is missing of each series, from the wanted or the kept start of its history on.
+    """Find what is missing of each series, from the wanted or the stored start of its history.
 
-    Also returns whether something is missing that is not to be asked for now.
+    Also returns True if something is missing that is not due to be requested.
     """
     states, withheld = [], False
     wanted, days_wanted = tracked.hours_from(now), tracked.days_from(now)
@@ -163,7 +165,10 @@ async def _missing(
 
 
 class MissingHistory:
-    """One series, looked at to find what to ask for."""
+    """Finds the hours and days to request for one series.
+
+    `withheld` is set if something is missing that is not due.
+    """
 
     def __init__(
         self,
@@ -181,6 +186,7 @@ class MissingHistory:
         self.withheld = False
 
     def state(self) -> SeriesState:
+        """Return the state of the series with its missing hours and days."""
         known, series = self._known, self._row.series
         first_hour = _first(known.hours)
         first_day = _first(known.days)
@@ -219,7 +225,7 @@ class MissingHistory:
         return replace(state, never_priced=True, deferral=deferral)
 
     def _silence(self) -> Silence | None:
-        """Return since when a series has been asked for of which upstream never gave a price."""
+        """Return the requests so far if upstream has never given a price; otherwise None."""
         known = self._known
         if self._row.series.first_bucket is not None or len(known.hours) or len(known.days):
             return None
@@ -234,10 +240,10 @@ class MissingHistory:
         begins: datetime | None,
         granularity: Granularity = Granularity.HOUR,
     ) -> tuple[Gap, ...]:
-        """List what is missing from `start` to `end`, without what is not asked for now.
+        """List what is missing from `start` to `end` and to be requested now.
 
-        What lies before the shown beginning of a coin (`begins`) is not missing, and always waits
-        until it is due; other gaps wait only where nobody asked for the refresh.
+        Buckets before a coin's confirmed beginning (`begins`) are not missing and always wait
+        until they are due. Other gaps wait only in a refresh of what is due.
         """
         unit = HOUR_MICROS if granularity is Granularity.HOUR else DAY_MICROS
         now = micros(self._now)
@@ -250,7 +256,7 @@ class MissingHistory:
         known = np.union1d(stored, times_in(waiting, unit)).astype("datetime64[us]")
         holes = find_gaps(known, start, end, granularity)
         if holes and len(stored) and holes[0][1] == _first(stored):
-            # an answer that begins late, with a price, is evidence; one without any is none
+            # Overlap the first stored hours: only a response with prices is evidence of a gap.
             holes = ((holes[0][0], holes[0][1] + SHORTEST_WINDOW), *holes[1:])
         return holes
 

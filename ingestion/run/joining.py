@@ -1,4 +1,4 @@
-"""Whether a request is answered by the run that is under way. Pure."""
+"""Decides whether a request can join the run in progress. Pure."""
 
 import math
 from collections.abc import Set as AbstractSet
@@ -24,7 +24,7 @@ Names = AbstractSet[tuple[str, str]]  # of series: (coin, currency)
 
 
 class RefreshBusyError(Exception):
-    """No run can start now. `retry_after` is in seconds, None where nobody can tell."""
+    """No run can start now. `retry_after` is in seconds, None if it is unknown."""
 
     def __init__(self, message: str, retry_after: int | None = None) -> None:
         super().__init__(message)
@@ -32,20 +32,21 @@ class RefreshBusyError(Exception):
 
 
 def busy_error(run_id: UUID, seconds_left: float | None) -> RefreshBusyError:
-    """Tell that a run is under way which does not do what is asked for."""
+    """Create the error for a request that the run in progress does not cover."""
     seconds = min(max(1, math.ceil(seconds_left or 0)), _LONGEST_WAIT)
     return RefreshBusyError(
-        f"Run {run_id} is under way and does other work. Try again when it has ended, "
-        f"in about {seconds} seconds.",
+        f"Run {run_id} is in progress and does not cover this request. Try again when it has "
+        f"ended, in about {seconds} seconds.",
         seconds,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class RunScope:
-    """What a run does. `days` is None where it brings what is missing.
+    """What a run covers.
 
-    `only_due`: it leaves out what is missing, but not to be asked for yet.
+    `series` are its (coin, currency) pairs. `days` is None if it fetches what is missing.
+    `only_due`: it leaves out what is missing but not due to be requested.
     """
 
     series: Names
@@ -55,7 +56,7 @@ class RunScope:
 
     @classmethod
     def from_request(cls, request: dict[str, Any], series: Names) -> "RunScope":
-        """Read what `note` wrote."""
+        """Create a scope from the values that `request_values` returned."""
         return cls(
             series,
             request.get("days"),
@@ -66,8 +67,8 @@ class RunScope:
     def covers(self, other: "RunScope", history_days: int) -> bool:
         """Return True if this run covers `other`: its series, its days, and a rebuild if requested.
 
-        Without days of its own, a run has `history_days`. A run of what is due covers no run of
-        everything.
+        A run without `days` counts as `history_days`. A run of what is due does not cover a run of
+        everything that is missing.
         """
         enough = (other.days or history_days) <= (self.days or history_days)
         whole = (self.rebuild or not other.rebuild) and (other.only_due or not self.only_due)
@@ -75,14 +76,14 @@ class RunScope:
 
 
 def request_values(request: RefreshRequest) -> dict[str, Any]:
-    """Write down what was asked for, without what was left out."""
+    """Return the values of a request that differ from their defaults, for `refresh_run.request`."""
     return {name: value for name, value in asdict(request).items() if value}
 
 
 def new_run(
     request: RefreshRequest, trigger: RefreshTrigger, estimate: Estimate
 ) -> tuple[RefreshRun, list[RefreshRunItem]]:
-    """Make the run, and an item for each of its series in the order of work."""
+    """Create the row of a run, and an item row per series, in the order of work."""
     run_plan = estimate.run_plan
     run = RefreshRun(
         id=new_run_id(),

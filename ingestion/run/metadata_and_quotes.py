@@ -1,4 +1,4 @@
-"""What a refresh run brings besides series: newest prices, and coins' names and pictures."""
+"""The calls of a run that are not for a single series: newest prices and coins' metadata."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,10 @@ log = structlog.get_logger("coingraph.refresh")
 
 
 class ExtraCalls:
-    """Calls that no series hangs on. Only the errors that end the whole run are raised."""
+    """Makes the calls of a run that no series depends on.
+
+    Raises only the errors that end the whole run, which are `ends_the_run`.
+    """
 
     def __init__(
         self, upstream: CoinGecko, recorder: RunRecorder, ends_the_run: tuple[type[Exception], ...]
@@ -27,7 +30,7 @@ class ExtraCalls:
         self._ends_the_run = ends_the_run
 
     async def quotes(self, plans: Sequence[SeriesPlan]) -> None:
-        """Bring every newest price, before the long work begins."""
+        """Fetch and store all newest prices, before the long work begins."""
         if not plans:
             return
         series = {(p.state.coin_id, p.state.currency_code): p.state.series_id for p in plans}
@@ -50,7 +53,7 @@ class ExtraCalls:
         await self._recorder.store_newest_prices(newest.found, calls)
 
     async def profiles(self, coin_ids: Sequence[str], unknown: UnknownCoins) -> None:
-        """Bring names, descriptions and pictures. A failure here costs no series anything."""
+        """Fetch and store names, descriptions and images. A failure does not affect any series."""
         for coin_id in coin_ids:
             if unknown.reason(coin_id) or self._upstream.outage.forbids_calls:
                 await self._recorder.count_failed_calls()

@@ -1,4 +1,4 @@
-"""One refresh run from start to end: fetch and bucket with several calls in flight, then store."""
+"""One refresh run from start to end: fetch several series at once, group into hours, store."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
@@ -33,24 +33,27 @@ from models.tables import RefreshStatus
 log = structlog.get_logger("coingraph.refresh")
 
 _FETCHERS = 4
-_SHUTDOWN_SECONDS = 3.0  # so long a stopping process waits for the database to take down the end
+_SHUTDOWN_SECONDS = 3.0  # how long a stopping process waits until the end of the run is written
 _INTERNAL = "Internal error; see the server's log."
 _STOPPED_ANSWERING = (
-    "CoinGecko stopped answering: names and days that are missing come with the next refresh."
+    "CoinGecko stopped answering: the next refresh fetches the missing names and days."
 )
 
 
-# What nothing else of this run would fare better with: RateLimited comes only after all patience.
+# Errors that any other call of the run would meet. RateLimited is raised only after all retries.
 _ENDS_THE_RUN = (AccessRefused, RateLimited, NobodyAnswers, DatabaseUnavailableError)
-_MOST_REFUSED = 5  # series, where no call of the run was answered: upstream refuses one as another
+_MOST_REFUSED = 5  # series that may fail while no call of the run is answered
 
 
-# What says that upstream does not have what is asked for. It is asked again by time.
+# Errors that mean that upstream lacks the range. It is requested again later, by time.
 _REFUSALS = (NotFound, BadRequest, HistoryTooLong)
 
 
 class Pipeline:
-    """Works through the plans of one run. The caller holds the lock of the deployment."""
+    """Executes the plan of one run. The caller holds the deployment's refresh lock.
+
+    `lost_database` is True after a run that ended because the database was unavailable.
+    """
 
     def __init__(
         self, upstream: CoinGecko, recorder: RunRecorder, now: Callable[[], datetime]
@@ -70,7 +73,7 @@ class Pipeline:
         self.lost_database = False
 
     async def run(self, plans: Sequence[SeriesPlan], metadata: Sequence[str]) -> None:
-        """Do all of it and write how it ended. Raises CancelledError after that."""
+        """Execute the run and record how it ended, also if it is cancelled."""
         log.info("refresh started", series=len(plans), metadata=len(metadata))
         self._upstream.outage.ignore_failures_of()
         try:
@@ -85,7 +88,7 @@ class Pipeline:
     async def _work(
         self, plans: Sequence[SeriesPlan], metadata: Sequence[str]
     ) -> tuple[RefreshStatus, str | None]:
-        """Do all of it; tell how it ended and why."""
+        """Execute the run; return its final status, and the error if it failed as a whole."""
         try:
             await self._extra_calls.quotes(plans)
             await self._all(plans, self._try_series)
@@ -108,7 +111,7 @@ class Pipeline:
     async def _all(
         self, plans: Sequence[SeriesPlan], work: Callable[[SeriesPlan], Awaitable[None]]
     ) -> None:
-        """Work on some plans at a time, in their order."""
+        """Apply `work` to the plans in order, to `_FETCHERS` of them at a time."""
         queue = iter(plans)
         try:
             async with asyncio.TaskGroup() as group:
@@ -127,7 +130,7 @@ class Pipeline:
         except NobodyAnswers as error:
             if not await self._answers_others():
                 raise
-            if error.__cause__ is None:  # it waited behind others, and was never tried
+            if error.__cause__ is None:  # raised while it waited, before any attempt
                 await self._try_series(plan)
                 return
             await self._fail(plan, str(error.__cause__))
@@ -149,16 +152,18 @@ class Pipeline:
 
     @property
     def _refused_everything(self) -> bool:
-        """Whether no call was answered, and enough were made to tell from that of the others."""
+        """True if no call of the run was answered and `_MOST_REFUSED` series have failed."""
         unanswered = self._upstream.outage.answers == self._answers_before
         return unanswered and self._failed + 1 >= _MOST_REFUSED
 
     async def _answers_others(self) -> bool:
-        """Ask, once in a run that has stored something, whether upstream answers anybody: some
-        series that fail one after the other are to stop no others.
+        """Ping upstream to find out whether only some series fail. Returns True if it answers.
+
+        Series that fail one after the other must not stop the others. A run pings once, and only
+        after it has stored something.
         """
         async with self._ping_lock:
-            if not self._upstream.outage.forbids_calls:  # it has answered meanwhile
+            if not self._upstream.outage.forbids_calls:  # another call has succeeded meanwhile
                 return True
             if self._pinged or not self._stored:
                 return False
@@ -170,11 +175,11 @@ class Pipeline:
                 return False
             self._upstream.outage.ignore_failures_of(
                 failing
-            )  # they fail by themselves, and may fail again
+            )  # these fail by themselves
             return True
 
     async def _series(self, plan: SeriesPlan) -> None:
-        """Fetch the hours of a series whole, then store them whole."""
+        """Fetch all hours of a series, then store them in one transaction."""
         state = plan.state
         if state.deferral is not None:
             self._incomplete.add(state.series_id)
@@ -187,8 +192,8 @@ class Pipeline:
         problem = fetched.shortfall(state.confirmed_gaps)
         if not len(bucketed.hours):
             if plan.reason is Reason.REBUILD:
-                raise UpstreamError("CoinGecko sent no prices: what is stored was left as it is.")
-            await self._silence(plan, fetched, problem)
+                raise UpstreamError("CoinGecko sent no prices: the stored ones are unchanged.")
+            await self._no_prices(plan, fetched, problem)
             return
         if problem:
             log.warning("prices missing", **_name(plan), problem=problem)
@@ -196,8 +201,8 @@ class Pipeline:
         await self._recorder.store_series(plan, fetched, bucketed, problem)
         self._stored.add(state.series_id)
 
-    async def _silence(self, plan: SeriesPlan, fetched: Fetched, problem: str | None) -> None:
-        """Note a series without any price. It is asked for again, less and less often."""
+    async def _no_prices(self, plan: SeriesPlan, fetched: Fetched, problem: str | None) -> None:
+        """Record a series without any price. It is requested again, less and less often."""
         state = plan.state
         prices = "newer prices" if state.last_bucket else "prices"
         message = f"CoinGecko sent no {prices} of {state.coin_id} in {state.currency_code}."
@@ -209,12 +214,12 @@ class Pipeline:
         await self._recorder.record_no_prices(plan, fetched, message)
 
     async def _try_daily(self, plan: SeriesPlan) -> None:
-        """Bring the days that hours do not. A failure costs no hour: a later run asks again."""
+        """Fetch and store the days without hours. After a failure, a later run requests them."""
         series_id = plan.state.series_id
-        asked = series_id in self._stored | self._silent  # else its item says why it failed
+        asked = series_id in self._stored | self._silent  # otherwise its item has the error
         problem: str | None = None
         if asked and self._upstream.outage.forbids_calls:
-            asked, problem = False, "Days were not asked for: CoinGecko stopped answering."
+            asked, problem = False, "Days were not requested: CoinGecko stopped answering."
         try:
             if asked and plan.daily:
                 stats = self._recorder.call_counters.of(series_id)
@@ -235,7 +240,7 @@ class Pipeline:
         await self._recorder.record_missing_days(plan, problem)
 
     async def _fail(self, plan: SeriesPlan, message: str, *, refused: bool = False) -> None:
-        """Note a failure; where upstream `refused` the coin or the currency, what was asked for."""
+        """Record a failed series; with `refused`, also the requested ranges that upstream lacks."""
         log.warning("series failed", **_name(plan), error=message)
         self._failed += 1
         self._incomplete.add(plan.state.series_id)
@@ -257,9 +262,9 @@ async def _drain(
 
 
 async def _complete(work: Coroutine[Any, Any, None], seconds: float | None = None) -> None:
-    """Await `work`, at most so long, and let a cancellation of the caller wait for it a while.
+    """Await `work` for at most `seconds`. A cancelled caller still waits `_SHUTDOWN_SECONDS`.
 
-    Raises what `work` does.
+    Raises what `work` raises.
     """
     task = asyncio.create_task(work)
     try:

@@ -1,4 +1,4 @@
-"""What a refresh run writes: prices, and what became of them, in the same transaction."""
+"""Writes the results of a refresh run: prices and the run's progress, in one transaction each."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -29,15 +29,17 @@ from models.tables import ItemStatus, RefreshStatus
 log = structlog.get_logger("coingraph.refresh")
 
 _FINISH_PAUSE = 0.5
-# A rebuild may lose this share of the hours or days that it replaces: CoinGecko lacks one hour of a
-# hundred, and takes back fewer. Where more is missing, its answer is at fault.
+# The share of hours or days that a rebuild may lose. CoinGecko lacks one hour in a hundred and
+# withdraws fewer; if more are missing, its response is probably incomplete.
 _MOST_LOST = 0.1
 
 
 class RunRecorder:
-    """Writes for one run, one transaction at a time. `pace` tells the seconds between two calls.
+    """Writes for one run, one transaction at a time.
 
-    Whoever makes calls tells `call_counters` what they cost.
+    Each transaction first verifies `lock`. `pace` returns the present seconds between two calls.
+    Callers add the cost of their calls to `call_counters`, and notes to `notes`. All methods raise
+    DatabaseUnavailableError unless stated otherwise.
     """
 
     def __init__(
@@ -52,7 +54,7 @@ class RunRecorder:
         self._writing = asyncio.Lock()
 
     async def store_newest_prices(self, newest: list[NewestPrice], calls: int) -> None:
-        """Store the newest prices of many series, which so many calls brought."""
+        """Store the newest prices of many series, which took `calls` calls."""
         async with self._transaction() as session:
             await store_quotes(session, newest)
             await self._add(session, completed_calls=calls)
@@ -60,10 +62,10 @@ class RunRecorder:
     async def store_series(
         self, plan: SeriesPlan, fetched: Fetched, bucketed: Bucketed, problem: str | None
     ) -> None:
-        """Store the hours of one series whole; a rebuild leaves no others from then on.
+        """Store the hours of one series; a rebuild also removes all other hours in its range.
 
-        `problem` says what the answers lack.
-        Raises ReplacementTooSmallError where a rebuild would lose much of what is stored.
+        `problem` describes what the responses lack; the item is PARTIAL then. Raises
+        ReplacementTooSmallError if a rebuild would lose too much of what is stored.
         """
         series_id = plan.state.series_id
         self.notes.add_series(series_id, dropped_from_charts(fetched.charts))
@@ -92,7 +94,7 @@ class RunRecorder:
             log.warning("values dropped or removed", **_name(plan), note=note)
 
     async def record_no_prices(self, plan: SeriesPlan, fetched: Fetched, message: str) -> None:
-        """Note that no answer brought a price, and when upstream was asked for what."""
+        """Record a series without prices as failed, with the ranges that were requested."""
         series_id = plan.state.series_id
         async with self._transaction() as session:
             await store_asked_hours(session, series_id, fetched.asked)
@@ -103,9 +105,9 @@ class RunRecorder:
     async def record_failure(
         self, plan: SeriesPlan, message: str, asked: Sequence[AskedRange] = ()
     ) -> None:
-        """Note why a series failed; its stored prices stay as they are.
+        """Record why a series failed. Its stored prices do not change.
 
-        `asked` is what upstream said that it does not have.
+        `asked` are the ranges that upstream reported to lack.
         """
         series_id = plan.state.series_id
         async with self._transaction() as session:
@@ -115,20 +117,20 @@ class RunRecorder:
             await self._add(session, series_id, failed_calls=len(plan.windows))
 
     async def record_deferral(self, plan: SeriesPlan, message: str) -> None:
-        """Note why a series was not asked for. Nothing else is known of it than before."""
+        """Record why a series was not requested."""
         async with self._transaction() as session:
             await self._finish_item(session, plan.state.series_id, ItemStatus.FAILED, message)
             await self._add(session)
 
     async def store_days(self, plan: SeriesPlan, fetched: FetchedDays) -> bool:
-        """Store the days of one series that hours do not make; note which ones did not come.
+        """Store the daily points of one series for days without hours, and the missing days.
 
-        Returns False where the answer brought few of them, which the item then says. Raises
-        ReplacementTooSmallError where a rebuild would lose much of what is stored.
+        Returns False if the response lacks too many days, which is then in the item's error.
+        Raises ReplacementTooSmallError if a rebuild would lose too much of what is stored.
         """
         series_id, replace = plan.state.series_id, plan.reason is Reason.REBUILD
         window, problem = fetched.window, fetched.problem
-        # the newest days are made of hours: the running one, and those of every refresh
+        # the newest days are computed from the hours that every refresh fetches
         asked = AskedRange(
             window.start, floor_day(window.end - SHORTEST_WINDOW), window.end, problem is None
         )
@@ -145,7 +147,7 @@ class RunRecorder:
                 self.notes.add_series(series_id, removed_by_rebuild(removed, "day"))
             there, wanted = await store_asked_days(session, series_id, asked)
             if problem is None and there < NEARLY_WHOLE * wanted and not plan.state.days_begin:
-                problem = f"CoinGecko gave {there:,} of {wanted:,} days: {AGAIN}"
+                problem = f"CoinGecko sent {there:,} of {wanted:,} days: {AGAIN}"
             await self._note_costs(session, series_id)
             if problem:
                 await self._append_error(session, series_id, problem)
@@ -157,7 +159,7 @@ class RunRecorder:
         return problem is None
 
     async def record_missing_days(self, plan: SeriesPlan, message: str | None) -> None:
-        """Count a call for days that failed, or was not made (None); the next run makes it."""
+        """Count a call for days that failed; `message` is None if it was not made."""
         series_id = plan.state.series_id
         async with self._transaction() as session:
             await self._note_costs(session, series_id)
@@ -166,6 +168,7 @@ class RunRecorder:
             await self._add(session, series_id, failed_calls=1)
 
     async def store_profile(self, coin_id: str, profile: CoinProfile) -> None:
+        """Store a coin's names and metadata."""
         metadata = {
             "description": profile.description,
             "image_url": profile.image_url,
@@ -178,21 +181,21 @@ class RunRecorder:
             await self._add(session, completed_calls=1)
 
     async def count_failed_calls(self, *, calls: int = 1) -> None:
-        """Count calls that no series hangs on."""
+        """Count failed calls that belong to no series."""
         async with self._transaction() as session:
             await self._add(session, failed_calls=calls)
 
     async def finish(self, status: RefreshStatus, error: str | None) -> None:
-        """Write the end of the run, however long the database is away."""
+        """Write the end of the run. Retries until the database is available."""
         while not await self._finished(status, error):  # noqa: ASYNC110 - PostgreSQL's return is no event
             await asyncio.sleep(_FINISH_PAUSE)
         log.info("refresh ended", status=status, error=error)
 
     async def _finished(self, status: RefreshStatus, error: str | None) -> bool:
-        """Write the end of the run; whether the database took it."""
+        """Write the end of the run. Returns False if the database is unavailable."""
         try:
             async with self._database.write() as session:
-                costs = self.call_counters.unwritten()  # of series whose turn was cut short
+                costs = self.call_counters.unwritten()  # of series that were interrupted
                 await runs.note_costs(session, self._run_id, costs)
                 await self._add(session, *costs)
                 await runs.finish_run(session, self._run_id, status, error)
@@ -202,7 +205,7 @@ class RunRecorder:
         return True
 
     async def prune_runs(self) -> None:
-        """Delete the oldest runs. Whether that works is nothing to this one."""
+        """Delete the oldest runs. A failure is logged and does not affect this run."""
         try:
             async with self._database.write() as session:
                 pruned = await prune_runs(session)
@@ -247,7 +250,7 @@ class RunRecorder:
         await runs.note_costs(session, self._run_id, {series_id: known})
 
     async def _add(self, session: WriteSession, *series_ids: int, **counters: int) -> None:
-        """Add to the run's counters, with what the calls for these series have cost by now."""
+        """Add to the run's counters, and update its costs with those of these series."""
         known = {
             "seconds_per_call": self._pace(),
             "note": self.notes.run,
@@ -261,7 +264,7 @@ def _name(plan: SeriesPlan) -> dict[str, str]:
 
 
 def _calls(plan: SeriesPlan, fetched: Fetched) -> dict[str, int]:
-    """Count the calls for a series' hours; older windows may come on top of those planned."""
+    """Count the calls for a series' hours; those for `rest` come on top of the planned ones."""
     made, unmade = len(fetched.answered), len(fetched.refused)
     more = max(0, made + unmade - len(plan.windows))
     return {"completed_calls": made, "failed_calls": unmade, "planned_calls": more}

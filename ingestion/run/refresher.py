@@ -1,4 +1,4 @@
-"""One refresh at a time in the whole deployment: starting, joining, waiting, interrupting."""
+"""Starts, joins, awaits and interrupts refresh runs: one at a time in the whole deployment."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -32,15 +32,15 @@ __all__ = [
 
 log = structlog.get_logger("coingraph.refresh")
 
-_JOIN_SECONDS = 3.0  # schedulers wait for an answer, some of them 5 s
-_LEAST_JOIN_SECONDS = 1.0  # after the wait for callers of the same process
+_JOIN_SECONDS = 3.0  # schedulers time out, some of them after 5 s
+_LEAST_JOIN_SECONDS = 1.0  # after the wait for other callers of this process
 _MARK_PAUSES = (1.0, 3.0, 10.0, 30.0, 60.0)
 _POLL_SECONDS = 0.25
 _LOOK_SECONDS = 1.0
 
 
-class _AnsweredError(Exception):
-    """The key of a run that was about to begin is bound to another one."""
+class _KeyBoundError(Exception):
+    """The idempotency key of a run that was about to begin is bound to another run."""
 
     def __init__(self, run_id: UUID) -> None:
         super().__init__(run_id)
@@ -48,7 +48,10 @@ class _AnsweredError(Exception):
 
 
 class Refresher:
-    """Starts runs in this process and knows those of others through the database."""
+    """Runs refreshes in this process, and finds those of other processes in the database.
+
+    Methods raise DatabaseUnavailableError.
+    """
 
     def __init__(
         self,
@@ -80,7 +83,7 @@ class Refresher:
 
     @property
     def lost_database(self) -> bool:
-        """Whether that is how the last run of this process ended."""
+        """True if the last run of this process ended because the database was unavailable."""
         return self._pipeline is not None and self._pipeline.lost_database
 
     async def prepare(self, request: RefreshRequest, *, seeded: bool = True) -> RunPlan:
@@ -88,7 +91,7 @@ class Refresher:
         return await prepare(self._database, self.tracked, request, self._now(), seeded=seeded)
 
     async def estimate(self, request: RefreshRequest, *, seeded: bool = True) -> Estimate:
-        """Plan a run, and see how long it would take now and what it would cost."""
+        """Plan a run without starting it, and estimate its duration and cost."""
         run_plan = await self.prepare(request, seeded=seeded)
         budget = await self._credits.budget()
         wait = await self._upstream.throttle.look()
@@ -97,13 +100,13 @@ class Refresher:
     async def start(
         self, request: RefreshRequest, trigger: RefreshTrigger, *, key: str | None = None
     ) -> tuple[UUID, bool]:
-        """Start a run, or join the one under way; tell its id and whether it was started.
+        """Start a run or join the one in progress. Returns its id and whether it was started.
 
-        The same `key` always gets the same run, finished or not, whatever is asked for. Raises
-        RefreshBusyError where the run under way does other work; the key then stays unbound.
-        Raises BudgetExceededError where the month's credits do not suffice for a run of its own.
+        The same idempotency `key` always returns the same run, ended or not, whatever the request.
+        Raises RefreshBusyError if the run in progress does not cover the request; the key then
+        stays unbound. Raises BudgetExceededError if the month's credits do not cover a new run.
         """
-        if joined := await self._join(request, key):  # most often, and nobody need wait for others
+        if joined := await self._join(request, key):  # the usual case needs no lock
             return joined, False
         clock = asyncio.get_running_loop().time
         deadline = clock() + _JOIN_SECONDS
@@ -122,7 +125,10 @@ class Refresher:
         raise RefreshBusyError("The server is stopping; try again.")
 
     async def _join(self, request: RefreshRequest, key: str | None) -> UUID | None:
-        """Find the run to join: the key's own, or the one under way that does what is asked for."""
+        """Return the run to join: the key's own, or the one in progress if it covers the request.
+
+        Returns None if no run is in progress. Raises RefreshBusyError if it covers other work.
+        """
         bound, running = await runs.run_under_way(self._database, key)
         if bound is not None or running is None:
             return bound
@@ -142,7 +148,7 @@ class Refresher:
         return await self._bind(key, running.id)
 
     async def _bind(self, key: str | None, run_id: UUID) -> UUID:
-        """Bind the key to a run; whoever bound it first wins."""
+        """Bind the key to a run, unless it is bound already; return the run it is bound to."""
         if key is None:
             return run_id
         async with self._database.write() as session:
@@ -156,13 +162,13 @@ class Refresher:
             return None
         try:
             run, run_plan = await self._insert(request, trigger, key, lock)
-        except _AnsweredError as answered:
+        except _KeyBoundError as bound:
             await lock.release()
-            return answered.run_id, False
+            return bound.run_id, False
         except BaseException as error:
             await lock.release()
-            unheard = isinstance(error, DatabaseUnavailableError | asyncio.CancelledError)
-            if unheard:  # its run may have been committed, though nobody told us
+            unknown = isinstance(error, DatabaseUnavailableError | asyncio.CancelledError)
+            if unknown:  # the run may have been committed, although no confirmation arrived
                 self._mark_later()
             raise
         self._run_id = run.id
@@ -186,7 +192,7 @@ class Refresher:
             await runs.insert_run(session, run, items)
             bound = run.id if key is None else await runs.bind_key(session, key, run.id)
             if bound != run.id:
-                raise _AnsweredError(bound)
+                raise _KeyBoundError(bound)
         return run, estimate.run_plan
 
     async def _work(self, run: RefreshRun, run_plan: RunPlan, lock: AdvisoryLock) -> None:
@@ -201,9 +207,9 @@ class Refresher:
             log.exception("the end of a refresh could not be written; the next run will mark it")
 
     async def wait(self, run_id: UUID) -> None:
-        """Return when the run has ended, in whichever process it runs.
+        """Wait until the run has ended, in whichever process it runs.
 
-        Raises DatabaseUnavailableError when the database goes away meanwhile.
+        Raises DatabaseUnavailableError if the database becomes unavailable meanwhile.
         """
         task = self._task if run_id == self._run_id else None
         while True:
@@ -220,7 +226,7 @@ class Refresher:
                 await asyncio.sleep(_POLL_SECONDS)
 
     async def stop(self) -> None:
-        """Start no run any more, and end the one that is under way here."""
+        """Stop starting runs, and interrupt the one in progress in this process."""
         self._stopping = True
         async with self._starting:  # one may be about to begin
             await self.interrupt()
@@ -228,14 +234,17 @@ class Refresher:
             self._marking.cancel()
 
     async def interrupt(self) -> None:
-        """End this process's run, if there is one, and wait until that is written."""
+        """Interrupt this process's run, if there is one, and wait until that is recorded."""
         if self._task is not None and not self._task.done():
-            await asyncio.sleep(0)  # it must have begun, or it ends without releasing its lock
+            await asyncio.sleep(0)  # a task that has not begun would not release its lock
             self._task.cancel()
             await asyncio.wait([self._task])
 
     async def mark_interrupted_runs_at_start(self) -> None:
-        """Do so now, and again where the lock of one that was just killed is not free yet."""
+        """Mark interrupted runs now; retry in the background if the lock is not free yet.
+
+        The lock of a process that was just killed can take some time to be released.
+        """
         if not await self.mark_interrupted_runs():
             self._mark_later()
 
@@ -244,7 +253,7 @@ class Refresher:
             self._marking = asyncio.create_task(self._mark_repeatedly())
 
     async def _mark_repeatedly(self) -> None:
-        """Look for dead runs, for a while and until we are let."""
+        """Mark after each of `_MARK_PAUSES`, then at the last interval until that succeeds."""
         try:
             for pause in chain(_MARK_PAUSES, repeat(_MARK_PAUSES[-1])):
                 await asyncio.sleep(pause)
@@ -254,9 +263,9 @@ class Refresher:
             self._marking = None
 
     async def mark_interrupted_runs(self) -> bool:
-        """Mark runs of killed processes INTERRUPTED, unless a run is under way somewhere.
+        """Mark the runs of killed processes as INTERRUPTED, unless a run is in progress.
 
-        False where one is, or the database is away.
+        Returns False if one is, or if the database is unavailable.
         """
         try:
             async with AdvisoryLock(self._database, runs.REFRESH_LOCK) as lock:
@@ -265,6 +274,6 @@ class Refresher:
                 async with self._database.write() as session:
                     await runs.interrupt_dead_runs(session)
         except DatabaseUnavailableError as error:
-            log.warning("dead runs could not be looked for", error=str(error))
+            log.warning("interrupted runs could not be marked", error=str(error))
             return False
         return True
