@@ -36,7 +36,7 @@ def chart(answer: object, now: float) -> Chart:
     unusable = prices.malformed + prices.ahead
     if unusable > _MOST_UNUSABLE * len(points):
         raise BadAnswer(
-            f"{unusable:,} of {len(points):,} points of CoinGecko's `prices` make no sense",
+            f"{unusable:,} of {len(points):,} points of CoinGecko's `prices` are invalid",
             status=200,
         )
     caps, volumes = (_read(answer.get(name), now) for name in ("market_caps", "total_volumes"))

@@ -80,9 +80,11 @@ def dropped_from_quotes(newest: SeriesQuotes) -> str | None:
             notes.append("If CoinGecko's clock is right, this machine's is wrong.")
     if newest.extras:
         what = _count(
-            newest.extras, "market cap, volume or change", "market caps, volumes and changes"
+            newest.extras,
+            "invalid market cap, volume or change",
+            "invalid market caps, volumes and changes",
         )
-        notes.append(f"Dropped {what} of newest prices: invalid.")
+        notes.append(f"Dropped {what} of newest prices.")
     return " ".join(notes) or None
 
 

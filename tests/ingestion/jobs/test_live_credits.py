@@ -35,7 +35,7 @@ async def test_a_poll_leaves_the_run_under_way_what_it_needs(
             while len(deployment.charts()) < len(NAMES):  # noqa: ASYNC110 - upstream's log
                 await asyncio.sleep(0.01)
         await poller.poll(leads)
-        with pytest.raises(BudgetSpentError, match="kept for the refresh under way"):
+        with pytest.raises(BudgetSpentError, match="reserved for the refresh in progress"):
             await poller.poll(leads)
         assert await spent(deployment) < planned
         await refresher.interrupt()

@@ -111,7 +111,7 @@ def test_days_in_place_of_hours_are_no_hours(minutes: float, now_point: list[flo
     assert told.charts == []
     assert told.full_from is None
     assert evident(*told.answered) == [False]
-    assert "days in place of hours: 0 of 240 hours" in str(told.shortfall())
+    assert "days instead of hours: 0 of 240 hours" in str(told.shortfall())
 
 
 @pytest.mark.parametrize(
