@@ -173,9 +173,7 @@ class Pipeline:
                 await self._upstream.ping(stats=self._recorder.call_counters.others)
             except UpstreamError:
                 return False
-            self._upstream.outage.ignore_failures_of(
-                failing
-            )  # these fail by themselves
+            self._upstream.outage.ignore_failures_of(failing)  # these fail by themselves
             return True
 
     async def _series(self, plan: SeriesPlan) -> None:

@@ -1,4 +1,4 @@
-"""Telling and hearing of changes: NOTIFY in the transaction that makes one, LISTEN elsewhere."""
+"""Change notifications: NOTIFY in the transaction of a change, LISTEN in every process."""
 
 import asyncio
 import contextlib
@@ -17,18 +17,17 @@ from models.postgres.database import DRIVER_ERRORS, Database, WriteSession
 
 log = structlog.get_logger("coingraph.notifications")
 
-# {"series": id, "revision": number, "deployment": number}, the latter being the deployment's
-# revision; {"catalogue": true} for coins, metadata and currencies; or {"run": id} for a refresh run
-# and its items.
-# Anything else, such as what a person sends by hand, means that anything may have changed.
+# Payloads: {"series": id, "revision": number, "deployment": number}, the latter being the
+# deployment's revision; {"catalogue": true} for coins, metadata and currencies; {"run": id} for a
+# refresh run and its items. Any other payload means that anything may have changed.
 CHANNEL = "coingraph_prices"
 APPLICATION_NAME = "coingraph listener"
 
 _FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 2.0  # subscribers wait for it
-_PROBE_SECONDS = 3.0  # a connection can die without a word: so long, twice, it goes unnoticed
+_LONGEST_PAUSE = 2.0  # delays the events of subscriptions
+_PROBE_SECONDS = 3.0  # a dead connection is noticed after at most twice this time
 
-# Tells, with the commit, that something of a series has changed; of rows with `id`, `revision` and
+# SQL that notifies on commit that a series has changed; evaluated on rows with `id`, `revision` and
 # `deployment_revision`.
 NOTIFY_SERIES = f"""
     pg_notify('{CHANNEL}', format('{{"series": %s, "revision": %s, "deployment": %s}}',
@@ -37,50 +36,54 @@ NOTIFY_SERIES = f"""
 _IS_LISTENING = """
     SELECT $1 = ANY (SELECT pg_listening_channels()) AND NOT pg_is_in_recovery()
 """
-_MARK = "SELECT pg_advisory_lock_shared($1::int, $2::int)"  # which nobody ever holds alone
+_MARK = "SELECT pg_advisory_lock_shared($1::int, $2::int)"  # never taken exclusively
 _NOTIFY = text("SELECT pg_notify(:channel, :payload)")
 
 
 async def notify_catalogue(session: WriteSession) -> None:
-    """Tell, with the commit, that coins, their metadata, currencies or the set of series have."""
+    """NOTIFY on commit that coins, metadata, currencies or the set of series changed."""
     change = {"channel": CHANNEL, "payload": '{"catalogue": true}'}
     await session.execute(_NOTIFY, change)
 
 
 async def notify_anything(session: WriteSession) -> None:
-    """Tell, with the commit, that anything may have changed, so that nothing is kept in memory."""
+    """NOTIFY on commit that anything may have changed, so that all caches are cleared."""
     change = {"channel": CHANNEL, "payload": '{"anything": true}'}
     await session.execute(_NOTIFY, change)
 
 
 async def notify_run(session: WriteSession, run_id: UUID) -> None:
-    """Tell, with the commit, that a refresh run has changed."""
+    """NOTIFY on commit that a refresh run has changed."""
     change = {"channel": CHANNEL, "payload": f'{{"run": "{run_id}"}}'}
     await session.execute(_NOTIFY, change)
 
 
 class ChangeSubscriber(Protocol):
-    """Who wants to hear of changes. None of these may wait or fail."""
+    """Receives changes from a Listener. The methods must neither block nor raise."""
 
     def series_changed(self, series_id: int, revision: int) -> None:
-        """Hear of a change of this series, which made the deployment's revision this one."""
+        """Handle a change of a series; `revision` is the deployment's revision after it."""
         ...
 
-    def catalogue_changed(self) -> None: ...
+    def catalogue_changed(self) -> None:
+        """Handle a change of coins, metadata, currencies or the set of series."""
+        ...
 
-    def run_changed(self, run_id: str) -> None: ...
+    def run_changed(self, run_id: str) -> None:
+        """Handle a change of a refresh run."""
+        ...
 
     def anything_changed(self) -> None:
-        """Changes may have gone unheard: what was read before may be old."""
+        """Handle possibly missed changes: everything read before may be outdated."""
         ...
 
 
 class Listener:
-    """Hears of every change while its task runs, on one connection of its own.
+    """Receives every change while its task runs, on a dedicated connection.
 
-    `listening` is false whenever a change could go unheard; it turns true only after the audience
-    was notified that anything may have changed. While it listens, the connection shares an
-    advisory lock with the key `mark`, by which others see in pg_locks that this process runs.
+    `listening` is False whenever changes could be missed. It becomes True only after the
+    subscribers were notified that anything may have changed. While it listens, the connection holds
+    a shared advisory lock with the key `mark`, which shows in pg_locks that this process runs.
     """
 
     def __init__(self, database: Database, mark: tuple[int, int] | None = None) -> None:
@@ -94,7 +97,8 @@ class Listener:
 
     @property
     def listening(self) -> bool:
-        # a standby may lack a change that it was notified of
+        """True while no change can be missed."""
+        # a standby may lack a change that this process was notified of
         return self._listening and not self._database.read_only.on_standby
 
     @listening.setter
@@ -102,18 +106,20 @@ class Listener:
         self._listening = value
 
     def subscribe(self, subscriber: ChangeSubscriber) -> None:
+        """Add a subscriber."""
         self._subscribers.append(subscriber)
 
     def unsubscribe(self, subscriber: ChangeSubscriber) -> None:
+        """Remove a subscriber."""
         self._subscribers.remove(subscriber)
 
     async def run(self) -> None:
-        """Listen until cancelled."""
+        """Listen until cancelled; reconnects when the connection is lost."""
         pause = _FIRST_PAUSE
         while True:
             try:
                 await self._listen()
-            except Exception as error:  # noqa: BLE001 - whatever it was, only trying again helps
+            except Exception as error:  # noqa: BLE001 - reconnect after any error
                 pause = _FIRST_PAUSE if self.listening else min(2 * pause, _LONGEST_PAUSE)
                 log.warning(
                     "not listening for changes", reason=reason_of(error), retry_seconds=pause
@@ -123,19 +129,19 @@ class Listener:
             await asyncio.sleep(pause)
 
     async def catch_up(self) -> None:
-        """Return when every change that was committed before this call has been listening.
+        """Wait until every change committed before this call has been received.
 
-        PostgreSQL signals listeners before it confirms a commit, and sends what they were
-        signalled before it ends the answer to their next statement.
+        PostgreSQL signals listeners before it confirms a commit, and sends them the notifications
+        before it completes the response to their next statement.
         """
         connection = self._connection
         if connection is None:
-            return  # what is kept was dropped when it was lost
+            return  # the caches were cleared when the connection was lost
         try:
             await self._probe(connection)
         except DRIVER_ERRORS:
             self._stop_listening()
-            connection.terminate()  # and `run` makes a new one
+            connection.terminate()  # `run` opens a new one
 
     async def _listen(self) -> None:
         """Listen on one connection until it is lost, which raises."""
@@ -153,7 +159,8 @@ class Listener:
                 if self._mark:
                     await connection.execute(_MARK, *self._mark)
             self._connection = connection
-            # What can listen leads to the primary, and so can others; all that was read is suspect.
+            # A session that can listen is on the primary, and new sessions can be too. Everything
+            # read so far, possibly from a standby, may be outdated.
             self._database.read_only.renew()
             self.listening = not closed.is_set()
             while not closed.is_set():
@@ -194,7 +201,7 @@ class Listener:
             try:
                 notify(subscriber)
             except Exception:
-                log.exception("a change was not taken in")
+                log.exception("a subscriber failed to handle a change")
 
 
 def _parse(payload: object) -> Any:  # noqa: ANN401 - any JSON

@@ -1,6 +1,6 @@
-"""Writing what upstream was asked for and did not give, where no hours are stored with it.
+"""Writes gaps without prices: requested hours that did not come, and missing days.
 
-`models.prices.write_series` writes the gaps of hours together with hours.
+`models.prices.write_series` writes the gaps of hours together with the hours.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from models.prices.write_order import LOCK_SERIES
 async def store_asked_hours(
     session: WriteSession, series_id: int, asked: Sequence[AskedRange]
 ) -> None:
-    """Note that upstream gave no hours for these ranges, in which some may be stored."""
+    """Store that upstream gave no hours for these ranges. Hours stored earlier are not gaps."""
     if not asked:
         return
     await session.execute(LOCK_SERIES, {"series": [series_id]})
@@ -34,9 +34,9 @@ async def store_asked_hours(
 async def store_asked_days(
     session: WriteSession, series_id: int, asked: AskedRange
 ) -> tuple[int, int]:
-    """Note which days of this range are missing after upstream was asked for its daily points.
+    """Store which days of a range are missing after its daily points were requested.
 
-    Returns how many days are there and how many there could be.
+    Returns the number of stored days in the range, and of all its days.
     """
     await session.execute(LOCK_SERIES, {"series": [series_id]})
     driver = await session.driver()
@@ -55,7 +55,7 @@ _READ_HOURS = f"""
            {GAPS.reading("series_id = $1")}
 """
 
-# What is missing is asked for again and again: days that came by other ways are no gaps any more.
+# Also reads days outside the range, so that gaps whose days were stored otherwise are removed.
 _READ_DAYS = f"""
     SELECT {
     DAY_KEYS.reading(

@@ -1,4 +1,4 @@
-"""Writing newest prices, of which each series has one that moves forward only."""
+"""Writes newest prices. The newest price of a series only moves forward in time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,14 +8,17 @@ from models.postgres.database import WriteSession
 from models.postgres.notifications import NOTIFY_SERIES
 from models.prices.write_order import COUNT_CHANGE, LOCK_SERIES
 
-# Clocks differ by minutes, never by hours. An observation from further ahead is not believed, and
-# one that is stored gives way to any other.
+# Clocks differ by minutes, not by hours. An observation further in the future is rejected, and a
+# stored one is replaced by any other.
 MOST_AHEAD = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
 class NewestPrice:
-    """The newest observation of a series. `change_24h` in percent; None: work it out."""
+    """The newest observation of a series.
+
+    `change_24h` is in percent; None means that it is computed from the stored hours.
+    """
 
     series_id: int
     observed_at: datetime
@@ -26,14 +29,14 @@ class NewestPrice:
 
 
 async def store_quotes(session: WriteSession, quotes: list[NewestPrice]) -> int:
-    """Write the newest prices of many series at once; tell how many series changed."""
+    """Write the newest prices of many series. Returns the number of series that changed."""
     await session.execute(LOCK_SERIES, {"series": [quote.series_id for quote in quotes]})
     driver = await session.driver()
     return len(await driver.fetch(_STORE_QUOTES, *columns(quotes)))
 
 
 def columns(newest: Sequence[NewestPrice]) -> list[object]:
-    """Give them as the arguments of UPSERT_LATEST, and until when a stored one is believed."""
+    """Return the arguments $1 to $7 of UPSERT_LATEST; $7 is the limit for stored observations."""
     return [
         [n.series_id for n in newest],
         [n.observed_at for n in newest],
@@ -45,7 +48,7 @@ def columns(newest: Sequence[NewestPrice]) -> list[object]:
     ]
 
 
-# A market cap or volume that upstream once gave for the same observation is not lost to a null.
+# A null does not replace a stored market cap or volume of the same observation.
 UPSERT_LATEST = """
     INSERT INTO price_latest AS kept
         (series_id, observed_at, price, market_cap, volume, change_24h)
