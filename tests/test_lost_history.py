@@ -83,7 +83,7 @@ CASES = {
     "bitcoin": Case(empty, days=True, status="FAILED"),
     "ethereum": Case(of_hours(without(5, 0))),  # ends five days ago
     "tether": Case(of_hours(without(DAYS, 2))),  # begins two days ago
-    "ripple": Case(of_hours(without(45, 40))),  # a hole of five days
+    "ripple": Case(of_hours(without(45, 40))),  # a gap of five days
     "solana": Case(of_hours(days_for_hours), status="FAILED"),
     "dogecoin": Case(of_days(refused), hours=False, days=True),
     "cardano": Case(of_days(half_null), hours=False, days=True),
@@ -152,7 +152,7 @@ async def test_what_is_withheld_is_missing_until_it_comes(
     hours, days = shown["hours"]["coverage"], shown["days"]["coverage"]
     assert hours["expected"] in {DAYS * 24, DAYS * 24 + 1}
     assert days["expected"] in {364, 365, 366}
-    # CoinGecko's own holes, as the simulator has them, are few
+    # CoinGecko's own gaps, as the simulator has them, are few
     assert (hours["expected"] - hours["present"] > 24) == case.hours
     assert (days["expected"] - days["present"] > 4) == case.days
     [series], [status] = shown["refreshPlan"]["series"], shown["seriesStatus"]

@@ -67,7 +67,7 @@ class WriteSession(ReadSession):
 
 
 class Database:
-    """All access to one database: `pool_size` connections at most, and up to three outside the pool.
+    """All access to one database: `pool_size` connections, and up to three outside the pool.
 
     `password` returns the password of each new connection; None means the one in `url`. Connects at
     first use. `read_seconds` is the timeout of reads. Methods raise DatabaseUnavailableError if

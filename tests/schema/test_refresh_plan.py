@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import pytest
 
-from ingestion.planning.estimate import Outlook
+from ingestion.planning.estimate import Estimate
 from ingestion.planning.plan import RefreshRequest
 from simulator import Simulator
 from tests.serving import TOKEN, LiveServer, live_server, make_settings
@@ -248,7 +248,7 @@ async def test_an_operation_makes_each_plan_once(
     made: list[RefreshRequest] = []
     estimate = refresher.estimate
 
-    async def counted(request: RefreshRequest) -> Outlook:
+    async def counted(request: RefreshRequest) -> Estimate:
         made.append(request)
         return await estimate(request)
 

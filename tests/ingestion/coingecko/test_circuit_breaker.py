@@ -24,7 +24,7 @@ from ingestion.coingecko.errors import (
     UpstreamError,
 )
 from ingestion.coingecko.retries import RetryPolicy
-from ingestion.jobs.schedule import backoff
+from ingestion.jobs.schedule import pause_after_failures
 from ingestion.quota.throttle import Throttle
 from ingestion.run.refresher import Refresher
 from models.postgres.database import Database
@@ -387,6 +387,6 @@ def test_the_end_is_one_sentence(error: UpstreamError) -> None:
 
 
 def test_runs_that_fail_come_less_often() -> None:
-    minutes = [backoff(failures) / timedelta(minutes=1) for failures in range(7)]
+    minutes = [pause_after_failures(failures) / timedelta(minutes=1) for failures in range(7)]
     assert minutes == [0, 2, 4, 8, 15, 15, 15]
-    assert backoff(10**6) == timedelta(minutes=15)
+    assert pause_after_failures(10**6) == timedelta(minutes=15)

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from ingestion.coingecko.client import CoinGecko
 from ingestion.coingecko.errors import UpstreamError
-from ingestion.jobs.backoff import Faults
+from ingestion.jobs.backoff import Backoff
 from ingestion.jobs.live_prices import next_due
 from ingestion.quota.throttle import Throttle
 from models.postgres.database import Database
@@ -50,10 +50,10 @@ async def test_polls_under_a_ban_are_single_calls(
 
 
 def test_polls_that_fail_come_less_often() -> None:
-    faults, due, polls = Faults("live poll", longest_pause=600.0), 0.0, 0
+    backoff, due, polls = Backoff("live poll", longest_pause=600.0), 0.0, 0
     while due < 6 * 3600:
         polls += 1
-        due = next_due(due, 10.0, due + faults.failed(ValueError("banned")))
+        due = next_due(due, 10.0, due + backoff.failed(ValueError("banned")))
     assert polls <= 45, "of 2,160"
 
 

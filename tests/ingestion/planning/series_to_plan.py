@@ -28,10 +28,10 @@ def state(
     last_bucket: datetime | None = None,
     coin: str = "bitcoin",
     currency: str = "usd",
-    holes: tuple[Gap, ...] = (),
+    missing_hours: tuple[Gap, ...] = (),
     missing_days: tuple[Gap, ...] = (),
 ) -> SeriesState:
-    return SeriesState(1, coin, currency, history_from, last_bucket, missing_days, holes)
+    return SeriesState(1, coin, currency, history_from, last_bucket, missing_days, missing_hours)
 
 
 def plan(

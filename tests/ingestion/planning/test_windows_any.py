@@ -37,7 +37,7 @@ def _situations(draw: st.DrawFn) -> tuple[datetime, SeriesState, int, int | None
 
 
 @given(_situations())
-def test_a_plan_leaves_no_hole(
+def test_a_plan_leaves_no_gap(
     situation: tuple[datetime, SeriesState, int, int | None, bool],
 ) -> None:
     now, known, history_days, days, rebuild = situation
@@ -92,21 +92,19 @@ def test_routine_is_two_days(age: timedelta) -> None:
 
 
 def test_a_gap_is_closed_with_the_call_that_is_made_anyway() -> None:
-    hole = floor_hour(NOW - 60 * DAY)
-    made = plan(state(HISTORY, floor_hour(NOW), missing_hours=((hole, hole + HOUR),)))
+    gap = floor_hour(NOW - 60 * DAY)
+    made = plan(state(HISTORY, floor_hour(NOW), missing_hours=((gap, gap + HOUR),)))
     assert made.reason is Reason.GAP
-    assert made.windows == (Window(hole, NOW),)
+    assert made.windows == (Window(gap, NOW),)
 
 
 def test_a_gap_out_of_reach_takes_a_call_of_its_own() -> None:
-    hole = floor_hour(NOW - 200 * DAY)
+    gap = floor_hour(NOW - 200 * DAY)
     near = floor_hour(NOW - 20 * DAY)
-    known = state(
-        hole, floor_hour(NOW), missing_hours=((hole, hole + 3 * HOUR), (near, near + HOUR))
-    )
+    known = state(gap, floor_hour(NOW), missing_hours=((gap, gap + 3 * HOUR), (near, near + HOUR)))
     made = plan(known, 200)
     assert made.reason is Reason.GAP
-    assert made.windows == (Window(near, NOW), Window(hole, hole + 2 * DAY))
+    assert made.windows == (Window(near, NOW), Window(gap, gap + 2 * DAY))
 
 
 def test_a_longer_history_is_filled_in_behind() -> None:
@@ -209,8 +207,8 @@ def test_days_ask_for_so_many(days: int, asked: int) -> None:
     assert made.windows == (Window(floor_hour(NOW - asked * DAY), NOW),)
 
 
-def test_days_leave_no_hole_behind_the_last_known_hour() -> None:
-    """Else that hole would pass for hours that upstream does not have."""
+def test_days_leave_no_gap_behind_the_last_known_hour() -> None:
+    """Else that gap would pass for hours that upstream does not have."""
     last = floor_hour(NOW - 10 * DAY)
     for rebuild in (False, True):
         made = plan(state(HISTORY, last), days=2, rebuild=rebuild)

@@ -31,11 +31,11 @@ def prepared(coins: int, currencies: int, *, loaded: bool, metadata: int = 0) ->
         )
     ]
     if not loaded:
-        holes = ((history_start(NOW, 90, offered), NOW),)
+        gaps = ((history_start(NOW, 90, offered), NOW),)
         days = ((NOW - timedelta(days=364), NOW),)
         states = [
             replace(
-                each, history_from=None, last_bucket=None, missing_hours=holes, missing_days=days
+                each, history_from=None, last_bucket=None, missing_hours=gaps, missing_days=days
             )
             for each in states
         ]
@@ -75,7 +75,7 @@ def test_a_month_is_utc_and_ends_where_the_next_begins(
 
 
 @given(st.integers(0, 7 * 10**9))
-def test_months_follow_each_other_without_a_hole(seconds: int) -> None:
+def test_months_follow_each_other_without_a_gap(seconds: int) -> None:
     now = datetime.fromtimestamp(seconds, UTC)
     month = month_of(now)
     assert datetime(month.year, month.month, 1, tzinfo=UTC) <= now < next_month(month)

@@ -178,7 +178,7 @@ async def test_days_ask_for_so_many(deployment: Deployment) -> None:
 
 
 @pytest.mark.slow
-async def test_days_leave_no_hole(deployment: Deployment, clock: Clock) -> None:
+async def test_days_leave_no_gap(deployment: Deployment, clock: Clock) -> None:
     refresher = await deployment.process()
     clock.now = time.time() - 4 * DAY
     await deployment.refresh(refresher)

@@ -152,7 +152,7 @@ async def test_days_without_any_hour_have_their_daily_point(
     later = NOON + 2 * DAY
     await store(database, series, run_of_hours(NOON, [1.0]), asked_from=NOON - 2 * DAY)
     await store(database, series, run_of_hours(later, [2.0]), asked_from=NOON - 2 * DAY)
-    # the hours begin on that day, or two days before it: a hole in them is no reason for none
+    # the hours begin on that day, or two days before it: a gap in them is no reason for none
     assert await store_points(database, series, points | midnights({0: 5.0, 2: 6.0})) == 0
     days = await days_in(sql, series)
     assert {day: row[0] for day, row in days.items()} == {
