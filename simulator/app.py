@@ -1,4 +1,4 @@
-"""The simulator as an ASGI application: the endpoints, behind the gate and the faults."""
+"""The simulator as an ASGI application: endpoints behind an access check and injected faults."""
 
 import asyncio
 import threading
@@ -30,7 +30,7 @@ _FAULTS = TypeAdapter(Fault | list[Fault])
 
 
 class SimulatorApp(Starlette):
-    """CoinGecko's API under `/api/v3`; the log and the faults under `/_simulator`."""
+    """CoinGecko's API under `/api/v3`, and the request log and the faults under `/_simulator`."""
 
     def __init__(self, options: SimulatorOptions) -> None:
         self.log = ReceivedRequests()
@@ -47,6 +47,7 @@ class SimulatorApp(Starlette):
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Log the request, then refuse it, apply a fault, or answer it."""
         if scope["type"] != "http" or scope["path"].startswith(CONTROL_PATH):
             await super().__call__(scope, receive, send)
             return
@@ -103,19 +104,19 @@ class SimulatorApp(Starlette):
 
 
 def create_simulator(options: SimulatorOptions = DEFAULT_OPTIONS) -> SimulatorApp:
-    """A Starlette application, for any ASGI server; `reset` faults need uvicorn."""
+    """Create the application, for any ASGI server; `reset` faults need uvicorn."""
     return SimulatorApp(options)
 
 
 async def _wait(seconds: float, cleared: threading.Event) -> None:
-    """Wait so long, or until the faults are cleared, which another thread may do."""
+    """Wait for `seconds`, or until the faults are cleared, which another thread may do."""
     until = time.monotonic() + seconds
     while not cleared.is_set() and (left := until - time.monotonic()) > 0:  # noqa: ASYNC110 - of another thread
         await asyncio.sleep(min(left, _LOOK_SECONDS))
 
 
 def _instead(fault: Fault) -> Response | None:
-    """The answer a fault gives in place of the real one."""
+    """Return the response that a fault sends instead of the real one; None if it sends none."""
     if fault.kind == "rate_limited":
         return rate_limited(fault.seconds, fault.retry_after, time.time())
     if fault.kind == "error500":
