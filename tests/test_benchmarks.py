@@ -163,7 +163,7 @@ async def _run(attack: Attack, attacker: Attacker) -> None:
 async def test_attacks_are_counted(reader: Reader, origin: Origin) -> None:
     url = str(reader.http.base_url).rstrip("/")
     said = []
-    for name in ("3 Accept of commas", "5 subscriptions with dear events"):
+    for name in ("3 Accept of commas", "5 subscriptions with expensive events"):
         attacker = Attacker(url, origin)
         attacking = asyncio.create_task(_run(ATTACKS[name], attacker))
         await until(partial(bool, attacker.said))

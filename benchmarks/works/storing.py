@@ -1,4 +1,4 @@
-"""Upstream's JSON in memory to committed rows, beside a raw COPY of the same rows."""
+"""From upstream's JSON in memory to committed rows, compared with a COPY of the same rows."""
 
 import asyncio
 import io
@@ -34,7 +34,7 @@ _EMPTY = (
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What upstream sent for one series."""
+    """The response of upstream for one series."""
 
     series_id: int
     json: bytes
@@ -42,7 +42,7 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Seconds of one round, and the rows that the product stored."""
+    """The seconds of one round, and the rows that coingraph stored."""
 
     concurrent: float
     single: float
@@ -139,7 +139,7 @@ async def _timed_store(
 
 
 async def _timed_copy(connection: asyncpg.Connection) -> tuple[float, int]:
-    """Take out what the product stored, and put the very same rows back."""
+    """Export the rows that coingraph stored, and import the same rows."""
     rows = await connection.fetchval("SELECT count(*) FROM price_hourly")
     stream = io.BytesIO()
     await connection.copy_from_query(
@@ -171,7 +171,7 @@ async def _store(
 
 
 async def _store_one(database: Database, body: Body, start: datetime, end: datetime) -> None:
-    """Do what a refresh does with one series once its answer is there."""
+    """Process one series as a refresh does after the response has arrived."""
     chart = charts.chart(parsing.decode(body.json), end.timestamp())
     bucketed = bucket_hours([chart], start, end)
     seen = bucketed.newest

@@ -1,4 +1,4 @@
-"""The dearest operations that the limits admit: before execution, and beside other clients."""
+"""The most expensive operations that the limits admit: before execution, and next to clients."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from graphql import GraphQLSyntaxError
 
 from benchmarks import wire
 from benchmarks.databases import HISTORY_DAYS, HOURS, last_hour
-from benchmarks.dear import UNKNOWN, dear
+from benchmarks.expensive import UNKNOWN, expensive
 from benchmarks.figures import Figure, Section
 from benchmarks.hostility import ADDRESS
 from benchmarks.laboratory import Laboratory
@@ -30,7 +30,7 @@ from resolvers.errors import RequestError
 from schema import build_schema
 
 _CLIENTS = (1, 4, 16)
-_TITLE = "Others beside the dearest operations that the limits admit"
+_TITLE = "Clients next to the most expensive operations that the limits admit"
 _HEADER = ("", "times", "before, ms", "clients", "answers", "others' median ms", "p99 ms", "max ms")
 _MOST = 199
 _TRIES = 5
@@ -40,12 +40,12 @@ _FIELDS = " ".join(f"b{number}: name" for number in range(50))
 
 
 def run(laboratory: Laboratory) -> Section:
-    """Ask one operation after the other, again and again, each time as a text that is new."""
+    """Repeat one operation after the other, each time as a new text."""
     seconds = 2.0 if laboratory.options.quick else 4.0
     since = last_hour(laboratory.url) - timedelta(hours=HOURS)
-    rows, before, beside = [], [], []
+    rows, before, attacked = [], [], []
     kept = asyncio.run(_kept(laboratory.url))
-    # the hostile are another process, so that they slow nobody down but the server
+    # the hostile clients run in another process, so that they slow down only the server
     with (
         COINGRAPH.start(laboratory.place()) as server,
         ProcessPoolExecutor(1, get_context("spawn")) as pool,
@@ -57,14 +57,14 @@ def run(laboratory: Laboratory) -> Section:
                 hostile = pool.submit(attack, server.url, text, clients, seconds + 1)
                 others = asyncio.run(steady(server.url, seconds, _small))
                 said = hostile.result()
-                beside.append((clients, quantile(others, 0.99), name))
+                attacked.append((clients, quantile(others, 0.99), name))
                 rows.append(_row(name, times, took, clients, said, others))
     figures = [
         Figure(_TITLE, "before execution < 100 ms", max(before), 100, unit="ms", at_most=True)
     ]
     for clients in _CLIENTS:
-        p99, name = max(found[1:] for found in beside if found[0] == clients)
-        target = f"p99 < 250 ms beside {clients} of them"
+        p99, name = max(found[1:] for found in attacked if found[0] == clients)
+        target = f"p99 < 250 ms next to {clients} of them"
         figures.append(Figure(_TITLE, target, p99, 250, unit="ms", at_most=True, note=name))
     remark = (
         "Each is repeated in its operation as often as the limits admit, and comes from another "
@@ -85,8 +85,8 @@ async def _kept(url: str) -> Kept:
 
 
 def admitted(url: str, since: str) -> Iterator[tuple[str, str, int]]:
-    """Give each operation, repeated in itself as often as the limits admit, and how often."""
-    for name, text in dear(since).items():
+    """Yield each operation, with as many repetitions as the limits admit, and their number."""
+    for name, text in expensive(since).items():
         many = 0
         least, most = 1, _MOST
         while least <= most:
@@ -105,7 +105,7 @@ def _refused(url: str, text: str) -> bool:
 
 
 def reading(text: str, kept: Kept) -> float:
-    """Milliseconds of CPU until a new text may be executed, or is refused."""
+    """Return the milliseconds of CPU until a new text can be executed or is refused."""
     taken = []
     for _ in range(_TRIES):
         begun = thread_time()
@@ -118,7 +118,7 @@ def reading(text: str, kept: Kept) -> float:
 
 
 def attack(url: str, text: str, clients: int, seconds: float) -> Counter[str]:
-    """Send it again and again; counts what came of it."""
+    """Send an operation repeatedly. Returns counts of the outcomes."""
     return asyncio.run(_attack(url, text, clients, seconds))
 
 
@@ -142,7 +142,7 @@ async def _attack(url: str, text: str, clients: int, seconds: float) -> Counter[
 
 
 def _small(number: int) -> Ask:
-    """Something small: half of it from the cache, the rest as texts that are new."""
+    """Return a small request: half of them are cached, the others are new texts."""
     new = next(_NEW)
     texts = [
         f'{{ a{new}: coin(id: "bitcoin") {{ id name }} }}',

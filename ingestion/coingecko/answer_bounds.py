@@ -130,7 +130,7 @@ def is_packed(response: httpx.Response) -> bool:
     encoding = str(response.headers.get("Content-Encoding", "")).strip().lower()
     if encoding not in {"identity", "gzip", ""}:
         raise ServerFault(
-            "CoinGecko's answer has a content encoding that was not asked for",
+            "CoinGecko's answer has an unsupported content encoding",
             status=response.status_code,
             said=plain(encoding, 40),
         )

@@ -194,14 +194,14 @@ class MissingHistory:
         days_begin = begins_at(first_day, self._days_wanted, known.day_gaps, None)
         state = replace(
             _state(self._row),
-            missing_hours=self._holes(
+            missing_hours=self._missing_ranges(
                 known.hours,
                 known.hour_gaps,
                 min(self._wanted, series.history_from or self._wanted),
                 self._now,
                 begins,
             ),
-            missing_days=self._holes(
+            missing_days=self._missing_ranges(
                 known.days,
                 known.day_gaps,
                 self._days_wanted,
@@ -231,7 +231,7 @@ class MissingHistory:
             return None
         return silence_of(known.hour_gaps, self._now)
 
-    def _holes(
+    def _missing_ranges(
         self,
         stored: Micros,
         gaps: Rows,
@@ -254,11 +254,11 @@ class MissingHistory:
         waiting = gaps[waits & (before | self._only_due)]
         self.withheld |= bool((waits & ~before).any()) and self._only_due
         known = np.union1d(stored, times_in(waiting, unit)).astype("datetime64[us]")
-        holes = find_gaps(known, start, end, granularity)
-        if holes and len(stored) and holes[0][1] == _first(stored):
+        missing = find_gaps(known, start, end, granularity)
+        if missing and len(stored) and missing[0][1] == _first(stored):
             # Overlap the first stored hours: only a response with prices is evidence of a gap.
-            holes = ((holes[0][0], holes[0][1] + SHORTEST_WINDOW), *holes[1:])
-        return holes
+            missing = ((missing[0][0], missing[0][1] + SHORTEST_WINDOW), *missing[1:])
+        return missing
 
 
 def _first(times: Micros) -> datetime | None:

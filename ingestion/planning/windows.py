@@ -131,18 +131,18 @@ def _missing(
 ) -> tuple[Reason, tuple[Window, ...]]:
     """Cover the last two days, which upstream may have corrected, and what is missing earlier."""
     recent = floor_hour(now - SHORTEST_WINDOW)
-    holes = [(max(first, offered or first), end) for first, end in state.missing_hours]
-    holes = [(first, min(end, recent)) for first, end in holes if first < min(end, recent)]
+    gaps = [(max(first, offered or first), end) for first, end in state.missing_hours]
+    gaps = [(first, min(end, recent)) for first, end in gaps if first < min(end, recent)]
     # the newest hour was incomplete when it was requested: it may hold only a "now" point
-    holes = [(_with(state.last_bucket, first), end) for first, end in holes]
+    gaps = [(_with(state.last_bucket, first), end) for first, end in gaps]
     if state.history_from is None or state.last_bucket is None:
         reason = Reason.FIRST_LOAD
-    elif not (missing := [*holes, *state.missing_days]):
+    elif not (missing := [*gaps, *state.missing_days]):
         reason = Reason.ROUTINE
     else:
         older = min(missing)[0] < state.history_from
         reason = Reason.BACKFILL if older else Reason.GAP
-    return reason, windows_over([*holes, (recent, now)], now)
+    return reason, windows_over([*gaps, (recent, now)], now)
 
 
 def _with(hour: datetime | None, first: datetime) -> datetime:

@@ -203,7 +203,7 @@ class Refresher:
             async with lock:
                 self._pipeline = Pipeline(self._upstream, recorder, self._now)
                 await self._pipeline.run(run_plan.plans, run_plan.metadata)
-        except Exception:  # nobody awaits this task's result
+        except Exception:  # the result of this task is not awaited
             log.exception("the end of a refresh could not be written; the next run will mark it")
 
     async def wait(self, run_id: UUID) -> None:

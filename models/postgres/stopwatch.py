@@ -26,4 +26,4 @@ class Stopwatch:
 
 
 # An operation that is measured sets its own stopwatch; all other reads use this default one.
-database_time: ContextVar[Stopwatch] = ContextVar("database_time", default=Stopwatch())  # noqa: B039 - nobody reads the default
+database_time: ContextVar[Stopwatch] = ContextVar("database_time", default=Stopwatch())  # noqa: B039 - the default's value is not used

@@ -80,7 +80,7 @@ class SeriesUpdate:
         touched = [changes.new["bucket"], changes.changed["bucket"], changes.gone]
         if self.cut_at is not None:  # the day that the history began within is known whole now
             touched.append(np.array([self.cut_at]))
-        if self.replace_from is not None:  # whatever became of the days, they are made anew
+        if self.replace_from is not None:  # recompute all days from then on
             stored = days["day"] * DAY_MICROS
             touched += [wanted["bucket"], stored[stored >= self.replace_from]]
         numbers = np.unique(day_numbers(np.concatenate(touched)))
