@@ -17,14 +17,14 @@ from models.tables import Coin, CoinMetadata, Currency, Series
 class CoinMatch:
     """The filter of a list of coins. None matches all; symbols and search ignore case.
 
-    `ids` and `among` list ids of which the coin must have one, `beside` ids that it must not have.
+    `ids` and `among` list ids of which the coin must have one; it must have none of `excluding`.
     """
 
     ids: Sequence[str] | None = None
     symbols: Sequence[str] | None = None
     search: str | None = None
     among: Sequence[str] | None = None
-    beside: Sequence[str] | None = None
+    excluding: Sequence[str] | None = None
 
     def condition(self) -> tuple[str, str, list[object]]:
         """Return the SQL condition, the SQL of CoinFacts.rank, and the arguments of both."""
@@ -32,7 +32,7 @@ class CoinMatch:
         for ids, operator in (
             (self.ids, "= ANY"),
             (self.among, "= ANY"),
-            (self.beside, "<> ALL"),
+            (self.excluding, "<> ALL"),
         ):
             if ids is not None:
                 arguments.append(ids)

@@ -37,7 +37,7 @@ Points = list[tuple[int, float]]
 def recordings() -> Path:
     folder = shared_folder()
     if folder is None:
-        pytest.skip("the recordings are not beside this checkout")
+        pytest.skip("the recordings are not next to this checkout")
     return folder
 
 

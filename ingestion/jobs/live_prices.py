@@ -83,7 +83,7 @@ class LivePoller:
 
         Raises BudgetSpentError, UpstreamError and DatabaseUnavailableError.
         """
-        budget = await self._credits.budget_beside_runs()
+        budget = await self._credits.budget_outside_runs()
         if not budget.allows(len(quote_chunks(self._coins))):
             raise BudgetSpentError(
                 f"The {budget.monthly} credits of this month are spent"

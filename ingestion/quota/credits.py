@@ -47,9 +47,9 @@ class Credits:
 
     async def budget(self) -> Budget:
         """Return the budget of a new run: without reservations, which only a dead run can hold."""
-        return replace(await self.budget_beside_runs(), promised=0)
+        return replace(await self.budget_outside_runs(), promised=0)
 
-    async def budget_beside_runs(self) -> Budget:
+    async def budget_outside_runs(self) -> Budget:
         """Return the budget of other calls, without what the run in progress still needs."""
         month = month_of(self._clock())
         spent, promised = await credits_taken(self._database, month)

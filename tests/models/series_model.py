@@ -32,7 +32,7 @@ class SeriesModel:
         replace_from: datetime | None,
         newest: NewestPrice | None,
     ) -> Stored:
-        """Do what `store_series` should, and tell what that changes."""
+        """Do what `store_series` should, and return what that changes."""
         before, days, latest = dict(self.hours), dict(self.days), self.latest
         for at, sample in samples.items():
             live = self.charted is not None and at >= self.charted

@@ -98,7 +98,7 @@ def days_of(samples: Mapping[datetime, Sample | float]) -> dict[date, tuple[Any,
 
 
 async def versions(sql: asyncpg.Connection, table: str) -> list[str]:
-    """Tell who wrote each row: equal lists mean that nothing was written between them."""
+    """Return the transactions that wrote the rows: equal lists mean no write in between."""
     rows = await sql.fetch(f"SELECT xmin::text || ctid::text AS version FROM {table}")  # noqa: S608 - a test's own name
     return sorted(row["version"] for row in rows)
 

@@ -117,7 +117,7 @@ async def calls_of_a_refresh(
 @pytest.mark.endurance
 @pytest.mark.parametrize(
     ("some", "most", "again"),
-    # those in flight beside the last one come on top; newest prices are an answer, to begin with
+    # those in flight with the last one come on top; newest prices are an answer, to begin with
     [("everything", 10, 7), ("charts", 11, 11)],
 )
 async def test_what_refuses_everything_is_not_hammered(
@@ -145,7 +145,7 @@ async def test_what_refuses_everything_is_not_hammered(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["banned", "{} 200"])
-async def test_after_a_ban_all_heals(
+async def test_refreshes_recover_after_a_ban(
     deployment: Deployment, upstream: ScriptedUpstream, how: str
 ) -> None:
     reply = REFUSALS[how][0]
@@ -211,10 +211,10 @@ async def test_some_series_in_a_row_that_fail_stop_no_other(
     assert all(error.startswith("CoinGecko answered 503") for error in ended.failed.values())
 
 
-async def test_live_polls_that_are_answered_renew_no_patience_with_charts(
+async def test_successful_live_polls_do_not_end_an_outage_of_charts(
     deployment: Deployment, database: Database, upstream: ScriptedUpstream
 ) -> None:
-    """A ban of charts alone, and a poll beside every other call, as at six calls a minute."""
+    """A ban of charts alone, and a poll along with every other call, as at six calls a minute."""
     coins = [f"coin-{number}" for number in range(20)]
     refresher = await deployment.process(
         coins, ["usd"], base_url=upstream.url, attempts=6, history_days=3
@@ -292,16 +292,16 @@ def retry_after(seconds: int, form: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("status", [503, 429, 403, 500, 520, 302])
 @pytest.mark.parametrize("form", ["seconds", "date"])
-@pytest.mark.parametrize(("told", "waited"), [(119, 119.0), (86_400, 900.0)])
-def test_retry_after_is_heeded_whatever_it_comes_with(
-    status: int, form: str, told: int, waited: float
+@pytest.mark.parametrize(("named", "waited"), [(119, 119.0), (86_400, 900.0)])
+def test_retry_after_is_honoured_with_any_status(
+    status: int, form: str, named: int, waited: float
 ) -> None:
     arrivals: list[float] = []
 
     def reply(_: httpx.Request) -> httpx.Response:
         arrivals.append(now())
         if len(arrivals) == 1:
-            return httpx.Response(status, headers=retry_after(told, form))
+            return httpx.Response(status, headers=retry_after(named, form))
         return httpx.Response(200, content=PING)
 
     async def main() -> None:
@@ -368,7 +368,7 @@ async def test_failures_of_calls_under_way_together_are_one() -> None:
     assert outage.forbids_calls
 
 
-def test_patience_is_longer_with_a_rate_limit_than_with_faults() -> None:
+def test_rate_limits_are_retried_more_often_than_faults() -> None:
     patience = RetryPolicy(6, Outage())
     assert [patience(ServerFault("")) for _ in range(3)] == [True] * 3
     assert [patience(RateLimited("")) for _ in range(11)] == [0.0] * 10 + [False]

@@ -72,9 +72,9 @@ async def test_a_price_from_the_future_is_not_stored_and_shuts_out_no_later_one(
     with capture_logs() as logs:
         for _ in range(2):
             assert await poller.poll(leads) == 0
-    told = [log["note"] for log in logs if log["event"] == "live prices dropped"]
-    assert len(told) == 1, "once"
-    assert re.search(r"a time (20:00:00|19:59:5\d) ahead", told[0])
+    logged = [log["note"] for log in logs if log["event"] == "live prices dropped"]
+    assert len(logged) == 1, "once"
+    assert re.search(r"a time (20:00:00|19:59:5\d) ahead", logged[0])
     assert await latest(deployment) == {}
     ahead = 200.0  # clocks differ
     assert await poller.poll(leads) == len(NAMES)

@@ -132,7 +132,7 @@ def test_what_a_month_costs(
     assert (spent, len(COINS) * len(CURRENCIES) * spent) == (one, all_of_them)
 
 
-def test_whoever_asks_for_all_that_is_missing_pays_for_it_each_time() -> None:
+def test_a_refresh_of_everything_missing_costs_the_same_each_time() -> None:
     month = Month(lately, nothing, 90)
     spent = [month.calls(START + hour * HOUR, only_due=False) for hour in range(48)]
     assert spent == [3] * 48

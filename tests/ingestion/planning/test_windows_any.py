@@ -116,7 +116,7 @@ def test_a_longer_history_is_filled_in_behind() -> None:
     assert made.windows == (Window(floor_hour(NOW - 2 * DAY), NOW), Window(start, HISTORY))
 
 
-def test_nothing_is_asked_for_from_before_what_upstream_offers() -> None:
+def test_nothing_is_requested_from_before_what_upstream_offers() -> None:
     offered = offered_from(NOW, 365 * DAY)
     assert offered == datetime(2025, 3, 1, 13, tzinfo=UTC)
     almost = datetime(2026, 3, 1, 12, 55, tzinfo=UTC)
@@ -143,7 +143,7 @@ MIDNIGHT = datetime(2025, 3, 2, tzinfo=UTC)  # the first that upstream offers
 TODAY = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def test_days_before_the_hours_are_asked_for_in_one_range() -> None:
+def test_days_before_the_hours_are_requested_in_one_range() -> None:
     old = ((MIDNIGHT, datetime(2025, 12, 1, tzinfo=UTC)),)
     kept, last = HISTORY, floor_hour(NOW)
     assert plan(state(missing_days=((MIDNIGHT, TODAY),))).daily == YEAR
@@ -169,7 +169,7 @@ def test_days_before_the_hours_are_asked_for_in_one_range() -> None:
         (NOW - 200 * DAY, 3, True),
     ],
 )
-def test_days_that_the_hours_bring_are_not_asked_for(
+def test_days_that_the_hours_bring_are_not_requested(
     first: datetime, days: int, daily: bool
 ) -> None:
     missing = first.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -201,7 +201,7 @@ def test_a_shorter_history_forgets_nothing_and_asks_for_nothing() -> None:
 
 
 @pytest.mark.parametrize(("days", "asked"), [(1, 2), (2, 2), (7, 7)])
-def test_days_ask_for_so_many(days: int, asked: int) -> None:
+def test_days_limits_the_history(days: int, asked: int) -> None:
     made = plan(state(HISTORY, floor_hour(NOW)), days=days)
     assert made.reason is Reason.REQUESTED
     assert made.windows == (Window(floor_hour(NOW - asked * DAY), NOW),)

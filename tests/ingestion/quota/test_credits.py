@@ -148,14 +148,14 @@ def test_what_is_named_fits_and_nothing_larger_does(
         for k in range(1, currencies + 1)
     }
     fitting = {c * k for (c, k), each in by_series.items() if each.calls <= left}
-    told = [text for text in named if text.startswith("coins")]
+    offers = [text for text in named if text.startswith("coins")]
     if not fitting:
-        assert not told
+        assert not offers
     else:
-        assert f"({max(fitting)} series, " in told[0]
-        count = told[0].split(" in ")[0].count("coin-")
-        spelled = told[0].split("currencies ")[1].split(" (")[0].count(",") + 1
-        assert f"{by_series[count, spelled].calls} calls)" in told[0]
+        assert f"({max(fitting)} series, " in offers[0]
+        count = offers[0].split(" in ")[0].count("coin-")
+        spelled = offers[0].split("currencies ")[1].split(" (")[0].count(",") + 1
+        assert f"{by_series[count, spelled].calls} calls)" in offers[0]
     one = 2 + bool(whole.metadata)  # of one series: the newest prices, one window, its coin
     assert bool(named) == (left >= one)
     for text in named:

@@ -86,14 +86,14 @@ async def test_two_processes_together_keep_the_rate(database_url: str) -> None:
 
 
 @pytest.mark.processes
-async def test_a_pause_that_one_process_was_told_holds_for_another(
+async def test_a_pause_of_one_process_holds_for_another(
     database: Database, database_url: str, simulator: Simulator, sql: asyncpg.Connection
 ) -> None:
     simulator.add_fault(Fault("rate_limited", times=1, seconds=3))
     throttle = Throttle(6000, database=database)
     async with CoinGecko(throttle=throttle, base_url=simulator.base_url) as upstream:
         pinging = asyncio.create_task(upstream.ping())
-        while not throttle.pause_left:  # noqa: ASYNC110 - the throttle tells nobody
+        while not throttle.pause_left:  # noqa: ASYNC110 - the throttle has no event
             await asyncio.sleep(0.01)
         paused_until = time.time() + throttle.pause_left
         async with caller(database_url, simulator, 6000, 2) as other:
@@ -107,7 +107,7 @@ async def test_a_pause_that_one_process_was_told_holds_for_another(
 
 
 @pytest.mark.slow
-async def test_a_call_that_waits_for_its_departure_hears_of_a_pause(
+async def test_a_waiting_call_notices_a_new_pause(
     database: Database, other_database: Database
 ) -> None:
     waiting, refused = Throttle(40, database=database), Throttle(40, database=other_database)
@@ -179,7 +179,7 @@ async def test_a_killed_process_leaves_no_more_than_its_departure(
     database: Database, database_url: str, simulator: Simulator
 ) -> None:
     async with caller(database_url, simulator, 30, 50) as killed:
-        while len(simulator.requests) < 1:  # noqa: ASYNC110 - the simulator tells nobody
+        while len(simulator.requests) < 1:  # noqa: ASYNC110 - the simulator has no event
             await asyncio.sleep(0.01)
         killed.kill()
         await killed.wait()
@@ -187,7 +187,7 @@ async def test_a_killed_process_leaves_no_more_than_its_departure(
     assert await SharedPaceStore(database, Pace(2.04), time.monotonic).reserve() <= 2 * 2.04
 
 
-async def test_a_clock_that_was_set_back_stops_nobody_for_as_long(
+async def test_a_clock_that_was_set_back_does_not_stop_calls_for_long(
     database: Database, sql: asyncpg.Connection
 ) -> None:
     await sql.execute(
@@ -238,7 +238,7 @@ async def test_credits_count_in_the_month_of_the_answer(
     assert [tuple(row) for row in rows] == [(date(2026, 12, 1), 2), (date(2027, 1, 1), 2)]
 
 
-async def test_credits_that_could_not_be_told_are_told_later(
+async def test_credits_that_could_not_be_stored_are_stored_later(
     database: Database, sql: asyncpg.Connection
 ) -> None:
     slots = SharedPaceStore(database, Pace(0.001), time.monotonic, lambda: date(2026, 12, 1))

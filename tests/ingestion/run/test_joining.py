@@ -82,7 +82,7 @@ async def ask(refresher: Refresher, key: str | None = None, **asked: Any) -> tup
 
 
 @pytest.mark.slow
-async def test_who_wants_other_work_is_told_so_in_any_process(deployment: Deployment) -> None:
+async def test_a_request_for_other_work_is_refused_in_any_process(deployment: Deployment) -> None:
     here, there = await deployment.process(), await deployment.process()
     deployment.hold_up()
     run_id, _ = await ask(here, coins=("bitcoin",), days=3)
@@ -134,7 +134,7 @@ async def test_a_key_is_answered_before_anything_is_compared(deployment: Deploym
 
 @pytest.mark.slow
 async def test_the_same_and_other_work_at_once(deployment: Deployment) -> None:
-    """Whoever comes first, the others are joined or refused: nobody's work is taken for done."""
+    """Requests join the first run or are refused: none counts as done without its work."""
     processes = [await deployment.process() for _ in range(3)]
     deployment.hold_up()
     wanted = [("bitcoin",), ("ethereum",)] * 6
@@ -152,7 +152,7 @@ async def test_the_same_and_other_work_at_once(deployment: Deployment) -> None:
     await asyncio.gather(*(each.wait(run_id) for each in processes))
 
 
-async def test_who_stops_starts_nothing_more(deployment: Deployment) -> None:
+async def test_a_stopping_refresher_starts_no_run(deployment: Deployment) -> None:
     refresher = await deployment.process()
     deployment.hold_up()
     run_id, started = await ask(refresher)

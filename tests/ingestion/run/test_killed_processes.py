@@ -119,7 +119,7 @@ async def test_the_next_start_buries_the_dead(deployment: Deployment) -> None:
     assert (await deployment.ended(ended.run["id"])).status == "INTERRUPTED"
 
 
-async def test_who_was_killed_a_moment_ago_is_buried_too(
+async def test_runs_of_a_process_killed_just_now_are_marked_too(
     deployment: Deployment, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PostgreSQL has not noticed yet, and keeps the lock."""
@@ -159,7 +159,7 @@ async def cut(deployment: Deployment, whose: str) -> None:
 
 
 async def test_a_run_whose_writer_is_cut_fails(deployment: Deployment, database_url: str) -> None:
-    """In the midst of its first write, which waits for a lock of ours."""
+    """During its first write, which waits for a lock of the test."""
     refresher = await deployment.process(history_days=95)
     async with connected(database_url) as other, other.transaction():
         await other.execute("LOCK TABLE price_hourly IN EXCLUSIVE MODE")
@@ -209,7 +209,7 @@ async def assert_whole(deployment: Deployment, ended: Ended) -> None:
         assert bool(await deployment.hours(name)) == (item["status"] == "SUCCEEDED"), name
 
 
-async def test_who_lost_the_lock_stops_writing(deployment: Deployment) -> None:
+async def test_a_run_that_lost_its_lock_stops_writing(deployment: Deployment) -> None:
     """There are never two writers: the first one notices before it stores anything more."""
     first, second = await deployment.process(), await deployment.process()
     deployment.simulator.add_fault(Fault("slow", path="/market_chart", times=4, seconds=60))

@@ -143,7 +143,7 @@ async def test_mostly_bad_prices_refuse_the_answer(
 
 
 @pytest.mark.slow
-async def test_a_profile_with_malformed_parts_is_asked_for_once(
+async def test_a_profile_with_malformed_parts_is_requested_once(
     deployment: Deployment, upstream: ScriptedUpstream
 ) -> None:
     parts: list[dict[str, Any]] = [

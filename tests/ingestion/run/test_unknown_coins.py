@@ -104,7 +104,7 @@ async def test_pairs_that_upstream_does_not_have(
     assert asked_at == [1, 7, 13]
     status = await deployment.series("bitcoin/xau")
     assert (status["last_success_at"], status["last_error"]) == (None, reason)
-    # whoever asks for a refresh has them asked for at once, with one call for hours
+    # a requested refresh requests them at once, with one call for hours
     ended, calls = await refreshed(deployment, upstream, refresher, only_due=False)
     assert len([asked for asked in calls if not asked.daily]) == len(ABSENT)
 

@@ -88,7 +88,7 @@ def _to(revision: str) -> Callable[[Connection], None]:
     return upgrade
 
 
-async def test_what_the_old_rule_had_settled_is_asked_for_again(
+async def test_gaps_confirmed_by_the_old_rule_are_requested_again(
     empty: Database, empty_url: str
 ) -> None:
     """It took hours for upstream's own gaps after three answers, empty ones too."""

@@ -61,7 +61,7 @@ async def _take(
         asked.remove(waiting[0])
 
 
-async def test_a_connection_is_passed_on_to_who_takes_one() -> None:
+async def test_a_connection_is_passed_on_to_a_caller_that_accepts_one() -> None:
     places = ConnectionSlots[str](1)
     await places.take()
     assert not places.pass_on("nobody waits")
@@ -76,7 +76,7 @@ async def test_a_connection_is_passed_on_to_who_takes_one() -> None:
     assert places.taken == 1
 
 
-async def test_who_was_refused_is_next() -> None:
+async def test_a_refused_caller_is_next() -> None:
     places = ConnectionSlots[str](1)
     await places.take()
     late = asyncio.create_task(places.take())

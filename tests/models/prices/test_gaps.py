@@ -147,14 +147,14 @@ def silent(lasted: timedelta, answered: int = 99, hours: int = 1) -> Rows:
     ],
 )
 @pytest.mark.parametrize("asked", [1, 3, 1000])
-def test_it_is_asked_for_again_by_time_and_not_by_count(
+def test_gaps_are_requested_again_by_time_and_not_by_count(
     lasted: timedelta, pause: timedelta, asked: int
 ) -> None:
     now = micros(NOON + lasted)
     assert instant(next_asks(silent(lasted, asked), now)[0]) == NOON + lasted + pause
 
 
-def test_an_ask_by_a_clock_that_was_ahead_makes_nobody_wait() -> None:
+def test_a_request_dated_in_the_future_delays_nothing() -> None:
     for ahead in (DAY, 4000 * DAY):
         gaps = NOTHING
         for ask in range(9):
@@ -198,7 +198,7 @@ def test_only_long_silence_of_true_answers_is_upstreams_own(
     assert confirmed(silent(lasted, answered)).tolist() == [sure]
 
 
-def test_refusals_are_no_evidence_however_many() -> None:
+def test_any_number_of_refusals_is_no_evidence() -> None:
     gaps = NOTHING
     for day in range(100):
         ask = AskedRange(NOON, NOON + HOUR, NOON + (1 + day) * DAY, answered=False)

@@ -1,4 +1,4 @@
-"""Windows out of memory are those out of PostgreSQL, and never older than what was told."""
+"""Cached windows equal those of PostgreSQL and are never older than a notification."""
 
 import asyncio
 import contextlib
@@ -51,7 +51,7 @@ async def remembering(
     task = asyncio.create_task(listener.run())
     try:
         async with asyncio.timeout(60):
-            while not listener.listening:  # noqa: ASYNC110 - it tells nobody
+            while not listener.listening:  # noqa: ASYNC110 - it has no event
                 await asyncio.sleep(0.01)
         yield memory, listener
     finally:
@@ -98,7 +98,7 @@ async def test_any_window(database: Database, filled: list[int]) -> None:
     async with remembering(database) as (memory, listener):
         for number in range(150):
             await both(database, memory, [drawn(draw) for _ in range(draw.randint(1, 4))], draw)
-            if number % 10 == 9:  # some hours anew, one more, one changed
+            if number % 10 == 9:  # some hours again, one more, one changed
                 at = START + draw.randrange(310) * HOUR
                 await store(database, draw.choice(filled), {at: Sample(draw.random())})
                 await listener.catch_up()
@@ -117,11 +117,11 @@ async def asked(database: Database, memory: SeriesCache) -> int:
     """How many statements one window takes."""
     async with statements(database) as sent:
         await recall(database, memory)
-        await asyncio.sleep(0)  # asyncpg tells of them in the loop's next turn
+        await asyncio.sleep(0)  # asyncpg notifies of them in the loop's next turn
     return len(sent)
 
 
-async def test_who_is_asked_again_is_remembered_until_a_change(
+async def test_a_series_requested_twice_is_cached_until_a_change(
     database: Database, filled: list[int]
 ) -> None:
     async with remembering(database) as (memory, listener):

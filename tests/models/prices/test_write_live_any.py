@@ -39,7 +39,7 @@ class Live:
 
 @dataclass
 class LiveModel:
-    """What charts have given beside what is stored."""
+    """What charts have given in addition to what is stored."""
 
     series: SeriesModel = field(default_factory=SeriesModel)
 

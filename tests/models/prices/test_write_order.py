@@ -1,4 +1,4 @@
-"""The deployment's revision: in the order of commits, whoever writes, and without deadlocks."""
+"""The deployment's revision: in the order of commits, for all writers, and without deadlocks."""
 
 import asyncio
 import random
