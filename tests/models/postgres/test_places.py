@@ -1,4 +1,4 @@
-"""Places are given in order, never more than there are, and none is lost."""
+"""Connection slots are taken in order, never exceed the limit, and are never lost."""
 
 import asyncio
 
