@@ -1,1 +1,1 @@
-"""`make bench`: coingraph beside others on one database. README.md says what is measured."""
+"""`make bench`: compares coingraph with other servers on one database. See README.md."""

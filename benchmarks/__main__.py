@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: sets everything up, measures, prints, and writes RESULTS.md."""
+"""`python -m benchmarks`: prepares the databases, measures, prints, and writes RESULTS.md."""
 
 import argparse
 import sys
@@ -36,7 +36,7 @@ def main() -> int:
     make = Options.hasty if arguments.quick else Options.full
     options = make(ROOT / ".coingraph" / "benchmarks", arguments.rounds)
     names = arguments.only or list(WORKS)
-    # Only a full run may replace the results: a part of one would pass for all of them.
+    # Only a full run replaces the results: a partial one would look complete.
     complete = not arguments.quick and not arguments.only
     output = arguments.output or (_RESULTS if complete else None)
     catalog.install_postgraphile()
@@ -48,7 +48,7 @@ def main() -> int:
             _say(f"Measuring: {name}")
             try:
                 sections.append(WORKS[name](prepared))
-            except Exception:  # noqa: BLE001 - half an hour's other results are not to be lost
+            except Exception:  # noqa: BLE001 - the results of the other works must not be lost
                 _say(traceback.format_exc())
                 failed.append(name)
             else:

@@ -1,4 +1,4 @@
-"""Well-behaved clients: each asks at a calm pace, over one connection, and waits for its answer."""
+"""Well-behaved clients: each sends requests at a slow pace over one connection, one at a time."""
 
 import asyncio
 from collections import Counter
@@ -9,12 +9,12 @@ from benchmarks.questions import Ask
 
 CLIENTS = 20
 _EVERY = 0.2  # seconds
-_PATIENCE = 10.0
+_TIMEOUT = 10.0
 _OK = 200
 
 
 class Behaved:
-    """What they were answered: milliseconds for each request, and what went wrong how often."""
+    """The results of well-behaved clients: milliseconds per request, and counts of failures."""
 
     def __init__(self) -> None:
         self.latencies: list[float] = []
@@ -22,7 +22,7 @@ class Behaved:
 
 
 async def behave(url: str, asks: Sequence[Ask], seconds: float) -> Behaved:
-    """Let all of them ask for so long. Each begins with another one of `asks`."""
+    """Run all clients for `seconds`. Each begins with another one of `asks`."""
     behaved = Behaved()
     async with asyncio.TaskGroup() as group:
         for number in range(CLIENTS):
@@ -41,7 +41,7 @@ async def _client(url: str, asks: list[Ask], seconds: float, behaved: Behaved) -
         await asyncio.sleep(max(0.0, begun + number * _EVERY - loop.time()))
         asked = loop.time()
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_TIMEOUT):
                 connection = connection or await wire.connect(url)
                 answer = await connection.send(asks[number % len(asks)])
         except (OSError, TimeoutError) as error:

@@ -1,4 +1,4 @@
-"""The databases that the servers are measured on: filled through the product, then added to."""
+"""The databases that the servers are measured on: filled by coingraph, then extended with SQL."""
 
 import asyncio
 import subprocess
@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 from benchmarks.processes import clean_environment, coingraph
 from simulator import SimulatorOptions, run_simulator
 
-HISTORY_DAYS = 97  # of all series: a week more than the 90 days asked for
+HISTORY_DAYS = 97  # of all series: a week more than the 90 days queried
 LONG_DAYS = 3_650  # of one series, so that there are tens of thousands of different ranges
 HOURS = 2_160
 COINS = 50
@@ -49,12 +49,12 @@ def fetch(url: str, statement: str, *parameters: object) -> list[asyncpg.Record]
 
 
 def url_of(url: str, name: str) -> str:
-    """The address of another database of the same server."""
+    """Return the URL of another database of the same server."""
     return make_url(url).set(database=name).render_as_string(hide_password=False)
 
 
 def copy_database(url: str, name: str) -> str:
-    """Copy the filled database; nobody may be connected to it. Returns the copy's address."""
+    """Copy the filled database, which must have no connections. Returns the copy's URL."""
     filled = make_url(url).database
     run_sql(
         url_of(url, "postgres"),
@@ -69,7 +69,7 @@ def drop_database(url: str, name: str) -> None:
 
 
 def fill(url: str) -> None:
-    """Load the default 44 series with `coingraph refresh` from the simulator, then add to them.
+    """Load the default 44 series with `coingraph refresh` from the simulator, then extend them.
 
     Raises FillError.
     """
@@ -108,14 +108,14 @@ def _refresh(environment: Mapping[str, str], *arguments: str) -> None:
 
 
 def last_hour(url: str) -> datetime:
-    """The newest hour that each loaded series reaches to."""
+    """Return the newest hour that all loaded series have."""
     [row] = fetch(url, "SELECT min(last_bucket) FROM series")
     newest: datetime = row[0]
     return newest.astimezone(UTC)
 
 
-# The simulator leaves out an hour now and then, as CoinGecko does. In the one series that all
-# servers are asked for they are filled, so that each range has the same number of points.
+# The simulator leaves out some hours, as CoinGecko does. They are filled in the one series that all
+# servers are queried for, so that each range has the same number of points.
 _FILL_GAPS = """
     INSERT INTO price_hourly (series_id, bucket, observed_at, price, market_cap, volume)
     SELECT known.series_id, hour, hour, known.price, known.market_cap, known.volume
@@ -129,7 +129,7 @@ _FILL_GAPS = """
     ON CONFLICT DO NOTHING
 """
 
-# The simulated market has fewer coins than the list of coins is asked for.
+# The simulated market has fewer coins than the queries for lists of coins request.
 _MORE_COINS = (
     f"""
     INSERT INTO coin (id, symbol, name)
@@ -149,7 +149,7 @@ _MORE_COINS = (
     """,
 )
 
-# How PostGraphile offers a range of a table without a foreign key: a function on the row, which
+# Lets PostGraphile query a range of a table without a foreign key: a function on the row, which
 # PostgreSQL inlines. No other server uses it.
 POSTGRAPHILE_FUNCTION = """
     CREATE OR REPLACE FUNCTION series_points(

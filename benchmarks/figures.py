@@ -1,18 +1,18 @@
-"""What is measured against what the project promises itself."""
+"""The measured values, compared with the project's targets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
 def rounded(value: float) -> str:
-    """Three digits or so, as no measurement here is worth more."""
+    """Format a number with about three significant digits."""
     digits = next((d for least, d in ((100, 0), (0.1, 2)) if value >= least), 4)
     return f"{value:,.{digits}f}"
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One promise: `value` is what was measured, None where it could not be."""
+    """One target; `value` is the measured value, None if it could not be measured."""
 
     work: str
     target: str
@@ -41,7 +41,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What one work measured: a Markdown table's rows, remarks, and the figures it decides."""
+    """The results of one work: the rows of a Markdown table, remarks, and figures."""
 
     title: str
     header: Sequence[str]

@@ -1,4 +1,4 @@
-"""Clients that nobody wants, each on connections of its own from another address of this host."""
+"""Hostile clients, each on its own connections from another address of this host."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-ADDRESS = "127.0.0.2"  # not that of the well-behaved
+ADDRESS = "127.0.0.2"  # not the address of the well-behaved clients
 _ANSWER_BYTES = 65_536
 _FLOOD = 200
 _SLOW_SECONDS = 0.5
@@ -29,7 +29,7 @@ class Target:
 
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-        """Lend a connection's reader and writer, and cut it after."""
+        """Open a connection for the block and abort it afterwards."""
         reader, writer = await asyncio.open_connection(
             self.host, self.port, local_addr=(ADDRESS, 0)
         )
@@ -39,7 +39,7 @@ class Target:
             writer.transport.abort()
 
     async def send(self, content: bytes) -> str:
-        """Send bytes; the status of the answer, or how it ended."""
+        """Send bytes. Returns the status of the response, or how the connection ended."""
         async with self.connection() as (reader, writer):
             writer.write(content)
             with contextlib.suppress(ConnectionError):
@@ -76,7 +76,7 @@ async def _oversized(target: Target) -> str:
 
 
 async def _slow(target: Target) -> str:
-    """A body that comes byte by byte, as long as the server lets it."""
+    """Send a body byte by byte, until the server ends the connection."""
     async with target.connection() as (reader, writer):
         writer.write(
             b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -92,7 +92,7 @@ async def _slow(target: Target) -> str:
 
 
 async def _bomb(target: Target) -> str:
-    """Fragments that double with each level."""
+    """Send fragments that double with each level."""
     levels = "".join(
         f"fragment f{level} on Query {{ ...f{level + 1} ...f{level + 1} }} " for level in range(40)
     )
@@ -117,7 +117,7 @@ async def _everything(target: Target) -> str:
 
 
 async def _flood(target: Target) -> str:
-    """Connections that say nothing."""
+    """Open connections and send nothing."""
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(_FLOOD):
             await stack.enter_async_context(target.connection())
@@ -126,7 +126,7 @@ async def _flood(target: Target) -> str:
 
 
 async def _frames(target: Target) -> str:
-    """A WebSocket handshake, then noise."""
+    """Send a WebSocket handshake, then random bytes."""
     async with target.connection() as (reader, writer):
         writer.write(
             b"GET /graphql HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -157,7 +157,7 @@ ATTACKS: dict[str, Attack] = {
 
 
 def attack_all(url: str, seconds: float) -> dict[str, Counter[str]]:
-    """Attack in all ways at once; counts what came of each."""
+    """Run all attacks at once. Returns counts of the outcomes by attack."""
     return asyncio.run(_attack_all(url, seconds))
 
 
@@ -170,8 +170,8 @@ async def _attack_all(url: str, seconds: float) -> dict[str, Counter[str]]:
 
 
 async def _again(url: str, name: str, seconds: float, said: Counter[str]) -> None:
-    """Attack in one way, again and again; counts what came of it."""
-    target = Target(url, random.Random(name))  # noqa: S311 - the same each time
+    """Repeat one attack and count the outcomes."""
+    target = Target(url, random.Random(name))  # noqa: S311 - reproducible
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
     while loop.time() < until:

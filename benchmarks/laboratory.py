@@ -1,4 +1,4 @@
-"""What all measurements share: one PostgreSQL, a filled database, the ranges that are asked for."""
+"""What all measurements share: one PostgreSQL, a filled database, the ranges to query."""
 
 import contextlib
 import shutil
@@ -15,13 +15,13 @@ from benchmarks.peers.catalog import Place
 from benchmarks.questions import Range
 from server.postgres.embedded import EmbeddedPostgres
 
-_MARGIN = 48  # hours at either end that no range touches
+_MARGIN = 48  # hours at either end that are outside all ranges
 _RANGES = LONG_DAYS * 24 - HOURS - 2 * _MARGIN
 _RECENT = HISTORY_DAYS * 24 - HOURS - 2 * _MARGIN
 
 
 class Laboratory:
-    """An embedded PostgreSQL with the filled database; `url` is that one's address."""
+    """An embedded PostgreSQL with the filled database, whose URL is `url`."""
 
     def __init__(self, options: Options, url: str, postmaster: psutil.Process | None) -> None:
         self.options = options
@@ -32,11 +32,11 @@ class Laboratory:
         self._end = databases.last_hour(url) - timedelta(hours=_MARGIN)
 
     def range(self, number: int) -> Range:
-        """Give a range of 2,160 points of one series. The first 85,000 numbers give as many."""
+        """Return a range of 2,160 points of one series. The first 85,000 numbers all differ."""
         return self._range("bitcoin", "usd", number % _RANGES)
 
     def recent(self, number: int, coin: str = "bitcoin", currency: str = "usd") -> Range:
-        """Give a range of 90 days that every loaded series has prices in.
+        """Return a range of 90 days in which every loaded series has prices.
 
         There are only 72 of them, so further ones begin and end seconds earlier: other requests
         for the same points.
@@ -52,7 +52,7 @@ class Laboratory:
 
     @contextlib.contextmanager
     def copy(self, name: str) -> Iterator[str]:
-        """Lend a copy of the filled database; the address."""
+        """Create a copy of the filled database for the block and yield its URL."""
         try:
             yield databases.copy_database(self.url, name)
         finally:

@@ -1,4 +1,4 @@
-"""The load generator: wrk where it is installed, else one of our own on asyncio."""
+"""The load generator: wrk if it is installed, otherwise one written with asyncio."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ _REFUSED_FROM = 400
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a generator counted. Latencies are milliseconds; `bytes` includes headers."""
+    """The counts of a generator. Latencies are in milliseconds; `bytes` includes headers."""
 
     requests: int
     seconds: float
@@ -35,13 +35,13 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Answers a second."""
+        """Responses per second."""
         return self.requests / self.seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where requests go: a server, and a file with a line for each request (see wrk.lua)."""
+    """A server, and a file with one line per request to send to it (see wrk.lua)."""
 
     url: str
     method: str
@@ -56,7 +56,7 @@ class Target:
 
 
 def generator() -> str:
-    """Name the generator that is used here."""
+    """Return the name of the generator that is used on this machine."""
     program = shutil.which("wrk")
     if program is None:
         return "asyncio (wrk is not installed: rates above some 2,000/s are the generator's own)"
@@ -65,7 +65,7 @@ def generator() -> str:
 
 
 def run(target: Target, seconds: float, first: int, connections: int = CONNECTIONS) -> Load:
-    """Send the file's lines from number `first` on, again and again, for so many seconds."""
+    """Send the file's lines from number `first` on, repeatedly, for `seconds` seconds."""
     program = shutil.which("wrk")
     if program is None:
         return _run_own(target, seconds, first, connections)
@@ -77,7 +77,7 @@ def run(target: Target, seconds: float, first: int, connections: int = CONNECTIO
 
 
 def _read(line: str) -> Load:
-    """Decode what wrk.lua and our own generator write."""
+    """Parse the output of wrk.lua or of the asyncio generator."""
     said = json.loads(line.removeprefix("MEASURED "))
     return Load(
         requests=said["requests"],
@@ -101,7 +101,7 @@ def _run_own(target: Target, seconds: float, first: int, connections: int) -> Lo
 
 
 async def generate(target: Target, seconds: float, first: int, connections: int) -> Load:
-    """Keep so many connections busy, each sending its next request when it has its answer."""
+    """Send requests over `connections` connections, one at a time on each."""
     lines, number = target.lines.read_text().splitlines(), count(first)
     until = time.perf_counter() + seconds
     latencies: list[float] = []
@@ -133,7 +133,7 @@ async def generate(target: Target, seconds: float, first: int, connections: int)
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """The least of these rising values that `share` of them do not pass."""
+    """Return the quantile `share` of values in ascending order."""
     return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
 
 

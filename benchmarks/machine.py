@@ -1,4 +1,4 @@
-"""What the measurements were taken with: versions and the machine."""
+"""The versions and the machine that the measurements were taken with."""
 
 import os
 import platform
@@ -18,7 +18,7 @@ _PACKAGES = (
 
 
 def facts(options: Options, url: str) -> dict[str, str]:
-    """Name and value of all that a reader needs to judge the figures."""
+    """Return the facts that a reader needs to judge the figures, by name."""
     [row] = databases.fetch(url, "SHOW server_version")
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

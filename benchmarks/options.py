@@ -1,4 +1,4 @@
-"""What a run is asked to do."""
+"""The options of a benchmark run."""
 
 from dataclasses import dataclass
 from pathlib import Path

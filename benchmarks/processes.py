@@ -1,4 +1,4 @@
-"""Servers under measurement: starting, stopping, and what they use of the machine."""
+"""Starts and stops the measured servers, and measures their CPU time and memory."""
 
 import contextlib
 import os
@@ -21,18 +21,18 @@ _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
 _ANSWER_SECONDS = 60.0
 _SAMPLE_SECONDS = 0.1
-# Nothing else of the environment: the settings of whoever runs this must not reach a server.
+# No other variables: the settings of the user who runs this must not reach a server.
 _PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 MIB = 2**20
 
 
 class StartError(Exception):
-    """A server did not start; the text says where its log is."""
+    """A server did not start; the message names its log file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server that answers."""
+    """A running server that answers requests."""
 
     name: str
     url: str
@@ -40,13 +40,13 @@ class Running:
 
 
 def clean_environment(given: Mapping[str, str]) -> dict[str, str]:
-    """Give what a program of ours needs, and `given`."""
+    """Return the variables that the programs need, and `given`."""
     kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     return kept | {"PYTHONPATH": str(ROOT)} | dict(given)
 
 
 def coingraph(*arguments: str) -> list[str]:
-    """The command as its console script runs it, in this very Python."""
+    """Return the coingraph command, run by this Python interpreter."""
     return [sys.executable, "-c", "from server.cli.main import main; main()", *arguments]
 
 
@@ -66,7 +66,7 @@ def server(
     ready: Ask,
     folder: Path,
 ) -> Iterator[Running]:
-    """Run a server until the block ends; it is ready once `ready` is answered with 200."""
+    """Run a server for the block; it is ready once `ready` is answered with 200."""
     url = f"http://127.0.0.1:{port}"
     path = folder / f"{name.replace(' ', '-').lower()}.log"
     with (
@@ -99,7 +99,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str, ready: Ask, lo
 
 
 def send(url: str, ask: Ask) -> httpx.Response:
-    """Ask a server once, uncompressed as the load generator does."""
+    """Send one request, without compression, as the load generator does."""
     headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
     return httpx.request(
         ask.method, url + ask.path, content=ask.body, headers=headers, timeout=_ANSWER_SECONDS
@@ -108,7 +108,7 @@ def send(url: str, ask: Ask) -> httpx.Response:
 
 @dataclass(slots=True)
 class Usage:
-    """CPU seconds, user and system together, and the most memory seen (RSS, bytes)."""
+    """CPU seconds, user and system time together, and the peak memory (RSS, bytes)."""
 
     cpu: float = 0.0
     postgres_cpu: float = 0.0
@@ -117,7 +117,7 @@ class Usage:
 
 @contextlib.contextmanager
 def watched(process: psutil.Process, postmaster: psutil.Process | None) -> Iterator[Usage]:
-    """Measure what a server, its children and PostgreSQL use while the block runs."""
+    """Measure the usage of a server, its children and PostgreSQL during the block."""
     usage, done = Usage(), threading.Event()
 
     def sample() -> None:
@@ -138,7 +138,7 @@ def watched(process: psutil.Process, postmaster: psutil.Process | None) -> Itera
 
 
 def memory(process: psutil.Process) -> int:
-    """RSS of a process and its children, in bytes."""
+    """Return the RSS of a process and its children in bytes."""
     return sum(each.memory_info().rss for each in _family(process))
 
 
@@ -147,7 +147,7 @@ def _cpu(process: psutil.Process | None) -> float:
     for each in _family(process) if process else []:
         with contextlib.suppress(psutil.NoSuchProcess):
             times = each.cpu_times()
-            # those of children that have ended, too, such as a connection's backend
+            # includes children that have ended, such as a connection's backend
             ended = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
             total += times.user + times.system + ended
     return total

@@ -1,4 +1,4 @@
-"""The same questions in each server's own language, and its answers in one form.
+"""The same requests for each server, and the decoding of its responses to one form.
 
 Every GraphQL server gets variables, as a frontend sends them: so that each can keep its parsed,
 validated or planned document, and a range is not a new document.
@@ -39,13 +39,13 @@ class Ask:
 
     @property
     def line(self) -> str:
-        """What varies from one request to the next, in one line."""
+        """The part that varies between requests, in one line."""
         return self.path if self.body is None else self.body.decode()
 
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """How one kind of server is asked, and how its decoded answers are read."""
+    """How to query one kind of server, and how to read its decoded responses."""
 
     prices: Callable[[Range], Ask]
     currencies: Ask

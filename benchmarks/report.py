@@ -1,4 +1,4 @@
-"""The results as Markdown, which is also what the terminal shows."""
+"""Formats the results as Markdown, for the file and the terminal."""
 
 from collections.abc import Mapping, Sequence
 
@@ -34,7 +34,7 @@ def _figure(figure: Figure) -> tuple[str, ...]:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose columns line up in a terminal too."""
+    """Return a Markdown table whose columns are also aligned in a terminal."""
     lines = [list(header), *map(list, rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     rule = ["-" * max(3, width) for width in widths]

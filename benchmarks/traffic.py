@@ -1,4 +1,4 @@
-"""Requests as many different clients would send them, drawn by a seed."""
+"""Random requests like those of many different clients, reproducible by a seed."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -11,31 +11,31 @@ _CURRENCIES = ("usd", "eur", "gbp", "jpy")
 _FIELDS = ("timestamp", "price", "marketCap", "volume", "samples", "partial", "observedAt")
 _LATEST = "latestPrices(coins: $coins, currencies: [%s]) { coin currency price change24h }"
 _LONGEST = 2_160
-_POPULAR = 200  # different questions of which most are asked rarely
+_POPULAR = 200  # different requests, most of which are rare
 
 
 class Traffic:
-    """Draws requests about the series that have prices."""
+    """Draws requests for the series that have prices."""
 
     def __init__(self, laboratory: Laboratory, coins: Sequence[str], seed: int = 1) -> None:
         self._laboratory = laboratory
         self._coins = coins
-        self._random = random.Random(seed)  # noqa: S311 - to be repeated, not secret
+        self._random = random.Random(seed)  # noqa: S311 - reproducible, not secret
 
     def varied(self, number: int) -> Iterator[Ask]:
-        """Yield requests of which hardly two are equal: documents, variables, mistakes."""
+        """Yield requests that almost all differ: in documents, variables, and mistakes."""
         kinds = (self._range, self._document, self._latest, self._list, self._mistake)
         for _ in range(number):
             yield self._random.choices(kinds, weights=(50, 25, 10, 10, 5))[0]()
 
     def popular(self, number: int) -> Iterator[Ask]:
-        """Yield requests of which few are asked often and most rarely (Zipf)."""
+        """Yield requests of which few are frequent and most are rare (Zipf distribution)."""
         questions = [self._range() for _ in range(_POPULAR)]
         weights = [1 / rank for rank in range(1, _POPULAR + 1)]
         yield from self._random.choices(questions, weights, k=number)
 
     def _range(self) -> Ask:
-        """The same document, another range."""
+        """Return the same document with another range."""
         return graphql(STRAWBERRY_PRICES, **self._arguments())
 
     def _arguments(self) -> dict[str, object]:
@@ -51,7 +51,7 @@ class Traffic:
         }
 
     def _document(self) -> Ask:
-        """Another document each time: other fields, another alias, values in the text."""
+        """Return a new document: other fields, another alias, values in the text."""
         draw = self._random
         fields = " ".join(draw.sample(_FIELDS, draw.randint(1, len(_FIELDS))))
         values = {name: f'"{value}"' for name, value in self._arguments().items()}
@@ -75,7 +75,7 @@ class Traffic:
         )
 
     def _mistake(self) -> Ask:
-        """What is answered with an error: an unknown field, an unknown coin, no GraphQL."""
+        """Return a request with an error: an unknown field, an unknown coin, invalid GraphQL."""
         odd = f"wrong{self._random.randrange(10**6)}"
         return graphql(
             self._random.choice(

@@ -1,4 +1,4 @@
-"""A small HTTP client on asyncio: connections that stay open, and nothing between them and us."""
+"""A minimal HTTP client on asyncio with persistent connections."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from benchmarks.questions import Ask
 
 @dataclass(slots=True)
 class Answer:
-    """`headers` are in lower case."""
+    """A response. The names of `headers` are in lower case."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
@@ -19,7 +19,7 @@ class Answer:
 
 
 class Connection(asyncio.Protocol):
-    """One connection to a server; it takes one request at a time."""
+    """One connection to a server, for one request at a time."""
 
     def __init__(self, host: str) -> None:
         self._host = host
@@ -29,7 +29,7 @@ class Connection(asyncio.Protocol):
         self._answer = Answer()
 
     async def send(self, ask: Ask) -> Answer:
-        """Send a request and wait for all of its answer. Raises ConnectionError."""
+        """Send a request and wait for the whole response. Raises ConnectionError."""
         if self._transport is None:
             raise ConnectionError("closed")
         self._waiting = asyncio.get_running_loop().create_future()
@@ -73,7 +73,7 @@ class Connection(asyncio.Protocol):
 
 
 async def connect(url: str, source: str | None = None) -> Connection:
-    """Connect, from the address `source` of this host where one is given."""
+    """Connect to a server, from the local address `source` if it is given."""
     address = urlsplit(url)
     _, connection = await asyncio.get_running_loop().create_connection(
         lambda: Connection(address.netloc),

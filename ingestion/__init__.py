@@ -1,1 +1,1 @@
-"""How prices get in."""
+"""Fetching prices from CoinGecko and storing them."""

@@ -1,4 +1,4 @@
-"""Alembic's entry. The connection comes from models.postgres.migrate, inside its transaction."""
+"""Alembic's entry point. The connection, in a transaction, comes from models.postgres.migrate."""
 
 from alembic import context
 from sqlmodel import SQLModel

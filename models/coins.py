@@ -9,30 +9,30 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import SQLModel, col
 
 from models.postgres.database import Database, ReadSession, WriteSession
-from models.postgres.notifications import tell_catalogue
+from models.postgres.notifications import notify_catalogue
 from models.tables import Coin, CoinMetadata, Currency, Series
 
 
 @dataclass(frozen=True, slots=True)
 class CoinMatch:
-    """Which coins to list. None asks for all; symbols and search go without regard to case.
+    """The filter of a list of coins. None matches all; symbols and search ignore case.
 
-    `among` and `beside` are ids as well: one of these, none of these.
+    `ids` and `among` list ids of which the coin must have one; it must have none of `excluding`.
     """
 
     ids: Sequence[str] | None = None
     symbols: Sequence[str] | None = None
     search: str | None = None
     among: Sequence[str] | None = None
-    beside: Sequence[str] | None = None
+    excluding: Sequence[str] | None = None
 
     def condition(self) -> tuple[str, str, list[object]]:
-        """Give the SQL condition, the SQL of CoinFacts.rank, and the arguments of both."""
+        """Return the SQL condition, the SQL of CoinFacts.rank, and the arguments of both."""
         parts, rank, arguments = ["true"], "0", list[object]()
         for ids, operator in (
             (self.ids, "= ANY"),
             (self.among, "= ANY"),
-            (self.beside, "<> ALL"),
+            (self.excluding, "<> ALL"),
         ):
             if ids is not None:
                 arguments.append(ids)
@@ -50,12 +50,12 @@ class CoinMatch:
 
 
 def _folded(text: str) -> str:
-    """Take the case away. Upper case first: Greek has two small letters for one great sigma."""
+    """Return SQL that folds case. Upper case first: Greek has two lower-case forms of sigma."""
     return f"lower(upper({text}))"
 
 
 _NAMES = ("id", "symbol", "name")
-# strpos, not LIKE: % and _ are letters like any other
+# strpos instead of LIKE, because % and _ are ordinary characters here
 _RANK = """
     CASE
         WHEN {symbol} = {wanted} THEN 0
@@ -72,8 +72,8 @@ _RANK = """
 class CoinFacts:
     """A coin's row.
 
-    `rank` tells how well it matches a search, 0 the best: the symbol itself, the id or the name
-    itself, the beginning of one of them, a part of one.
+    `rank` is the quality of the match with a search: 0 if it equals the symbol, 1 the id or name, 2
+    the beginning of one of them, 3 a part of one.
     """
 
     id: str
@@ -85,8 +85,8 @@ class CoinFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class CoinProfile:
-    """A coin's metadata. `updated_at`: when upstream was last asked for it."""
+class CoinMetadataFacts:
+    """A coin's metadata. `updated_at` is when it was last fetched from upstream."""
 
     coin_id: str
     description: str | None
@@ -107,13 +107,13 @@ class CurrencyFacts:
 async def seed(
     session: WriteSession, coins: Sequence[Coin], currencies: Sequence[Currency]
 ) -> None:
-    """Make sure that these coins, these currencies and each pair's series are there.
+    """Insert these coins, these currencies and the series of each pair, unless they exist.
 
-    What is there already is left as it is: a refresh may know a better name.
+    Existing rows do not change: a refresh may have stored a better name.
     """
     if not coins or not currencies:
         return
-    # In one order, so that two processes which seed at once do not wait for each other.
+    # In a fixed order, so that two processes that seed at once cannot deadlock.
     coins = sorted(coins, key=lambda coin: coin.id)
     currencies = sorted(currencies, key=lambda currency: currency.code)
     await _add(session, Coin, [{"id": c.id, "symbol": c.symbol, "name": c.name} for c in coins])
@@ -122,7 +122,7 @@ async def seed(
         Currency,
         [{"code": c.code, "name": c.name, "symbol": c.symbol} for c in currencies],
     )
-    # An insert that conflicts still takes a number of the identity, so ask first.
+    # A conflicting insert still consumes an identity value, so look first.
     keys = await session.execute(select(col(Series.coin_id), col(Series.currency_code)))
     known = {tuple(key) for key in keys}
     pairs = [
@@ -133,17 +133,18 @@ async def seed(
     ]
     if pairs:
         await _add(session, Series, pairs)
-    await tell_catalogue(session)
+    await notify_catalogue(session)
 
 
 async def _add(
     session: WriteSession, table: type[SQLModel], rows: Sequence[Mapping[str, str]]
 ) -> None:
-    """Insert what is not there yet; row by row, as one statement has only 32,767 parameters."""
+    """Insert missing rows, one by one: a statement can have only 32,767 parameters."""
     await session.execute(insert(table).on_conflict_do_nothing(), rows)
 
 
 async def coins_by_id(database: Database, ids: Sequence[str]) -> dict[str, CoinFacts]:
+    """Read coins by id. Unknown ids are left out."""
     rows = await database.fetch(f"SELECT {_COLUMNS} FROM coin WHERE id = ANY($1::text[])", ids)  # noqa: S608 - made of constants
     return {row["id"]: CoinFacts(*row) for row in rows}
 
@@ -151,7 +152,7 @@ async def coins_by_id(database: Database, ids: Sequence[str]) -> dict[str, CoinF
 async def page_of_coins(
     database: Database, match: CoinMatch, *, after: tuple[int, str] | None, limit: int
 ) -> list[CoinFacts]:
-    """List coins by rank and id, from the one behind `after` on."""
+    """List at most `limit` coins by rank and id, starting after the (rank, id) `after`."""
     condition, rank, arguments = match.condition()
     if after is not None:
         arguments += after
@@ -167,18 +168,21 @@ async def page_of_coins(
 
 
 async def count_coins(database: Database, match: CoinMatch) -> int:
+    """Count the coins that match."""
     condition, _, arguments = match.condition()
     [row] = await database.fetch(f"SELECT count(*) FROM coin WHERE {condition}", *arguments)  # noqa: S608 - made of constants
     number: int = row[0]
     return number
 
 
-async def metadata_by_coin(database: Database, ids: Sequence[str]) -> dict[str, CoinProfile]:
+async def metadata_by_coin(database: Database, ids: Sequence[str]) -> dict[str, CoinMetadataFacts]:
+    """Read the metadata of these coins. Coins without any are left out."""
     rows = await database.fetch(_PROFILES, ids)
-    return {row[0]: CoinProfile(*row) for row in rows}
+    return {row[0]: CoinMetadataFacts(*row) for row in rows}
 
 
 async def all_currencies(database: Database) -> list[CurrencyFacts]:
+    """List all currencies by code."""
     rows = await database.fetch("SELECT code, name, symbol FROM currency ORDER BY code")
     return [CurrencyFacts(*row) for row in rows]
 
@@ -193,7 +197,7 @@ _PROFILES = """
 async def coins_wanting_metadata(
     session: ReadSession, ids: Sequence[str], *, older_than: datetime
 ) -> list[str]:
-    """Which of these coins have no metadata, or only some from before `older_than`."""
+    """List those of these coins whose metadata is missing or from before `older_than`, by id."""
     fresh = select(col(CoinMetadata.coin_id)).where(col(CoinMetadata.updated_at) >= older_than)
     rows = await session.scalars(
         select(col(Coin.id))
@@ -211,9 +215,9 @@ async def save_profile(
     name: str | None,
     metadata: Mapping[str, str | None],
 ) -> None:
-    """Keep what upstream says of a tracked coin. `metadata`: description, image_url, website_url.
+    """Store a tracked coin's profile. `metadata`: description, image_url and website_url.
 
-    A symbol or a name of None leaves the one that is stored.
+    A symbol or name of None keeps the stored one.
     """
     names = {key: value for key, value in (("symbol", symbol), ("name", name)) if value is not None}
     if names:
@@ -230,4 +234,4 @@ async def save_profile(
             index_elements=["coin_id"], set_={**metadata, "updated_at": func.now()}
         )
     )
-    await tell_catalogue(session)
+    await notify_catalogue(session)

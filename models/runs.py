@@ -1,4 +1,4 @@
-"""Refresh runs: their start, what becomes of each series, their end."""
+"""Refresh runs: their start, the outcome of each series, and their end."""
 
 import os
 import time
@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 
 from models.postgres.database import Database, ReadSession, WriteSession
-from models.postgres.notifications import tell_run
+from models.postgres.notifications import notify_run
 from models.tables import (
     ItemStatus,
     RefreshRun,
@@ -30,7 +30,7 @@ _BIGINT = 2**63 - 1
 
 
 def new_run_id() -> UUID:
-    """Make a UUIDv7, so that ids sort by time (RFC 9562, section 5.7)."""
+    """Create a UUIDv7, so that ids sort by time (RFC 9562, section 5.7)."""
     random = int.from_bytes(os.urandom(10))
     value = (time.time_ns() // 1_000_000) << 80 | random
     value = value & ~(0xF << 76) | 7 << 76  # version
@@ -39,14 +39,14 @@ def new_run_id() -> UUID:
 
 
 def lock_of(run_id: UUID) -> int:
-    """Name the lock by which a run shows that it is alive, from before it can be seen."""
+    """Return the key of the lock that a run holds from before it is visible until it ends."""
     return run_id.int & _BIGINT
 
 
 async def insert_run(
     session: WriteSession, run: RefreshRun, items: Sequence[RefreshRunItem]
 ) -> None:
-    """Write a run that begins, with all its items, in the caller's transaction."""
+    """Insert a new run and all its items, in the caller's transaction."""
     session.add(run)
     await session.flush()
     session.add_all(items)
@@ -58,19 +58,19 @@ async def add_progress(
 ) -> None:
     """Add to a run's counters: `completed_calls=1, rows_inserted=24, …`.
 
-    `known` is written as it stands: `seconds_per_call`, `retries`, `seconds_waited`, `note`.
+    `known` replaces values: `seconds_per_call`, `retries`, `seconds_waited`, `note`.
     """
     values: dict[str, Any] = {name: getattr(RefreshRun, name) + by for name, by in more.items()}
     await session.execute(
         update(RefreshRun).where(col(RefreshRun.id) == run_id).values(**known, **values)
     )
-    await tell_run(session, run_id)
+    await notify_run(session, run_id)
 
 
 async def finish_item(
     session: WriteSession, run_id: UUID, series_id: int, status: ItemStatus, **values: object
 ) -> None:
-    """Write what became of a series: `calls`, `rows_inserted`, `error`, `note`, …."""
+    """Write the outcome of a series: `status`, and `calls`, `rows_inserted`, `error`, `note`, …."""
     await session.execute(
         update(RefreshRunItem)
         .where(col(RefreshRunItem.run_id) == run_id, col(RefreshRunItem.series_id) == series_id)
@@ -81,7 +81,7 @@ async def finish_item(
 async def note_costs(
     session: WriteSession, run_id: UUID, costs: Mapping[int, Mapping[str, float | str | None]]
 ) -> None:
-    """Write what the calls for these series have cost: `calls`, `retries`, `seconds_waited`."""
+    """Write the costs by series id: `calls`, `retries`, `seconds_waited`, and `note`."""
     for series_id, cost in costs.items():
         await session.execute(
             update(RefreshRunItem)
@@ -90,8 +90,8 @@ async def note_costs(
         )
 
 
-async def note_trouble(session: WriteSession, run_id: UUID, series_id: int, message: str) -> None:
-    """Write what is wrong with a series beside its hours. One that succeeded is PARTIAL then."""
+async def append_error(session: WriteSession, run_id: UUID, series_id: int, message: str) -> None:
+    """Append to the error of a series. A series that had succeeded becomes PARTIAL."""
     item = RefreshRunItem
     succeeded = col(item.status) == ItemStatus.SUCCEEDED
     await session.execute(
@@ -105,7 +105,7 @@ async def note_trouble(session: WriteSession, run_id: UUID, series_id: int, mess
 
 
 async def mark_partial(session: WriteSession, run_id: UUID, series_id: int) -> None:
-    """Note that a series whose hours failed has its days."""
+    """Mark a series as PARTIAL whose hours failed but whose days were stored."""
     item = RefreshRunItem
     await session.execute(
         update(item)
@@ -121,9 +121,10 @@ async def mark_partial(session: WriteSession, run_id: UUID, series_id: int) -> N
 async def finish_run(
     session: WriteSession, run_id: UUID, status: RefreshStatus, error: str | None
 ) -> None:
-    """End a run, unless it is ended. Series that were not reached share its fate.
+    """End a run, unless it has ended. Its pending series become FAILED, or INTERRUPTED with it.
 
-    The calls for those of a failed run failed with it; an interrupted one shows how far it got.
+    The remaining calls of a failed run count as failed. An interrupted run keeps its counters,
+    which show how far it got.
     """
     left = ItemStatus.INTERRUPTED if status is RefreshStatus.INTERRUPTED else ItemStatus.FAILED
     counters: dict[str, Any] = {}
@@ -142,36 +143,36 @@ async def finish_run(
         .where(col(RefreshRun.id) == run_id, col(RefreshRun.status) == RefreshStatus.RUNNING)
         .values(status=status, error=error, finished_at=func.now(), **counters)
     )
-    await tell_run(session, run_id)
+    await notify_run(session, run_id)
 
 
 async def interrupt_dead_runs(session: WriteSession) -> list[UUID]:
-    """Mark what a killed process left RUNNING. Call it while holding REFRESH_LOCK."""
+    """Mark the runs that killed processes left RUNNING. The caller must hold REFRESH_LOCK."""
     rows = await session.scalars(
         select(col(RefreshRun.id)).where(col(RefreshRun.status) == RefreshStatus.RUNNING)
     )
     dead = list(rows)
     for run_id in dead:
-        error = "Its process was killed, or lost its connection to the database."
+        error = "The process of the run was killed or lost its connection to the database."
         await finish_run(session, run_id, RefreshStatus.INTERRUPTED, error)
     return dead
 
 
 async def is_alive(session: ReadSession, run_id: UUID) -> bool:
-    """Tell whether a process works on this run, which may have ended since it was read."""
-    # shared, so that two who look at once do not take each other for the run
+    """Return True if a process works on this run, which may have ended since it was read."""
+    # A shared lock, so that concurrent probes do not mistake each other for the run.
     probe = text("SELECT pg_try_advisory_xact_lock_shared(:key)")
     return not await session.scalar(probe, {"key": lock_of(run_id)})
 
 
-# Refreshes by schedule leave out what is not due, and are of everything all the same.
+# Scheduled refreshes leave out what is not due, but still count as refreshes of everything.
 _OF_EVERYTHING = col(RefreshRun.request).op("-")(literal_column("'only_due'")) == {}
 
 
 async def last_full_run(session: ReadSession, before: datetime) -> RefreshRun | None:
-    """Find the newest run that asked for everything, whoever asked; not one that was cut short.
+    """Return the newest run of everything, whatever its trigger, that was not interrupted.
 
-    Nor one that says it began at `before` or later.
+    Runs that started at `before` or later do not count.
     """
     query = (
         select(RefreshRun)
@@ -187,9 +188,9 @@ async def last_full_run(session: ReadSession, before: datetime) -> RefreshRun | 
 
 
 async def failures_in_a_row(session: ReadSession, before: datetime) -> int:
-    """Count the newest runs of everything that failed, one after the other; no more than 20.
+    """Count the consecutive failures among the newest runs of everything; at most 20.
 
-    Those that were cut short, or say that they began at `before` or later, do not count.
+    Interrupted runs, and runs that started at `before` or later, are skipped.
     """
     query = (
         select(col(RefreshRun.status))
@@ -206,7 +207,7 @@ async def failures_in_a_row(session: ReadSession, before: datetime) -> int:
 
 
 async def series_of_run(session: ReadSession, run_id: UUID) -> set[tuple[str, str]]:
-    """List what a run works on, as (coin, currency)."""
+    """Return the (coin, currency) pairs of a run."""
     query = (
         select(col(Series.coin_id), col(Series.currency_code))
         .join(RefreshRunItem, col(Series.id) == col(RefreshRunItem.series_id))
@@ -215,8 +216,8 @@ async def series_of_run(session: ReadSession, run_id: UUID) -> set[tuple[str, st
     return {(coin, currency) for coin, currency in await session.execute(query)}
 
 
-# One statement, because schedulers are answered while readers keep the process busy. The lock is
-# that of `lock_of`: the last 63 bits of the id.
+# One statement, because schedulers expect a quick response even from a busy process. The lock's key
+# is that of `lock_of`: the last 63 bits of the id.
 _UNDER_WAY = """
     SELECT (SELECT run_id FROM refresh_run_key WHERE key = $1) AS bound, run.*
     FROM (SELECT 1) AS always LEFT JOIN (
@@ -233,9 +234,9 @@ _UNDER_WAY = """
 async def run_under_way(
     database: Database, key: str | None
 ) -> tuple[UUID | None, RefreshRun | None]:
-    """Find the run that this key is bound to, and the one that some process works on.
+    """Return the id of the run that this key is bound to, and the run in progress.
 
-    Of the latter, what was asked for, how far it is and its pace are there.
+    The latter has only the columns of the request, the progress and the pace.
     """
     (row,) = await database.fetch(_UNDER_WAY, key, _BIGINT)
     found = dict(row)
@@ -247,9 +248,9 @@ async def run_under_way(
 
 
 async def bind_key(session: WriteSession, key: str, run_id: UUID) -> UUID:
-    """Bind a key to a run, unless it is bound already; tell which run it is bound to."""
+    """Bind a key to a run unless it is bound already. Returns the id of the run it is bound to."""
     mine = insert(RefreshRunKey).values(key=key, run_id=run_id)
-    # an update that changes nothing, so that the row is returned in any case
+    # an update that changes nothing, so that RETURNING always has a row
     kept = mine.on_conflict_do_update(
         index_elements=[col(RefreshRunKey.key)], set_={"key": mine.excluded.key}
     )
@@ -257,12 +258,13 @@ async def bind_key(session: WriteSession, key: str, run_id: UUID) -> UUID:
 
 
 async def runs_by_id(session: ReadSession, ids: Sequence[UUID]) -> dict[UUID, RefreshRun]:
+    """Read runs by id. Unknown ids are left out."""
     rows = await session.scalars(select(RefreshRun).where(col(RefreshRun.id).in_(ids)))
     return {run.id: run for run in rows}
 
 
 async def page_of_runs(session: ReadSession, *, after: UUID | None, limit: int) -> list[RefreshRun]:
-    """List runs, the newest first, from the one behind `after` on."""
+    """List at most `limit` runs, newest first, starting after the run `after`."""
     query = select(RefreshRun).order_by(col(RefreshRun.id).desc()).limit(limit)
     if after is not None:
         query = query.where(col(RefreshRun.id) < after)
@@ -270,13 +272,14 @@ async def page_of_runs(session: ReadSession, *, after: UUID | None, limit: int) 
 
 
 async def count_runs(session: ReadSession) -> int:
+    """Count all runs."""
     return (await session.scalars(select(func.count()).select_from(RefreshRun))).one()
 
 
 async def items_of_runs(
     session: ReadSession, run_ids: Sequence[UUID]
 ) -> dict[UUID, list[tuple[RefreshRunItem, Series]]]:
-    """Read the items of these runs with their series, in the order they are worked on."""
+    """Read the items of these runs with their series, in the order of work."""
     rows = await session.execute(
         select(RefreshRunItem, Series)
         .join(Series, col(Series.id) == col(RefreshRunItem.series_id))
@@ -290,10 +293,10 @@ async def items_of_runs(
 
 
 def seconds_left(run: RefreshRun, now: datetime) -> float | None:
-    """Estimate how long a running run still takes, from its pace so far. None when it is over.
+    """Estimate the seconds until a run ends, from its pace so far. None if it has ended.
 
-    Calls are counted once what they brought is stored, so some are always ahead of the count: the
-    pace that is seen counts only when it is slower even with them.
+    A call is counted when its result is stored, so up to `_CALLS_AHEAD` calls are not counted yet.
+    The observed pace replaces the throttle's only if it is slower even with those calls.
     """
     if run.status != RefreshStatus.RUNNING:
         return None
@@ -305,9 +308,9 @@ def seconds_left(run: RefreshRun, now: datetime) -> float | None:
 
 MOST_RUNS = 10_000
 MOST_DAYS = 400
-_AT_ONCE = 500  # so that the first time, after years without, is short too
+_AT_ONCE = 500  # rows per call, so that the first call on an old database is short too
 
-# Ids sort by time, and the primary key has them in order: 10,000 entries of it take 1 ms.
+# Ids sort by time, and so does the primary key: a scan of 10,000 entries takes 1 ms.
 _PRUNE = text("""
     DELETE FROM refresh_run WHERE id IN (
         SELECT id FROM refresh_run
@@ -321,9 +324,9 @@ _PRUNE = text("""
 
 
 async def prune_runs(session: WriteSession, *, runs: int = MOST_RUNS, days: int = MOST_DAYS) -> int:
-    """Delete the oldest runs beyond so many and older than so many days, some of them at a time.
+    """Delete the oldest runs: all but the newest `runs`, and those older than `days` days.
 
-    What became of their series and their keys go with them. Tells how many it deleted.
+    Deletes at most `_AT_ONCE` runs, with their items and keys. Returns how many it deleted.
     """
     result = await session.execute(_PRUNE, {"runs": runs, "days": days, "at_once": _AT_ONCE})
     return int(result.rowcount)  # type: ignore[attr-defined] # a DELETE's result has it

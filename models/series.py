@@ -1,4 +1,4 @@
-"""Series: what is known of one coin in one currency, and how fresh it is."""
+"""Series: the metadata and newest price of one coin in one currency."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ SeriesKey = tuple[str, str]  # coin id, currency code
 
 @dataclass(frozen=True, slots=True)
 class SeriesFacts:
-    """What a price query needs to know of a series."""
+    """The columns of a series that price queries need."""
 
     id: int
     coin_id: str
@@ -27,7 +27,10 @@ class SeriesFacts:
 
 @dataclass(frozen=True, slots=True)
 class LatestFacts:
-    """A series' newest price; price and time are None where it has none yet."""
+    """A series' newest price; `price` and `observed_at` are None if it has none yet.
+
+    `change_24h` is in percent.
+    """
 
     series_id: int
     coin_id: str
@@ -42,7 +45,7 @@ class LatestFacts:
 
 @dataclass(frozen=True, slots=True)
 class SeriesWithLatest:
-    """A series beside its newest price, None where it has none yet."""
+    """A series and its newest price, None if it has none yet."""
 
     series: Series
     latest: PriceLatest | None
@@ -56,7 +59,7 @@ _SERIES_WITH_LATEST = select(Series, PriceLatest).join(
 async def latest_by_key(
     database: Database, keys: Sequence[SeriesKey]
 ) -> dict[SeriesKey, LatestFacts]:
-    """Read the newest prices of these series; a series that is not there is left out."""
+    """Read the newest prices of these series. Unknown series are left out."""
     coins, currencies = zip(*keys, strict=True) if keys else ((), ())
     rows = await database.fetch(_LATEST + _WANTED, coins, currencies)
     return {(row[1], row[2]): LatestFacts(*row) for row in rows}
@@ -65,13 +68,13 @@ async def latest_by_key(
 async def latest_of(
     database: Database, coins: Sequence[str] | None, currencies: Sequence[str] | None
 ) -> list[LatestFacts]:
-    """List the newest prices by coin and currency; None asks for all of them."""
+    """List the newest prices by coin and currency; None means all coins or currencies."""
     rows = await database.fetch(_LATEST + _AMONG, coins, currencies)
     return [LatestFacts(*row) for row in rows]
 
 
 async def deployment_revision(database: Database) -> int:
-    """Read how many transactions have changed any series."""
+    """Read the deployment's revision: the number of transactions that have changed any series."""
     [(revision,)] = await database.fetch("SELECT revision FROM deployment")
     return int(revision)
 
@@ -79,16 +82,16 @@ async def deployment_revision(database: Database) -> int:
 async def changed_prices(
     database: Database, since: int
 ) -> tuple[int, list[tuple[int, LatestFacts]]]:
-    """Read the deployment's revision, and what changed after `since`, both of one moment.
+    """Read the deployment's revision, and the changes after revision `since`, in one snapshot.
 
-    Of each series that has a price, in the order of their changes: the deployment's revision as of
-    its last change, and its newest price.
+    The changes are, for each changed series with a price and in the order of the changes, the
+    deployment's revision as of its last change, and its newest price.
     """
     rows = await database.fetch(_CHANGED, since)
     return rows[0][0], [(row[1], LatestFacts(*row[2:])) for row in rows if row[1] is not None]
 
 
-# Always one row at least, for the deployment's revision.
+# The left join returns at least one row, which has the deployment's revision.
 _CHANGED = """
     SELECT deployment.revision, changed.*
     FROM deployment LEFT JOIN (
@@ -122,7 +125,7 @@ async def list_series(
     *,
     limit: int | None = None,
 ) -> list[SeriesFacts]:
-    """List series by coin and currency; None asks for all of them."""
+    """List series by coin and currency; None means all coins or currencies."""
     rows = await database.fetch(_FACTS + _AMONG + " LIMIT $3", coins, currencies, limit)
     return [SeriesFacts(*row) for row in rows]
 
@@ -133,8 +136,9 @@ _FACTS = "SELECT id, coin_id, currency_code, revision, history_from, daily_from 
 async def count_unloaded(
     database: Database, coins: Sequence[str], currencies: Sequence[str]
 ) -> int:
-    """Count those of these series that no refresh has ever brought, nor asked for within an hour:
-    a server that starts again and again must not ask each time for what upstream does not have.
+    """Count the series that no refresh has loaded, nor requested within the last hour.
+
+    A server that restarts repeatedly must not request each time what upstream does not have.
     """
     [(count,)] = await database.fetch(_UNLOADED, coins, currencies)
     return int(count)
@@ -153,7 +157,7 @@ _UNLOADED = """
 async def series_with_latest(
     session: ReadSession, coins: Sequence[str] | None, currencies: Sequence[str] | None
 ) -> list[SeriesWithLatest]:
-    """List series by coin and currency; None asks for all of them."""
+    """List series by coin and currency; None means all coins or currencies."""
     query = _SERIES_WITH_LATEST.order_by(col(Series.coin_id), col(Series.currency_code))
     if coins is not None:
         query = query.where(col(Series.coin_id).in_(coins))
@@ -164,7 +168,7 @@ async def series_with_latest(
 
 
 async def record_failure(session: WriteSession, series_id: int, error: str) -> None:
-    """Note why a series could not be refreshed. Its prices, and so its revision, stay."""
+    """Store why a series could not be refreshed. Its prices and revision do not change."""
     await session.execute(
         update(Series)
         .where(col(Series.id) == series_id)
@@ -177,7 +181,7 @@ async def record_failure(session: WriteSession, series_id: int, error: str) -> N
 
 
 async def newest_observation_age(session: ReadSession) -> float | None:
-    """Tell the age in seconds of the newest price of all, None without any."""
+    """Return the age of the newest price of all series in seconds; None without any price."""
     age: float | None = await session.scalar(
         text(
             "SELECT extract(epoch FROM greatest(now() - max(observed_at), interval '0'))::float8 "

@@ -31,7 +31,7 @@ SQLModel.metadata.naming_convention = {
 
 
 class RefreshStatus(StrEnum):
-    """How a refresh run stands."""
+    """The status of a refresh run."""
 
     RUNNING = "RUNNING"
     SUCCEEDED = "SUCCEEDED"
@@ -41,7 +41,7 @@ class RefreshStatus(StrEnum):
 
 
 class ItemStatus(StrEnum):
-    """What became of one series in a run."""
+    """The outcome of one series in a run."""
 
     PENDING = "PENDING"
     SUCCEEDED = "SUCCEEDED"
@@ -51,7 +51,7 @@ class ItemStatus(StrEnum):
 
 
 class RefreshTrigger(StrEnum):
-    """Who asked for a run."""
+    """What started a run."""
 
     MUTATION = "MUTATION"
     COMMAND = "COMMAND"
@@ -60,6 +60,8 @@ class RefreshTrigger(StrEnum):
 
 
 class Coin(SQLModel, table=True):
+    """A coin. `id` is CoinGecko's id; symbols are not unique."""
+
     id: str = column_types.key(Text)
     symbol: str = column_types.text()
     name: str = column_types.text()
@@ -68,6 +70,8 @@ class Coin(SQLModel, table=True):
 
 
 class CoinMetadata(SQLModel, table=True):
+    """What CoinGecko publishes about a coin; null where it has nothing."""
+
     __tablename__ = "coin_metadata"
 
     coin_id: str = column_types.key(Text, "coin.id")
@@ -78,6 +82,8 @@ class CoinMetadata(SQLModel, table=True):
 
 
 class Currency(SQLModel, table=True):
+    """A currency that prices are quoted in. `code` is CoinGecko's, in lower case."""
+
     code: str = column_types.key(Text)
     name: str = column_types.text()
     symbol: str = column_types.text()
@@ -86,11 +92,11 @@ class Currency(SQLModel, table=True):
 class Series(SQLModel, table=True):
     """One coin in one currency.
 
-    `history_from` is how far back upstream has given hours: the start of the oldest window that
-    brought any. `daily_from` is how far back upstream has been asked for the days before that.
-    PriceGap and PriceGapDaily have what upstream did not give. `charted_to` is the newest hour that
-    a chart of upstream's gave: the samples of later hours are provisional, from live prices.
-    `deployment_revision` is the deployment's one as of the last change of this series.
+    `history_from` is the start of the oldest window for which upstream has given hours.
+    `daily_from` is how far back the days before it have been requested. PriceGap and PriceGapDaily
+    hold the gaps. `charted_to` is the newest hour that came from a chart: the samples of later
+    hours are provisional, from live prices. `revision` grows with each transaction that changes the
+    series' prices; `deployment_revision` is the deployment's revision as of the last of them.
     """
 
     __table_args__ = (UniqueConstraint("coin_id", "currency_code"),)
@@ -121,6 +127,8 @@ class Deployment(SQLModel, table=True):
 
 
 class PriceHourly(SQLModel, table=True):
+    """The sample of one hour: the first observation in [bucket, bucket + 1 hour)."""
+
     __tablename__ = "price_hourly"
 
     series_id: int = column_types.key(Integer)
@@ -132,9 +140,10 @@ class PriceHourly(SQLModel, table=True):
 
 
 class PriceDaily(SQLModel, table=True):
-    """`price` is the mean of the day's hours, market cap and volume are its last ones.
+    """The prices of one UTC day.
 
-    A day that begins before the hourly history has one sample: upstream's price at its start.
+    `price` is the mean of the day's hours; market cap and volume are the last known ones. A day
+    that begins before the hourly history has one sample: upstream's price at its start.
     """
 
     __tablename__ = "price_daily"
@@ -152,10 +161,11 @@ class PriceDaily(SQLModel, table=True):
 
 
 class PriceGap(SQLModel, table=True):
-    """Hours, [starts, ends), that upstream was asked for and did not give.
+    """Hours [starts, ends) that were requested from upstream and that it did not give.
 
-    `asked` counts the asks between `asked_since` and `asked_at`, those within an hour of each other
-    as one; `answered` those of them that an answer with prices left out. See models.prices.gaps.
+    `asked` counts the requests between `asked_since` and `asked_at`; requests within an hour of
+    each other count once. `answered` counts those whose response had prices but left the hours out.
+    See models.prices.gaps.
     """
 
     __tablename__ = "price_gap"
@@ -170,7 +180,7 @@ class PriceGap(SQLModel, table=True):
 
 
 class PriceGapDaily(SQLModel, table=True):
-    """Days, [starts, ends), that upstream's daily points left out; the columns of PriceGap."""
+    """Days [starts, ends) that upstream's daily points left out. The columns are PriceGap's."""
 
     __tablename__ = "price_gap_daily"
 
@@ -184,6 +194,8 @@ class PriceGapDaily(SQLModel, table=True):
 
 
 class PriceLatest(SQLModel, table=True):
+    """The newest price of a series. `change_24h` is in percent, null if it is unknown."""
+
     __tablename__ = "price_latest"
 
     series_id: int = column_types.key(Integer, "series.id")
@@ -195,7 +207,7 @@ class PriceLatest(SQLModel, table=True):
 
 
 class UpstreamPace(SQLModel, table=True):
-    """The one row by which all processes space their calls: see ingestion.quota.pace."""
+    """The single row with which all processes space their calls; see ingestion.quota.pace."""
 
     __tablename__ = "upstream_pace"
 
@@ -208,7 +220,7 @@ class UpstreamPace(SQLModel, table=True):
 
 
 class UpstreamCredits(SQLModel, table=True):
-    """What calls have cost in the UTC month that begins on this day."""
+    """The credits spent in the UTC month that begins on `month`."""
 
     __tablename__ = "upstream_credits"
 
@@ -217,10 +229,10 @@ class UpstreamCredits(SQLModel, table=True):
 
 
 class RefreshRun(SQLModel, table=True):
-    """One refresh. `seconds_per_call` is the pace of the throttle when last seen.
+    """One refresh run. `seconds_per_call` is the throttle's interval at the last update.
 
-    `retries` and `seconds_waited` (for 429) are of all its calls, those for no series included.
-    `note` says what was not kept of upstream's answers.
+    `retries` and `seconds_waited` (the pauses after 429s) include calls that belong to no series.
+    `note` describes the values of upstream that were dropped.
     """
 
     __tablename__ = "refresh_run"
@@ -245,7 +257,7 @@ class RefreshRun(SQLModel, table=True):
 
 
 class RefreshRunItem(SQLModel, table=True):
-    """One series of a run. `calls` are all that were made for it, refused ones and retries too."""
+    """One series of a run. `calls` counts all its calls, including refused ones and retries."""
 
     __tablename__ = "refresh_run_item"
 
@@ -266,7 +278,7 @@ class RefreshRunItem(SQLModel, table=True):
 
 
 class RefreshRunKey(SQLModel, table=True):
-    """An idempotency key and the run that answers it, for as long as that run is kept."""
+    """An idempotency key and its run. The key is deleted with the run."""
 
     __tablename__ = "refresh_run_key"
 

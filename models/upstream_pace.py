@@ -1,7 +1,7 @@
-"""The pace of all processes that call upstream, and what their calls cost: one row each.
+"""The pace and the credits that all processes share.
 
-Each statement commits itself, so that a process that is killed or stopped leaves nothing locked.
-Times are told as seconds from now, by the database's clock: those of the callers may differ.
+Each statement is its own transaction, so that a killed process leaves no locks behind. Times are
+exchanged as seconds from now on the database's clock, because the callers' clocks may differ.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ import asyncpg
 
 from models.postgres.database import Database
 
-# A clock that was set back must not stop all calls for as long.
+# Limits the wait after the database's clock was set back.
 _MOST_AHEAD = "clock_timestamp() + interval '1 hour'"
 _COLUMNS = f"""
     extract(epoch FROM least(last_departure, {_MOST_AHEAD}) - clock_timestamp())::float8
@@ -28,7 +28,7 @@ _CHARGE = """
         ON CONFLICT (month) DO UPDATE SET spent = known.spent + excluded.spent
     )
 """
-# What calls that left at the present count of slowdowns ($3), so many of them ($4), do to it.
+# The effect of $4 successful calls that were sent at the present count of slowdowns ($3).
 _STRETCH = """
     CASE WHEN $3::integer >= slowdowns THEN greatest(1, stretch * power($5::float8, $4::integer))
     ELSE stretch END
@@ -76,7 +76,7 @@ _CREDITS = """
 
 @dataclass(frozen=True, slots=True)
 class StoredPace:
-    """The row. `last_departure` and `paused_until` are seconds from now, negative when past."""
+    """The stored pace. `last_departure` and `paused_until` are seconds from now, past: negative."""
 
     last_departure: float
     paused_until: float
@@ -86,11 +86,11 @@ class StoredPace:
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
-    """What was answered since the last word: `charged` credits by the first day of their month.
+class CallReport:
+    """The responses since the last report.
 
-    `succeeded` calls had left at `departed`, a count of slowdowns, and each makes the interval
-    `recovery` times as long.
+    `charged` maps the first day of a month to the credits spent in it. `succeeded` calls were sent
+    at the count `departed` of slowdowns; each multiplies the interval by `recovery`.
     """
 
     charged: Mapping[date, int]
@@ -100,23 +100,25 @@ class Answers:
 
 
 async def reserve_departure(
-    database: Database, base_interval: float, answers: Answers
+    database: Database, base_interval: float, answers: CallReport
 ) -> StoredPace:
-    """Reserve the next departure for one call: the pace, whose `last_departure` is that."""
-    rows = await database.statement(_RESERVE, *_told(answers), base_interval)
+    """Reserve the next departure for one call. It is the `last_departure` of the result."""
+    rows = await database.statement(_RESERVE, *_arguments(answers), base_interval)
     return _pace(rows)
 
 
-async def report_answers(database: Database, answers: Answers) -> StoredPace:
-    return _pace(await database.statement(_REPORT, *_told(answers)))
+async def report_answers(database: Database, answers: CallReport) -> StoredPace:
+    """Store responses without reserving a departure. Returns the pace after that."""
+    return _pace(await database.statement(_REPORT, *_arguments(answers)))
 
 
 async def present_pace(database: Database) -> StoredPace:
+    """Read the pace."""
     return _pace(await database.fetch(_LOOK))
 
 
 async def slow_down(database: Database, before: StoredPace, after: StoredPace) -> StoredPace | None:
-    """Write what a refusal makes of the pace, None where that is not as `before` any more."""
+    """Store the pace after a 429. Returns None if the stored pace no longer equals `before`."""
     rows = await database.statement(
         _REFUSED, after.stretch, after.slowdowns, after.refusals_in_a_row, after.paused_until,
         before.stretch, before.slowdowns, before.refusals_in_a_row,
@@ -125,12 +127,12 @@ async def slow_down(database: Database, before: StoredPace, after: StoredPace) -
 
 
 async def credits_taken(database: Database, month: date) -> tuple[int, int]:
-    """Count what was spent in the month that begins on this day, and what a run still needs."""
+    """Return the credits spent in this month, and those that the run in progress still needs."""
     [row] = await database.fetch(_CREDITS, month)
     return row["spent"], row["promised"]
 
 
-def _told(answers: Answers) -> tuple[object, ...]:
+def _arguments(answers: CallReport) -> tuple[object, ...]:
     months, spent = list(answers.charged), list(answers.charged.values())
     return months, spent, answers.departed, answers.succeeded, answers.recovery
 

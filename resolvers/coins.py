@@ -47,7 +47,7 @@ def coin_match(
         search, ids = None, []
     return CoinMatch(
         among=sorted(tracked_ids) if tracked is True else None,
-        beside=sorted(tracked_ids) if tracked is False else None,
+        excluding=sorted(tracked_ids) if tracked is False else None,
         ids=_possible(clean_all("ids", ids)),
         symbols=_possible(clean_all("symbols", symbols, trim)),
         search=search,

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import numpy as np
 
-from models.history import Tracked
+from models.history import TrackingScope
 from models.postgres.database import Database
 from models.prices.answered_hours import AskedGaps, asked_gaps, begins_at
 from models.prices.coverage import Coverage, measure
@@ -36,7 +36,7 @@ async def coverages(
     database: Database,
     questions: Sequence[CoverageQuery],
     now: datetime,
-    tracked: Tracked | None,
+    tracked: TrackingScope | None,
 ) -> list[Coverage | Exception]:
     """Compute the coverage of many ranges. Returns results in the order of `questions`.
 
@@ -71,7 +71,7 @@ async def coverages(
 
 
 def expected_from(
-    question: CoverageQuery, begins: datetime | None, tracked: Tracked | None, now: datetime
+    question: CoverageQuery, begins: datetime | None, tracked: TrackingScope | None, now: datetime
 ) -> datetime | None:
     """Return the start of the expected history: the earlier of stored and configured.
 
@@ -82,7 +82,7 @@ def expected_from(
 
 
 def wanted_from(
-    series: SeriesKey, granularity: Granularity, tracked: Tracked | None, now: datetime
+    series: SeriesKey, granularity: Granularity, tracked: TrackingScope | None, now: datetime
 ) -> datetime | None:
     """Return the start of the configured history; None for an untracked series."""
     if tracked is None or not tracked.tracks(*series):
@@ -105,7 +105,7 @@ def _measure(
 
 
 def _listed(
-    question: CoverageQuery, gaps: AskedGaps, tracked: Tracked, now: datetime
+    question: CoverageQuery, gaps: AskedGaps, tracked: TrackingScope, now: datetime
 ) -> datetime | None:
     """Return when the coin began according to upstream; None if that is not known."""
     wanted = wanted_from(question.series, question.granularity, tracked, now)

@@ -12,11 +12,11 @@ from strawberry.dataloader import DataLoader
 from models import coins as coin_rows
 from models import runs as run_rows
 from models import series as series_rows
-from models.coins import CoinProfile
-from models.history import HOUR, Tracked, floor_hour
+from models.coins import CoinMetadataFacts
+from models.history import HOUR, TrackingScope, floor_hour
 from models.postgres.database import Database
 from models.prices.coverage import Coverage
-from models.prices.series_cache import SeriesMemory
+from models.prices.series_cache import SeriesCache
 from models.series import LatestFacts, SeriesKey
 from models.tables import RefreshRunItem, Series
 from resolvers.cache_dependencies import CacheDependencies
@@ -41,8 +41,8 @@ class Loaders:
         database: Database,
         now: datetime,
         dependencies: CacheDependencies,
-        memory: SeriesMemory | None = None,
-        tracked: Tracked | None = None,
+        memory: SeriesCache | None = None,
+        tracked: TrackingScope | None = None,
     ) -> None:
         self.now = now
         self._database = database
@@ -52,7 +52,7 @@ class Loaders:
         self._batches = set[asyncio.Task[object]]()
 
     @cached_property
-    def metadata(self) -> DataLoader[str, CoinProfile | None]:
+    def metadata(self) -> DataLoader[str, CoinMetadataFacts | None]:
         """Metadata by coin id; None if it was not fetched yet."""
         return self._loader(self._metadata)
 
@@ -101,7 +101,7 @@ class Loaders:
 
         return batch
 
-    async def _metadata(self, coin_ids: list[str]) -> list[CoinProfile | None]:
+    async def _metadata(self, coin_ids: list[str]) -> list[CoinMetadataFacts | None]:
         self._dependencies.add_catalogue()
         found = await coin_rows.metadata_by_coin(self._database, coin_ids)
         return [found.get(coin_id) for coin_id in coin_ids]

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.history import Tracked
+from models.history import TrackingScope
 from models.postgres.database import Database
 from models.prices.granularity import Granularity, to_datetime
 from models.prices.read import ALL_COLUMNS, PriceColumns, PriceWindow, WindowPrices, read_windows
 from models.prices.read_sql import BEFORE
-from models.prices.series_cache import SeriesMemory, recall_windows
+from models.prices.series_cache import SeriesCache, read_cached_windows
 from models.series import SeriesKey
 from resolvers.cache_dependencies import CacheDependencies
 from resolvers.coverage import wanted_from
@@ -65,10 +65,10 @@ class PricePage:
 
 async def price_series(
     database: Database,
-    memory: SeriesMemory | None,
+    memory: SeriesCache | None,
     dependencies: CacheDependencies,
     questions: Sequence[PriceQuery],
-    tracked: Tracked | None,
+    tracked: TrackingScope | None,
 ) -> list[PricePage | Exception]:
     """Read many pages, with one SQL statement for each granularity and direction.
 
@@ -88,7 +88,7 @@ async def price_series(
         if memory is None or not whole:
             read = partial(read_windows, database, granularity)
         else:
-            read = partial(recall_windows, database, memory)
+            read = partial(read_cached_windows, database, memory)
         parts = await read(windows, columns=columns, descending=descending)
         dependencies.add_series(part[0].id for part in parts if part)
         for question, part in zip(group, parts, strict=True):
@@ -111,7 +111,7 @@ def _window(question: PriceQuery) -> PriceWindow:
 
 
 def _answer(
-    question: PriceQuery, part: WindowPrices, tracked: Tracked | None
+    question: PriceQuery, part: WindowPrices, tracked: TrackingScope | None
 ) -> PricePage | Exception:
     request, facts = question.request, part.facts
     wanted = wanted_from(question.series, request.granularity, tracked, request.now)

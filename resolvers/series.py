@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from models.history import DAY, HOUR, Tracked, floor_day, floor_hour
+from models.history import DAY, HOUR, TrackingScope, floor_day, floor_hour
 from models.postgres.database import Database
 from models.prices.answered_hours import AskedGaps, asked_gaps, begins_at
 from models.prices.gaps import missing_micros
@@ -87,7 +87,7 @@ async def status(
     *,
     now: datetime,
     stale_after: timedelta,
-    tracked: Tracked | None,
+    tracked: TrackingScope | None,
 ) -> list[SeriesFreshness]:
     """Return for each series whether it is recent and complete, and if not, why.
 
@@ -114,7 +114,7 @@ def age_of(observed_at: datetime, now: datetime) -> timedelta:
 
 
 def stale_reason(
-    row: SeriesWithLatest, now: datetime, stale_after: timedelta, tracked: Tracked | None
+    row: SeriesWithLatest, now: datetime, stale_after: timedelta, tracked: TrackingScope | None
 ) -> str | None:
     """Return why the latest price is older than `stale_after`; None if it is not."""
     series, newest = row.series, row.latest
@@ -141,7 +141,7 @@ def _last_refresh(series: Series, known: bool, now: datetime, stale_after: timed
     return f"CoinGecko has no {'newer ' if known else ''}price."
 
 
-def _untracked(series: Series, tracked: Tracked) -> str:
+def _untracked(series: Series, tracked: TrackingScope) -> str:
     missing = [
         f"{name!r} is not in {setting}"
         for name, setting, names in (
@@ -153,7 +153,9 @@ def _untracked(series: Series, tracked: Tracked) -> str:
     return f"This series is no longer tracked: {' and '.join(missing)}, so no refresh asks for it."
 
 
-def _missing(series: Series, gaps: AskedGaps, now: datetime, tracked: Tracked | None) -> Missing:
+def _missing(
+    series: Series, gaps: AskedGaps, now: datetime, tracked: TrackingScope | None
+) -> Missing:
     """Count the missing hours and days from the gaps that refreshes found. Reads no prices."""
     if tracked is None or not tracked.tracks(series.coin_id, series.currency_code):
         return Missing()

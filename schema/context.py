@@ -9,9 +9,9 @@ from enum import Enum
 
 import strawberry
 
-from models.history import Tracked
+from models.history import TrackingScope
 from models.postgres.database import Database
-from models.prices.series_cache import SeriesMemory
+from models.prices.series_cache import SeriesCache
 from resolvers.cache_dependencies import CacheDependencies
 from resolvers.data_extent import DataExtent
 from resolvers.live.price_updates import PriceUpdates
@@ -57,9 +57,9 @@ class Services:
     stale_after: timedelta
     updates: PriceUpdates
     runs: RunWatcher
-    memory: SeriesMemory | None = None
+    memory: SeriesCache | None = None
     extent: DataExtent | None = None
-    tracked: Tracked | None = None
+    tracked: TrackingScope | None = None
 
 
 @dataclass(slots=True)
@@ -101,7 +101,7 @@ class Context:
         return self.services.database
 
     @property
-    def tracked(self) -> Tracked | None:
+    def tracked(self) -> TrackingScope | None:
         """The configured coins and currencies; None if this server does not refresh."""
         return self.services.tracked
 

@@ -15,7 +15,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from models.postgres.circuit_breaker import reason_of
 from models.postgres.database import DatabaseUnavailableError
 from models.postgres.notifications import Listener
-from models.prices.series_cache import SeriesMemory
+from models.prices.series_cache import SeriesCache
 from models.removal import tracking_mark
 from resolvers.data_extent import read_data_extent
 from resolvers.live.price_updates import PriceUpdates
@@ -76,14 +76,14 @@ class Application:
         self.refresher = make_refresher(settings, self.database, self.upstream)
         self.listener = Listener(self.database, tracking_mark(settings.coins))
         room = settings.cache_megabytes * _MEGABYTE
-        self.memory = SeriesMemory(room // 4, self.listener)
+        self.memory = SeriesCache(room // 4, self.listener)
         self.cache = AnswerCache(room - room // 4, self.listener)
-        self.listener.join(self.memory)
-        self.listener.join(self.cache)
+        self.listener.subscribe(self.memory)
+        self.listener.subscribe(self.cache)
         self.updates = PriceUpdates(self.database, self.listener)
-        self.listener.join(self.updates)
-        self.runs = RunWatcher(self.database, self.refresher.bury_dead_runs)
-        self.listener.join(self.runs)
+        self.listener.subscribe(self.updates)
+        self.runs = RunWatcher(self.database, self.refresher.mark_interrupted_runs)
+        self.listener.subscribe(self.runs)
         proxies = [ip_network(each) for each in settings.trusted_proxies]
         self.crowds = Crowds(settings.max_connections_per_address, proxies, room_for_connections())
         self.backlogs = Backlogs(proxies)
@@ -159,8 +159,8 @@ class Application:
         while True:
             try:
                 self._seeded = await prepare_database(self.settings, self.database)
-                await self.refresher.bury_the_killed()
-                extent = await read_data_extent(
+                await self.refresher.mark_interrupted_runs_at_start()
+                kept = await read_data_extent(
                     self.database, self.settings.history_days, datetime.now(UTC)
                 )
                 break
@@ -176,7 +176,7 @@ class Application:
             self.updates,
             self.runs,
             self.memory,
-            extent,
+            kept,
             self.refresher.tracked,
         )
         if self._leads:

@@ -1,8 +1,8 @@
-"""A server that speaks CoinGecko's API about an invented market: for demos and tests.
+"""A CoinGecko-compatible server with a simulated market, for demos and tests.
 
-It reproduces what CoinGecko is known to do, the awkward parts included: samples minutes past the
-hour, empty and doubled hours, nulls, arrays of unequal length, six shapes of error bodies, rate
-limits. Anything worse can be asked for with a `Fault`. All prices are made up.
+It reproduces CoinGecko's known behaviour and its irregularities: samples minutes past the hour,
+empty and doubled hours, nulls, arrays of unequal length, six shapes of error bodies, rate limits.
+A `Fault` injects further errors. All prices are invented.
 """
 
 from simulator.app import SimulatorApp, create_simulator

@@ -1,4 +1,4 @@
-"""CoinGecko's ways of saying no: at least six shapes of body."""
+"""CoinGecko's error responses, in six shapes, and JSON responses."""
 
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -27,7 +27,8 @@ _CDN_PAGE = """<!DOCTYPE html>
 """
 
 
-def json_answer(content: Any, status: int = 200) -> Response:  # noqa: ANN401 - any JSON
+def json_response(content: Any, status: int = 200) -> Response:  # noqa: ANN401 - any JSON
+    """Return a JSON response with CoinGecko's headers."""
     return Response(
         orjson.dumps(content),
         status,
@@ -37,37 +38,39 @@ def json_answer(content: Any, status: int = 200) -> Response:  # noqa: ANN401 - 
 
 
 def plain_error(status: int, message: str) -> Response:
-    """`{"error": "text"}`"""
-    return json_answer({"error": message}, status)
+    """Return an error of the shape `{"error": "text"}`."""
+    return json_response({"error": message}, status)
 
 
 def status_error(status: int, code: int, message: str | None = None) -> Response:
-    """`{"status": {"error_code", "error_message"}}`"""
-    return json_answer({"status": _status(code, message or MESSAGES[code])}, status)
+    """Return an error of the shape `{"status": {"error_code", "error_message"}}`."""
+    return json_response({"status": _status(code, message or MESSAGES[code])}, status)
 
 
 def nested_error(status: int, code: int, message: str | None = None) -> Response:
-    """`{"error": {"status": {...}}}`"""
-    return json_answer({"error": {"status": _status(code, message or MESSAGES[code])}}, status)
+    """Return an error of the shape `{"error": {"status": {...}}}`."""
+    return json_response({"error": {"status": _status(code, message or MESSAGES[code])}}, status)
 
 
 def server_error(status: int, *, nested: bool) -> Response:
-    """`{"status": 500, "error": "text"}`, or the nested shape."""
+    """Return an error of the shape `{"status": 500, "error": "text"}`, or of the nested shape."""
     if nested:
         return nested_error(status, status, "Internal Server Error")
-    return json_answer({"status": status, "error": "Internal Server Error"}, status)
+    return json_response({"status": status, "error": "Internal Server Error"}, status)
 
 
 def cdn_page(status: int, title: str) -> Response:
+    """Return an HTML error page of the CDN."""
     return HTMLResponse(_CDN_PAGE.format(title=title), status)
 
 
 def throttled_text(status: int) -> Response:
+    """Return the rate limiter's plain text."""
     return PlainTextResponse("Throttled\n", status)
 
 
 def rate_limited(wait: float, form: RetryAfterForm, now: float) -> Response:
-    """A 429 that asks to wait `wait` seconds from `now` (UNIX seconds), as `form` says it."""
+    """Return a 429 whose Retry-After is `wait` seconds from `now` (UNIX time), in `form`."""
     answer = status_error(429, 429, f"You've exceeded the Rate Limit. Please visit {_PRICING}.")
     if form == "seconds":
         answer.headers["retry-after"] = str(max(1, ceil(wait)))

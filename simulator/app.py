@@ -1,4 +1,4 @@
-"""The simulator as an ASGI application: the endpoints, behind the gate and the faults."""
+"""The simulator as an ASGI application: endpoints behind an access check and injected faults."""
 
 import asyncio
 import threading
@@ -13,14 +13,14 @@ from starlette.types import Message, Receive, Scope, Send
 
 from simulator.answers import (
     cdn_page,
-    json_answer,
+    json_response,
     plain_error,
     rate_limited,
     server_error,
     throttled_text,
 )
-from simulator.faults import SPOILERS, Fault, FaultBook, reset
-from simulator.gate import Gate, RequestLog, noting_status
+from simulator.faults import BODY_FAULTS, Fault, FaultBook, reset
+from simulator.gate import Gate, ReceivedRequests, with_logged_status
 from simulator.options import DEFAULT_OPTIONS, SimulatorOptions
 from simulator.routes import Endpoints, wrong_path
 
@@ -30,10 +30,10 @@ _FAULTS = TypeAdapter(Fault | list[Fault])
 
 
 class SimulatorApp(Starlette):
-    """CoinGecko's API under `/api/v3`; the log and the faults under `/_simulator`."""
+    """CoinGecko's API under `/api/v3`, and the request log and the faults under `/_simulator`."""
 
     def __init__(self, options: SimulatorOptions) -> None:
-        self.log = RequestLog()
+        self.log = ReceivedRequests()
         self.faults = FaultBook(options.seed)
         self._gate = Gate(options)
         control = [
@@ -47,11 +47,12 @@ class SimulatorApp(Starlette):
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Log the request, then refuse it, apply a fault, or answer it."""
         if scope["type"] != "http" or scope["path"].startswith(CONTROL_PATH):
             await super().__call__(scope, receive, send)
             return
         request = Request(scope)
-        noted = noting_status(send, self.log.arrived(request))
+        noted = with_logged_status(send, self.log.arrived(request))
         refusal = self._gate.refusal(request)
         if refusal is not None:
             await refusal(scope, receive, noted)
@@ -69,8 +70,8 @@ class SimulatorApp(Starlette):
     async def _answer(
         self, scope: Scope, receive: Receive, send: Send, fault: Fault | None
     ) -> None:
-        spoiler = SPOILERS.get(fault.kind) if fault is not None else None
-        if spoiler is None:
+        body_fault = BODY_FAULTS.get(fault.kind) if fault is not None else None
+        if body_fault is None:
             await super().__call__(scope, receive, send)
             return
         status, body = 200, b""
@@ -81,7 +82,7 @@ class SimulatorApp(Starlette):
             body += message.get("body", b"")
 
         await super().__call__(scope, receive, collect)
-        answer = Response(spoiler(body), status, media_type="application/json; charset=utf-8")
+        answer = Response(body_fault(body), status, media_type="application/json; charset=utf-8")
         await answer(scope, receive, send)
 
     async def _show_log(self, _request: Request) -> Response:
@@ -95,7 +96,7 @@ class SimulatorApp(Starlette):
         faults = given if isinstance(given, list) else [given]
         for fault in faults:
             self.faults.add(fault)
-        return json_answer({"added": len(faults)}, 201)
+        return json_response({"added": len(faults)}, 201)
 
     async def _clear_faults(self, _request: Request) -> Response:
         self.faults.clear()
@@ -103,19 +104,19 @@ class SimulatorApp(Starlette):
 
 
 def create_simulator(options: SimulatorOptions = DEFAULT_OPTIONS) -> SimulatorApp:
-    """A Starlette application, for any ASGI server; `reset` faults need uvicorn."""
+    """Create the application, for any ASGI server; `reset` faults need uvicorn."""
     return SimulatorApp(options)
 
 
 async def _wait(seconds: float, cleared: threading.Event) -> None:
-    """Wait so long, or until the faults are cleared, which another thread may do."""
+    """Wait for `seconds`, or until the faults are cleared, which another thread may do."""
     until = time.monotonic() + seconds
     while not cleared.is_set() and (left := until - time.monotonic()) > 0:  # noqa: ASYNC110 - of another thread
         await asyncio.sleep(min(left, _LOOK_SECONDS))
 
 
 def _instead(fault: Fault) -> Response | None:
-    """The answer a fault gives in place of the real one."""
+    """Return the response that a fault sends instead of the real one; None if it sends none."""
     if fault.kind == "rate_limited":
         return rate_limited(fault.seconds, fault.retry_after, time.time())
     if fault.kind == "error500":

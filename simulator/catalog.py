@@ -1,4 +1,4 @@
-"""The coins and currencies of the simulated market. All levels are invented round numbers."""
+"""The coins and currencies of the simulated market, with invented price levels."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 class SimulatedCoin:
     """One coin of the simulated market.
 
-    `level` is the price in USD that the coin moves around, `volatility` the standard deviation of
-    its own daily change, `beta` how much of the whole market's movement it shares. `turnover` is
-    the 24-hour volume as a share of the market cap. Unranked coins have a market cap of 0 and no
-    volumes. `listed_days` is how long ago the coin appeared; None: always there.
+    `level` is the price in USD that the coin fluctuates around, `volatility` the standard deviation
+    of its own daily change, `beta` its share of the whole market's movement. `turnover` is the
+    24-hour volume as a share of the market cap. Unranked coins have a market cap of 0 and no
+    volumes. `listed_days` is the number of days since the coin was listed; None: always listed.
     """
 
     id: str
@@ -29,7 +29,7 @@ class SimulatedCoin:
 
     @property
     def description(self) -> str:
-        """CoinGecko's kind of text: HTML links and Windows line ends."""
+        """A description in CoinGecko's style: HTML links and Windows line ends."""
         if not self.about:
             return ""
         link = f'<a href="{self.website}" rel="nofollow">{self.name}</a>'
@@ -95,7 +95,7 @@ _MAJORS = (
 )  # fmt: skip
 
 _ODD_ONES = (
-    # Another coin under bitcoin's symbol, with a text no page should show unfiltered.
+    # Another coin with bitcoin's symbol, and a description that must be sanitized.
     SimulatedCoin(
         "batcoin", "btc", "Batcoin", 0.0004, 0.06, 0.8, 9e9, 0.01,
         "flies at night.<script>alert(1)</script>",
@@ -121,7 +121,7 @@ _ODD_ONES = (
 
 COINS = {coin.id: coin for coin in (*_MAJORS, *_ODD_ONES)}
 
-# Units of each currency for one US dollar: the level its rate moves around.
+# Units of each currency per US dollar: the level that its rate fluctuates around.
 CURRENCIES = {
     "usd": 1.0, "eur": 0.92, "gbp": 0.79, "jpy": 151.0, "aud": 1.52, "brl": 5.1, "cad": 1.37,
     "chf": 0.9, "cny": 7.2, "inr": 83.5, "krw": 1370.0, "mxn": 17.0, "sek": 10.6, "sgd": 1.35,

@@ -1,4 +1,4 @@
-"""`market_chart/range`: which instants of the market an answer holds, and what spoils it."""
+"""Builds the responses of `market_chart/range`, including CoinGecko's irregularities."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -13,10 +13,10 @@ HOUR_MS = 3_600_000
 _SLOT_MS = 300_000
 _SHORTEST_PAST_RANGE_MS = 2 * HOUR_MS
 _LONGEST_HOURLY_RANGE_MS = 90 * DAY_MS
-# Midnight's point of a day is published about this long after it.
+# A day's point, at midnight, is published about this long after midnight.
 _DAILY_DELAY_MS = 35 * 60_000
 
-# How far past the hour samples lie: half of them before 270 s.
+# The distribution of the samples' distance from the full hour; the median is 270 s.
 _OFFSET_RANKS = (0.0, 0.05, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 _OFFSET_SECONDS = (3.0, 80.0, 200.0, 270.0, 430.0, 650.0, 1_250.0, 3_000.0)
 _EMPTY_RATE = 0.0015
@@ -30,7 +30,7 @@ Points = list[tuple[int, float]]
 
 
 def granularity(start_ms: int, end_ms: int, *, ends_now: bool) -> Granularity:
-    """What CoinGecko answers to a range of this length."""
+    """Return the granularity with which CoinGecko answers a range of this length."""
     length = end_ms - start_ms
     if length > _LONGEST_HOURLY_RANGE_MS:
         return "daily"
@@ -42,7 +42,7 @@ def granularity(start_ms: int, end_ms: int, *, ends_now: bool) -> Granularity:
 
 
 class ChartMaker:
-    """Builds answers for one series: one coin in one currency."""
+    """Builds charts of one series: one coin in one currency."""
 
     def __init__(self, market: Market, coin: SimulatedCoin, currency: str) -> None:
         self._market = market
@@ -50,7 +50,10 @@ class ChartMaker:
         self._currency = currency
 
     def chart(self, start_ms: int, end_ms: int, now: float) -> dict[str, Points]:
-        """The body for a range, both ends included. Times are milliseconds, `now` is seconds."""
+        """Return the body for a range, both ends included; times in milliseconds, `now` in seconds.
+
+        All are counted from 1970-01-01 UTC.
+        """
         newest_ms = self._market.last_update(self._coin, now) * 1000
         kind = granularity(start_ms, end_ms, ends_now=end_ms >= newest_ms)
         now_ms = int(now * 1000)
@@ -75,7 +78,7 @@ class ChartMaker:
         return self._hourly(np.arange(first // HOUR_MS, last // HOUR_MS + 1))
 
     def _hourly(self, hours: Ints) -> Ints:
-        """One sample an hour; a few hours have none, a few have a second one."""
+        """Return one sample per hour; a few hours have none, a few have a second one."""
         offsets = np.interp(self._draw("offset", hours), _OFFSET_RANKS, _OFFSET_SECONDS) * 1000
         times = hours * HOUR_MS + offsets.astype(np.int64)
         present = self._draw("empty", hours) >= _EMPTY_RATE
@@ -87,7 +90,7 @@ class ChartMaker:
         return np.sort(np.concatenate([times[present], second]))
 
     def _shuffled(self, times: Ints) -> Ints:
-        """Now and then a point comes after its successor."""
+        """Swap a few points with their successors."""
         for early in np.flatnonzero(self._draw("swap", times[:-1]) < _SWAP_RATE).tolist():
             times[[early, early + 1]] = times[[early + 1, early]]
         return times

@@ -1,4 +1,4 @@
-"""Bodies of the endpoints that tell about coins and their present prices."""
+"""Builds the responses of the endpoints for coins and their current prices."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +15,7 @@ _WHOLE_FROM = 10_000
 
 
 def coin_list() -> list[dict[str, str]]:
-    """All coins, by id as CoinGecko sorts them. Symbols are not unique."""
+    """Return all coins by id, as CoinGecko sorts them. Symbols are not unique."""
     return [
         {"id": coin.id, "symbol": coin.symbol, "name": coin.name}
         for coin in sorted(COINS.values(), key=lambda coin: coin.id)
@@ -23,12 +23,14 @@ def coin_list() -> list[dict[str, str]]:
 
 
 def is_precision(text: str | None) -> bool:
+    """Return True for a valid `precision` parameter: absent, "full", or 0 to 18."""
     return text in (None, "full") or (
         str(text).isascii() and str(text).isdigit() and int(str(text)) <= _MOST_DIGITS
     )
 
 
 def rounded(value: float, precision: str | None) -> float:
+    """Round a price as CoinGecko does for this `precision` parameter."""
     if precision == "full":
         return value
     if precision is not None:
@@ -39,7 +41,7 @@ def rounded(value: float, precision: str | None) -> float:
 
 
 def simple_price(market: Market, query: dict[str, str], now: float) -> dict[str, dict[str, Any]]:
-    """`/simple/price`: unknown coins and currencies are left out without a word."""
+    """Return the body of `/simple/price`; unknown coins and currencies are silently left out."""
     wanted = {name for name, value in query.items() if value == "true"}
     answer: dict[str, dict[str, Any]] = {}
     for coin_id in _names(query["ids"]):
@@ -60,7 +62,7 @@ def simple_price(market: Market, query: dict[str, str], now: float) -> dict[str,
 def coin_detail(
     market: Market, coin: SimulatedCoin, query: dict[str, str], now: float
 ) -> dict[str, Any]:
-    """`/coins/{id}`: the parts that can be left out come unless they are."""
+    """Return the body of `/coins/{id}`, without the sections that the query excludes."""
     at = market.last_update(coin, now)
     optional = {
         "localization": {"en": coin.name, "de": coin.name, "ja": coin.name},
@@ -123,10 +125,10 @@ def _market_data(market: Market, coin: SimulatedCoin, at: int) -> dict[str, Any]
 
 
 def _names(text: str) -> list[str]:
-    """A comma-separated list; what follows a space is lost, as it is at CoinGecko."""
+    """Split a comma-separated list; everything after a space is lost, as at CoinGecko."""
     return [name for name in text.split(" ", 1)[0].split(",") if name]
 
 
 def _image(coin: SimulatedCoin, size: str) -> str:
-    # Coins without a picture have a file name there, no address.
+    # Coins without an image have a file name here instead of a URL.
     return f"{_IMAGES}/{coin.image}/{size}/{coin.id}.png" if coin.image else f"missing_{size}.png"

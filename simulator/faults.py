@@ -1,4 +1,4 @@
-"""Faults on request: what goes wrong, for whom, how often."""
+"""Faults to inject: what fails, for which requests, and how often."""
 
 import struct
 import threading
@@ -31,18 +31,18 @@ FaultKind = Literal[
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
 class Fault:
-    """One thing that goes wrong with the requests it matches.
+    """A fault and the requests that it matches.
 
-    `path` is a part of the path, `coin` and `currency` are ids the request asks for; empty ones
-    match all. `times` is how many requests it hits (None: for ever), `probability` the chance for
-    each (drawn from the simulator's seed). `seconds` is how long `slow` waits before the answer,
-    unless the faults are cleared, and what the Retry-After of `rate_limited` says, in the form
-    `retry_after`. `nested` chooses the other JSON shape of `error500`; `status` replaces the status
-    of a fault that is an answer.
+    `path` is a part of the request's path, `coin` and `currency` are ids in the request; empty ones
+    match all. `times` is the number of requests it applies to (None: unlimited), `probability` the
+    chance for each, drawn from the simulator's seed. `seconds` is the delay of `slow`, which ends
+    early if the faults are cleared, and the Retry-After of `rate_limited`, in the form
+    `retry_after`. `nested` selects the other JSON shape of `error500`; `status` replaces the
+    status of a fault that sends a response.
 
-    `truncated`: the first half of the body as a whole answer. `reset`: the TCP connection is
-    aborted before a byte of an answer. `nulls`: every second point, and every quote, is null.
-    `empty`: the right shape holding nothing. `html`, `forbidden`: pages of a CDN.
+    `truncated`: the first half of the body, sent as a complete response. `reset`: the TCP
+    connection is aborted before the response. `nulls`: every second point, and every quote, is
+    null. `empty`: the right shape without content. `html`, `forbidden`: pages of a CDN.
     """
 
     kind: FaultKind
@@ -57,6 +57,7 @@ class Fault:
     probability: float = 1.0
 
     def matches(self, request: Request) -> bool:
+        """Return True if the fault applies to this request."""
         if self.path not in request.url.path:
             return False
         query = request.query_params
@@ -68,7 +69,7 @@ class Fault:
 
 
 class FaultBook:
-    """The faults in force, oldest first. May be used from any thread."""
+    """The active faults, oldest first. Thread-safe."""
 
     def __init__(self, seed: int) -> None:
         self._stream = key(seed, "faults")
@@ -78,18 +79,21 @@ class FaultBook:
         self._cleared = threading.Event()
 
     def add(self, fault: Fault) -> None:
+        """Add a fault after the active ones."""
         with self._lock:
             self._faults.append((fault, fault.times))
 
     def clear(self) -> None:
+        """Remove all faults and end the delays of `slow` ones."""
         with self._lock:
             self._faults.clear()
             self._cleared.set()
             self._cleared = threading.Event()
 
     def take(self, request: Request) -> tuple[Fault | None, threading.Event]:
-        """The first fault that hits this request, used up by one; and what is set when those in
-        force are cleared.
+        """Return the first fault that matches, and count it as used; None if none matches.
+
+        Also returns the event that is set when the active faults are cleared.
         """
         with self._lock:
             for place, (fault, left) in enumerate(self._faults):
@@ -108,10 +112,12 @@ class FaultBook:
 
 
 def truncated(body: bytes) -> bytes:
+    """Return the first half of a body."""
     return body[: len(body) // 2]
 
 
 def emptied(body: bytes) -> bytes:
+    """Return JSON of the same shape without content."""
     content = orjson.loads(body)
     if isinstance(content, dict) and content and all(map(_is_list, content.values())):
         return orjson.dumps({name: [] for name in content})
@@ -119,10 +125,11 @@ def emptied(body: bytes) -> bytes:
 
 
 def nulled(body: bytes) -> bytes:
+    """Return the JSON with nulls in place of values."""
     return orjson.dumps(_nulled(orjson.loads(body)))
 
 
-SPOILERS: dict[str, Callable[[bytes], bytes]] = {
+BODY_FAULTS: dict[str, Callable[[bytes], bytes]] = {
     "truncated": truncated,
     "empty": emptied,
     "nulls": nulled,
@@ -130,8 +137,8 @@ SPOILERS: dict[str, Callable[[bytes], bytes]] = {
 
 
 async def reset(receive: Receive, send: Send) -> None:
-    """Aborts the TCP connection. `receive` and `send` must be the server's own."""
-    # ASGI has no word for it; uvicorn's callables are methods of an object that has the transport.
+    """Abort the TCP connection. `receive` and `send` must be the server's own."""
+    # ASGI has no message for this; uvicorn's callables are methods of an object with the transport.
     transport = getattr(getattr(send, "__self__", None), "transport", None)
     if transport is None:
         raise ConnectionResetError("this server does not let its connections be aborted")
@@ -148,7 +155,7 @@ def _is_list(content: object) -> bool:
 
 
 def _nulled(content: Any, depth: int = 0) -> Any:  # noqa: ANN401 - any JSON
-    """Charts lose every second value, quotes and the parts of a coin all of theirs."""
+    """Replace every second value of charts, and all values of quotes and of a coin's sections."""
     if isinstance(content, dict):
         return {name: _nulled(value, depth + 1) for name, value in content.items()}
     if isinstance(content, list):

@@ -1,4 +1,4 @@
-"""What stands before every endpoint: the log, the CDN, the rate limit, the key."""
+"""The checks in front of every endpoint: request log, CDN, rate limit, API key."""
 
 import time
 from collections import deque
@@ -18,8 +18,10 @@ _LOG_LENGTH = 10_000
 
 @dataclass(slots=True)
 class LoggedRequest:
-    """One request. `at` is UNIX seconds, `target` is path and query; `status` is 0 while no
-    answer has begun, and stays 0 on a connection that was reset.
+    """A received request.
+
+    `at` is UNIX time in seconds, `target` is path and query. `status` is 0 until the response
+    begins, and stays 0 if the connection was reset.
     """
 
     at: float
@@ -34,16 +36,18 @@ class LoggedRequest:
         return f"{self.at:.3f} {self.status} {self.target} key={key} agent={agent}"
 
 
-class RequestLog:
-    """The newest requests, oldest first."""
+class ReceivedRequests:
+    """The newest 10,000 requests, oldest first."""
 
     def __init__(self) -> None:
         self._entries: deque[LoggedRequest] = deque(maxlen=_LOG_LENGTH)
 
     def entries(self) -> list[LoggedRequest]:
+        """Return the logged requests."""
         return list(self._entries)
 
     def arrived(self, request: Request) -> LoggedRequest:
+        """Log a request that has arrived."""
         query = request.url.query
         entry = LoggedRequest(
             at=time.time(),
@@ -56,8 +60,8 @@ class RequestLog:
         return entry
 
 
-def noting_status(send: Send, entry: LoggedRequest) -> Send:
-    """`send`, which also writes the status into the log before the client can see it."""
+def with_logged_status(send: Send, entry: LoggedRequest) -> Send:
+    """Wrap `send` so that the status is logged before the client can see it."""
 
     async def noted(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -68,7 +72,7 @@ def noting_status(send: Send, entry: LoggedRequest) -> Send:
 
 
 class RateWindow:
-    """A sliding window. Refused requests count as well, as CoinGecko's do."""
+    """A sliding-window rate limit. Refused requests count too, as at CoinGecko."""
 
     def __init__(self, limit: int, seconds: float) -> None:
         self._limit = limit
@@ -76,7 +80,7 @@ class RateWindow:
         self._arrivals: deque[float] = deque(maxlen=limit + 1)
 
     def count(self) -> float:
-        """Takes in one request. Seconds until another would pass, 0 where this one does."""
+        """Count a request. Returns 0 if it is allowed, else the seconds until one would be."""
         if not self._limit:
             return 0.0
         now = time.monotonic()
@@ -85,19 +89,19 @@ class RateWindow:
             self._arrivals.popleft()
         if len(self._arrivals) <= self._limit:
             return 0.0
-        # The next request takes the oldest's place; then the second oldest must have left.
+        # The next request is allowed once the second oldest has left the window.
         return self._arrivals[1] + self._seconds - now
 
 
 class Gate:
-    """Refuses what CoinGecko refuses whatever was asked for."""
+    """Refuses requests for reasons that do not depend on the endpoint."""
 
     def __init__(self, options: SimulatorOptions) -> None:
         self._options = options
         self._window = RateWindow(options.requests_per_minute, options.limit_window)
 
     def refusal(self, request: Request) -> Response | None:
-        """Counts the request; the answer that turns it away, or None."""
+        """Count the request. Returns the response that refuses it, or None."""
         wait = self._window.count()
         if not request.headers.get("user-agent"):
             return cdn_page(403, "Access denied | Error code 1020")

@@ -1,8 +1,8 @@
-"""Randomness without state: each number is a pure function of a key and an index.
+"""Stateless random numbers: each is a pure function of a key and an index.
 
-Only additions and multiplications touch the values, element by element. NumPy's `exp` and `sum`
-may differ in the last bit with the processor or the length of the array, and one sample asked for
-in two ranges must be the same number.
+Values are computed element by element with additions and multiplications only. NumPy's `exp` and
+`sum` can differ in the last bit with the processor or the array's length, but a sample must be the
+same number in every range that contains it.
 """
 
 from functools import lru_cache
@@ -22,19 +22,19 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 _EXP_DOUBLINGS = 10
-# Brings the sum of all octaves to the asked-for spread over one day (measured).
+# Scales the sum of all octaves to the requested deviation over one day (measured).
 _SCALE = 0.8
 
 
 @lru_cache(maxsize=65_536)
 def key(*parts: str | int) -> int:
-    """A 64-bit number for a name, the same in every process."""
+    """Return a 64-bit number for a name, the same in every process."""
     text = "/".join(str(part) for part in parts)
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 def uniform(stream: int, index: Ints) -> Floats:
-    """Numbers in [0, 1): for each index its own, and for each stream others (splitmix64)."""
+    """Return numbers in [0, 1), a pure function of stream and index (splitmix64)."""
     z = index.astype(np.uint64) * _GOLDEN + np.uint64(stream)
     z = (z ^ (z >> np.uint64(30))) * _MIX_1
     z = (z ^ (z >> np.uint64(27))) * _MIX_2
@@ -43,12 +43,12 @@ def uniform(stream: int, index: Ints) -> Floats:
 
 
 def chance(stream: int, index: int) -> float:
-    """One number in [0, 1)."""
+    """Return one number in [0, 1)."""
     return float(uniform(stream, np.array([index], dtype=np.int64))[0])
 
 
 def ripple(stream: int, times: Ints, period: int) -> Floats:
-    """A line through random heights in [-1, 1], one each `period` milliseconds."""
+    """Interpolate between random values in [-1, 1], one per `period` milliseconds."""
     slot = times // period
     share = (times - slot * period) / period
     left = uniform(stream, slot)
@@ -59,7 +59,7 @@ def ripple(stream: int, times: Ints, period: int) -> Floats:
 def wander(
     name: tuple[str | int, ...], times: Ints, daily: float, octaves: range = ALL_OCTAVES
 ) -> Floats:
-    """A bounded random walk: its change over one day has a standard deviation near `daily`."""
+    """Return a bounded random walk whose daily change has a standard deviation near `daily`."""
     total = np.zeros(len(times))
     for octave in octaves:
         period = SHORTEST_MS << octave
@@ -69,7 +69,7 @@ def wander(
 
 
 def growth(exponent: Floats) -> Floats:
-    """Nearly e to the power of `exponent`, and positive for any that `wander` gives."""
+    """Approximate e to the power of `exponent`; positive for all values of `wander`."""
     result: Floats = 1.0 + exponent / 2**_EXP_DOUBLINGS
     for _ in range(_EXP_DOUBLINGS):
         result = result * result

@@ -1,4 +1,4 @@
-"""The endpoints under `/api/v3`: what is asked, checked and answered."""
+"""The endpoints under `/api/v3`."""
 
 import math
 from datetime import UTC, datetime
@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from simulator.answers import json_answer, nested_error, plain_error, status_error
+from simulator.answers import json_response, nested_error, plain_error, status_error
 from simulator.catalog import COINS, CURRENCIES
 from simulator.chart import ChartMaker
 from simulator.coins import coin_detail, coin_list, is_precision, rounded, simple_price
@@ -18,18 +18,19 @@ BASE_PATH = "/api/v3"
 _DAY_S = 86_400
 _UNLIMITED_RATE = 500
 _MONTHLY_CREDIT = 500_000
-# Between a client's clock reading and ours some time passes.
+# Allows for the time between a client's clock reading and the server's.
 _GRACE_S = 60
 
 
 class Endpoints:
-    """All endpoints of one simulated market."""
+    """The endpoints of one simulated market."""
 
     def __init__(self, options: SimulatorOptions) -> None:
         self._options = options
         self._market = Market(options.seed, options.clock())
 
     def routes(self) -> list[Route]:
+        """Return the routes of all endpoints."""
         table = {
             "/ping": self.ping,
             "/key": self.key,
@@ -41,12 +42,14 @@ class Endpoints:
         return [Route(BASE_PATH + path, endpoint) for path, endpoint in table.items()]
 
     async def ping(self, _request: Request) -> Response:
-        return json_answer({"gecko_says": "(V3) To the Moon!"})
+        """Handle `/ping`."""
+        return json_response({"gecko_says": "(V3) To the Moon!"})
 
     async def key(self, _request: Request) -> Response:
+        """Handle `/key`: the plan and its limits."""
         if self._options.plan != "pro":
             return status_error(401, 10005)
-        return json_answer(
+        return json_response(
             {
                 "plan": "Analyst",
                 "rate_limit_request_per_minute": self._options.requests_per_minute
@@ -58,21 +61,25 @@ class Endpoints:
         )
 
     async def coins_list(self, _request: Request) -> Response:
-        return json_answer(coin_list())
+        """Handle `/coins/list`."""
+        return json_response(coin_list())
 
     async def coin(self, request: Request) -> Response:
+        """Handle `/coins/{id}`."""
         coin = COINS.get(request.path_params["id"])
         if coin is None:
             return plain_error(404, "coin not found")
         query = dict(request.query_params)
-        return json_answer(coin_detail(self._market, coin, query, self._options.clock()))
+        return json_response(coin_detail(self._market, coin, query, self._options.clock()))
 
     async def simple_price(self, request: Request) -> Response:
+        """Handle `/simple/price`."""
         query = dict(request.query_params)
         refusal = _missing(query, "ids", "vs_currencies") or _bad_precision(query)
-        return refusal or json_answer(simple_price(self._market, query, self._options.clock()))
+        return refusal or json_response(simple_price(self._market, query, self._options.clock()))
 
     async def chart_range(self, request: Request) -> Response:
+        """Handle `/coins/{id}/market_chart/range`."""
         coin = COINS.get(request.path_params["id"])
         if coin is None:
             return plain_error(404, "coin not found")
@@ -86,10 +93,10 @@ class Endpoints:
         precision = query.get("precision", "full")
         if precision != "full":
             chart["prices"] = [(at, rounded(price, precision)) for at, price in chart["prices"]]
-        return json_answer(chart)
+        return json_response(chart)
 
     def _window(self, query: dict[str, str], now: float) -> tuple[int, int] | Response:
-        """The asked-for range in milliseconds, or why it is refused."""
+        """Return the requested range in milliseconds, or the response that refuses it."""
         refusal = _missing(query, "vs_currency", "from", "to") or _bad_precision(query)
         if refusal:
             return refusal
@@ -110,6 +117,7 @@ class Endpoints:
 
 
 async def wrong_path(_request: Request, _error: Exception) -> Response:
+    """Handle unknown paths."""
     return plain_error(404, "Incorrect path. Please check https://www.coingecko.com/api/")
 
 
@@ -127,7 +135,7 @@ def _bad_precision(query: dict[str, str]) -> Response | None:
 
 
 def _instant(text: str) -> float | None:
-    """UNIX seconds of a number or an ISO date (UTC where it names no offset)."""
+    """Parse UNIX seconds or an ISO date (UTC without an offset); None if it is neither."""
     try:
         seconds = float(text)
     except ValueError:
@@ -136,5 +144,5 @@ def _instant(text: str) -> float | None:
         except ValueError:
             return None
         seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    # Beyond these seconds no calendar reaches.
+    # larger values are outside the range of datetime
     return seconds if math.isfinite(seconds) and abs(seconds) < 1e11 else None  # noqa: PLR2004 - a date no clock reaches

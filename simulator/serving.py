@@ -1,4 +1,4 @@
-"""The simulator over HTTP, in a thread of this process."""
+"""Serves the simulator over HTTP in a thread of this process."""
 
 import logging
 import socket
@@ -21,21 +21,22 @@ _LOGGERS = ("uvicorn.error", "uvicorn.access", "uvicorn.asgi")
 
 @dataclass(frozen=True, slots=True)
 class Simulator:
-    """A running simulator. `base_url` ends in `/api/v3`, as CoinGecko's own does."""
+    """A running simulator. `base_url` ends in `/api/v3`, like CoinGecko's."""
 
     base_url: str
     app: SimulatorApp
 
     @property
     def requests(self) -> list[LoggedRequest]:
-        """The requests so far (the newest 10,000), oldest first."""
+        """The newest 10,000 requests, oldest first."""
         return self.app.log.entries()
 
     def add_fault(self, fault: Fault) -> None:
-        """Puts a fault in force, after those already there."""
+        """Activate a fault, after those that are already active."""
         self.app.faults.add(fault)
 
     def clear_faults(self) -> None:
+        """Remove all faults."""
         self.app.faults.clear()
 
 
@@ -43,13 +44,13 @@ class Simulator:
 def run_simulator(
     options: SimulatorOptions = DEFAULT_OPTIONS, port: int = 0
 ) -> Iterator[Simulator]:
-    """Serves on 127.0.0.1 while the block runs; port 0 takes a free one.
+    """Serve on 127.0.0.1 while the block runs; port 0 selects a free port.
 
-    Signals stay the caller's, and nothing of it reaches the process's logs. Leaving the block
-    takes a fifth of a second, whatever requests are under way.
+    Does not handle signals and does not write to the process's logs. Leaving the block takes 0.2
+    seconds, even with requests in progress.
     """
     listener = socket.create_server(("127.0.0.1", port))
-    # asyncio sets it only on sockets it made itself; without it answers wait some 40 ms
+    # asyncio sets it only on sockets that it creates; without it, responses are delayed by 40 ms
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     number = listener.getsockname()[1]
     app = create_simulator(options)
@@ -58,7 +59,7 @@ def run_simulator(
             app,
             ws="none",
             lifespan="off",
-            # The process may be running another uvicorn, whose loggers these would reconfigure.
+            # This would reconfigure the loggers of another uvicorn in the same process.
             log_config=None,
             log_level=None,
             timeout_graceful_shutdown=0,

@@ -76,7 +76,7 @@ class Page:
         """Wait for an expression to be true; its value."""
         try:
             async with asyncio.timeout(SECONDS):
-                while not (value := await self.evaluate(expression)):  # noqa: ASYNC110 - pages tell nobody
+                while not (value := await self.evaluate(expression)):  # noqa: ASYNC110 - pages have no event
                     await asyncio.sleep(0.05)
         except TimeoutError:
             shown = await self.evaluate("document.documentElement.innerText")
@@ -121,7 +121,7 @@ async def opened_page(profile: Path) -> AsyncIterator[Page]:
 async def _address(profile: Path) -> str:
     """Wait for the browser to say where it listens."""
     file = profile / "DevToolsActivePort"
-    while not (file.exists() and len(file.read_text().split()) == 2):  # noqa: ASYNC110 - nothing tells of it
+    while not (file.exists() and len(file.read_text().split()) == 2):  # noqa: ASYNC110 - there is no event
         await asyncio.sleep(0.05)
     port, path = file.read_text().split()
     return f"ws://127.0.0.1:{port}{path}"

@@ -36,7 +36,7 @@ async def hub_on(
     """What one process has of price updates; it listens."""
     listener = listener or Listener(database)
     updates = PriceUpdates(database, listener)
-    listener.join(updates)
+    listener.subscribe(updates)
     tasks = [asyncio.create_task(work) for work in (listener.run(), updates.run())]
     try:
         yield updates

@@ -7,7 +7,7 @@ from datetime import timedelta
 import asyncpg
 
 from models.postgres.database import Database
-from models.prices.write_latest import Newest, store_quotes
+from models.prices.write_latest import NewestPrice, store_quotes
 from tests.models.storing import NOON
 
 Pair = tuple[str, str]
@@ -45,7 +45,7 @@ async def quote(
     Unless `in_order`, others write at the same time, and what was observed before loses.
     """
     now = NOON + timedelta(seconds=next(_moments))
-    newest = [Newest(ids[pair], now, price, None, None) for pair, price in prices.items()]
+    newest = [NewestPrice(ids[pair], now, price, None, None) for pair, price in prices.items()]
     async with database.write() as session:
         changed = await store_quotes(session, newest)
     assert changed == len(prices) or not in_order

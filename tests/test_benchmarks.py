@@ -35,7 +35,7 @@ _PEERS = (catalog.STARLETTE, catalog.FASTAPI, catalog.STRAWBERRY, catalog.POSTGR
 _SECONDS = 1.0
 
 
-def _told(url: str, peer: Peer, part: Range) -> tuple[list[object], list[str], list[object]]:
+def _answered(url: str, peer: Peer, part: Range) -> tuple[list[object], list[str], list[object]]:
     """What a server says of prices, currencies and coins, in one form for all servers."""
 
     def decoded(ask: Ask) -> Any:
@@ -63,12 +63,12 @@ def test_a_peer_answers_what_coingraph_answers(
         run_sql(database_url, POSTGRAPHILE_FUNCTION)
     try:
         with peer.start(Place(database_url, tmp_path, tmp_path)) as server:
-            told = _told(server.url, peer, part)
+            answered = _answered(server.url, peer, part)
     finally:
         if peer is catalog.POSTGRAPHILE:
             run_sql(database_url, "DROP FUNCTION series_points")
-    prices, currencies, coins = expected = _told(url, COINGRAPH, part)
-    assert told == expected
+    prices, currencies, coins = expected = _answered(url, COINGRAPH, part)
+    assert answered == expected
     assert len(prices) > 60
     assert (len(currencies), len(coins)) == (2, 2)
 
@@ -163,7 +163,7 @@ async def _run(attack: Attack, attacker: Attacker) -> None:
 async def test_attacks_are_counted(reader: Reader, origin: Origin) -> None:
     url = str(reader.http.base_url).rstrip("/")
     said = []
-    for name in ("3 Accept of commas", "5 subscriptions with dear events"):
+    for name in ("3 Accept of commas", "5 subscriptions with expensive events"):
         attacker = Attacker(url, origin)
         attacking = asyncio.create_task(_run(ATTACKS[name], attacker))
         await until(partial(bool, attacker.said))

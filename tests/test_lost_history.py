@@ -16,8 +16,8 @@ from tests.conftest import new_database
 from tests.serving import PATIENCE, TOKEN, Client, in_thread, live_server, make_settings
 from tests.withholding import (
     DAY_MS,
-    Asked,
     Chart,
+    ChartCall,
     Spoiler,
     Withholding,
     days_for_hours,
@@ -57,13 +57,13 @@ def of_days(spoil: Spoiler) -> Spoiler:
     return lambda asked, chart: spoil(asked, chart) if asked.daily else chart
 
 
-def older(asked: Asked, chart: Chart) -> Chart:
+def older(asked: ChartCall, chart: Chart) -> Chart:
     """Give nothing in answers that end days ago."""
     ends = max((at for at, _ in chart["prices"]), default=0)
     return chart if asked.end - ends > DAY_MS or asked.daily else empty(asked, chart)
 
 
-def only_newest(asked: Asked, chart: Chart) -> Chart:
+def only_newest(asked: ChartCall, chart: Chart) -> Chart:
     """Give hours in answers that reach to now alone."""
     now = datetime.now(UTC).timestamp() * 1000
     return chart if asked.daily or asked.end > now - DAY_MS else empty(asked, chart)
@@ -83,7 +83,7 @@ CASES = {
     "bitcoin": Case(empty, days=True, status="FAILED"),
     "ethereum": Case(of_hours(without(5, 0))),  # ends five days ago
     "tether": Case(of_hours(without(DAYS, 2))),  # begins two days ago
-    "ripple": Case(of_hours(without(45, 40))),  # a hole of five days
+    "ripple": Case(of_hours(without(45, 40))),  # a gap of five days
     "solana": Case(of_hours(days_for_hours), status="FAILED"),
     "dogecoin": Case(of_days(refused), hours=False, days=True),
     "cardano": Case(of_days(half_null), hours=False, days=True),
@@ -152,7 +152,7 @@ async def test_what_is_withheld_is_missing_until_it_comes(
     hours, days = shown["hours"]["coverage"], shown["days"]["coverage"]
     assert hours["expected"] in {DAYS * 24, DAYS * 24 + 1}
     assert days["expected"] in {364, 365, 366}
-    # CoinGecko's own holes, as the simulator has them, are few
+    # CoinGecko's own gaps, as the simulator has them, are few
     assert (hours["expected"] - hours["present"] > 24) == case.hours
     assert (days["expected"] - days["present"] > 4) == case.days
     [series], [status] = shown["refreshPlan"]["series"], shown["seriesStatus"]

@@ -25,7 +25,7 @@ Hours = dict[datetime, float]
 def hours_of(coin: str, currency: str) -> Hours:
     folder = shared_folder()
     if folder is None:
-        pytest.skip("the recordings are not beside this checkout")
+        pytest.skip("the recordings are not next to this checkout")
     chart = recorded(folder, coin, currency)
     samples = {name: dict(points) for name, points in chart.items()}
     return {hour: price for hour, (_, price, *_) in sorted(by_hour(samples).items())}

@@ -37,7 +37,7 @@ Points = list[tuple[int, float]]
 def recordings() -> Path:
     folder = shared_folder()
     if folder is None:
-        pytest.skip("the recordings are not beside this checkout")
+        pytest.skip("the recordings are not next to this checkout")
     return folder
 
 
@@ -172,7 +172,7 @@ async def test_a_refresh_serves_exactly_what_was_recorded(
     # the recordings reach back some weeks: the days of a year are not among them
     assert (run["status"], run["error"], run["failed_calls"]) == ("PARTIAL", None, 0)
     errors = await sql.fetch("SELECT DISTINCT error FROM refresh_run_item WHERE error IS NOT NULL")
-    assert all(" days: what is missing is asked for again." in row["error"] for row in errors)
+    assert all(" days: missing prices are requested again." in row["error"] for row in errors)
     assert run["duplicates_dropped"] == dropped > 4
     assert missing > 4
 

@@ -30,7 +30,7 @@ _REFUSAL = {
 
 
 @dataclass(frozen=True)
-class Asked:
+class ChartCall:
     """One call for a chart: milliseconds since 1970."""
 
     coin: str
@@ -43,7 +43,7 @@ class Asked:
         return self.end - self.start > 90 * DAY_MS
 
 
-Spoiler = Callable[[Asked, Chart], Chart]
+Spoiler = Callable[[ChartCall, Chart], Chart]
 
 
 def points(chart: Chart, keep: Callable[[int], bool]) -> Chart:
@@ -51,7 +51,7 @@ def points(chart: Chart, keep: Callable[[int], bool]) -> Chart:
     return {name: [each for each in values if keep(each[0])] for name, values in chart.items()}
 
 
-def empty(_: Asked, chart: Chart) -> Chart:
+def empty(_: ChartCall, chart: Chart) -> Chart:
     return points(chart, lambda _: False)
 
 
@@ -62,7 +62,7 @@ def without(first: float, last: float) -> Spoiler:
     )
 
 
-def days_for_hours(_: Asked, chart: Chart) -> Chart:
+def days_for_hours(_: ChartCall, chart: Chart) -> Chart:
     """Give the first point of each day alone, at midnight sharp."""
     spoiled: Chart = {}
     for name, values in chart.items():
@@ -71,18 +71,18 @@ def days_for_hours(_: Asked, chart: Chart) -> Chart:
     return spoiled
 
 
-def half_null(_: Asked, chart: Chart) -> Chart:
+def half_null(_: ChartCall, chart: Chart) -> Chart:
     """Make null of the older half of the prices."""
     prices = chart["prices"]
     half = len(prices) // 2
     return chart | {"prices": [[at, None] for at, _ in prices[:half]] + prices[half:]}
 
 
-def refused(_: Asked, chart: Chart) -> Chart:
+def refused(_: ChartCall, chart: Chart) -> Chart:
     return REFUSED
 
 
-def not_found(_: Asked, chart: Chart) -> Chart:
+def not_found(_: ChartCall, chart: Chart) -> Chart:
     return NOT_FOUND
 
 
@@ -92,7 +92,7 @@ class Withholding:
 
     base_url: str
     spoil: Spoiler | None = None
-    asked: list[Asked] = field(default_factory=list)
+    asked: list[ChartCall] = field(default_factory=list)
     simulator: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,7 +103,7 @@ class Withholding:
         query = {name: each[0] for name, each in parse_qs(scope["query_string"].decode()).items()}
         coin = scope["path"].split("/")[-3]
         start, end = (int(float(query[edge]) * 1000) for edge in ("from", "to"))
-        asked = Asked(coin, query["vs_currency"], start, end)
+        asked = ChartCall(coin, query["vs_currency"], start, end)
         self.asked.append(asked)
         if self.spoil is None:
             await self.simulator(scope, receive, send)

@@ -1,1 +1,1 @@
-"""Other servers for the same data, each as a good engineer would write it in an afternoon."""
+"""Other servers for the same data, each written as its libraries' documentation recommends."""

@@ -1,4 +1,4 @@
-"""The upper bound: Starlette routes that return bytes which are there already."""
+"""The upper bound: Starlette routes that return prepared bytes."""
 
 import os
 from pathlib import Path

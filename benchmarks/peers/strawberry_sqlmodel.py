@@ -1,4 +1,4 @@
-"""Stock Strawberry on SQLModel: an object a point, as both libraries' documentation shows."""
+"""Stock Strawberry on SQLModel: one object per point, as both libraries' documentation shows."""
 
 from datetime import datetime
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""What the peers written in Python are told by the environment."""
+"""The environment variables of the peers written in Python."""
 
 import os
 

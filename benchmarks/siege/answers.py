@@ -1,4 +1,4 @@
-"""Attacks by answers that nobody reads, and by subscriptions that are kept."""
+"""Attacks by unread responses and by subscriptions."""
 
 import asyncio
 from collections.abc import Callable
@@ -21,7 +21,7 @@ MUCH = (
 
 
 async def _over_sockets(attacker: Attacker, make: Callable[[], str], sockets: int) -> None:
-    """Begin operations on WebSockets, and read nothing of what they bring."""
+    """Begin operations on WebSockets, and do not read their results."""
 
     async def work() -> None:
         async with attacker.socket() as (_, writer):
@@ -42,7 +42,7 @@ async def _new_over_sockets(attacker: Attacker) -> None:
 
 
 def _unread(times: int, *headers: str, new: bool = False) -> Attack:
-    """Ask by POST, and read nothing."""
+    """Send POST requests, and do not read the responses."""
 
     async def attack(attacker: Attacker) -> None:
         async def work() -> None:
@@ -60,7 +60,7 @@ def _unread(times: int, *headers: str, new: bool = False) -> Attack:
 
 
 async def _read_slowly(attacker: Attacker) -> None:
-    """A kilobyte each tenth of a second, of answers that are small once compressed."""
+    """Read a kilobyte every tenth of a second, of responses that are small when compressed."""
 
     async def work() -> None:
         async with attacker.connection() as (reader, writer):
@@ -77,7 +77,7 @@ async def _wide_subscriptions(attacker: Attacker) -> None:
 
 
 async def _subscriptions(attacker: Attacker) -> None:
-    """Subscriptions whose each event takes long to write; these are read."""
+    """Open subscriptions whose events take long to write, and read them."""
 
     async def work() -> None:
         async with attacker.socket() as (reader, writer):
@@ -108,7 +108,7 @@ ANSWERS: dict[str, Attack] = {
     "2 new answers by POST, unread": _unread(50, new=True),
     "5 subscriptions with large documents": _wide_subscriptions,
     "5 event streams with large documents": _subscriptions_by_streams,
-    "5 subscriptions with dear events": _subscriptions,
+    "5 subscriptions with expensive events": _subscriptions,
     "8 compressed answers, unread": _unread(100, "Accept-Encoding: gzip", new=True),
     "8 compressed answers, read slowly": _read_slowly,
 }

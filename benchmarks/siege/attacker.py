@@ -1,4 +1,4 @@
-"""Where attacks come from, and the bytes that all of them are made of."""
+"""The origin of attacks, and the bytes that they send."""
 
 import asyncio
 import contextlib
@@ -12,8 +12,8 @@ import orjson
 
 PROXY = "127.0.0.3"  # TRUSTED_PROXIES names it
 _ADDRESS = "127.0.0.2"
-_PATIENCE = 10.0  # seconds, for an answer
-_PAUSE = 0.05  # after a refusal, so that an attacker is no busy loop
+_TIMEOUT = 10.0  # seconds, for a response
+_PAUSE = 0.05  # seconds after a refusal, so that an attacker is not a busy loop
 _TEXT = 1
 _TWO_BYTES = 126
 _MOST_OF_TWO = 65_535
@@ -23,7 +23,7 @@ Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who attacks: one address, or many of one IPv6 /64, which a trusted proxy forwards."""
+    """The origin: one address, or many of one IPv6 /64, which a trusted proxy forwards."""
 
     name: str
     network: bool = False
@@ -34,7 +34,7 @@ ORIGINS = (Origin("one address"), Origin("a /64", network=True))
 
 @dataclass(slots=True)
 class Attacker:
-    """One attack under way, until it is cancelled. `said` counts what came of it."""
+    """One attack, which runs until it is cancelled. `said` counts the outcomes."""
 
     url: str
     origin: Origin
@@ -43,7 +43,7 @@ class Attacker:
 
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[Stream]:
-        """Lend a connection, and cut it after."""
+        """Open a connection for the block and abort it afterwards."""
         address = urlsplit(self.url)
         source = PROXY if self.origin.network else _ADDRESS
         reader, writer = await asyncio.open_connection(
@@ -55,14 +55,14 @@ class Attacker:
             writer.transport.abort()
 
     def head(self, line: str, *headers: str) -> bytes:
-        """Give a request's head, from an address of the network that is new each time."""
+        """Return a request's head, from a new address of the network each time."""
         lines = [f"{line} HTTP/1.1", "Host: x", *headers]
         if self.origin.network:
             lines.append(f"X-Forwarded-For: 2001:db8:a:b::{next(self.numbers) % 65_000:x}")
         return "\r\n".join([*lines, "", ""]).encode()
 
     def post(self, query: str, *headers: str, **variables: object) -> bytes:
-        """Give a whole request; `query` is a text that the server has not seen."""
+        """Return a whole request; `query` is a text that is new to the server."""
         text = f"{query} #{next(self.numbers)}"
         return self.post_same(text, *headers, **variables)
 
@@ -77,7 +77,7 @@ class Attacker:
         return head + body
 
     async def many(self, times: int, work: Callable[[], Awaitable[object]]) -> None:
-        """Do the same so many times at once, each again and again, whatever becomes of it."""
+        """Run `work` several times at once, each repeatedly, whatever its outcome."""
         async with asyncio.TaskGroup() as group:
             for _ in range(times):
                 group.create_task(self._again(work))
@@ -91,19 +91,19 @@ class Attacker:
                 await asyncio.sleep(_PAUSE)
 
     async def asks(self, make: Callable[[], bytes]) -> int:
-        """Ask on one connection, as fast as it is answered, until refused; that status."""
+        """Send requests on one connection until one is refused. Returns its status."""
         async with self.connection() as (reader, writer):
             while True:
                 writer.write(make())
                 status = await self.answer(reader)
                 self.said[str(status)] += 1
-                if status >= 400:  # noqa: PLR2004 - HTTP: whoever is refused tries again
+                if status >= 400:  # noqa: PLR2004 - HTTP: refused, so try again
                     await asyncio.sleep(_PAUSE)
                     return status
 
     async def answer(self, reader: asyncio.StreamReader) -> int:
-        """Read an answer whole; its status. It has a length, or chunks."""
-        async with asyncio.timeout(_PATIENCE):
+        """Read a whole response, with a length or chunked. Returns its status."""
+        async with asyncio.timeout(_TIMEOUT):
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             _, found, length = head.partition(b"content-length:")
             if found:
@@ -116,7 +116,7 @@ class Attacker:
 
     @contextlib.asynccontextmanager
     async def socket(self) -> AsyncIterator[Stream]:
-        """Lend a WebSocket that is past its `connection_init`."""
+        """Open a WebSocket for the block, after its `connection_init`."""
         async with self.connection() as (reader, writer):
             writer.write(
                 self.head(
@@ -128,7 +128,7 @@ class Attacker:
                     "Sec-WebSocket-Protocol: graphql-transport-ws",
                 )
             )
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_TIMEOUT):
                 head = await reader.readuntil(b"\r\n\r\n")
                 self.said[head[9:12].decode()] += 1
                 if b" 101 " not in head[:16]:
@@ -138,7 +138,7 @@ class Attacker:
             yield reader, writer
 
     def subscribe(self, query: str) -> bytes:
-        """Give a frame that begins an operation."""
+        """Return a frame that begins an operation."""
         number = str(next(self.numbers))
         return frame(orjson.dumps({"id": number, "type": "subscribe", "payload": {"query": query}}))
 
@@ -152,7 +152,7 @@ async def _skip(reader: asyncio.StreamReader, size: int) -> None:
 
 
 def frame(body: bytes) -> bytes:
-    """Give one text frame, masked with zeros, which leaves the text as it is."""
+    """Return one text frame, masked with zeros, which leave the text unchanged."""
     size = len(body)
     if size < _TWO_BYTES:
         length = bytes([128 | size])

@@ -1,4 +1,4 @@
-"""All attacks by name, and how they are made from a process of their own."""
+"""All attacks by name, and how they run in a separate process."""
 
 import asyncio
 import os
@@ -14,8 +14,8 @@ ATTACKS: dict[str, Attack] = {**WIRES, **ANSWERS, **OPERATIONS}
 
 
 def attack(url: str, origin: Origin, names: Sequence[str], seconds: float) -> Counter[str]:
-    """Make these attacks at once, in a process of their own; counts what came of them."""
-    os.nice(10)  # it is to slow nobody down but the server
+    """Run these attacks at once, in a separate process. Returns counts of the outcomes."""
+    os.nice(10)  # must slow down only the server
     return asyncio.run(_attack(url, origin, names, seconds))
 
 

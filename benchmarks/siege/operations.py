@@ -1,4 +1,4 @@
-"""Attacks by operations that take longer than they cost."""
+"""Attacks by operations that take longer than their computed cost."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ _SEARCHED = "x" * 95_000
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A field, asked for so many times in one operation, on so many connections at once."""
+    """A field, how often one operation selects it, and on how many connections at once."""
 
     connections: int
     times: int
@@ -26,7 +26,7 @@ class Question:
 
 
 def _asking(question: Question) -> Attack:
-    """Ask as much at once as is admitted: less, for as long as it is too complex."""
+    """Send as large an operation as is admitted: smaller ones while it is too complex."""
     given = {"text": _SEARCHED} if question.variables else {}
 
     async def attack(attacker: Attacker) -> None:
@@ -51,10 +51,10 @@ _ALIGNED = (
     f"alignedPrices(coins: [{_COINS}], granularity: MONTH) {{ timestamps series {{ prices }} }}"
 )
 _SEARCH = "coins(filter: {search: $text}) { totalCount }"
-_DEAR = 'prices(coin: "bitcoin", first: 10000) { points { timestamp price } }'
+_EXPENSIVE = 'prices(coin: "bitcoin", first: 10000) { points { timestamp price } }'
 
 QUESTIONS: dict[str, Question] = {
-    f"6 dear operations of {_MANY} callers": Question(_MANY, 70, _DEAR),
+    f"6 expensive operations of {_MANY} callers": Question(_MANY, 70, _EXPENSIVE),
     "7 prices aligned by month": Question(8, 20, _ALIGNED),
     "7 searches for 95,000 characters": Question(8, 15, _SEARCH, "($text: String!)"),
     "7 anomalies of hours": Question(8, 15, _ANOMALIES),

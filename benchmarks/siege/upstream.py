@@ -1,4 +1,4 @@
-"""An upstream that wishes us ill: small answers that become large, and words that are not ours."""
+"""A hostile upstream: small responses that expand to large ones."""
 
 import contextlib
 import gzip
@@ -12,7 +12,7 @@ _PAIRS = 4_000_000
 
 
 class _Hostile(http.server.BaseHTTPRequestHandler):
-    """Answers everything with 19 KB of gzip, which become 12 MB of text and millions of lists."""
+    """Answers all requests with 19 KB of gzip: 12 MB of text and millions of lists."""
 
     protocol_version = "HTTP/1.1"
     bomb = b""
@@ -26,7 +26,7 @@ class _Hostile(http.server.BaseHTTPRequestHandler):
         self.wfile.write(self.bomb)
 
     def log_message(self, *_: Any) -> None:  # noqa: ANN401 - as it is inherited
-        """Say nothing."""
+        """Log nothing."""
 
 
 class _Threads(socketserver.ThreadingTCPServer):
@@ -36,7 +36,7 @@ class _Threads(socketserver.ThreadingTCPServer):
 
 @contextlib.contextmanager
 def hostile_upstream() -> Iterator[str]:
-    """Run one; its address."""
+    """Run one for the block and yield its URL."""
     _Hostile.bomb = gzip.compress(b'{"prices":[' + b"[]," * _PAIRS + b"[]]}")
     with _Threads(("127.0.0.1", 0), _Hostile) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)

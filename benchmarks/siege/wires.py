@@ -16,7 +16,7 @@ _TICKS = "subscription { priceUpdates { kind } }"
 
 
 async def _pipelined(attacker: Attacker, one: Callable[[], bytes]) -> None:
-    """Send one request after the other, and never read an answer."""
+    """Send one request after the other, and never read a response."""
 
     async def work() -> None:
         async with attacker.connection() as (_, writer):
@@ -37,14 +37,14 @@ async def _queries(attacker: Attacker) -> None:
 
 
 async def _bodies(attacker: Attacker) -> None:
-    """Bodies in chunks of a byte."""
+    """Send bodies in chunks of one byte."""
     head = "POST /graphql", "Content-Type: application/json", "Transfer-Encoding: chunked"
     body = b"".join(b"1\r\n%c\r\n" % byte for byte in b'{"query":"{__typename}"}') + b"0\r\n\r\n"
     await _pipelined(attacker, lambda: attacker.head(*head) + body)
 
 
 async def _read_by_the_way(attacker: Attacker) -> None:
-    """As fast as it goes, with the answers read: a hundred thousand requests on a connection."""
+    """Send a hundred thousand requests on a connection as fast as possible, and read responses."""
 
     async def work() -> None:
         async with attacker.connection() as (reader, writer):
@@ -67,7 +67,7 @@ async def _read_all(reader: asyncio.StreamReader) -> None:
 
 
 async def _behind_streams(attacker: Attacker) -> None:
-    """Event streams, with requests behind each that wait for its end."""
+    """Open event streams, with pipelined requests behind each that wait for its end."""
 
     async def work() -> None:
         async with attacker.connection() as (reader, writer):
@@ -81,7 +81,7 @@ async def _behind_streams(attacker: Attacker) -> None:
 
 
 async def _behind_sockets(attacker: Attacker) -> None:
-    """A handshake that is refused, with requests behind it."""
+    """Send a handshake that is refused, with pipelined requests behind it."""
     upgrade = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13")
     await _pipelined(attacker, lambda: attacker.head("GET /graphql", *upgrade))
 
@@ -101,7 +101,7 @@ def _lines(line: str) -> tuple[str, ...]:
 
 
 async def _static(attacker: Attacker) -> None:
-    """GraphiQL's files, compressed in each coding."""
+    """Request GraphiQL's files, compressed in each encoding."""
     async with attacker.connection() as (reader, writer):
         writer.write(attacker.head("GET /graphql", "Accept: text/html", "Connection: close"))
         page = (await reader.read(-1)).decode("utf-8", "replace")
@@ -120,7 +120,7 @@ async def _static(attacker: Attacker) -> None:
 
 
 async def _typed(attacker: Attacker) -> None:
-    """By POST, whose type is looked at."""
+    """Send POST requests with content types that must be parsed."""
     kind = "Content-Type: application/json" + ";" * _ROOM
     head = ("POST /graphql", kind, "Content-Length: 24")
     request = b'{"query":"{__typename}"}'

@@ -1,4 +1,4 @@
-"""What is measured, one module for each kind of work."""
+"""The measurements, one module per kind of work."""
 
 from collections.abc import Callable
 from functools import partial

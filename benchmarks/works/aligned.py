@@ -1,4 +1,4 @@
-"""Many coins on one timeline: what one such answer costs, and whom it keeps waiting."""
+"""Many coins on one timeline: the cost of a response, and the delay of other requests."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ from benchmarks.works.politeness import steady
 
 _COINS, _CURRENCIES = 10, ["usd", "eur"]
 _SERIES = _COINS * len(_CURRENCIES)
-_RANGES = 1_000  # no answer can come from a cache
+_RANGES = 1_000  # too many for any cache
 _CPU, _HELD = 60, 50
 _QUERY = """
 query ($coins: [ID!]!, $currencies: [ID!]!, $from: DateTime!, $to: DateTime!, $fill: FillPolicy!) {
@@ -50,7 +50,7 @@ def run(laboratory: Laboratory) -> Section:
 
 
 def _measure(laboratory: Laboratory, fill: str) -> tuple[list[str], float, float]:
-    """Give the row, CPU milliseconds of one answer, and how long others wait."""
+    """Return the row, the CPU milliseconds of a response, and the delay of other requests."""
     seconds = laboratory.options.seconds
     asks = _asks(laboratory, fill)
     with COINGRAPH.start(laboratory.place()) as server, ThreadPoolExecutor(1) as pool:
@@ -59,9 +59,9 @@ def _measure(laboratory: Laboratory, fill: str) -> tuple[list[str], float, float
         load.run(target, laboratory.options.warmup, 0, 1)
         with watched(server.process, laboratory.postmaster) as usage:
             counted = load.run(target, seconds, 0, 1)
-        beside = pool.submit(load.run, target, seconds + 2, 0, 1)
+        others = pool.submit(load.run, target, seconds + 2, 0, 1)
         waits = asyncio.run(steady(server.url, seconds))
-        beside.result()
+        others.result()
     cpu, postgres = (1e3 * each / counted.requests for each in (usage.cpu, usage.postgres_cpu))
     held = quantile(waits, 0.99)
     row = [

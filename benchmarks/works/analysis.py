@@ -1,4 +1,4 @@
-"""What statistics, averages, fewer points and anomalies cost, and how long they hold the loop."""
+"""The cost of statistics, averages, downsampling and anomalies, and how they block the loop."""
 
 import asyncio
 import time
@@ -37,7 +37,7 @@ Execute = Callable[[str], Awaitable[Any]]
 
 
 def run(laboratory: Laboratory) -> Section:
-    """Execute in this process, without HTTP, so that nothing else is counted."""
+    """Execute in this process, without HTTP, so that only the execution is measured."""
     series = fetch(laboratory.url, "SELECT 1 FROM series WHERE last_bucket IS NOT NULL")
     whole = f"anomalies in {len(series)} × {HOURS:,} hours"
     return _section(whole, asyncio.run(_measure_all(laboratory, whole)))

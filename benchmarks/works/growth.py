@@ -1,4 +1,4 @@
-"""The same query on many times the rows: through the product, and in PostgreSQL alone."""
+"""The same query on many times the rows: through coingraph, and in PostgreSQL alone."""
 
 import contextlib
 from collections import defaultdict
@@ -112,7 +112,7 @@ def _count(url: str) -> int:
 
 
 def _measure(laboratory: Laboratory, urls: dict[str, str]) -> dict[tuple[str, bool], list[float]]:
-    """Median latencies by database, and by whether all coins are asked in turn."""
+    """Return median latencies by database, and by whether all coins are queried in turn."""
     options = laboratory.options
     taken: dict[tuple[str, bool], list[float]] = defaultdict(list)
     with contextlib.ExitStack() as stack:
@@ -154,7 +154,7 @@ def _asks(laboratory: Laboratory, coins: Sequence[str]) -> list[Ask]:
 
 
 def _explained(laboratory: Laboratory, url: str) -> float:
-    """Milliseconds that PostgreSQL executes the range for."""
+    """Return the milliseconds for which PostgreSQL executes the query of a range."""
     part = laboratory.range(0)
     taken: list[float] = []
     for _ in range(_EXPLAINED):

@@ -1,4 +1,4 @@
-"""How many requests of a day's usual mix the response cache answers."""
+"""The share of a typical mix of requests that the response cache answers."""
 
 import asyncio
 from collections import Counter

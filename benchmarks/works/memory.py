@@ -1,4 +1,4 @@
-"""Memory of one worker while a hundred thousand varied requests go by."""
+"""The memory of one worker during a hundred thousand varied requests."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -14,10 +14,10 @@ from benchmarks.traffic import Traffic
 
 _SHOWN = 10  # rows of the table
 _LIMIT = 300
-_FLAT = 1.05  # the most by which the second half may pass the first
+_FLAT = 1.05  # the greatest ratio of the second half's peak to the first half's
 _SLICE_SECONDS = 5.0
 
-Point = tuple[int, int]  # requests so far, the most memory in the slice that ended there
+Point = tuple[int, int]  # requests so far, and the peak memory of the slice that ended there
 
 
 def run(laboratory: Laboratory) -> Section:
@@ -39,7 +39,7 @@ def tracked_coins(laboratory: Laboratory) -> list[str]:
 
 
 def _flood(laboratory: Laboratory, server: Running, target: Target, wanted: int) -> list[Point]:
-    """Send all of them once; refusals are part of it."""
+    """Send all requests once; refusals are expected."""
     seconds = min(_SLICE_SECONDS, laboratory.options.seconds)
     points: list[Point] = []
     sent = 0

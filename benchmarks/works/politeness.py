@@ -1,4 +1,4 @@
-"""How long a small request waits while another client asks for everything."""
+"""The delay of a small request while another client requests everything."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from benchmarks.questions import Ask, graphql
 
 _EVERY = 0.02  # seconds from one small request to the next
 _LIMIT = 100
-_RANGES = 1_000  # no answer can come from a cache
+_RANGES = 1_000  # too many for any cache
 _SMALL = graphql("{ __typename }")
 
 
@@ -29,10 +29,10 @@ def run(laboratory: Laboratory) -> Section:
         target = Target.of(server.url, asks, laboratory.options.folder / "everything.lines")
         alone = asyncio.run(steady(server.url, seconds))
         big: Future[Load] = pool.submit(load.run, target, seconds + 2, 0, 1)
-        beside = asyncio.run(steady(server.url, seconds))
+        disturbed = asyncio.run(steady(server.url, seconds))
         counted = big.result()
-    rows = [_row("alone", alone), _row("beside it", beside)]
-    p99 = None if refused else quantile(beside, 0.99)
+    rows = [_row("alone", alone), _row("next to it", disturbed)]
+    p99 = None if refused else quantile(disturbed, 0.99)
     figure = Figure(title, "p99 < 100 ms", p99, _LIMIT, unit="ms", at_most=True)
     remark = (
         f"One small request each {_EVERY * 1e3:.0f} ms, whether the last one was answered or not, "
@@ -46,7 +46,7 @@ def run(laboratory: Laboratory) -> Section:
 
 
 def _everything(laboratory: Laboratory) -> tuple[list[Ask], int]:
-    """All series in one query, over one range after the other, and how many series that is."""
+    """Return queries of all series over one range after the other, and the number of series."""
     rows = fetch(
         laboratory.url,
         "SELECT coin_id, currency_code FROM series WHERE last_bucket IS NOT NULL ORDER BY id",
@@ -66,11 +66,11 @@ def _everything(laboratory: Laboratory) -> tuple[list[Ask], int]:
 
 
 class AnswerError(Exception):
-    """Somebody well-behaved was refused."""
+    """A well-behaved client was refused."""
 
 
 async def steady(url: str, seconds: float, ask: Callable[[int], Ask] | None = None) -> list[float]:
-    """Ask at a steady pace; rising milliseconds from when each was due to its answer.
+    """Send requests at a steady pace. Returns the sorted milliseconds from due time to response.
 
     `ask` gives the request of each number; without it, all are the same. Raises AnswerError.
     """

@@ -1,4 +1,4 @@
-"""A routine refresh at a rate limit: how much longer than its calls must take."""
+"""A routine refresh at a rate limit: its duration relative to the least that its calls take."""
 
 import time
 from statistics import median
@@ -60,7 +60,7 @@ def _ratio(calls: int, seconds: float) -> float:
 
 
 def _refresh(url: str) -> tuple[int, float]:
-    """Refresh once; how many calls that took, and seconds."""
+    """Refresh once. Returns the number of calls and the seconds."""
     begun = time.perf_counter()
     answer = httpx.post(
         f"{url}/graphql",

@@ -1,4 +1,4 @@
-"""Works that every server does: answering one kind of request from eight connections."""
+"""The works of all servers: answering one kind of request on eight connections."""
 
 import contextlib
 from collections import defaultdict
@@ -21,11 +21,11 @@ from benchmarks.processes import MIB, Running, Usage, send, watched
 from benchmarks.questions import Ask
 
 _DIFFERENT_RANGES = 60_000
-_CHECKED = (0, 1, 4_321)  # numbers of ranges whose answers are compared
+_CHECKED = (0, 1, 4_321)  # numbers of the ranges whose responses are compared
 
 
 class DifferentAnswersError(Exception):
-    """Two servers answer the same question differently, or one of them refuses it."""
+    """Two servers answer the same request differently, or one of them refuses it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Sample:
 
     @property
     def cpu(self) -> float:
-        """CPU seconds a thousand requests."""
+        """CPU seconds per thousand requests."""
         return self.usage.cpu / self.load.requests * 1_000
 
     @property
@@ -111,7 +111,7 @@ WORKS = {
 
 
 def run(laboratory: Laboratory, name: str) -> Section:
-    """Measure all servers in turn, several times over."""
+    """Measure all servers in turn, several times."""
     work = WORKS[name]
     with contextlib.ExitStack() as stack:
         servers = dict(started(laboratory, work.peers, stack))
@@ -124,7 +124,7 @@ def run(laboratory: Laboratory, name: str) -> Section:
 def started(
     laboratory: Laboratory, peers: Sequence[Peer], stack: contextlib.ExitStack
 ) -> Iterator[tuple[Peer, Running]]:
-    """Start coingraph, keep what it answers for the bare routes, then start the others."""
+    """Start coingraph, save its responses for the bare routes, then start the others."""
     coingraph = stack.enter_context(COINGRAPH.start(laboratory.place()))
     _keep_answers(laboratory, coingraph)
     yield COINGRAPH, coingraph
@@ -145,7 +145,7 @@ def _keep_answers(laboratory: Laboratory, coingraph: Running) -> None:
 
 
 def check(laboratory: Laboratory, servers: Mapping[Peer, Running]) -> None:
-    """Raise DifferentAnswersError unless all servers give equal values, and as many as expected."""
+    """Raise DifferentAnswersError unless all servers return equal values of the expected number."""
     ranges = [laboratory.range(number) for number in _CHECKED]
     expected: list[object] | None = None
     for peer, running in servers.items():
@@ -173,7 +173,7 @@ def _decoded(running: Running, ask: Ask) -> object:
 def _measure(
     laboratory: Laboratory, work: Work, servers: Mapping[Peer, Running]
 ) -> dict[Peer, list[Sample]]:
-    """Warm each server up, then take rounds; within a round each server in turn."""
+    """Warm up each server, then measure in rounds, each server in turn within a round."""
     options = laboratory.options
     samples: dict[Peer, list[Sample]] = defaultdict(list)
     sent: dict[Peer, int] = defaultdict(int)

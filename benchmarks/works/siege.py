@@ -1,4 +1,4 @@
-"""Attacks of one anonymous address, one by one and all together, beside honest clients."""
+"""Attacks of one anonymous address, one by one and all together, next to honest clients."""
 
 import asyncio
 import sys
@@ -26,7 +26,7 @@ _TOGETHER = "all together"
 _UPSTREAM = "10 a hostile upstream"
 _P99, _MIB, _BACK = 250, 400, 1.25
 _BACK_SECONDS = 60.0
-_TITLE = f"{CLIENTS} well-behaved clients beside a siege"
+_TITLE = f"{CLIENTS} well-behaved clients next to a siege"
 _HEADER = (
     *("attack", "from", "requests", "errors", "median ms", "p99 ms", "max ms"),
     *("MiB before", "most", "after", "back after s"),
@@ -41,7 +41,7 @@ SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one attack did: to the well-behaved, and to the process's memory in bytes."""
+    """The effect of one attack on the well-behaved clients and on the memory in bytes."""
 
     name: str
     origin: str
@@ -49,7 +49,7 @@ class Seen:
     before: int
     most: int
     after: int
-    seconds: float  # until the memory was back, or for as long as it was waited for
+    seconds: float  # until the memory was back, or the timeout of that wait
     said: Counter[str]
 
     @property
@@ -66,7 +66,7 @@ class Seen:
 
 
 class Siege:
-    """Starts a server for each attack, so that none finds what another one left."""
+    """Starts a new server for each attack, so that attacks do not affect each other."""
 
     def __init__(self, laboratory: Laboratory, database_url: str) -> None:
         self._laboratory = laboratory
@@ -113,7 +113,7 @@ class Siege:
             asyncio.run(behave(server.url, self._asks, 2))  # what is kept is kept then
             before = memory(server.process)
             usage = stack.enter_context(watched(server.process, None))
-            # the attackers are another process, so that they slow nobody down but the server
+            # the attackers run in another process, so that they slow down only the server
             pool = stack.enter_context(ProcessPoolExecutor(1, get_context("spawn")))
             pool.submit(time.monotonic).result()  # it has started then
             attacking = pool.submit(attack, server.url, origin, names, seconds)
@@ -125,7 +125,7 @@ class Siege:
         return seen
 
     def _wait(self, server: Running, before: int) -> tuple[float, int]:
-        """Wait until the memory is back: for how many seconds, and what it then is."""
+        """Wait until the memory is back. Returns the seconds and the memory after them."""
         begun = time.monotonic()
         while (now := memory(server.process)) > _BACK * before:
             if time.monotonic() - begun > _BACK_SECONDS / (6 if self._quick else 1):
@@ -146,9 +146,9 @@ def run(laboratory: Laboratory) -> Section:
         "attack: benchmarks/README.md has them. A /64 is many addresses behind a trusted proxy. "
         f"Memory is back within {_BACK} × of that before. What came of the attacks:\n"
     )
-    told = [f"- {seen.name}, {seen.origin}: {_told(seen)}" for seen in found]
+    remarks = [f"- {seen.name}, {seen.origin}: {_outcomes(seen)}" for seen in found]
     rows = [seen.row for seen in (alone, *found)]
-    return Section(_TITLE, _HEADER, rows, _figures(found), [remark + "\n" + "\n".join(told)])
+    return Section(_TITLE, _HEADER, rows, _figures(found), [remark + "\n" + "\n".join(remarks)])
 
 
 def _figures(found: list[Seen]) -> list[Figure]:
@@ -173,7 +173,7 @@ def _named(seen: Seen) -> str:
     return f"worst: {seen.name}, {seen.origin}"
 
 
-def _told(seen: Seen) -> str:
+def _outcomes(seen: Seen) -> str:
     said = [f"{name} × {count:,}" for name, count in seen.said.most_common(5)]
     errors = [f"{name} × {count:,}" for name, count in seen.behaved.errors.most_common(3)]
     return ", ".join(said) + ("; the well-behaved saw: " + ", ".join(errors) if errors else "")

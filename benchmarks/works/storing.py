@@ -1,4 +1,4 @@
-"""Upstream's JSON in memory to committed rows, beside a raw COPY of the same rows."""
+"""From upstream's JSON in memory to committed rows, compared with a COPY of the same rows."""
 
 import asyncio
 import io
@@ -17,8 +17,8 @@ from benchmarks.laboratory import Laboratory
 from ingestion.coingecko import charts, parsing
 from ingestion.run.buckets import bucket_hours
 from models.postgres.database import Database
-from models.prices.gaps import Asked
-from models.prices.write_latest import Newest
+from models.prices.gaps import AskedRange
+from models.prices.write_latest import NewestPrice
 from models.prices.write_series import store_series
 from simulator import run_simulator
 
@@ -34,7 +34,7 @@ _EMPTY = (
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What upstream sent for one series."""
+    """The response of upstream for one series."""
 
     series_id: int
     json: bytes
@@ -42,7 +42,7 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Seconds of one round, and the rows that the product stored."""
+    """The seconds of one round, and the rows that coingraph stored."""
 
     concurrent: float
     single: float
@@ -139,7 +139,7 @@ async def _timed_store(
 
 
 async def _timed_copy(connection: asyncpg.Connection) -> tuple[float, int]:
-    """Take out what the product stored, and put the very same rows back."""
+    """Export the rows that coingraph stored, and import the same rows."""
     rows = await connection.fetchval("SELECT count(*) FROM price_hourly")
     stream = io.BytesIO()
     await connection.copy_from_query(
@@ -171,12 +171,12 @@ async def _store(
 
 
 async def _store_one(database: Database, body: Body, start: datetime, end: datetime) -> None:
-    """Do what a refresh does with one series once its answer is there."""
+    """Process one series as a refresh does after the response has arrived."""
     chart = charts.chart(parsing.decode(body.json), end.timestamp())
     bucketed = bucket_hours([chart], start, end)
     seen = bucketed.newest
     newest = (
-        Newest(body.series_id, seen.observed_at, seen.price, seen.market_cap, seen.volume)
+        NewestPrice(body.series_id, seen.observed_at, seen.price, seen.market_cap, seen.volume)
         if seen
         else None
     )
@@ -187,5 +187,5 @@ async def _store_one(database: Database, body: Body, start: datetime, end: datet
             bucketed.hours,
             newest,
             asked_from=start,
-            asked=[Asked(start, end, end)],
+            asked=[AskedRange(start, end, end)],
         )

@@ -1,4 +1,4 @@
-"""The dearest operations that the limits admit: before execution, and beside other clients."""
+"""The most expensive operations that the limits admit: before execution, and next to clients."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from graphql import GraphQLSyntaxError
 
 from benchmarks import wire
 from benchmarks.databases import HISTORY_DAYS, HOURS, last_hour
-from benchmarks.dear import UNKNOWN, dear
+from benchmarks.expensive import UNKNOWN, expensive
 from benchmarks.figures import Figure, Section
 from benchmarks.hostility import ADDRESS
 from benchmarks.laboratory import Laboratory
@@ -30,7 +30,7 @@ from resolvers.errors import RequestError
 from schema import build_schema
 
 _CLIENTS = (1, 4, 16)
-_TITLE = "Others beside the dearest operations that the limits admit"
+_TITLE = "Clients next to the most expensive operations that the limits admit"
 _HEADER = ("", "times", "before, ms", "clients", "answers", "others' median ms", "p99 ms", "max ms")
 _MOST = 199
 _TRIES = 5
@@ -40,31 +40,31 @@ _FIELDS = " ".join(f"b{number}: name" for number in range(50))
 
 
 def run(laboratory: Laboratory) -> Section:
-    """Ask one operation after the other, again and again, each time as a text that is new."""
+    """Repeat one operation after the other, each time as a new text."""
     seconds = 2.0 if laboratory.options.quick else 4.0
     since = last_hour(laboratory.url) - timedelta(hours=HOURS)
-    rows, before, beside = [], [], []
-    extent = asyncio.run(_extent(laboratory.url))
-    # the hostile are another process, so that they slow nobody down but the server
+    rows, before, attacked = [], [], []
+    kept = asyncio.run(_kept(laboratory.url))
+    # the hostile clients run in another process, so that they slow down only the server
     with (
         COINGRAPH.start(laboratory.place()) as server,
         ProcessPoolExecutor(1, get_context("spawn")) as pool,
     ):
         for name, text, times in admitted(server.url, since.isoformat()):
-            took = reading(text, extent)
+            took = reading(text, kept)
             before.append(took)
             for clients in _CLIENTS:
                 hostile = pool.submit(attack, server.url, text, clients, seconds + 1)
                 others = asyncio.run(steady(server.url, seconds, _small))
                 said = hostile.result()
-                beside.append((clients, quantile(others, 0.99), name))
+                attacked.append((clients, quantile(others, 0.99), name))
                 rows.append(_row(name, times, took, clients, said, others))
     figures = [
         Figure(_TITLE, "before execution < 100 ms", max(before), 100, unit="ms", at_most=True)
     ]
     for clients in _CLIENTS:
-        p99, name = max(found[1:] for found in beside if found[0] == clients)
-        target = f"p99 < 250 ms beside {clients} of them"
+        p99, name = max(found[1:] for found in attacked if found[0] == clients)
+        target = f"p99 < 250 ms next to {clients} of them"
         figures.append(Figure(_TITLE, target, p99, 250, unit="ms", at_most=True, note=name))
     remark = (
         "Each is repeated in its operation as often as the limits admit, and comes from another "
@@ -76,7 +76,7 @@ def run(laboratory: Laboratory) -> Section:
     return Section(_TITLE, _HEADER, rows, figures, [remark])
 
 
-async def _extent(url: str) -> DataExtent:
+async def _kept(url: str) -> DataExtent:
     database = Database(url)
     try:
         return await read_data_extent(database, HISTORY_DAYS, datetime.now(UTC))
@@ -85,8 +85,8 @@ async def _extent(url: str) -> DataExtent:
 
 
 def admitted(url: str, since: str) -> Iterator[tuple[str, str, int]]:
-    """Give each operation, repeated in itself as often as the limits admit, and how often."""
-    for name, text in dear(since).items():
+    """Yield each operation, with as many repetitions as the limits admit, and their number."""
+    for name, text in expensive(since).items():
         many = 0
         least, most = 1, _MOST
         while least <= most:
@@ -104,21 +104,21 @@ def _refused(url: str, text: str) -> bool:
     return b"OPERATION_TOO_COMPLEX" in send(url, graphql(text)).content[:2_000]
 
 
-def reading(text: str, extent: DataExtent) -> float:
-    """Milliseconds of CPU until a new text may be executed, or is refused."""
+def reading(text: str, kept: DataExtent) -> float:
+    """Return the milliseconds of CPU until a new text can be executed or is refused."""
     taken = []
     for _ in range(_TRIES):
         begun = thread_time()
         with contextlib.suppress(GraphQLSyntaxError, RequestError):
             document, errors = _SCHEMA.read(text)
             if not errors:
-                document.costs.cost(None, {}, datetime.now(UTC), extent)
+                document.costs.cost(None, {}, datetime.now(UTC), kept)
         taken.append((thread_time() - begun) * 1e3)
     return statistics.median(taken)
 
 
 def attack(url: str, text: str, clients: int, seconds: float) -> Counter[str]:
-    """Send it again and again; counts what came of it."""
+    """Send an operation repeatedly. Returns counts of the outcomes."""
     return asyncio.run(_attack(url, text, clients, seconds))
 
 
@@ -142,7 +142,7 @@ async def _attack(url: str, text: str, clients: int, seconds: float) -> Counter[
 
 
 def _small(number: int) -> Ask:
-    """Something small: half of it from the cache, the rest as texts that are new."""
+    """Return a small request: half of them are cached, the others are new texts."""
     new = next(_NEW)
     texts = [
         f'{{ a{new}: coin(id: "bitcoin") {{ id name }} }}',

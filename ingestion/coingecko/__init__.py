@@ -1,1 +1,1 @@
-"""CoinGecko's API: the only code that knows its addresses, its JSON and its errors."""
+"""The client of CoinGecko's API: the only code that knows its URLs, its JSON and its errors."""

@@ -1,8 +1,8 @@
-"""How large an upstream's answer may be, by what was asked, and how one is read within that.
+"""Size limits of upstream responses, and how a response body is read within them.
 
-A few kilobytes of gzip, or of JSON of empty lists, become a thousand times as much memory. Each
-kind of answer has bounds well above the largest true one, and the bounds of bytes and of values
-are checked before anything of that size exists.
+A few kilobytes of gzip, or of JSON made of empty lists, can expand to a thousand times as much
+memory. Each kind of response has limits well above the largest genuine one. The limits on bytes
+and on values are checked before anything of that size is allocated.
 """
 
 import asyncio
@@ -18,18 +18,20 @@ from ingestion.coingecko.errors import BadAnswer, ServerFault, plain
 from ingestion.coingecko.parsing import decode
 
 T = TypeVar("T")
-_PACKED = 2  # times smaller than JSON is gzip at least: of true answers, 2.2 to 6 times
-_SMALL_PARTS = 4_000  # parts of a body that may be small; more must average _PART bytes
+_PACKED = 2  # the least factor by which gzip shrinks JSON; genuine responses: 2.2 to 6
+_SMALL_PARTS = 4_000  # chunks of a body that may be small; beyond that they must average _PART
 _PART = 256
-_PARTS_AT_ONCE = 64  # some 2 ms of the event loop
-_FRAMING = 2  # times the body may come over the wire: chunk sizes, extensions and trailers
+_PARTS_AT_ONCE = 64  # chunks between two yields to the event loop: about 2 ms
+_FRAMING = 2  # bytes on the wire per byte of body: chunk sizes, extensions and trailers
 _GZIP = zlib.MAX_WBITS | 16
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """The most that an answer of status 200 may be: bytes of JSON, lists and objects, and commas,
-    which are almost as many as values.
+    """Limits of a response with status 200.
+
+    `size` is in bytes of JSON, `containers` counts lists and objects, `commas` counts commas, which
+    are about as many as values.
     """
 
     size: int
@@ -37,13 +39,14 @@ class Bound:
     commas: int
 
     def received(self, *, packed: bool) -> int:
-        """Return how many bytes may arrive."""
+        """Return how many bytes of body may arrive on the wire, gzipped if `packed`."""
         return self.size // _PACKED if packed else self.size
 
     def check(self, body: bytes) -> None:
-        """Raise BadAnswer where the JSON in `body` holds too much.
+        """Raise BadAnswer if the JSON in `body` exceeds a limit.
 
-        Counts in its texts, too, of which true answers have few: 1 ms for each megabyte.
+        Also counts brackets and commas inside strings, of which genuine responses have few. Takes
+        1 ms per megabyte.
         """
         containers = body.count(b"[") + body.count(b"{")
         if containers > self.containers:
@@ -52,8 +55,8 @@ class Bound:
             raise _too_large(f"holds more than {self.commas:,} values")
 
 
-class NoAnswer(Exception):  # noqa: N818 - upstream's error, which its text will tell
-    """A body of status 200 that is no JSON, or an error's; `start` are its first bytes."""
+class NotJson(Exception):  # noqa: N818 - becomes an upstream error once its text is parsed
+    """A body of status 200 that is not JSON, or is an error body; `start` holds its first bytes."""
 
     def __init__(self, start: bytes) -> None:
         super().__init__()
@@ -62,30 +65,30 @@ class NoAnswer(Exception):  # noqa: N818 - upstream's error, which its text will
 
 @dataclass(frozen=True, slots=True)
 class Expected(Generic[T]):
-    """What an answer may be, and what is made of its JSON."""
+    """The limits of a response, and the function that parses its decoded JSON."""
 
     bound: Bound
     parse: Callable[[object], T]
 
     def read(self, body: bytes, *, packed: bool) -> T:
-        """Decode, check and parse an answer. Takes CPU, so threads call it.
+        """Decompress, check, decode and parse a body. CPU-bound, so it runs in a worker thread.
 
-        Raises BadAnswer, NoAnswer, and ServerFault for what cannot be unpacked.
+        Raises BadAnswer, NotJson, and ServerFault if the body cannot be decompressed.
         """
         text = unpacked(body, self.bound) if packed else body
         self.bound.check(text)
         try:
             answer = decode(text)
         except ValueError:
-            raise NoAnswer(text[:ERROR]) from None
+            raise NotJson(text[:ERROR]) from None
         return self.parse(answer)
 
 
-ERROR = 64_000  # bytes of an answer that is an error, of which the rest is left unread
+ERROR = 64_000  # bytes read of an error body; the rest is left unread
 PING = Bound(size=10_000, containers=100, commas=1_000)
-# 18,000 coins are 2 MB, 5 MB with the addresses of their contracts.
+# 18,000 coins are 2 MB, or 5 MB with their contract addresses.
 COIN_LIST = Bound(size=8_000_000, containers=60_000, commas=300_000)
-# A coin is some 20 KB, 300 KB where a proxy gives the parts that are not asked for.
+# A coin is about 20 KB, or 300 KB if a proxy returns the sections that the call excludes.
 PROFILE = Bound(size=2_000_000, containers=10_000, commas=100_000)
 # 250 coins in 63 currencies are 63,000 values, 2.4 MB.
 PRICES = Bound(size=6_000_000, containers=1_000, commas=200_000)
@@ -94,13 +97,14 @@ CHART = Bound(size=4_000_000, containers=100_000, commas=300_000)
 
 
 async def receive(response: httpx.Response, bound: Bound) -> bytes:
-    """Read a body as it comes, compressed or not, and let others have the event loop meanwhile.
+    """Read a response body, still compressed, and yield to the event loop regularly.
 
-    Of a status other than 200 the first bytes will do. Raises BadAnswer where there is more than
-    `bound` allows, and ServerFault for other encodings than gzip: nested ones unpack without end.
+    For a status other than 200, only the first `ERROR` bytes are read. Raises BadAnswer if the
+    body exceeds `bound`, and ServerFault for encodings other than gzip: nested encodings could
+    expand without limit.
     """
     stream = response.stream
-    assert isinstance(stream, httpx.AsyncByteStream)  # noqa: S101 - of an asynchronous client
+    assert isinstance(stream, httpx.AsyncByteStream)  # noqa: S101 - the client is asynchronous
     failed = response.status_code != httpx.codes.OK
     most = ERROR if failed else bound.received(packed=is_packed(response))
     connection = response.extensions.get("network_stream")
@@ -122,11 +126,11 @@ async def receive(response: httpx.Response, bound: Bound) -> bytes:
 
 
 def is_packed(response: httpx.Response) -> bool:
-    """Return True for gzip, False for none. Raises ServerFault for all other encodings."""
+    """Return True for gzip, False for no encoding. Raises ServerFault for other encodings."""
     encoding = str(response.headers.get("Content-Encoding", "")).strip().lower()
     if encoding not in {"identity", "gzip", ""}:
         raise ServerFault(
-            "CoinGecko's answer has a content encoding that was not asked for",
+            "CoinGecko's answer has an unsupported content encoding",
             status=response.status_code,
             said=plain(encoding, 40),
         )
@@ -134,7 +138,7 @@ def is_packed(response: httpx.Response) -> bool:
 
 
 def unpacked(body: bytes, bound: Bound) -> bytes:
-    """Unpack a body of gzip. Raises BadAnswer where it is too large, ServerFault for no gzip."""
+    """Decompress gzip. Raises BadAnswer if the text is too large, ServerFault if damaged."""
     if not body:
         return body
     unpacker = zlib.decompressobj(_GZIP)
@@ -150,7 +154,7 @@ def unpacked(body: bytes, bound: Bound) -> bytes:
 
 
 def unpacked_error(body: bytes) -> bytes:
-    """Unpack the start of an error's body of gzip; nothing where it is none."""
+    """Decompress the start of a gzipped error body. Returns b"" if it is damaged."""
     try:
         return zlib.decompressobj(_GZIP).decompress(body, ERROR)
     except zlib.error:

@@ -1,8 +1,8 @@
-"""CoinGecko's market charts: every sound point of an answer that can be anything.
+"""Parses CoinGecko's market charts and drops invalid points.
 
-Prices are what a chart is for; market caps and volumes are extras. A point that makes no sense is
-dropped and counted, and costs no other point anything. An answer is refused only where most of its
-prices make no sense: then its format has changed, and what is left of it may be wrong as well.
+Prices are required; market caps and volumes are optional. An invalid point is dropped and counted
+without affecting other points. The whole response is rejected only if most of its prices are
+invalid: its format has probably changed, so the remaining points cannot be trusted either.
 """
 
 from dataclasses import dataclass
@@ -16,18 +16,18 @@ from ingestion.coingecko.types import Chart, Dropped, Samples
 from models.prices.write_latest import MOST_AHEAD
 
 FIRST_MOMENT = datetime(2009, 1, 1, tzinfo=UTC).timestamp()  # no coin is older than Bitcoin
-# Beyond these, PostgreSQL's mean of a day would overflow, and a change in percent too.
+# Outside this range, a day's mean in PostgreSQL and a change in percent could overflow.
 LEAST_NUMBER, MOST_NUMBER = 1e-100, 1e100
-_LAST_MILLIS = 2**53  # of times, beyond which a float skips integers
-_MOST_UNUSABLE = 0.5  # of the points that `prices` has
+_LAST_MILLIS = 2**53  # beyond this, a float cannot represent every integer
+_MOST_UNUSABLE = 0.5  # share of the points of `prices`
 
 
 def chart(answer: object, now: float) -> Chart:
-    """The three arrays of a market chart; `now` is in seconds since 1970.
+    """Parse the three arrays of a market chart; `now` is in seconds since 1970.
 
-    Raises BadAnswer where there is no list `prices`, or more than half of its points are unusable:
-    no pair of numbers, a value that can be no price, a time before 2009 or more than a few minutes
-    ahead of `now`. A null is no price, and nothing unusual.
+    A point is invalid if it is not a pair of numbers, its value cannot be a price, or its time is
+    before 2009 or more than MOST_AHEAD after `now`. A null price is valid and means "no price".
+    Raises BadAnswer if there is no list `prices`, or if more than half of its points are invalid.
     """
     if not isinstance(answer, dict) or not isinstance(answer.get("prices"), list):
         raise BadAnswer("CoinGecko's chart has no list `prices`", status=200)
@@ -36,7 +36,7 @@ def chart(answer: object, now: float) -> Chart:
     unusable = prices.malformed + prices.ahead
     if unusable > _MOST_UNUSABLE * len(points):
         raise BadAnswer(
-            f"{unusable:,} of {len(points):,} points of CoinGecko's `prices` make no sense",
+            f"{unusable:,} of {len(points):,} points of CoinGecko's `prices` are invalid",
             status=200,
         )
     caps, volumes = (_read(answer.get(name), now) for name in ("market_caps", "total_volumes"))
@@ -55,7 +55,7 @@ def chart(answer: object, now: float) -> Chart:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """The sound points of an array, and how many others it has."""
+    """The valid points of an array, and how many others were dropped and why."""
 
     samples: Samples
     malformed: int = 0
@@ -68,7 +68,7 @@ def _read(points: object, now: float) -> _Read:
     if not isinstance(points, list):
         return _Read(_NONE, malformed=1)
     when, what = _numbers(points)
-    # A value below 0 is none; nor is one so small that it can only be garbage.
+    # Negative values are invalid, and so are positive ones too small to be real.
     sound = np.isnan(what) | (what == 0) | ((what >= LEAST_NUMBER) & (what <= MOST_NUMBER))
     ahead = when > (now + MOST_AHEAD.total_seconds()) * 1000
     believed = sound & (when >= FIRST_MOMENT * 1000)
@@ -83,8 +83,8 @@ _Floats = npt.NDArray[np.float64]
 
 
 def _numbers(points: list[object]) -> tuple[_Floats, _Floats]:
-    """Times and values of all pairs of numbers among these points, NaN for a value of null."""
-    # An array without a flaw takes a fraction of a millisecond: each check is one quick pass.
+    """Return times and values of all pairs of numbers among these points; NaN stands for null."""
+    # Fast path: an array without invalid points takes a fraction of a millisecond.
     if (pairs := _columns(points)) is not None:
         return pairs
     sound: list[object] = [point for point in points if _is_pair(point)]
@@ -92,11 +92,11 @@ def _numbers(points: list[object]) -> tuple[_Floats, _Floats]:
 
 
 def _columns(points: list[object]) -> tuple[_Floats, _Floats] | None:
-    """Times and values of these points; None where one of them is no pair of numbers."""
+    """Return times and values of these points; None if any of them is not a pair of numbers."""
     if set(map(type, points)) != {list} or set(map(len, points)) != {2}:  # type: ignore[arg-type] # lists
         return None
     times, values = zip(*points, strict=True)
-    # The exact types: bool is an int to isinstance, and numpy would read "1" as a number.
+    # Exact types, because isinstance(True, int) holds and numpy would convert the string "1".
     if not set(map(type, times)) <= {int, float}:
         return None
     if not set(map(type, values)) <= {int, float, type(None)}:
@@ -105,7 +105,7 @@ def _columns(points: list[object]) -> tuple[_Floats, _Floats] | None:
         when, what = (np.fromiter(each, np.float64, len(points)) for each in (times, values))
     except OverflowError:
         return None
-    # CoinGecko's null is no price; a NaN, which is no JSON, is garbage.
+    # A null means "no price"; a NaN, which is not valid JSON, makes the point invalid.
     return (when, what) if np.isnan(what).sum() == values.count(None) else None
 
 

@@ -1,9 +1,9 @@
-"""Whether upstream answers at all: what all calls of a client have met since its last answer.
+"""Detects an outage of upstream from the consecutive failures of all calls of a client.
 
-A call that fails alone is tried again. Where every call fails, trying again only adds to what an
-upstream in trouble has to bear, or to the reasons for a ban. So failures are counted over all
-calls: after some in a row no call gets a second attempt, and once some different calls are among
-them, no other call gets a first one. A single answer ends an outage.
+A single failing call is retried. If every call fails, retries only add load to an upstream that is
+already down, or prolong a ban. Failures are therefore counted over all calls. After
+`MOST_FAILURES` consecutive failures, no call is retried. Once the failures come from `MOST_CALLS`
+different calls, no further call is attempted. A single response ends the outage.
 """
 
 import asyncio
@@ -16,18 +16,18 @@ from ingestion.coingecko.errors import (
     UpstreamError,
 )
 
-MOST_FAILURES = 6  # attempts in a row, over all calls
-MOST_CALLS = 4  # different ones among them; or as many as attempts, where none is worth a second
+MOST_FAILURES = 6  # consecutive failed attempts, over all calls
+MOST_CALLS = 4  # different calls among the failed attempts
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0  # seconds between two attempts
-# So long after the last failure, upstream deserves some patience again. Less than usual: scheduled
-# refreshes that come every so often are to cost little while a ban or an outage lasts.
-_FORGET_AFTER = 600.0  # seconds
+# Seconds after the last failure until calls are retried again. Half of the failures still count,
+# so that periodic refreshes cost few calls while a ban or an outage lasts.
+_FORGET_AFTER = 600.0
 
 
 class Outage:
-    """The failures in a row of calls that end together: a client's. Make one per event loop.
+    """Counts the consecutive failures of one client. Create one per event loop.
 
-    `answers` counts the answers of use. `clock` is in seconds and belongs to `sleep`.
+    `answers` counts the usable responses. `clock` returns seconds on the clock that `sleep` uses.
     """
 
     def __init__(
@@ -41,77 +41,77 @@ class Outage:
         self._sleep = sleep
         self._in_a_row = 0
         self._calls: set[str] = set()
-        self._excused: frozenset[str] = frozenset()
+        self._ignored: frozenset[str] = frozenset()
         self._error: UpstreamError | None = None  # the last one
         self._failed_at = self._resume_at = -_FORGET_AFTER
         self._turn = asyncio.Lock()
 
     @property
-    def exhausted(self) -> bool:
-        """Whether no call is worth a second attempt."""
+    def forbids_retries(self) -> bool:
+        """True if failed calls are not retried."""
         return self._in_a_row >= MOST_FAILURES
 
     @property
-    def everywhere(self) -> bool:
-        """Whether no other call is worth a first attempt."""
+    def forbids_calls(self) -> bool:
+        """True if no further call is attempted."""
         calls = len(self._calls)
-        return calls >= MOST_FAILURES or (self.exhausted and calls >= MOST_CALLS)
+        return calls >= MOST_FAILURES or (self.forbids_retries and calls >= MOST_CALLS)
 
     @property
     def calls(self) -> int:
-        """How many different calls have failed since the last answer."""
+        """The number of different calls that have failed since the last response."""
         return len(self._calls)
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait until an attempt may leave: while upstream fails, one after the other.
+    async def attempt(self) -> AsyncIterator[None]:
+        """Enclose one attempt. During an outage, attempts run one after the other, with pauses.
 
-        Raises NobodyAnswers where it turns out meanwhile that it is no use.
+        Raises NobodyAnswers if `forbids_calls` becomes true while the attempt waits.
         """
         if not self._in_a_row:
             yield
             return
-        before = self.everywhere
+        before = self.forbids_calls
         async with self._turn:
-            if self._error is not None and self.everywhere and not before:
+            if self._error is not None and self.forbids_calls and not before:
                 raise NobodyAnswers.after(self._error, self.calls)
-            if self._in_a_row:  # else another attempt was answered meanwhile
+            if self._in_a_row:  # otherwise another attempt has succeeded meanwhile
                 await self._sleep(max(0.0, self._resume_at - self._clock()))
                 yield
                 return
         yield
 
     def begin(self) -> float:
-        """Give the moment at which an attempt leaves, for `failed`."""
+        """Return the current time, to be passed to `failed` if the attempt fails."""
         return self._clock()
 
     def failed(self, call: str, began: float, error: UpstreamError | None = None) -> None:
-        """Note that an attempt failed. Those that were under way together count once."""
+        """Record a failed attempt of `call`. Attempts that were in flight together count once."""
         self._error = error
         now = self._clock()
         if now - self._failed_at > _FORGET_AFTER:
             self._in_a_row = min(self._in_a_row, MOST_FAILURES // 2)
             self._calls.clear()
-        if call not in self._excused:
+        if call not in self._ignored:
             self._calls.add(call)
         self._in_a_row += began >= self._failed_at
         self._failed_at = now
         self._resume_at = now + min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** (self._in_a_row - 1))
 
     def failing(self) -> frozenset[str]:
-        """The calls that have failed since the last answer."""
+        """Return the calls that have failed since the last response."""
         return frozenset(self._calls)
 
-    def excuse(self, calls: frozenset[str] = frozenset()) -> None:
-        """From now on take no failure of these calls, and of no others, for a sign of an outage."""
-        self._excused = calls
+    def ignore_failures_of(self, calls: frozenset[str] = frozenset()) -> None:
+        """Stop counting failures of exactly these calls as signs of an outage."""
+        self._ignored = calls
 
-    def over(self) -> None:
-        """Note that upstream said something sensible, be it no."""
+    def end(self) -> None:
+        """Record that upstream responded deliberately, even if it refused the call."""
         self._in_a_row = 0
         self._calls.clear()
 
     def answered(self) -> None:
-        """Note an answer of use."""
+        """Record a usable response."""
         self.answers += 1
-        self.over()
+        self.end()

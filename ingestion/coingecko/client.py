@@ -1,4 +1,4 @@
-"""CoinGecko's API, version 3: which calls there are, and how one of them is made."""
+"""A client of CoinGecko's API, version 3."""
 
 import asyncio
 import math
@@ -23,13 +23,13 @@ from ingestion.coingecko.connections import BoundedTransport
 from ingestion.coingecko.outbound import Outbound
 from ingestion.coingecko.parsing import Quotes
 from ingestion.coingecko.redaction import Redactor, login_secrets
-from ingestion.coingecko.retries import Patience
+from ingestion.coingecko.retries import RetryPolicy
 from ingestion.coingecko.types import CallStats, Chart, CoinProfile, ListedCoin
 from ingestion.coingecko.urls import (
     KEY_HEADER,
     PRO_URL,
     PUBLIC_URL,
-    Plan,
+    ApiPlan,
     checked_key,
     checked_url,
     fits_in_list,
@@ -44,9 +44,9 @@ T = TypeVar("T")
 log = structlog.get_logger("coingraph.upstream")
 
 FREE_HISTORY = timedelta(days=365)
-_FINAL = (errors.AccessRefused, errors.RateLimited)  # trying others is no use after these
-_SHORT = 4_000  # bytes of JSON, which take less time to decode than to hand to a thread
-_KEEP_ALIVE = 60.0  # seconds: calls can be 12 s apart, longer than httpx keeps a connection
+_FINAL = (errors.AccessRefused, errors.RateLimited)  # other calls would fail in the same way
+_SHORT = 4_000  # bytes of JSON; decoding less is faster than handing it to a thread
+_KEEP_ALIVE = 60.0  # seconds; calls can be 12 s apart, longer than httpx's default
 _PROFILE_PARTS = dict.fromkeys(
     ("localization", "tickers", "market_data", "community_data", "developer_data"), "false"
 )
@@ -56,30 +56,29 @@ _QUOTE_PARTS = {"precision": "full"} | dict.fromkeys(
 )
 
 
-def history_of(plan: Plan) -> timedelta | None:
-    """Return how far back a plan offers prices, None where there is no limit."""
+def offered_history(plan: ApiPlan) -> timedelta | None:
+    """Return how far back an API plan offers prices, or None if there is no limit."""
     return None if plan == "pro" else FREE_HISTORY
 
 
 class CoinGecko:
-    """A client, to be used as an async context manager.
+    """A client of one CoinGecko host, used as an asynchronous context manager.
 
-    Every attempt takes its own slot of `throttle`, as refused calls count towards the limit too.
-    An unreachable or failing upstream is tried `attempts` times, 0.5 to 30 seconds apart; a 429
-    is retried up to twice as often, as soon as the throttle's pause is over. A `Retry-After` makes
-    all calls pause, whatever status it comes with. Where every call fails, `outage` ends all
-    patience: calls raise NobodyAnswers after one attempt, until one is answered. `timeout` is in
-    seconds and bounds one attempt as a whole, the wait in the throttle not included.
+    Every attempt takes a slot of `throttle`, because refused calls count towards the rate limit. A
+    call that finds upstream unreachable or failing is attempted `attempts` times, 0.5 to 30
+    seconds apart. A 429 is retried up to twice as often, as soon as the throttle's pause ends. A
+    `Retry-After` header pauses all calls, whatever the status. If every call fails, `outage` stops
+    the retries: calls raise NobodyAnswers after one attempt until one succeeds. `timeout` is in
+    seconds and limits one attempt, without its wait in the throttle.
 
-    `history` is how far back the plan offers prices, None where there is no limit.
+    `history` is how far back the API plan offers prices, None if there is no limit.
 
-    `outbound` is how requests leave; the client itself reads nothing from the environment. With a
-    fault in it, every call raises AccessRefused with that fault.
+    `outbound` is the network configuration; the client itself reads no environment variables. If
+    `outbound` has a fault, every call raises AccessRefused with that fault.
 
-    All methods raise only UpstreamError (ValueError for a datetime without an offset, and
-    DatabaseUnavailableError where the throttle's database is away), and add what they cost to
-    `stats`. AccessRefused also comes from the constructor, when the key or the address cannot be
-    right.
+    All methods raise UpstreamError, ValueError for a datetime without an offset, and
+    DatabaseUnavailableError if the throttle's database is unavailable. They add the cost of their
+    calls to `stats`. The constructor raises AccessRefused for a malformed key or base URL.
     """
 
     def __init__(
@@ -87,7 +86,7 @@ class CoinGecko:
         *,
         throttle: Throttle,
         base_url: str | None = None,
-        plan: Plan = "keyless",
+        plan: ApiPlan = "keyless",
         api_key: str | None = None,
         timeout: float = 30.0,
         attempts: int = 6,
@@ -104,7 +103,7 @@ class CoinGecko:
             {api_key or "", *login_secrets(self._base_url), *self._outbound.secrets}
         )
         self.outage = Outage()
-        self.history = history_of(plan)
+        self.history = offered_history(plan)
         headers = {"User-Agent": user_agent(), "Accept-Encoding": "gzip"}
         if plan in KEY_HEADER and self._key:
             headers[KEY_HEADER[plan]] = self._key.get_secret_value()
@@ -121,7 +120,7 @@ class CoinGecko:
                 limits=httpx.Limits(keepalive_expiry=_KEEP_ALIVE),
             ),
         )
-        # One, so that answers are decoded one after the other, however many arrive together.
+        # One thread, so that only one response is decoded at a time.
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="upstream-answers")
 
     async def __aenter__(self) -> Self:
@@ -133,30 +132,30 @@ class CoinGecko:
 
     @property
     def fault(self) -> str | None:
-        """Why no call can succeed on this machine; None where nothing is known against it."""
+        """The configuration error that makes all calls fail; None if there is none."""
         return self._outbound.fault
 
-    def quotes_no_secret(self, text: str) -> bool:
-        """Whether `text` of upstream's has none of the secrets that upstream is sent."""
+    def is_free_of_secrets(self, text: str) -> bool:
+        """Return True if `text` contains none of the secrets that are sent to upstream."""
         return self._scrub(text) == text
 
     @property
     def throttle(self) -> Throttle:
-        """How fast calls leave, and whether they pause."""
+        """The throttle that spaces this client's calls."""
         return self._throttle
 
     async def ping(self, *, stats: CallStats | None = None) -> str:
-        """What upstream says when all is well."""
+        """Return the text of `/ping`."""
         return await self._get("/ping", {}, Expected(answer_bounds.PING, parsing.greeting), stats)
 
     async def coin_list(self, *, stats: CallStats | None = None) -> list[ListedCoin]:
-        """All coins that upstream knows, some 18,000."""
+        """Return all coins of upstream, about 18,000."""
         return await self._get(
             "/coins/list", {}, Expected(answer_bounds.COIN_LIST, parsing.listing), stats
         )
 
     async def coin(self, coin_id: str, *, stats: CallStats | None = None) -> CoinProfile:
-        """A coin's names, description, image and website. Raises NotFound."""
+        """Return a coin's names, description, image and website. Raises NotFound."""
         path = f"/coins/{segment(coin_id)}"
         expected = Expected(answer_bounds.PROFILE, lambda answer: parsing.profile(answer, coin_id))
         return await self._get(path, _PROFILE_PARTS, expected, stats)
@@ -169,9 +168,9 @@ class CoinGecko:
         stats: CallStats | None = None,
         outage: Outage | None = None,
     ) -> Quotes:
-        """The newest price of every coin in every currency: one call for up to 250 coins.
+        """Return the newest price of every coin in every currency: one call per 250 coins.
 
-        What becomes of it counts for `outage` instead of the client's own.
+        `outage`, if given, counts the failures instead of the client's own.
         """
         coins, codes = list(dict.fromkeys(coin_ids)), list(dict.fromkeys(currencies))
         currency_list = ",".join(filter(fits_in_list, codes))
@@ -192,10 +191,10 @@ class CoinGecko:
         *,
         stats: CallStats | None = None,
     ) -> Chart:
-        """What was observed from `start` to `end`, widened to whole seconds.
+        """Return the observations from `start` to `end`, widened to whole seconds.
 
-        Hourly for ranges of 2 to 90 days, daily beyond. Raises NotFound, and HistoryTooLong
-        where `start` lies before what the plan offers.
+        They are hourly for ranges of 2 to 90 days and daily for longer ones. Raises NotFound, and
+        HistoryTooLong if `start` is before the history that the API plan offers.
         """
         if start.tzinfo is None or end.tzinfo is None:
             raise ValueError("a range needs datetimes with an offset")
@@ -224,7 +223,7 @@ class CoinGecko:
         call = f"{path} {params.get('vs_currency', '')}"
         try:
             async for attempt in stamina.retry_context(
-                on=Patience(self._attempts, outage),
+                on=RetryPolicy(self._attempts, outage),
                 attempts=None,
                 timeout=None,
                 wait_initial=0.5,
@@ -243,7 +242,7 @@ class CoinGecko:
                     error=str(error),
                     said=self._scrub(error.said),
                 )
-            if outage.everywhere and not isinstance(error, _FINAL):
+            if outage.forbids_calls and not isinstance(error, _FINAL):
                 raise errors.NobodyAnswers.after(error, outage.calls) from error
             raise
         return found
@@ -258,7 +257,7 @@ class CoinGecko:
         *,
         again: bool,
     ) -> T:
-        async with outage.turn(), self._throttle.slot() as departed:
+        async with outage.attempt(), self._throttle.slot() as departed:
             stats.attempts += 1
             stats.retries += again
             began = outage.begin()
@@ -266,7 +265,7 @@ class CoinGecko:
                 found = await self._answer(url, expected, stats, departed)
             except errors.UpstreamError as error:
                 if error.deliberate:
-                    outage.over()
+                    outage.end()
                 else:
                     outage.failed(call, began, error)
                 raise
@@ -279,7 +278,7 @@ class CoinGecko:
         if response.status_code == httpx.codes.OK:
             try:
                 return await self._read(expected, body, departed, packed=packed)
-            except answer_bounds.NoAnswer as strange:
+            except answer_bounds.NotJson as strange:
                 body = strange.start
         elif packed:
             body = answer_bounds.unpacked_error(body)
@@ -288,7 +287,7 @@ class CoinGecko:
         error = errors.error_from_answer(
             response.status_code, body, retry_after=retry_after, scrub=self._scrub
         )
-        body = b""  # some log handlers print local variables, and it may quote the key
+        body = b""  # some log handlers print local variables, and the body may quote the key
         limited = isinstance(error, errors.RateLimited)
         stats.rate_limited += limited
         if limited or (isinstance(error, errors.ServerFault) and retry_after is not None):
@@ -298,7 +297,7 @@ class CoinGecko:
         raise error
 
     async def _read(self, expected: Expected[T], body: bytes, departed: int, *, packed: bool) -> T:
-        """Decode and check an answer, beside the event loop where that can take long."""
+        """Decode and check a body; in the decoder thread unless the body is short."""
         read = partial(expected.read, body, packed=packed)
         short = len(body) <= _SHORT and not packed
         try:
@@ -307,22 +306,24 @@ class CoinGecko:
                 if short
                 else await asyncio.get_running_loop().run_in_executor(self._decoder, read)
             )
-        except errors.BadAnswer:  # it came all the same
+        except errors.BadAnswer:  # for the throttle, the call succeeded
             self._throttle.succeeded(departed=departed)
             raise
         self._throttle.succeeded(departed=departed)
         return found
 
     async def _exchange(self, url: str, bound: Bound) -> tuple[httpx.Response, bytes]:
-        """One request and its whole answer. The errors carry nothing of httpx's: its request
-        objects hold the key, and some log handlers print what an exception refers to.
+        """Send one request and receive the whole response.
+
+        The errors reference no httpx objects: its requests hold the key, and some log handlers
+        print the objects that an exception references.
         """
         try:
             async with asyncio.timeout(self._timeout), self._http.stream("GET", url) as response:
-                if response.status_code == httpx.codes.OK:  # paid for, whatever becomes of it
+                if response.status_code == httpx.codes.OK:  # costs a credit even if unusable
                     self._throttle.charged()
                 return response, await answer_bounds.receive(response, bound)
         except errors.UpstreamError:
             raise
-        except Exception as error:  # noqa: BLE001 - odd answers leak errors of any layer
+        except Exception as error:  # noqa: BLE001 - malformed responses raise errors of any layer
             raise errors.error_from_failure(error, self._scrub) from None

@@ -1,4 +1,4 @@
-"""How requests to upstream leave this machine; `server` reads it from the environment."""
+"""The network configuration of requests to upstream; `server` reads it from the environment."""
 
 import ssl
 from dataclasses import dataclass
@@ -8,9 +8,11 @@ import httpx
 
 @dataclass(frozen=True, slots=True)
 class Outbound:
-    """The proxy, None for none; the certificates that are believed, True for certifi's.
+    """Proxy and TLS configuration.
 
-    `secrets` must not show in errors. With a `fault`, one sentence, no request can leave.
+    `proxy` is None for a direct connection. `verify` holds the trusted certificates, True for
+    certifi's. `secrets` must not appear in errors. `fault` is one sentence if the configuration is
+    unusable, so that no request can be sent.
     """
 
     proxy: httpx.Proxy | None = None

@@ -1,7 +1,7 @@
-"""CoinGecko's JSON, checked and turned into our own words.
+"""Validates CoinGecko's JSON and converts it to the types of `ingestion.coingecko.types`.
 
-Each function takes a decoded JSON body that can be anything, and returns a valid result or
-raises `BadAnswer`. Text is free of what PostgreSQL refuses (NUL, lone surrogates) and bounded.
+Each function takes decoded JSON of any shape and returns a valid result or raises `BadAnswer`.
+Text contains no characters that PostgreSQL rejects (NUL, lone surrogates) and is limited in length.
 """
 
 import gc
@@ -22,16 +22,17 @@ from ingestion.coingecko.text import first_url, plain_description
 from ingestion.coingecko.types import CoinProfile, ListedCoin, Quote
 from models.prices.write_latest import MOST_AHEAD
 
-_MOST_DIGITS = 400  # of an integer: a float has no more than 309 before its point
-_MOST_SECONDS_SAID = 10**9  # 30 years
+_MOST_DIGITS = 400  # of an integer; the largest float has 309
+_MOST_SECONDS_SAID = 10**9  # 30 years; a longer span is written as "decades"
 
 
 @dataclass(frozen=True, slots=True)
 class Quotes:
-    """`found` in the order asked for; `missing` are the (coin, currency) without a price.
+    """The newest prices that upstream gave, in the order requested.
 
-    `dropped` says of those among the missing that have an entry what is wrong with it. `extras`
-    counts market caps, volumes and changes of those found that make no sense.
+    `missing` lists each (coin, currency) without a price. `dropped` maps those of them that have an
+    invalid entry to the reason. `extras` counts invalid market caps, volumes and changes of the
+    quotes in `found`.
     """
 
     found: list[Quote]
@@ -41,12 +42,12 @@ class Quotes:
 
 
 def decode(body: bytes) -> object:
-    """The JSON in `body`. Raises ValueError where it is none, cut off, or says what went wrong."""
+    """Decode JSON. Raises ValueError if it is malformed, truncated, or an error body."""
     try:
         answer = _parse(body)
     except orjson.JSONDecodeError:
-        # orjson takes 1e400 for broken JSON. It is whole, so asking again would not help:
-        # let it through, to be refused as an infinity.
+        # orjson rejects 1e400, which is valid JSON. A retry would not help, so decode it here;
+        # the value is rejected later as an infinity.
         try:
             answer = json.loads(body, parse_int=_integer)
         except RecursionError:
@@ -57,13 +58,15 @@ def decode(body: bytes) -> object:
 
 
 def _integer(digits: str) -> float:
-    """An integer of JSON. Python refuses to parse those of more than 4,300 digits."""
+    """Convert a JSON integer. Python refuses to parse more than 4,300 digits."""
     return int(digits) if len(digits) <= _MOST_DIGITS else math.inf
 
 
 def _parse(body: bytes) -> object:
-    """Parse without the garbage collector: it would walk thousands of pairs again and again, which
-    takes five times longer than to parse them, and JSON has no cycles for it to find.
+    """Parse with the garbage collector off.
+
+    It would traverse the thousands of new lists repeatedly, which takes five times longer than
+    parsing, and JSON contains no cycles.
     """
     collecting = gc.isenabled()
     gc.disable()
@@ -75,7 +78,7 @@ def _parse(body: bytes) -> object:
 
 
 def prices(answer: object) -> dict[str, object]:
-    """What /simple/price gives by coin: one of several such parts for `quotes`."""
+    """Return the body of /simple/price by coin id, for `quotes`."""
     if not isinstance(answer, dict):
         raise BadAnswer("CoinGecko's prices are no object", status=200)
     return answer
@@ -84,9 +87,9 @@ def prices(answer: object) -> dict[str, object]:
 def quotes(
     by_coin: dict[str, object], coin_ids: Sequence[str], currencies: Sequence[str], now: float
 ) -> Quotes:
-    """The price of every coin in every currency, or its name among the missing.
+    """Parse the price of every coin in every currency; `now` is in seconds since 1970.
 
-    Missing is what upstream left out, or gave without a price or without its time.
+    A price is missing if upstream left it out, or gave it without a valid price or time.
     """
     found, missing = [], []
     dropped: dict[tuple[str, str], str] = {}
@@ -106,7 +109,7 @@ def quotes(
 
 
 def _quote(coin_id: str, currency: str, entry: object, now: float) -> Quote | str | None:
-    """A coin's price in a currency; what is wrong with it; or None where there is none."""
+    """Return a coin's price in a currency, the reason why it is invalid, or None without one."""
     if not isinstance(entry, dict):
         return None if entry is None else "no object"
     if entry.get(currency) is None:
@@ -135,7 +138,7 @@ _EXTRAS = ("_market_cap", "_24h_vol", "_24h_change")
 
 
 def _malformed_extras(quote: Quote, entry: Any) -> int:  # noqa: ANN401 - an object of JSON
-    """Count the extras that upstream gave and `quote` has not."""
+    """Count the values that upstream gave and that are not in `quote` because they are invalid."""
     kept = (quote.market_cap, quote.volume, quote.change_24h)
     given = [entry.get(f"{quote.currency_code}{name}") for name in _EXTRAS]
     return sum(
@@ -144,7 +147,7 @@ def _malformed_extras(quote: Quote, entry: Any) -> int:  # noqa: ANN401 - an obj
 
 
 def _span(seconds: float) -> str:
-    """Say how long that is, as `20:00:00`, or that it is beyond all measure."""
+    """Format a duration as `20:00:00`, or as `decades` if it is very long."""
     return str(timedelta(seconds=round(seconds))) if seconds < _MOST_SECONDS_SAID else "decades"
 
 
@@ -156,7 +159,7 @@ def _quantity(value: object) -> float | None:
 def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    # compared before it is made a float, which an int can be too large for
+    # compared before conversion, because a large int overflows a float
     return float(value) if abs(value) <= MOST_NUMBER else None
 
 
@@ -169,7 +172,7 @@ def _object(value: object) -> object:
 
 
 def _text(value: object) -> str | None:
-    """`value` on one line, None where it holds nothing that can be shown."""
+    """Return `value` on one line; None if it has no printable character."""
     return plain(value, 200) or None if isinstance(value, str) else None
 
 
@@ -180,7 +183,7 @@ _Optional = Annotated[dict[str, Any], BeforeValidator(_object)]
 
 
 class _Coin(BaseModel):
-    """All parts may come in any shape, and only then are missing."""
+    """A coin's profile. A field of the wrong shape counts as missing."""
 
     id: _OptionalLabel = None
     symbol: _OptionalLabel = None
@@ -197,7 +200,7 @@ class _Listed(BaseModel):
 
 
 def profile(answer: object, coin_id: str) -> CoinProfile:
-    """What is known of a coin. Raises BadAnswer for no object, and for one about another coin."""
+    """Parse a coin's profile. Raises BadAnswer if it is not an object or is for another coin."""
     if not isinstance(answer, dict) or not answer:
         raise BadAnswer("CoinGecko's coin is no object", status=200)
     coin = _Coin.model_validate(answer)
@@ -215,7 +218,7 @@ def profile(answer: object, coin_id: str) -> CoinProfile:
 
 
 def listing(answer: object) -> list[ListedCoin]:
-    """All coins. Entries that are no coin are left out, unless that leaves none."""
+    """Parse the list of all coins. Skips invalid entries; raises BadAnswer if all are invalid."""
     if not isinstance(answer, list):
         raise BadAnswer("CoinGecko's list of coins is no list", status=200)
     coins = []
@@ -229,7 +232,7 @@ def listing(answer: object) -> list[ListedCoin]:
 
 
 def greeting(answer: object) -> str:
-    """What /ping says."""
+    """Parse the text of /ping."""
     match answer:
         case {"gecko_says": str(text)}:
             return plain(text)

@@ -1,4 +1,4 @@
-"""Finds secrets in text that libraries and servers wrote, however they are encoded."""
+"""Redacts secrets in text written by libraries and servers, in any of several encodings."""
 
 import base64
 import html
@@ -8,24 +8,24 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus, unquote
 
 HIDDEN = "[hidden]"
-_SHORTEST = 6  # characters: a shorter one is a word of every line
-_LAYERS = 4  # encodings within each other: JSON in JSON in an address
+_SHORTEST = 6  # characters; a shorter secret would match ordinary text
+_LAYERS = 4  # of nested encodings, such as JSON in JSON in a URL
 _BACKSLASHED = re.compile(
     r"\\+(?:u([0-9a-f]{4})|U([0-9a-f]{8})|x([0-9a-f]{2})|(.))", re.IGNORECASE | re.DOTALL
 )
-# An escaped quote is part of a word, so that a line of JSON stays one.
+# An escaped quote belongs to its word, so that a JSON string is one word.
 _WORD = re.compile(r'(?:[^\s"\\]|\\.)+')
 _MOST_CODE = 0x10FFFF
 
 
 class Redactor:
-    """Replaces secrets by `[hidden]`: as they are, and in each of these encodings.
+    """Replaces secrets by `[hidden]`, in plain text and in encodings.
 
-    Base64 of any text around the secret (as `Authorization: Basic` has it), hexadecimal, percent
-    encoding, escapes of JSON, Python and HTML, up to four of them within each other; in upper and
-    lower case. Secrets of fewer than 6 characters are not searched for.
+    Recognized are base64 of any text around the secret (as in `Authorization: Basic`), hexadecimal,
+    percent encoding, and the escapes of JSON, Python and HTML, nested up to four times, in upper
+    and lower case. Secrets of fewer than 6 characters are not searched for.
 
-    A text without any costs a `str.__contains__` for each form of each secret.
+    A text without secrets costs one `str.__contains__` per form of each secret.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
@@ -36,7 +36,7 @@ class Redactor:
         self.add(secrets)
 
     def add(self, secrets: Iterable[str]) -> None:
-        """Search for these, too, from now on."""
+        """Add secrets to search for."""
         known = len(self._forms)
         for secret in secrets:
             if len(secret) >= _SHORTEST:
@@ -46,18 +46,18 @@ class Redactor:
             return
         self._needles = tuple({each.lower() for each in self._forms | self._cores})
         longest_first = sorted(map(re.escape, self._forms), key=len, reverse=True)
-        # A character beside a core may hold some bits of the secret.
+        # A base64 character next to a core may hold some bits of the secret.
         cores = [f"[\\w+/-]?{re.escape(core)}[\\w+/-]?={{0,2}}" for core in sorted(self._cores)]
         self._pattern = re.compile("|".join([*longest_first, *cores]), re.IGNORECASE)
 
     def forget(self) -> None:
-        """Search for none."""
+        """Remove all secrets."""
         self._forms.clear()
         self._cores.clear()
         self._needles, self._pattern = (), None
 
     def __call__(self, text: str) -> str:
-        """Return `text` without the secrets; only `[hidden]` where no part of it can be kept."""
+        """Return `text` without the secrets; just `[hidden]` if they cannot be cut out."""
         if self._pattern is None:
             return text
         if self._finds_in(text):
@@ -80,16 +80,17 @@ class Redactor:
 
 
 def login_secrets(url: str) -> set[str]:
-    """Return what must be hidden of an address: its password, or its user where that is alone.
+    """Return the secrets in a URL: its password, or its user name if it has no password.
 
-    Also both together as `Basic` sends them: a password too short to be searched for is found so.
+    Includes user and password joined as in Basic authentication, so that a password too short to
+    be searched for alone is found there.
     """
     login = url.partition("://")[2].partition("/")[0].rpartition("@")[0]
     return login_pair(*login.partition(":")[::2])
 
 
 def login_pair(user: str, password: str) -> set[str]:
-    """Return the secrets of a login, as it is written in an address and as it is meant."""
+    """Return the secrets of a login, percent-encoded as in a URL and decoded."""
     secrets = set()
     for name, word in ((user, password), (unquote(user), unquote(password))):
         secrets |= {word, f"{name}:{word}"} if word else {name}
@@ -97,7 +98,7 @@ def login_pair(user: str, password: str) -> set[str]:
 
 
 def _written(secret: str) -> Iterator[str]:
-    """Give the forms in which a secret stands alone."""
+    """Yield the encodings of a secret on its own."""
     octets = secret.encode("utf-8", "surrogateescape")
     yield secret
     yield quote(octets, safe="")
@@ -113,9 +114,9 @@ def _written(secret: str) -> Iterator[str]:
 
 
 def _in_base64(secret: str) -> Iterator[str]:
-    """Give what a text's base64 has in common, whatever precedes and follows the secret in it.
+    """Yield the part of a text's base64 that depends only on the secret in it.
 
-    Three octets are four characters, so there are three forms, in each of the two alphabets.
+    Three octets make four characters, so there are three alignments, in each of two alphabets.
     """
     octets = secret.encode("utf-8", "surrogateescape")
     for before in range(3):
@@ -126,7 +127,7 @@ def _in_base64(secret: str) -> Iterator[str]:
 
 
 def _decoded(text: str) -> str:
-    """Undo percent encoding and the escapes of JSON, Python and HTML, in layers."""
+    """Decode percent encoding and the escapes of JSON, Python and HTML, layer by layer."""
     for _ in range(_LAYERS):
         plain = html.unescape(unquote(_BACKSLASHED.sub(_character, text)))
         if plain == text:

@@ -1,15 +1,15 @@
-"""Which call is tried again, and when: the retry rule of calls to CoinGecko."""
+"""The retry rule of calls to CoinGecko: which errors are retried, how often, and when."""
 
 from ingestion.coingecko.circuit_breaker import Outage
 from ingestion.coingecko.errors import RateLimited, ServerFault, Unreachable
 
 
-class Patience:
-    """Whether one call is worth another try: a backoff hook for stamina.
+class RetryPolicy:
+    """Decides whether one call is retried: a backoff hook for stamina. Create one per call.
 
-    `attempts` in all where upstream is unreachable or fails. Twice the retries where it says
-    that we are too fast: the throttle's pause is the cure for that, so there is none here. None
-    where no call is answered at all.
+    Unreachable and ServerFault: `attempts` attempts in total, with stamina's backoff. RateLimited:
+    up to twice as many retries, without a pause here because the throttle pauses. Other errors,
+    and all errors while `outage` forbids retries, are not retried.
     """
 
     def __init__(self, attempts: int, outage: Outage) -> None:
@@ -18,7 +18,8 @@ class Patience:
         self._outage = outage
 
     def __call__(self, error: Exception) -> bool | float:
-        if self._outage.exhausted:
+        """Return False for no retry, True for stamina's backoff, or the seconds to wait."""
+        if self._outage.forbids_retries:
             return False
         if isinstance(error, RateLimited):
             self._refusals_left -= 1

@@ -1,4 +1,4 @@
-"""CoinGecko's prose and links as plain text and usable addresses."""
+"""Converts CoinGecko's HTML descriptions to plain text and selects usable URLs."""
 
 import html
 import re
@@ -16,7 +16,10 @@ _BLANK_LINES = re.compile(r"\n{3,}")
 
 
 def plain_description(value: object) -> str | None:
-    """HTML as plain text: paragraphs kept, other white space collapsed; None where empty."""
+    """Convert HTML to plain text with its paragraphs; None if nothing is left.
+
+    White space within a line is collapsed. The result has at most 20,000 characters.
+    """
     if not isinstance(value, str):
         return None
     marked_up = _BLOCK_TAG.sub("\n", _UNPRINTABLE.sub("", value[:_HTML_LIMIT]))
@@ -26,6 +29,7 @@ def plain_description(value: object) -> str | None:
 
 
 def first_url(values: Iterable[object]) -> str | None:
+    """Return the first value that is a valid http or https URL; None without one."""
     for value in values:
         if not isinstance(value, str) or not 0 < len(value) <= _URL_LIMIT:
             continue

@@ -1,4 +1,4 @@
-"""What an upstream answers, in our own words: plain arrays and quotes, no JSON."""
+"""The parsed responses of upstream: numpy arrays and dataclasses, no JSON."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,9 +21,9 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """How many points of a chart make no sense, by what they are of.
+    """Counts of the invalid points of a chart, by quantity.
 
-    `ahead` are those whose time lies in the future, whatever they are of.
+    `ahead` counts points of any quantity whose time is in the future.
     """
 
     prices: int = 0
@@ -44,7 +44,7 @@ class Dropped:
 class Chart:
     """One coin in one currency over a range: three arrays that may differ in length.
 
-    They hold only sound points; `dropped` counts the others.
+    They hold only valid points; `dropped` counts the others.
     """
 
     prices: Samples
@@ -55,7 +55,10 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The newest known price of one coin in one currency. `change_24h` is in percent."""
+    """The newest price of one coin in one currency, in units of that currency.
+
+    `change_24h` is in percent. None stands for a value that upstream did not give.
+    """
 
     coin_id: str
     currency_code: str
@@ -68,9 +71,9 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class CoinProfile:
-    """What upstream says of a coin itself. `description` is plain text.
+    """A coin's profile at upstream. `description` is plain text.
 
-    `symbol` and `name` are None where upstream has none that can be shown.
+    A field is None if upstream has no printable or valid value for it.
     """
 
     id: str
@@ -92,11 +95,11 @@ class ListedCoin:
 
 @dataclass(slots=True)
 class CallStats:
-    """What calls have cost so far. One object may be shared by several calls.
+    """The accumulated cost of calls. Several calls may share one object.
 
-    `attempts` are the calls that left, `retries` those of them that were made again for one that
-    had failed. `paused_seconds` is by how much 429s, and other refusals with a `Retry-After`, held
-    all calls up.
+    `attempts` counts the requests sent, `retries` those among them that repeat a failed one,
+    `rate_limited` the responses with a 429. `paused_seconds` is the time by which 429s, and other
+    refusals with a `Retry-After`, delayed all calls.
     """
 
     attempts: int = 0

@@ -1,4 +1,4 @@
-"""How CoinGecko's API is addressed: hosts, keys, and names that may stand in a path or a list."""
+"""CoinGecko's hosts and API keys, and which names fit in its URL paths and lists."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -10,19 +10,19 @@ import httpx
 
 from ingestion.coingecko import errors
 
-Plan = Literal["keyless", "demo", "pro"]
+ApiPlan = Literal["keyless", "demo", "pro"]
 
 PUBLIC_URL = "https://api.coingecko.com/api/v3"
 PRO_URL = "https://pro-api.coingecko.com/api/v3"
 KEY_HEADER = {"demo": "x-cg-demo-api-key", "pro": "x-cg-pro-api-key"}
 _IDS_PER_CALL = 250
-_IDS_LENGTH = 6_000  # characters: servers and proxies refuse addresses past some 8,000
+_IDS_LENGTH = 6_000  # characters; servers and proxies reject URLs longer than about 8,000
 _NAME_LENGTH = 200
 _SEPARATOR = re.compile(r"[\s,\x00-\x1f\x7f]")
 
 
 def quote_chunks(coin_ids: Iterable[str]) -> list[list[str]]:
-    """Divide coins among calls for newest prices, without those that no call can name."""
+    """Divide coins among calls for newest prices. Omits ids that do not fit in a list."""
     return list(_chunks(filter(fits_in_list, coin_ids)))
 
 
@@ -41,18 +41,19 @@ def _chunks(ids: Iterable[str]) -> Iterator[list[str]]:
 
 
 def fits_in_list(name: str) -> bool:
-    """Whether a name can stand in a list with commas, where a space makes the rest vanish."""
+    """Return True if a name fits in a comma-separated list; CoinGecko cuts lists at a space."""
     return 0 < len(name) <= _NAME_LENGTH and not _SEPARATOR.search(name)
 
 
 def segment(coin_id: str) -> str:
-    """`coin_id` as one segment of a path, which it cannot leave."""
+    """Return `coin_id` encoded as exactly one path segment. Raises NotFound if it is unusable."""
     if not coin_id.strip(". ") or len(coin_id) > _NAME_LENGTH:
         raise errors.NotFound(f"{errors.plain(coin_id)!r} is no coin id")
     return quote(coin_id, safe="", errors="replace")
 
 
 def checked_url(url: str) -> str:
+    """Return a base URL without a trailing slash. Raises AccessRefused if it is malformed."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in {"http", "https"} and bool(httpx.URL(url).host)
@@ -64,6 +65,7 @@ def checked_url(url: str) -> str:
 
 
 def checked_key(key: str) -> str:
+    """Return an API key without surrounding space. Raises AccessRefused if it is malformed."""
     key = key.strip()
     if not key.isascii() or not key.isprintable() or " " in key:
         raise errors.AccessRefused("COINGECKO_API_KEY has characters that no key has")
@@ -71,8 +73,8 @@ def checked_key(key: str) -> str:
 
 
 def user_agent() -> str:
-    """Without one, the CDN may answer 403."""
+    """Return the User-Agent header. Without one, the CDN may answer 403."""
     try:
         return f"coingraph/{version('coingraph')} (self-hosted price API)"
-    except PackageNotFoundError:  # run from a copy that was never installed
+    except PackageNotFoundError:  # run from a source tree that is not installed
         return "coingraph (self-hosted price API)"

@@ -1,1 +1,1 @@
-"""What nobody requests: scheduled refreshes and live polls."""
+"""Recurring work: scheduled refreshes and live polls."""

@@ -1,4 +1,4 @@
-"""Work that goes on whatever happens: what is logged of its faults, and how long it then waits."""
+"""Exponential back-off of recurring work, with one log line per distinct error."""
 
 import random
 
@@ -10,8 +10,8 @@ _FIRST_PAUSE = 1.0
 _JITTER = 0.25
 
 
-class Faults:
-    """The faults of one kind of work, in a row. Each change of their reason is logged once."""
+class Backoff:
+    """The back-off of one kind of work. Logs a failure only if its reason has changed."""
 
     def __init__(self, work: str, *, longest_pause: float = 60.0) -> None:
         self._work = work
@@ -20,7 +20,10 @@ class Faults:
         self._in_a_row = 0
 
     def failed(self, error: Exception, *, expected: bool = True) -> float:
-        """Note a fault; tell how many seconds to wait. One that is not expected has a traceback."""
+        """Record a failure and return the seconds to wait; pauses double up to `longest_pause`.
+
+        An error that is not `expected` is logged with its traceback.
+        """
         reason = str(error) or repr(error)
         pause = min(_FIRST_PAUSE * 2.0 ** min(self._in_a_row, 16), self._longest_pause)
         self._in_a_row += 1
@@ -30,8 +33,8 @@ class Faults:
         self._reason = reason
         return float(pause * (1 + _JITTER * random.random()))  # noqa: S311 - jitter
 
-    def over(self) -> None:
-        """Note that the work succeeded."""
+    def succeeded(self) -> None:
+        """Record a success, which resets the pauses."""
         if self._reason is not None:
             log.info("succeeded again", work=self._work, faults=self._in_a_row)
         self._reason, self._in_a_row = None, 0

@@ -1,4 +1,4 @@
-"""Live prices: the newest price of everything tracked, asked for again and again."""
+"""Live prices: periodic polls of the newest price of every tracked series."""
 
 import asyncio
 import math
@@ -10,11 +10,11 @@ import structlog
 from ingestion.coingecko.circuit_breaker import Outage
 from ingestion.coingecko.client import CoinGecko
 from ingestion.coingecko.errors import UpstreamError
-from ingestion.coingecko.newest_prices import NewestPrices, newest_prices
+from ingestion.coingecko.newest_prices import SeriesQuotes, fetch_newest_prices
 from ingestion.coingecko.urls import quote_chunks
-from ingestion.jobs.backoff import Faults
+from ingestion.jobs.backoff import Backoff
 from ingestion.quota.credits import Credits
-from ingestion.run.notes import of_quotes
+from ingestion.run.notes import dropped_from_quotes
 from models.history import floor_hour
 from models.postgres.database import Database, DatabaseUnavailableError
 from models.prices.write_live import store_live
@@ -28,14 +28,14 @@ _LONGEST_PAUSE = 600.0
 
 
 class BudgetSpentError(Exception):
-    """The month's credits do not suffice for a poll."""
+    """Too few of the month's credits are left for a poll."""
 
 
 class LivePoller:
-    """Polls for the leader of the deployment; while it is one, it is the only one.
+    """Polls upstream on the leader of the deployment, so at most one process polls.
 
-    A poll waits for its turn in the throttle as any call; one that takes longer than a period makes
-    the next ones fall out.
+    The calls of a poll wait in the throttle like all others. A poll that takes longer than a period
+    skips the periods that it overlaps.
     """
 
     def __init__(
@@ -57,12 +57,12 @@ class LivePoller:
         self._now = now
         self._series: dict[SeriesKey, int] = {}
         self._lacking: frozenset[object] = frozenset()
-        # A poll that is answered says nothing of charts: it must not renew a refresh's patience.
+        # An outage of its own: a successful poll must not end the outage that charts are in.
         self._outage = Outage()
-        self._faults = Faults("live poll", longest_pause=_LONGEST_PAUSE)
+        self._backoff = Backoff("live poll", longest_pause=_LONGEST_PAUSE)
 
     async def run(self, verify: Callable[[], Awaitable[None]]) -> None:
-        """Poll until cancelled. `verify` raises where somebody else may be the leader."""
+        """Poll until cancelled. `verify` raises if this process may no longer be the leader."""
         clock = asyncio.get_running_loop().time
         due = clock()
         while True:
@@ -70,30 +70,30 @@ class LivePoller:
             try:
                 await self.poll(verify)
             except (BudgetSpentError, UpstreamError, DatabaseUnavailableError) as error:
-                pause = self._faults.failed(error)
-            except Exception as error:  # noqa: BLE001 - whatever it was, the next poll may do better
-                pause = self._faults.failed(error, expected=False)
+                pause = self._backoff.failed(error)
+            except Exception as error:  # noqa: BLE001 - the next poll may succeed
+                pause = self._backoff.failed(error, expected=False)
             else:
-                self._faults.over()
+                self._backoff.succeeded()
             due = next_due(due, self._every, clock() + pause)
             await asyncio.sleep(due - clock())
 
     async def poll(self, verify: Callable[[], Awaitable[None]]) -> int:
-        """Ask and store once; tell how many series changed.
+        """Fetch and store the newest prices once. Returns the number of series that changed.
 
         Raises BudgetSpentError, UpstreamError and DatabaseUnavailableError.
         """
-        budget = await self._credits.budget_beside_runs()
+        budget = await self._credits.budget_outside_runs()
         if not budget.allows(len(quote_chunks(self._coins))):
             raise BudgetSpentError(
                 f"The {budget.monthly} credits of this month are spent"
-                + (" or kept for the refresh under way" if budget.promised else "")
-                + f"; live polls go on after {budget.resets_at:%Y-%m-%d}."
+                + (" or reserved for the refresh in progress" if budget.promised else "")
+                + f"; live polls resume on {budget.resets_at:%Y-%m-%d}."
             )
         if not self._series:
             facts = await list_series(self._database, self._coins, self._currencies)
             self._series = {(each.coin_id, each.currency_code): each.id for each in facts}
-        newest = await newest_prices(self._upstream, self._series, outage=self._outage)
+        newest = await fetch_newest_prices(self._upstream, self._series, outage=self._outage)
         self._log_missing(newest)
         hour = floor_hour(self._now())
         changed = 0
@@ -104,8 +104,8 @@ class LivePoller:
         log.debug("live prices", found=len(newest.found), changed=changed)
         return changed
 
-    def _log_missing(self, newest: NewestPrices) -> None:
-        """Log what upstream left out or gave malformed, where that is not the same as before."""
+    def _log_missing(self, newest: SeriesQuotes) -> None:
+        """Log what upstream left out or gave malformed, if that has changed since the last poll."""
         lacking: frozenset[object] = frozenset(
             [
                 *newest.missing,
@@ -116,7 +116,7 @@ class LivePoller:
         if lacking == self._lacking:
             return
         self._lacking = lacking
-        if note := of_quotes(newest):
+        if note := dropped_from_quotes(newest):
             log.warning("live prices dropped", note=note)
         if missing := sorted(newest.missing):
             named = [f"{coin}/{currency}" for coin, currency in missing[:_MOST_NAMED]]
@@ -126,5 +126,5 @@ class LivePoller:
 
 
 def next_due(due: float, every: float, now: float) -> float:
-    """Tell when the next poll is due, in seconds: those that are late by now fall out."""
+    """Return when the next poll is due, in seconds. Periods already passed are skipped."""
     return due + every * max(1, math.ceil((now - due) / every))

@@ -1,1 +1,1 @@
-"""Which calls a refresh makes. Pure, but for `plan`, which reads what is known."""
+"""Decides which calls a refresh makes. Pure, except `plan`, which reads the database."""

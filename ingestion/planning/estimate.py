@@ -1,10 +1,10 @@
-"""What a refresh would do now, how long that takes, and what it costs of the month's credits."""
+"""Estimates the duration of a refresh and its share of the month's credits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ingestion.planning.plan import Preparation
+from ingestion.planning.plan import RunPlan
 from ingestion.planning.windows import LONGEST_WINDOW, SeriesPlan, plan_refresh
 from ingestion.quota.credits import Budget
 from models.history import history_start
@@ -13,7 +13,7 @@ _MOST_NAMED = 20  # coins, in a sentence
 
 
 class BudgetExceededError(Exception):
-    """The month's credits do not suffice. The message says what would fit."""
+    """Too few of the month's credits are left. The message names smaller refreshes that fit."""
 
     def __init__(self, message: str, resets_at: datetime) -> None:
         super().__init__(message)
@@ -21,41 +21,45 @@ class BudgetExceededError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
-    """A run that has not begun. Its first call could leave in `wait` seconds.
+class Estimate:
+    """The estimate of a run that has not started.
 
-    `seconds_per_call` is the present interval, which other processes' calls share.
+    `wait` is the time in seconds until its first call could be sent. `seconds_per_call` is the
+    present interval between calls, which is shared with other processes.
     """
 
-    preparation: Preparation
+    run_plan: RunPlan
     budget: Budget
     seconds_per_call: float
     wait: float
 
     @property
     def calls(self) -> int:
-        return self.preparation.calls
+        """The number of calls that the run would make."""
+        return self.run_plan.calls
 
     @property
     def estimated_seconds(self) -> float:
+        """The estimated duration of the run, 0.0 for a run without calls."""
         return self.wait + self.calls * self.seconds_per_call if self.calls else 0.0
 
     @property
     def credits_left(self) -> int | None:
-        """What the run would leave of the month's credits, less than 0 where it does not fit."""
+        """The month's credits after the run, negative if it does not fit; None: unlimited."""
         return None if self.budget.left is None else self.budget.left - self.calls
 
     @property
     def fits(self) -> bool:
+        """True if the month's credits cover the run."""
         return self.budget.allows(self.calls)
 
     @property
     def refusal(self) -> str | None:
-        """Why the run would not start, and what would. None where it would."""
+        """Why the run would not start, and which smaller runs would. None if it would start."""
         left = self.budget.left
         if left is None or self.fits:
             return None
-        options = " or ".join(what_fits(self.preparation, left))
+        options = " or ".join(what_fits(self.run_plan, left))
         return (
             f"This refresh needs {self.calls:,} calls, but {left:,} of {self.budget.monthly:,} "
             f"credits are left until {self.budget.resets_at:%Y-%m-%d}. "
@@ -63,38 +67,38 @@ class Outlook:
         )
 
     def check(self) -> None:
-        """Raise BudgetExceededError where the run would not fit."""
+        """Raise BudgetExceededError if the run does not fit."""
         if refusal := self.refusal:
             raise BudgetExceededError(refusal, self.budget.resets_at)
 
 
-def what_fits(preparation: Preparation, left: int) -> list[str]:
-    """Name smaller refreshes that cost no more than what is left, with the words of the input."""
+def what_fits(run_plan: RunPlan, left: int) -> list[str]:
+    """List smaller refreshes that cost at most `left` credits, in terms of the refresh's input."""
     found = []
-    shorter = _shorter(preparation)
-    if shorter.calls <= left and shorter.calls < preparation.calls:
+    shorter = _shorter(run_plan)
+    if shorter.calls <= left and shorter.calls < run_plan.calls:
         found.append(f"days {_DAYS} of all {len(shorter.plans)} series ({shorter.calls:,} calls)")
-    if fewer := _fewer_series(preparation, left):
+    if fewer := _fewer_series(run_plan, left):
         found.append(_named(*fewer))
     if not found and (fewer := _fewer_series(shorter, left)):
         found.append(f"days {_DAYS} of {_named(*fewer)}")
     return found
 
 
-_DAYS = LONGEST_WINDOW.days - 1  # whatever the minute, one call a series
+_DAYS = LONGEST_WINDOW.days - 1  # always one call per series, whatever the minute
 
 
-def _shorter(preparation: Preparation) -> Preparation:
-    """Plan the same with the most days that one call brings."""
+def _shorter(run_plan: RunPlan) -> RunPlan:
+    """Plan the same run with the most days that one call returns."""
     plans = plan_refresh(
-        [plan.state for plan in preparation.plans],
-        preparation.now,
-        currencies=(),  # they are in their order already
-        start=history_start(preparation.now, _DAYS, preparation.offered),
-        offered=preparation.offered,
+        [plan.state for plan in run_plan.plans],
+        run_plan.now,
+        currencies=(),  # the states are already ordered
+        start=history_start(run_plan.now, _DAYS, run_plan.offered),
+        offered=run_plan.offered,
         requested=True,
     )
-    return Preparation(plans, preparation.metadata, preparation.now, preparation.offered)
+    return RunPlan(plans, run_plan.metadata, run_plan.now, run_plan.offered)
 
 
 def _named(coins: list[str], currencies: list[str], series: int, calls: int) -> str:
@@ -106,17 +110,15 @@ def _named(coins: list[str], currencies: list[str], series: int, calls: int) -> 
     )
 
 
-def _fewer_series(
-    preparation: Preparation, left: int
-) -> tuple[list[str], list[str], int, int] | None:
-    """Find the first coins in the first currencies that are the most series for these calls."""
-    plans = preparation.plans
+def _fewer_series(run_plan: RunPlan, left: int) -> tuple[list[str], list[str], int, int] | None:
+    """Find the leading coins and currencies that make the most series within `left` calls."""
+    plans = run_plan.plans
     coins = list(dict.fromkeys(plan.state.coin_id for plan in plans))
     currencies = list(dict.fromkeys(plan.state.currency_code for plan in plans))
-    metadata = set(preparation.metadata)
+    metadata = set(run_plan.metadata)
     best: tuple[list[str], list[str], int, int] | None = None
     for number in range(1, len(currencies) + 1):
-        chosen, calls, series = currencies[:number], preparation.quotes, 0
+        chosen, calls, series = currencies[:number], run_plan.quotes, 0
         by_coin = _calls_by_coin(plans, chosen)
         for count, coin in enumerate(coins, 1):
             calls += by_coin[coin][1] + (coin in metadata)
@@ -131,7 +133,7 @@ def _fewer_series(
 def _calls_by_coin(
     plans: Sequence[SeriesPlan], currencies: Sequence[str]
 ) -> dict[str, tuple[int, int]]:
-    """Count series and calls of each coin in these currencies."""
+    """Return the number of series and of calls of each coin in these currencies."""
     counts = {plan.state.coin_id: (0, 0) for plan in plans}
     for plan in plans:
         if plan.state.currency_code in currencies:

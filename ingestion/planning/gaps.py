@@ -1,19 +1,20 @@
-"""Which hours and days of a series are missing and worth asking for. Pure."""
+"""Finds the hours and days of a series that are missing. Pure."""
 
 from datetime import datetime
 
 from models.prices.coverage import measure
 from models.prices.granularity import Granularity, Times, to_datetime
 
-Hole = tuple[datetime, datetime]  # [start, end), on the hour or at midnight
+Gap = tuple[datetime, datetime]  # [start, end), on the hour or at midnight
 
 
-def find_holes(
+def find_gaps(
     known: Times, start: datetime, now: datetime, granularity: Granularity = Granularity.HOUR
-) -> tuple[Hole, ...]:
-    """List the runs of hours or days from `start` on, over at `now`, that are not among `known`.
+) -> tuple[Gap, ...]:
+    """List the gaps in `known` from `start` on, among hours or days that have ended by `now`.
 
-    `known` holds those that are stored or are not to be asked for now, the oldest first.
+    `known` holds the starts of the buckets that are stored, or not to be requested now, in
+    ascending order.
     """
     found = measure(granularity, known, start=start, end=max(start, now), begins=start, now=now)
     edges = zip(found.starts, found.ends, strict=True)

@@ -1,4 +1,4 @@
-"""What a run would do: series and what is known of them, read from the database, and a plan."""
+"""Plans a run from what the database knows about the series."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,13 +8,13 @@ from itertools import product
 import numpy as np
 
 from ingestion.coingecko.urls import quote_chunks
-from ingestion.planning.gaps import Hole, find_holes
+from ingestion.planning.gaps import Gap, find_gaps
 from ingestion.planning.silence import Silence, silence_of
 from ingestion.planning.windows import SHORTEST_WINDOW, SeriesPlan, SeriesState, plan_refresh
 from models.coins import coins_wanting_metadata
-from models.history import Tracked, floor_day, history_start, offered_from
+from models.history import TrackingScope, floor_day, history_start, offered_from
 from models.postgres.database import Database
-from models.prices.answered_hours import NOTHING_KNOWN, Known, begins_at, known_history
+from models.prices.answered_hours import NOTHING_KNOWN, KnownHistory, begins_at, known_history
 from models.prices.gaps import DAY_MICROS, HOUR_MICROS, Micros, confirmed, next_asks, times_in
 from models.prices.granularity import Granularity
 from models.prices.hours import Rows, instant, micros
@@ -22,16 +22,17 @@ from models.series import SeriesWithLatest, series_with_latest
 from models.tables import Series
 
 METADATA_AGE = timedelta(days=30)
-_UNKNOWN = 0  # the id of series that are not there yet; PostgreSQL counts from 1
-_AT_A_TIME = 10  # series: a year of hours of so many is measured in a few ms
+_UNKNOWN = 0  # the id of series that are not in the database yet; PostgreSQL counts from 1
+_AT_A_TIME = 10  # series; their gaps in a year of hours are found in a few ms
 
 
 @dataclass(frozen=True, slots=True)
 class RefreshRequest:
-    """What to refresh. None stands for everything tracked, or what is missing.
+    """What to refresh.
 
-    `only_due` leaves out what upstream did not have lately, until it is to be asked for again: for
-    refreshes that nobody asked for.
+    `coins` and `currencies`: None means all that are tracked. `days`: how far back to fetch; None
+    means what is missing. `only_due` leaves out what upstream lacked when it was requested
+    recently, until it is due to be requested again; automatic refreshes set it.
     """
 
     coins: tuple[str, ...] | None = None
@@ -42,11 +43,11 @@ class RefreshRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Preparation:
-    """What a run will do: calls for series, calls for metadata, calls for all newest prices.
+class RunPlan:
+    """The calls of a run: for series, for coins' metadata, and for all newest prices.
 
-    Made at `now`; upstream offers no history before `offered`. `withheld`: something is missing
-    that is not due.
+    The plan is made at `now`; upstream offers no history before `offered`. `withheld` is True if
+    something is missing that is not due to be requested.
     """
 
     plans: list[SeriesPlan]
@@ -57,26 +58,27 @@ class Preparation:
 
     @property
     def quotes(self) -> int:
-        """Count the calls for newest prices: one for up to 250 coins."""
+        """The number of calls for newest prices: one per 250 coins."""
         return len(quote_chunks(dict.fromkeys(plan.state.coin_id for plan in self.plans)))
 
     @property
     def calls(self) -> int:
+        """The number of all calls."""
         return self.quotes + sum(plan.calls for plan in self.plans) + len(self.metadata)
 
 
 async def prepare(
     database: Database,
-    tracked: Tracked,
+    tracked: TrackingScope,
     request: RefreshRequest,
     now: datetime,
     *,
     seeded: bool = True,
-) -> Preparation:
+) -> RunPlan:
     """Plan a run.
 
-    A database that is not `seeded` may lack series that a run would find: they are planned as
-    first loads, with one id for all, for a plan that is only shown.
+    If the database is not `seeded`, series that seeding would create are planned as first loads
+    with the id 0. Such a plan can be displayed but not executed.
     """
     coins = tracked.coins if request.coins is None else request.coins
     currencies = tracked.currencies if request.currencies is None else request.currencies
@@ -103,15 +105,15 @@ async def prepare(
         requested=request.days is not None,
         rebuild=request.rebuild,
     )
-    asked = {plan.state.coin_id for plan in plans if plan.state.held is None}
+    asked = {plan.state.coin_id for plan in plans if plan.state.deferral is None}
     metadata = [coin for coin in metadata if coin in asked]
-    return Preparation(plans, metadata, now, offered, withheld)
+    return RunPlan(plans, metadata, now, offered, withheld)
 
 
 def _unknown_series(
     known: Sequence[Series], coins: Sequence[str], currencies: Sequence[str]
 ) -> list[Series]:
-    """Make the series that these coins and currencies lack, as seeding would."""
+    """Create the series that seeding would add for these coins and currencies."""
     keys = {(each.coin_id, each.currency_code) for each in known}
     return [
         Series(id=_UNKNOWN, coin_id=coin, currency_code=currency)
@@ -129,15 +131,15 @@ def _state(row: SeriesWithLatest) -> SeriesState:
 
 async def _missing(
     database: Database,
-    tracked: Tracked,
+    tracked: TrackingScope,
     rows: Sequence[SeriesWithLatest],
     now: datetime,
     *,
     only_due: bool,
 ) -> tuple[list[SeriesState], bool]:
-    """Find what is missing of each series, from the wanted or the kept start of its history on.
+    """Find what is missing of each series, from the wanted or the stored start of its history.
 
-    Also returns whether something is missing that is not to be asked for now.
+    Also returns True if something is missing that is not due to be requested.
     """
     states, withheld = [], False
     wanted, days_wanted = tracked.hours_from(now), tracked.days_from(now)
@@ -149,7 +151,7 @@ async def _missing(
                 session, [row.series.id for row in group], since, days_wanted
             )
         for row in group:
-            look = SeriesLook(
+            look = MissingHistory(
                 row,
                 known.get(row.series.id, NOTHING_KNOWN),
                 wanted,
@@ -162,13 +164,16 @@ async def _missing(
     return states, withheld
 
 
-class SeriesLook:
-    """One series, looked at to find what to ask for."""
+class MissingHistory:
+    """Finds the hours and days to request for one series.
+
+    `withheld` is set if something is missing that is not due.
+    """
 
     def __init__(
         self,
         row: SeriesWithLatest,
-        known: Known,
+        known: KnownHistory,
         wanted: datetime,
         days_wanted: datetime,
         now: datetime,
@@ -181,6 +186,7 @@ class SeriesLook:
         self.withheld = False
 
     def state(self) -> SeriesState:
+        """Return the state of the series with its missing hours and days."""
         known, series = self._known, self._row.series
         first_hour = _first(known.hours)
         first_day = _first(known.days)
@@ -188,14 +194,14 @@ class SeriesLook:
         days_begin = begins_at(first_day, self._days_wanted, known.day_gaps, None)
         state = replace(
             _state(self._row),
-            holes=self._holes(
+            missing_hours=self._missing_ranges(
                 known.hours,
                 known.hour_gaps,
                 min(self._wanted, series.history_from or self._wanted),
                 self._now,
                 begins,
             ),
-            missing_days=self._holes(
+            missing_days=self._missing_ranges(
                 known.days,
                 known.day_gaps,
                 self._days_wanted,
@@ -203,7 +209,7 @@ class SeriesLook:
                 days_begin,
                 Granularity.DAY,
             ),
-            shown=tuple(
+            confirmed_gaps=tuple(
                 (instant(row["starts"]), instant(row["ends"]))
                 for row in known.hour_gaps[confirmed(known.hour_gaps)]
             ),
@@ -212,20 +218,20 @@ class SeriesLook:
         silence = self._silence()
         if silence is None:
             return state
-        held = None
+        deferral = None
         if self._only_due and silence.until > self._now and self._row.latest is None:
-            held = silence.sentence(series.last_error)
-        self.withheld |= held is not None
-        return replace(state, absent=True, held=held)
+            deferral = silence.sentence(series.last_error)
+        self.withheld |= deferral is not None
+        return replace(state, never_priced=True, deferral=deferral)
 
     def _silence(self) -> Silence | None:
-        """Return since when a series has been asked for of which upstream never gave a price."""
+        """Return the requests so far if upstream has never given a price; otherwise None."""
         known = self._known
         if self._row.series.first_bucket is not None or len(known.hours) or len(known.days):
             return None
         return silence_of(known.hour_gaps, self._now)
 
-    def _holes(
+    def _missing_ranges(
         self,
         stored: Micros,
         gaps: Rows,
@@ -233,11 +239,11 @@ class SeriesLook:
         end: datetime,
         begins: datetime | None,
         granularity: Granularity = Granularity.HOUR,
-    ) -> tuple[Hole, ...]:
-        """List what is missing from `start` to `end`, without what is not asked for now.
+    ) -> tuple[Gap, ...]:
+        """List what is missing from `start` to `end` and to be requested now.
 
-        What lies before the shown beginning of a coin (`begins`) is not missing, and always waits
-        until it is due; other gaps wait only where nobody asked for the refresh.
+        Buckets before a coin's confirmed beginning (`begins`) are not missing and always wait
+        until they are due. Other gaps wait only in a refresh of what is due.
         """
         unit = HOUR_MICROS if granularity is Granularity.HOUR else DAY_MICROS
         now = micros(self._now)
@@ -248,11 +254,11 @@ class SeriesLook:
         waiting = gaps[waits & (before | self._only_due)]
         self.withheld |= bool((waits & ~before).any()) and self._only_due
         known = np.union1d(stored, times_in(waiting, unit)).astype("datetime64[us]")
-        holes = find_holes(known, start, end, granularity)
-        if holes and len(stored) and holes[0][1] == _first(stored):
-            # an answer that begins late, with a price, is evidence; one without any is none
-            holes = ((holes[0][0], holes[0][1] + SHORTEST_WINDOW), *holes[1:])
-        return holes
+        missing = find_gaps(known, start, end, granularity)
+        if missing and len(stored) and missing[0][1] == _first(stored):
+            # Overlap the first stored hours: only a response with prices is evidence of a gap.
+            missing = ((missing[0][0], missing[0][1] + SHORTEST_WINDOW), *missing[1:])
+        return missing
 
 
 def _first(times: Micros) -> datetime | None:

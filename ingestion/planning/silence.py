@@ -1,4 +1,4 @@
-"""Series of which upstream has never given a price: since when, and what to say of it. Pure."""
+"""Series for which upstream has never given a price: when to request them again. Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,24 +11,24 @@ from models.prices.hours import Rows, instant, micros
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """Since when a series was asked for in vain, how often, and from when on it is again."""
+    """The unsuccessful requests for a series: the first, their number, and when the next is due."""
 
     since: datetime
     times: int
     until: datetime
 
     def sentence(self, error: str | None) -> str:
-        """Say why the series is not asked for now; `error` is what the last refresh said of it."""
+        """Explain why the series is not requested now; `error` is the last refresh's message."""
         times = "once" if self.times == 1 else f"{self.times} times"
         return (
-            f"{error or 'CoinGecko has no prices of it.'} Asked for {times} since "
+            f"{error or 'CoinGecko has no prices of it.'} Requested {times} since "
             f"{self.since:%Y-%m-%d %H:%M}Z; the next scheduled refresh after "
-            f"{self.until:%Y-%m-%d %H:%M}Z asks again, refreshPrices at once."
+            f"{self.until:%Y-%m-%d %H:%M}Z requests it again, refreshPrices does so at once."
         )
 
 
 def silence_of(gaps: Rows, now: datetime) -> Silence | None:
-    """Sum up the gaps of such a series at `now`; None where it was never asked for."""
+    """Combine the gaps of such a series; None if it was never requested."""
     if not len(gaps):
         return None
     whole = np.zeros(1, GAP_ROW)

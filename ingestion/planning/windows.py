@@ -1,11 +1,11 @@
-"""Which windows of which series a refresh asks for. Pure: no clock, no network, no database."""
+"""Decides which windows of which series a refresh requests. Pure: no clock, no I/O."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from ingestion.planning.gaps import Hole
+from ingestion.planning.gaps import Gap
 from models.history import (
     DAILY_HISTORY,
     HOUR,
@@ -14,13 +14,13 @@ from models.history import (
     history_start,
 )
 
-# CoinGecko answers 2 to 90 days with hours. Less can come back empty, more comes as days.
+# CoinGecko returns hours for 2 to 90 days. A shorter range can be empty, a longer one has days.
 LONGEST_WINDOW = timedelta(days=89)
 SHORTEST_WINDOW = timedelta(days=2)
 
 
 class Reason(StrEnum):
-    """Why a series is asked for."""
+    """Why a series is requested."""
 
     FIRST_LOAD = "FIRST_LOAD"
     ROUTINE = "ROUTINE"
@@ -32,7 +32,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One call's range. `start` is on the hour, so that its first hour is seen whole."""
+    """The range of one call. `start` is on the hour, so that its first hour is complete."""
 
     start: datetime
     end: datetime
@@ -42,11 +42,12 @@ class Window:
 class SeriesState:
     """What is known of a series before a refresh.
 
-    `holes` are the missing hours and `missing_days` the missing days that are worth asking for now,
-    both the oldest first. `last_bucket` is the newest hour that a chart gave: live prices only
-    stand in for later ones. `shown` are hours that upstream has shown not to have; `days_begin` is
-    where it has shown the days to begin, None where it has not. `absent`: upstream was asked
-    before, and has never given a price. `held` says why such a series is not asked for now.
+    `history_from` is the start of its hourly history, `last_bucket` the newest hour that came from
+    a chart: later hours are provisional, from live prices. `missing_hours` and `missing_days` are
+    the gaps to request now, in ascending order. `confirmed_gaps` are hours that upstream has
+    confirmed to lack; `days_begin` is the confirmed start of the daily history, None if it is not
+    confirmed. `never_priced` is True if the series was requested before and never had a price;
+    `deferral` then says why it is not requested now, None if it is.
     """
 
     series_id: int
@@ -54,19 +55,19 @@ class SeriesState:
     currency_code: str
     history_from: datetime | None
     last_bucket: datetime | None
-    missing_days: tuple[Hole, ...] = ()
-    holes: tuple[Hole, ...] = ()
-    shown: tuple[Hole, ...] = ()
+    missing_days: tuple[Gap, ...] = ()
+    missing_hours: tuple[Gap, ...] = ()
+    confirmed_gaps: tuple[Gap, ...] = ()
     days_begin: datetime | None = None
-    absent: bool = False
-    held: str | None = None
+    never_priced: bool = False
+    deferral: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesPlan:
-    """The calls for one series: windows of hours, the newest first, and one for daily points.
+    """The calls for one series: windows of hours, newest first, and one window of daily points.
 
-    `rest` are older windows that are asked for only where the others bring prices.
+    `rest` holds older windows that are requested only if the others return prices.
     """
 
     state: SeriesState
@@ -77,10 +78,12 @@ class SeriesPlan:
 
     @property
     def start(self) -> datetime:
+        """The start of the oldest window of hours."""
         return min(window.start for window in self.windows)
 
     @property
     def calls(self) -> int:
+        """The number of calls, without `rest`."""
         return len(self.windows) + (self.daily is not None)
 
 
@@ -94,12 +97,13 @@ def plan_refresh(
     requested: bool = False,
     rebuild: bool = False,
 ) -> list[SeriesPlan]:
-    """Plan a refresh of these series.
+    """Plan the calls of a refresh, one SeriesPlan per state.
 
-    `currencies` gives the order, its first one with every coin before the next: a new user sees
-    all coins soon. The hourly history is to reach back to `start`, upstream offers none before
-    `offered`. `requested` asks for all of it from `start` on instead of what is missing, and for
-    more where that would leave a hole behind the last known hour.
+    Plans are ordered by `currencies`: all coins in the first currency come first, so that a new
+    deployment soon shows every coin. The hourly history is to start at `start`; upstream offers
+    none before `offered`. With `requested`, everything from `start` on is fetched instead of what
+    is missing, and more if a gap would remain after the last known hour. With `rebuild`, everything
+    is fetched, to replace what is stored.
     """
     rank = {code: number for number, code in enumerate(currencies)}
     ordered = sorted(states, key=lambda state: rank.get(state.currency_code, len(rank)))
@@ -112,11 +116,11 @@ def plan_refresh(
         else:
             reason, windows = _missing(state, now, offered)
         rest: tuple[Window, ...] = ()
-        if state.absent and not (rebuild or requested):
-            # one call for the newest hours and one for the days see whether there is anything
+        if state.never_priced and not (rebuild or requested):
+            # one call for the newest hours and one for days show whether there are any prices
             windows, rest = windows[:1], windows[1:]
         daily = None if requested else _daily(state, windows, now, offered, rebuild=rebuild)
-        if state.held is not None:
+        if state.deferral is not None:
             windows, daily, rest = (), None, ()
         plans.append(SeriesPlan(state, reason, windows, daily, rest))
     return plans
@@ -125,24 +129,24 @@ def plan_refresh(
 def _missing(
     state: SeriesState, now: datetime, offered: datetime | None
 ) -> tuple[Reason, tuple[Window, ...]]:
-    """Cover the last two days, which upstream may have corrected, and what is missing before."""
+    """Cover the last two days, which upstream may have corrected, and what is missing earlier."""
     recent = floor_hour(now - SHORTEST_WINDOW)
-    holes = [(max(first, offered or first), end) for first, end in state.holes]
-    holes = [(first, min(end, recent)) for first, end in holes if first < min(end, recent)]
-    # the newest hour was running when it was asked for: it may only have had a "now" point
-    holes = [(_with(state.last_bucket, first), end) for first, end in holes]
+    gaps = [(max(first, offered or first), end) for first, end in state.missing_hours]
+    gaps = [(first, min(end, recent)) for first, end in gaps if first < min(end, recent)]
+    # the newest hour was incomplete when it was requested: it may hold only a "now" point
+    gaps = [(_with(state.last_bucket, first), end) for first, end in gaps]
     if state.history_from is None or state.last_bucket is None:
         reason = Reason.FIRST_LOAD
-    elif not (missing := [*holes, *state.missing_days]):
+    elif not (missing := [*gaps, *state.missing_days]):
         reason = Reason.ROUTINE
     else:
         older = min(missing)[0] < state.history_from
         reason = Reason.BACKFILL if older else Reason.GAP
-    return reason, windows_over([*holes, (recent, now)], now)
+    return reason, windows_over([*gaps, (recent, now)], now)
 
 
 def _with(hour: datetime | None, first: datetime) -> datetime:
-    """Begin an hour earlier where that is this hour."""
+    """Return `first`, or the hour before it if that is `hour`."""
     return first - HOUR if first - HOUR == hour else first
 
 
@@ -154,7 +158,7 @@ def _daily(
     *,
     rebuild: bool,
 ) -> Window | None:
-    """Ask for the days that the hours of these windows do not bring, in one range of days."""
+    """Return the window of daily points for days that the hours of `windows` do not cover."""
     start = history_start(now, DAILY_HISTORY.days, offered)
     midnight = first_midnight(start)
     if rebuild:
@@ -167,7 +171,7 @@ def _daily(
 
 
 def _within(first: datetime, end: datetime, windows: Sequence[Window]) -> bool:
-    """Return True if windows that follow each other bring all of [first, end)."""
+    """Return True if adjacent windows together contain [first, end)."""
     reached = None
     for window in reversed(windows):  # the oldest first
         if reached is None or window.start > reached:
@@ -178,10 +182,10 @@ def _within(first: datetime, end: datetime, windows: Sequence[Window]) -> bool:
     return False
 
 
-def windows_over(ranges: Iterable[Hole], now: datetime) -> tuple[Window, ...]:
-    """Cover these ranges with the fewest windows that are answered in hours, the newest first.
+def windows_over(ranges: Iterable[Gap], now: datetime) -> tuple[Window, ...]:
+    """Cover these ranges with the fewest windows that upstream answers in hours, newest first.
 
-    A window may reach past its share, because a short range can come back empty.
+    A window may extend beyond its ranges, because a short window can come back empty.
     """
     left = sorted(ranges, reverse=True)
     windows = []

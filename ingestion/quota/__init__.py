@@ -1,1 +1,1 @@
-"""How many calls may be made: rate and monthly credits."""
+"""The limits on calls: the rate, and the credits of a month."""

@@ -1,4 +1,4 @@
-"""The credits of a month: what is spent, what is left, and when the next month's come."""
+"""The monthly credits: how many are spent and left, and when they reset."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,9 +10,10 @@ from models.upstream_pace import credits_taken
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Credits of one UTC month, of which each answered call costs one. `monthly` None: no limit.
+    """The credits of one UTC month; each call answered with 200 costs one.
 
-    `promised` are kept for the run that is under way.
+    `monthly` is the limit, None for no limit. `promised` credits are reserved for the run in
+    progress. `resets_at` is the start of the next month.
     """
 
     monthly: int | None
@@ -22,16 +23,17 @@ class Budget:
 
     @property
     def left(self) -> int | None:
-        """What may still be spent: nothing where more was spent than there was. None: any."""
+        """The credits that may still be spent, at least 0; None if there is no limit."""
         taken = self.spent + self.promised
         return None if self.monthly is None else max(0, self.monthly - taken)
 
     def allows(self, calls: int) -> bool:
+        """Return True if the credits left cover this number of calls."""
         return self.left is None or calls <= self.left
 
 
 class Credits:
-    """Looks up what is left. Calls that are under way, or were answered just now, come later."""
+    """Reads the budget from the database, without calls in flight or just answered."""
 
     def __init__(
         self,
@@ -44,21 +46,22 @@ class Credits:
         self._clock = clock
 
     async def budget(self) -> Budget:
-        """What a run has, which is the only one: what one says that died is promised to nobody."""
-        return replace(await self.budget_beside_runs(), promised=0)
+        """Return the budget of a new run: without reservations, which only a dead run can hold."""
+        return replace(await self.budget_outside_runs(), promised=0)
 
-    async def budget_beside_runs(self) -> Budget:
-        """What others have: a run that began because it would fit is to fit until it ends."""
+    async def budget_outside_runs(self) -> Budget:
+        """Return the budget of other calls, without what the run in progress still needs."""
         month = month_of(self._clock())
         spent, promised = await credits_taken(self._database, month)
         return Budget(self._monthly, spent, next_month(month), promised)
 
 
 def month_of(now: datetime) -> date:
-    """Name the first day of the UTC month of a moment."""
+    """Return the first day of the UTC month that contains `now`."""
     return now.astimezone(UTC).date().replace(day=1)
 
 
 def next_month(month: date) -> datetime:
+    """Return the start of the month after the one that begins on `month`, in UTC."""
     year, number = divmod(month.year * 12 + month.month, 12)  # months count from 0 here
     return datetime(year, number + 1, 1, tzinfo=UTC)

@@ -1,25 +1,25 @@
-"""How fast we may call: evenly spaced, slower after an upstream says so.
+"""The rate of calls: evenly spaced, and slower after a 429.
 
-Pure: state that is told what happened, on whatever clock the caller reads.
+Pure: the caller reports events and supplies the time, on a clock of its choice.
 """
 
 import math
 from dataclasses import dataclass
 
-RECOVERY = 0.9  # of the interval, for each answer
+RECOVERY = 0.9  # factor on the interval per successful call
 LONGEST_PAUSE = 900.0  # seconds
-_SLOWEST = 8  # times the base interval
+_SLOWEST = 8  # the most by which the base interval is stretched
 _JITTER = 0.25
 
 
 @dataclass(slots=True)
 class Pace:
-    """When calls may leave, in seconds.
+    """Decides when calls are sent. All times and intervals are in seconds.
 
-    `stretch` is by how much the interval between two calls is longer than the base; calls leave
-    no earlier than that after the `last_departure`. `slowdowns` counts how often upstream made us
-    slower. A call remembers the count it left with, so that several calls refused together are
-    one slowdown, and a call that left before one says nothing about the pace after it.
+    `stretch` is the factor on `base_interval`; a call is sent at least `interval` after
+    `last_departure`. `slowdowns` counts the slowdowns by upstream. A call keeps the count at which
+    it was sent, so that several calls refused together cause one slowdown, and a call sent before
+    a slowdown does not affect the rate after it.
     """
 
     base_interval: float
@@ -33,17 +33,19 @@ class Pace:
 
     @property
     def interval(self) -> float:
+        """Seconds between two calls."""
         return self.base_interval * self.stretch
 
     def pause_left(self, now: float) -> float:
+        """Return the seconds until the pause ends, 0.0 without a pause."""
         return max(0.0, self.paused_until - now)
 
     def wait(self, now: float) -> float:
-        """Tell how many seconds the next call has to wait."""
+        """Return the seconds until the next call can be sent."""
         return max(self.last_departure + self.interval, self.paused_until, now) - now
 
     def depart(self, now: float) -> float:
-        """Reserve the next departure; the seconds until then."""
+        """Reserve the next departure and return the seconds until then."""
         wait = self.wait(now)
         self.last_departure = now + wait
         return wait
@@ -51,12 +53,12 @@ class Pace:
     def rate_limited(
         self, now: float, retry_after: float | None, *, departed: int | None, luck: float
     ) -> float:
-        """A call was refused. Returns the seconds by which that lengthens the pause.
+        """Record a refused call. Returns the seconds by which this extends the pause.
 
-        `departed` is the count of slowdowns the call left with; `luck`, from 0 to 1, sets the
-        jitter of a pause that upstream did not name.
+        `departed` is the count of slowdowns when the call was sent. `luck`, from 0 to 1, sets the
+        jitter of a pause whose length upstream did not name.
         """
-        if departed is None:  # nobody leaves during a pause, so that call left before it
+        if departed is None:  # no call is sent during a pause, so this one was sent before it
             departed = self.slowdowns - (self.pause_left(now) > 0)
         known = departed < self.slowdowns
         if retry_after is not None:
@@ -75,7 +77,7 @@ class Pace:
         return added
 
     def succeeded(self, *, departed: int | None) -> None:
-        """A call was answered: faster again, bit by bit, unless it left before the slowdown."""
+        """Record a successful call: shortens the interval, unless it was sent before a slowdown."""
         if departed is not None and departed < self.slowdowns:
             return
         self.refusals_in_a_row = 0

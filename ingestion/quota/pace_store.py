@@ -1,4 +1,4 @@
-"""Where the pace is kept: in this process, or in PostgreSQL for all processes."""
+"""Where the pace is stored: in this process, or in PostgreSQL for all processes."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -11,17 +11,17 @@ from models import upstream_pace as stored
 from models.postgres.database import Database, DatabaseUnavailableError
 
 
-class Slots(Protocol):
-    """Hands out departures, one at a time. `pace` is what is known of it, on a local clock."""
+class PaceStore(Protocol):
+    """Stores the pace and reserves departures. `pace` is the last known state, on a local clock."""
 
     pace: Pace
 
     async def reserve(self) -> float:
-        """Reserve the next departure; the seconds until then."""
+        """Reserve the next departure and return the seconds until then."""
         ...
 
     async def look(self) -> None:
-        """See what others have made of the pace."""
+        """Update `pace` with the changes of other processes."""
         ...
 
     async def rate_limited(
@@ -35,46 +35,49 @@ class Slots(Protocol):
         ...
 
     def charged(self) -> None:
-        """A call was answered with a 200, which costs a credit."""
+        """Record a response with status 200, which costs a credit."""
         ...
 
     async def report(self) -> None:
-        """Tell of what was answered now, and not with the next reservation."""
+        """Store the recorded responses now instead of with the next reservation."""
         ...
 
 
-class LocalSlots:
-    """The pace of one process that is alone. Nobody counts its credits."""
+class LocalPaceStore:
+    """Stores the pace in this process. Does not count credits."""
 
     def __init__(self, pace: Pace, clock: Callable[[], float]) -> None:
         self.pace = pace
         self._clock = clock
 
     async def reserve(self) -> float:
+        """As `PaceStore.reserve`."""
         return self.pace.depart(self._clock())
 
     async def look(self) -> None:
-        pass
+        """Do nothing: no other process shares the pace."""
 
     async def rate_limited(
         self, retry_after: float | None, *, departed: int | None, luck: float
     ) -> float:
+        """As `Pace.rate_limited`."""
         return self.pace.rate_limited(self._clock(), retry_after, departed=departed, luck=luck)
 
     def succeeded(self, *, departed: int | None) -> None:
+        """As `Pace.succeeded`."""
         self.pace.succeeded(departed=departed)
 
     def charged(self) -> None:
-        pass
+        """Do nothing: credits are not counted."""
 
     async def report(self) -> None:
-        pass
+        """Do nothing: everything is recorded at once."""
 
 
-class SharedSlots:
-    """The pace of all processes of one database. Raises DatabaseUnavailableError.
+class SharedPaceStore:
+    """Stores the pace in PostgreSQL, for all processes. Raises DatabaseUnavailableError.
 
-    Answers are told with the next reservation, so that a call costs one statement.
+    Responses are stored with the next reservation, so that a call costs one statement.
     """
 
     def __init__(
@@ -92,21 +95,24 @@ class SharedSlots:
         self._succeeded = Counter[int]()
 
     async def reserve(self) -> float:
-        answers = self._answers()
+        """As `PaceStore.reserve`, in one statement that also stores the recorded responses."""
+        answers = self._take_report()
         try:
             row = await stored.reserve_departure(self._database, self.pace.base_interval, answers)
-        except BaseException:  # also when cancelled: rather twice than not at all
+        except BaseException:  # also when cancelled: better to count twice than not at all
             self._charged.update(answers.charged)
             raise
-        self._know(row)
+        self._update(row)
         return max(0.0, row.last_departure)
 
     async def look(self) -> None:
-        self._know(await stored.present_pace(self._database))
+        """As `PaceStore.look`."""
+        self._update(await stored.present_pace(self._database))
 
     async def rate_limited(
         self, retry_after: float | None, *, departed: int | None, luck: float
     ) -> float:
+        """As `Pace.rate_limited`; retried while other processes change the pace."""
         while True:
             before = await stored.present_pace(self._database)
             pace = Pace(
@@ -120,37 +126,42 @@ class SharedSlots:
                 pace.stretch, pace.slowdowns, pace.refusals_in_a_row,
             )  # fmt: skip
             if row := await stored.slow_down(self._database, before, after):
-                self._know(row)
+                self._update(row)
                 return added
 
     def succeeded(self, *, departed: int | None) -> None:
+        """As `Pace.succeeded`; stored with the next reservation."""
         departed = self.pace.slowdowns if departed is None else departed
         self.pace.succeeded(departed=departed)
         self._succeeded[departed] += 1
 
     def charged(self) -> None:
+        """As `PaceStore.charged`; stored with the next reservation."""
         self._charged[self._month()] += 1
 
     async def report(self) -> None:
+        """As `PaceStore.report`."""
         if not self._charged and not self._succeeded:
             return
-        answers = self._answers()
+        answers = self._take_report()
         try:
-            self._know(await stored.report_answers(self._database, answers))
+            self._update(await stored.report_answers(self._database, answers))
         except BaseException as error:
             self._charged.update(answers.charged)
             if not isinstance(error, DatabaseUnavailableError):
-                raise  # else the next reservation tells, or says that the database is away
+                raise  # otherwise the next reservation stores them, or raises
 
-    def _answers(self) -> stored.Answers:
-        """Take what is to be told. Of the calls that succeeded only the last to leave count."""
+    def _take_report(self) -> stored.CallReport:
+        """Take what is to be stored. Only successes since the latest slowdown count."""
         departed = max(self._succeeded, default=0)
-        answers = stored.Answers(dict(self._charged), departed, self._succeeded[departed], RECOVERY)
+        answers = stored.CallReport(
+            dict(self._charged), departed, self._succeeded[departed], RECOVERY
+        )
         self._charged.clear()
         self._succeeded.clear()
         return answers
 
-    def _know(self, row: stored.StoredPace) -> None:
+    def _update(self, row: stored.StoredPace) -> None:
         now, pace = self._clock(), self.pace
         pace.last_departure = now + row.last_departure
         pace.paused_until = now + row.paused_until if row.paused_until > 0 else pace.paused_until

@@ -1,4 +1,4 @@
-"""Waiting for the moment at which a call may leave."""
+"""Makes calls wait until they can be sent."""
 
 import asyncio
 import random
@@ -8,28 +8,28 @@ from contextlib import asynccontextmanager
 import structlog
 
 from ingestion.quota.pace import Pace
-from ingestion.quota.pace_store import LocalSlots, SharedSlots, Slots
+from ingestion.quota.pace_store import LocalPaceStore, PaceStore, SharedPaceStore
 from models.postgres.database import Database
 
-_SLACK = 1.02  # calls reach upstream less evenly than they leave here
-# Who waits longer looks once more whether another process was told to pause. A call that leaves
-# sooner than that is as one that is already under way.
+_SLACK = 1.02  # calls arrive at upstream less evenly than they are sent
+# After a longer wait, in seconds, the call checks whether another process has begun a pause. After
+# a shorter one it does not: the call counts as one already in flight.
 _LOOK_AFTER = 0.25
-_TICK = 0.001  # by which a sleep may end early
+_TICK = 0.001  # seconds by which a sleep may end early
 
 log = structlog.get_logger(__name__)
 
 
 class Throttle:
-    """Lets calls out one by one, in the order they asked. Make one per event loop.
+    """Sends calls one by one, in order of arrival. Create one per event loop.
 
-    Calls are `60 / requests_per_minute * 1.02` seconds apart; the first goes at once. Upstream
-    counts any 60 seconds, so a bucket of N per minute would not do: it lets N out at once and
-    N more within that minute.
+    Calls are `60 / requests_per_minute * 1.02` seconds apart; the first is sent at once. Upstream
+    counts a sliding window of 60 seconds, so a token bucket of N per minute would not do: it sends
+    N calls at once and N more within that minute.
 
-    With a `database`, all throttles of that database keep this pace together, and its being away
-    raises DatabaseUnavailableError: no call leaves unthrottled. Without one, a throttle is alone.
-    `sleep` and `clock` belong together (default: the event loop's).
+    With a `database`, all throttles on that database share one pace, and an unavailable database
+    raises DatabaseUnavailableError: no call is sent unthrottled. `sleep` and `clock` must belong
+    together (default: the event loop's).
     """
 
     def __init__(
@@ -47,45 +47,47 @@ class Throttle:
             raise ValueError("requests_per_minute must be more than 0")
         self._clock = clock or (lambda: asyncio.get_running_loop().time())
         pace = Pace(60 / requests_per_minute * _SLACK, first_pause, max_pause)
-        self._slots: Slots = (
-            SharedSlots(database, pace, self._clock) if database else LocalSlots(pace, self._clock)
+        self._store: PaceStore = (
+            SharedPaceStore(database, pace, self._clock)
+            if database
+            else LocalPaceStore(pace, self._clock)
         )
         self._in_flight = asyncio.Semaphore(max_in_flight)
         self._queue = asyncio.Lock()
         self._queued = 0
-        self._left_over: float | None = None  # a departure that nobody took, on our clock
+        self._left_over: float | None = None  # an unused departure of a cancelled call
         self._sleep = sleep
 
     @property
     def base_interval(self) -> float:
-        """Seconds between two calls while upstream is content."""
-        return self._slots.pace.base_interval
+        """Seconds between two calls while upstream accepts them."""
+        return self._store.pace.base_interval
 
     @property
     def interval(self) -> float:
-        """Seconds between two calls now: longer than `base_interval` for a while after a 429."""
-        return self._slots.pace.interval
+        """Seconds between two calls now: longer than `base_interval` for some time after a 429."""
+        return self._store.pace.interval
 
     @property
     def paused_until(self) -> float:
-        """When the last pause ends or ended, on the throttle's clock; 0.0 before the first."""
-        return self._slots.pace.paused_until
+        """The end of the last pause, on the throttle's clock; 0.0 before the first pause."""
+        return self._store.pace.paused_until
 
     @property
     def pause_left(self) -> float:
-        """Seconds until calls may leave again: 0.0 while there is no pause."""
-        return self._slots.pace.pause_left(self._clock())
+        """Seconds until the pause ends, 0.0 without a pause."""
+        return self._store.pace.pause_left(self._clock())
 
     async def look(self) -> float:
-        """See what other processes have made of the pace; the seconds until a call could leave."""
-        await self._slots.look()
-        return self._slots.pace.wait(self._clock())
+        """Read the shared pace and return the seconds until a call could be sent."""
+        await self._store.look()
+        return self._store.pace.wait(self._clock())
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[int]:
-        """Waits until a call may leave, and holds its place among those in flight.
+        """Wait until a call can be sent; the block counts as a call in flight.
 
-        Yields what `rate_limited` and `succeeded` take as `departed`.
+        Yields the argument `departed` of `rate_limited` and `succeeded`.
         """
         self._queued += 1
         queued = True
@@ -96,25 +98,25 @@ class Throttle:
                     queued = False
                     await self._depart()
                 try:
-                    yield self._slots.pace.slowdowns
+                    yield self._store.pace.slowdowns
                 finally:
-                    if not self._queued:  # else the next reservation tells
-                        await self._slots.report()
+                    if not self._queued:  # otherwise the next reservation stores it
+                        await self._store.report()
         finally:
             self._queued -= queued
 
     async def rate_limited(
         self, retry_after: float | None, *, departed: int | None = None
     ) -> float:
-        """Upstream answered 429: everybody pauses, and is slower afterwards.
+        """Record a 429: all calls pause, and the interval is longer afterwards.
 
-        Returns the seconds by which this lengthens the pause, 0.0 where another call's 429 has
-        done so already: summed over all calls, the time lost.
+        Returns the seconds by which this extends the pause, 0.0 if another call's 429 already did.
+        The sum over all calls is the time lost.
         """
-        before = self._slots.pace.slowdowns
+        before = self._store.pace.slowdowns
         luck = random.random()  # noqa: S311 - jitter
-        added = await self._slots.rate_limited(retry_after, departed=departed, luck=luck)
-        if self._slots.pace.slowdowns > before:
+        added = await self._store.rate_limited(retry_after, departed=departed, luck=luck)
+        if self._store.pace.slowdowns > before:
             log.warning(
                 "upstream.rate_limited",
                 pause_seconds=round(self.pause_left, 1),
@@ -123,12 +125,12 @@ class Throttle:
         return added
 
     def succeeded(self, *, departed: int | None = None) -> None:
-        """Upstream answered: the interval creeps back to its base."""
-        self._slots.succeeded(departed=departed)
+        """Record a response: the interval returns to its base step by step."""
+        self._store.succeeded(departed=departed)
 
     def charged(self) -> None:
-        """Upstream answered with a 200, which costs a credit."""
-        self._slots.charged()
+        """Record a response with status 200, which costs a credit."""
+        self._store.charged()
 
     async def _depart(self) -> None:
         while True:
@@ -138,15 +140,15 @@ class Throttle:
                 if wait > 0:
                     await self._sleep(wait)
                 if wait > _LOOK_AFTER:
-                    await self._slots.look()
+                    await self._store.look()
             except asyncio.CancelledError:
                 self._left_over = departure
                 raise
-            if self.pause_left <= _TICK:  # a 429 may have come in while we waited for our turn
+            if self.pause_left <= _TICK:  # a 429 may have arrived during the wait
                 return
 
     async def _reserve(self) -> float:
-        """Reserve a departure, or take one that a cancelled call has left and that is to come."""
+        """Reserve a departure, or reuse a future one of a cancelled call. Returns the seconds."""
         left_over, self._left_over = self._left_over, None
         now = self._clock()
-        return left_over - now if left_over and left_over > now else await self._slots.reserve()
+        return left_over - now if left_over and left_over > now else await self._store.reserve()

@@ -1,8 +1,9 @@
-"""Samples to hours. Pure.
+"""Groups samples into hours. Pure.
 
-A sample belongs to the hour it was observed in (floor). The earliest of an hour is that hour's
-sample, because CoinGecko's later ones are strays or the unaligned "now" point. An hour without a
-sample stays missing. Days are made of hours in the transaction that stores them (models).
+A sample belongs to the hour in which it was observed (floor). The earliest sample of an hour
+becomes that hour's sample, because CoinGecko's later ones are strays or the unaligned "now" point.
+An hour without a sample stays missing. Days are computed from hours in the transaction that stores
+them (`models.prices`).
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One price as it was seen. Market cap and volume are None where upstream gave none."""
+    """One observed price. Market cap and volume are None if upstream gave none."""
 
     observed_at: datetime
     price: float
@@ -32,7 +33,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Bucketed:
-    """The hours of a range, how many later samples of the same hours were dropped, the newest."""
+    """The hours of a range, the number of later samples dropped, and the newest observation."""
 
     hours: Hours
     duplicates: int
@@ -40,9 +41,9 @@ class Bucketed:
 
 
 def bucket_hours(charts: Sequence[Chart], start: datetime, end: datetime) -> Bucketed:
-    """Make hours of the charts' samples from `start`, which is on the hour, to `end`, included.
+    """Group the charts' samples from `start`, which is on the hour, to `end` inclusive, by hour.
 
-    Charts may overlap: a sample that two of them share counts once.
+    Charts may overlap: a sample in two of them counts once.
     """
     prices = _join([chart.prices for chart in charts], start, end)
     times = prices.times
@@ -71,10 +72,10 @@ def bucket_hours(charts: Sequence[Chart], start: datetime, end: datetime) -> Buc
 
 
 def daily_points(charts: Sequence[Chart], start: datetime, end: datetime) -> Hours:
-    """Give upstream's daily points: of each UTC day the earliest sample of its first hour.
+    """Return upstream's daily points: the earliest sample of the first hour of each UTC day.
 
-    Most lie at midnight sharp, some minutes after it. Where the charts reach to `end`, their last
-    sample is the "now" point: unless it is sharp, it is of no day.
+    Most are exactly at midnight, some are minutes later. If the charts reach to `end`, their last
+    sample is the "now" point, which is a daily point only if it is exactly at midnight.
     """
     hours = bucket_hours(charts, start, end).hours
     daily = hours.bucket % _DAY_MICROS == 0
@@ -85,13 +86,13 @@ def daily_points(charts: Sequence[Chart], start: datetime, end: datetime) -> Hou
 
 
 def _newest(samples: Samples) -> int:
-    """Give the time of the newest sample, in milliseconds; 0 where there is none."""
+    """Return the time of the newest sample in milliseconds since 1970; 0 if there is none."""
     times = samples.times[np.isfinite(samples.values)]
     return int(times.max()) if len(times) else 0
 
 
 def _join(parts: Sequence[Samples], start: datetime, end: datetime) -> Samples:
-    """Put samples in the order of time, without nulls, strangers to the range and repetitions."""
+    """Merge samples by ascending time, without nulls, duplicates, and times outside the range."""
     times = np.concatenate([part.times for part in parts]) if parts else np.empty(0, np.int64)
     values = np.concatenate([part.values for part in parts]) if parts else np.empty(0)
     low, high = (round((edge - _EPOCH) / timedelta(milliseconds=1)) for edge in (start, end))
@@ -101,8 +102,8 @@ def _join(parts: Sequence[Samples], start: datetime, end: datetime) -> Samples:
 
 
 def _at(times: npt.NDArray[np.int64], samples: Samples) -> npt.NDArray[np.float64]:
-    """Give the values observed at exactly these times, NaN where there is none."""
-    if np.array_equal(times, samples.times):  # as it nearly always is
+    """Return the values observed at exactly these times; NaN if there is none."""
+    if np.array_equal(times, samples.times):  # the usual case
         return samples.values
     found = np.full(len(times), np.nan)
     _, here, there = np.intersect1d(times, samples.times, assume_unique=True, return_indices=True)

@@ -1,4 +1,4 @@
-"""What the calls of one run cost, by series."""
+"""The cost of a run's calls, by series."""
 
 from collections import defaultdict
 
@@ -7,8 +7,8 @@ from ingestion.coingecko.types import CallStats
 Cost = dict[str, float]  # columns of models.tables.RefreshRunItem, or of RefreshRun
 
 
-class Tallies:
-    """Each call of a run adds to the stats of the series it is made for, or to `others`."""
+class CallCounters:
+    """The call statistics of one run: one CallStats per series, and `others` for other calls."""
 
     def __init__(self) -> None:
         self.others = CallStats()
@@ -18,10 +18,11 @@ class Tallies:
         self._total = CallStats()
 
     def of(self, series_id: int) -> CallStats:
+        """Return the statistics that calls for this series add to."""
         return self._by_series[series_id]
 
     def item(self, series_id: int) -> Cost:
-        """Give what a series has cost up to now, to be written."""
+        """Return the cost of a series so far, and mark it as written."""
         spent = self._by_series[series_id]
         self._written[series_id] = spent.attempts
         return {
@@ -31,11 +32,11 @@ class Tallies:
         }
 
     def rewrite(self) -> None:
-        """What was given may not have been written."""
+        """Mark all costs as not written, after a failed transaction."""
         self._written.clear()
 
     def unwritten(self) -> dict[int, Cost]:
-        """Give what those series have cost that have cost more since it was written."""
+        """Return the costs of the series whose costs have changed since they were written."""
         changed = [
             series_id
             for series_id, spent in self._by_series.items()
@@ -44,8 +45,10 @@ class Tallies:
         return {series_id: self.item(series_id) for series_id in changed}
 
     def run(self, *series_ids: int) -> Cost:
-        """Give what the run has cost: `others` and these series up to now, and each other one up
-        to when it was last named here. Looking at all of them each time would take too long.
+        """Return the cost of the run, updated with `others` and with these series.
+
+        Other series count up to the last call of this method that named them: summing up all of
+        them each time would take too long.
         """
         self._sum_up(None, self.others)
         for series_id in series_ids:

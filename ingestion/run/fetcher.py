@@ -1,4 +1,4 @@
-"""Calls for series, and which of them were answered."""
+"""Fetches the windows and daily points of series."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,25 +15,26 @@ from ingestion.coingecko.types import CallStats, Chart, Dropped
 from ingestion.planning.windows import SeriesPlan, Window
 from ingestion.run.buckets import daily_points
 from models.history import offered_from
-from models.prices.gaps import Asked
+from models.prices.gaps import AskedRange
 from models.prices.hours import Hours, instant, micros
 
 log = structlog.get_logger("coingraph.refresh")
 
-NEARLY_WHOLE = 0.9  # of its hours; CoinGecko lacks one of a hundred
+NEARLY_WHOLE = 0.9  # share of the hours; CoinGecko usually lacks one in a hundred
 _HOURS_IN_ONE_PIECE = 24
 _LATE = timedelta(days=1)
 _HOUR_MILLIS, _DAY_MILLIS = 3_600_000, 86_400_000
-_DAYS_APART = 12 * _HOUR_MILLIS  # more than so much between most points: they are days
+_DAYS_APART = 12 * _HOUR_MILLIS  # a larger median distance means that the points are daily
 _NEAR_MIDNIGHT = 30 * 60_000
-AGAIN = "what is missing is asked for again."
+AGAIN = "missing prices are requested again."
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """The windows of a series that were answered, the newest first, and those that were not.
+    """The fetched windows of a series.
 
-    All of it came by `at`. `refusal` is why the others were not answered.
+    `answered` holds each window with its chart, newest first; `refused` the windows that upstream
+    refused, for the reason `refusal`. `at` is the time of the last call.
     """
 
     answered: Sequence[tuple[Window, Chart]]
@@ -43,21 +44,22 @@ class Fetched:
 
     @property
     def charts(self) -> list[Chart]:
-        """The answers that are in hours: days in place of hours are no samples of hours."""
+        """The charts with hours. Charts with days in place of hours are left out."""
         return [chart for _, chart in self.answered if _has_hours(chart)]
 
     @property
     def start(self) -> datetime:
+        """The start of the oldest answered window."""
         return min(window.start for window, _ in self.answered)
 
     @property
-    def asked(self) -> list[Asked]:
-        """What was asked for, and whether the answer is evidence of what it leaves out.
+    def asked(self) -> list[AskedRange]:
+        """The requested ranges, each with whether its response is evidence of gaps.
 
-        An answer with hours is. An empty one is none, unless the next newer window has begun late:
-        then it may lie before the coin was listed.
+        A response with hours is evidence of the hours that it leaves out. An empty one is evidence
+        only if the prices of the next newer window begin late: the coin may not have been listed.
         """
-        asked = [Asked(each.start, each.end, self.at, answered=False) for each in self.refused]
+        asked = [AskedRange(each.start, each.end, self.at, answered=False) for each in self.refused]
         begun = False
         for window, chart in self.answered:
             if _has_hours(chart):
@@ -65,56 +67,59 @@ class Fetched:
                 evident = True
             else:
                 evident = begun
-            asked.append(Asked(window.start, window.end, self.at, answered=evident))
+            asked.append(AskedRange(window.start, window.end, self.at, answered=evident))
         return asked
 
     @property
     def known_from(self) -> datetime:
-        """Since when hours are known: not in empty windows that are older than all others.
+        """The start of the hourly history: of the oldest window with hours.
 
-        There, the days are better than nothing.
+        Empty windows before it do not count, so that daily points can cover them.
         """
         full = [window.start for window, chart in self.answered if _has_hours(chart)]
         return min(full) if full else self.start
 
     @property
     def full_from(self) -> datetime | None:
-        """Since when every window brought prices, None where the newest has none."""
+        """The start of the unbroken sequence of windows with hours; None if the newest has none."""
         full = list(takewhile(lambda each: _has_hours(each[1]), self.answered))
         return full[-1][0].start if full else None
 
-    def shortfall(self, shown: Sequence[tuple[datetime, datetime]] = ()) -> str | None:
-        """Say what is wrong with the answers, None where they are nearly whole.
+    def shortfall(self, confirmed_gaps: Sequence[tuple[datetime, datetime]] = ()) -> str | None:
+        """Describe what the responses lack; None if they are nearly complete.
 
-        They are with nine tenths of their hours, and less than a day missing in one piece. Hours
-        of the ranges `shown`, which upstream has shown not to have, are not counted.
+        They are with 90 % of their hours, and no gap of a day or more. Hours in `confirmed_gaps`,
+        which upstream is known to lack, do not count.
         """
         if self.refusal is not None:
             return self.refusal
         got = wanted = longest = 0
         for window, chart in self.answered:
-            there, counts = _hours_there(window, chart), _hours_outside(window, shown)
+            there, counts = _hours_there(window, chart), _hours_outside(window, confirmed_gaps)
             got += int((there & counts).sum())
             wanted += int(counts.sum())
             longest = max(longest, _longest_run(~there & counts))
         if got >= NEARLY_WHOLE * wanted and longest < _HOURS_IN_ONE_PIECE:
             return None
         if any(_has_prices(chart) and not _has_hours(chart) for _, chart in self.answered):
-            return f"CoinGecko gave days in place of hours: {got:,} of {wanted:,} hours came."
-        return f"CoinGecko gave {got:,} of {wanted:,} hours: {AGAIN}"
+            return f"CoinGecko sent days instead of hours: {got:,} of {wanted:,} hours arrived."
+        return f"CoinGecko sent {got:,} of {wanted:,} hours: {AGAIN}"
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedDays:
-    """The daily points of a range; where upstream gave none, `trouble` says why."""
+    """The daily points of a range; `problem` explains why there are none."""
 
     window: Window
     points: Hours
-    trouble: str | None = None
+    problem: str | None = None
 
 
 class Fetcher:
-    """Makes the calls of one run for series. `dropped` counts what was dropped of their days."""
+    """Makes the calls of one run for its series.
+
+    `dropped` counts the invalid daily points by series id.
+    """
 
     def __init__(self, upstream: CoinGecko, now: Callable[[], datetime]) -> None:
         self._upstream = upstream
@@ -122,14 +127,18 @@ class Fetcher:
         self.dropped: dict[int, Dropped] = {}
 
     async def hours(self, plan: SeriesPlan, stats: CallStats) -> Fetched:
-        """Fetch the windows of a series, the newest first, as far back as the API's plan offers."""
+        """Fetch the windows of a series, newest first, as far back as the API plan offers.
+
+        Raises UpstreamError if a window fails, except that HistoryTooLong ends the series early if
+        a newer window was answered.
+        """
         answered: list[tuple[Window, Chart]] = []
         windows = [*plan.windows, *plan.rest]
         for number, window in enumerate(windows):
-            # The newest window reaches to the moment of its call, not to that of the plan.
+            # The newest window reaches to the time of its call, not to that of the plan.
             now = self._now()
             if number == len(plan.windows) and not any(_has_prices(chart) for _, chart in answered):
-                break  # nothing has changed, so the rest can wait
+                break  # still no prices, so the older windows can wait
             asked = self._offered(window, now, end=window.end if answered else now)
             try:
                 chart = await self._chart(plan, asked, stats)
@@ -142,9 +151,9 @@ class Fetcher:
         return Fetched(answered, now)
 
     async def daily(self, plan: SeriesPlan, window: Window, stats: CallStats) -> FetchedDays:
-        """Fetch the daily points of a series; none, with the reason, where upstream gives none.
+        """Fetch the daily points of a series; `problem` is set if upstream sends none.
 
-        Raises UpstreamError where there is no answer.
+        Raises UpstreamError if the call fails.
         """
         now = self._now()
         asked = self._offered(window, now, end=now)
@@ -159,7 +168,7 @@ class Fetcher:
         return FetchedDays(asked, points, empty)
 
     def _offered(self, window: Window, now: datetime, end: datetime) -> Window:
-        """Start a window where the offered history starts by now: runs take their time."""
+        """Limit a window to the history offered now, which moves while a run is in progress."""
         offered = offered_from(now, self._upstream.history) or window.start
         return Window(max(window.start, offered), max(window.end, end))
 
@@ -175,25 +184,25 @@ def _has_prices(chart: Chart) -> bool:
 
 
 def _times(chart: Chart) -> npt.NDArray[np.int64]:
-    """Give when the prices of a chart were observed, in milliseconds, by rising time."""
+    """Return the times of a chart's prices in milliseconds since 1970, ascending."""
     return np.unique(chart.prices.times[np.isfinite(chart.prices.values)])
 
 
 def _has_hours(chart: Chart) -> bool:
-    """Return True if a chart has prices, and these are not points of days.
+    """Return True if a chart has prices that are not daily points.
 
-    Where upstream gives days in place of hours, they lie a day apart, at midnight or minutes past
-    it, but for the newest, which may be of now.
+    Daily points are a day apart, at midnight or minutes later, except the newest, which may be the
+    "now" point.
     """
     times = _times(chart)
-    if len(times) < 2:  # noqa: PLR2004 - one point alone is a sample of its hour
+    if len(times) < 2:  # noqa: PLR2004 - a single point is a sample of its hour
         return len(times) == 1
     apart = np.median(np.diff(times)) >= _DAYS_APART
     return not (apart and (times[:-1] % _DAY_MILLIS <= _NEAR_MIDNIGHT).all())
 
 
 def _hours_there(window: Window, chart: Chart) -> npt.NDArray[np.bool_]:
-    """Return, for each whole hour of a window, whether the chart has a price in it."""
+    """Return a boolean per whole hour of a window: whether the chart has a price in it."""
     first, last = _hour(window.start), _hour(window.end)
     there = np.zeros(max(last - first, 0), np.bool_)
     if _has_hours(chart):
@@ -205,7 +214,7 @@ def _hours_there(window: Window, chart: Chart) -> npt.NDArray[np.bool_]:
 def _hours_outside(
     window: Window, ranges: Sequence[tuple[datetime, datetime]]
 ) -> npt.NDArray[np.bool_]:
-    """Return, for each whole hour of a window, whether it lies outside all of these ranges."""
+    """Return a boolean per whole hour of a window: whether it is outside all of these ranges."""
     first, last = _hour(window.start), _hour(window.end)
     outside = np.ones(max(last - first, 0), np.bool_)
     for start, end in ranges:

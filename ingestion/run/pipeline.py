@@ -1,4 +1,4 @@
-"""One refresh run from start to end: fetch and bucket with several calls in flight, then store."""
+"""One refresh run from start to end: fetch several series at once, group into hours, store."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
@@ -21,77 +21,82 @@ from ingestion.coingecko.types import Dropped
 from ingestion.planning.windows import Reason, SeriesPlan
 from ingestion.run.buckets import bucket_hours
 from ingestion.run.fetcher import Fetched, Fetcher
-from ingestion.run.metadata_and_quotes import Extras
-from ingestion.run.notes import of_dropped
-from ingestion.run.recorder import Journal
+from ingestion.run.metadata_and_quotes import ExtraCalls
+from ingestion.run.notes import dropped_values
+from ingestion.run.recorder import RunRecorder
 from ingestion.run.unknown_coins import UnknownCoins
 from models.postgres.database import DatabaseUnavailableError
 from models.prices.changes import ReplacementTooSmallError
-from models.prices.gaps import Asked
+from models.prices.gaps import AskedRange
 from models.tables import RefreshStatus
 
 log = structlog.get_logger("coingraph.refresh")
 
 _FETCHERS = 4
-_FAREWELL_SECONDS = 3.0  # so long a stopping process waits for the database to take down the end
+_SHUTDOWN_SECONDS = 3.0  # how long a stopping process waits until the end of the run is written
 _INTERNAL = "Internal error; see the server's log."
-_CUT_SHORT = (
-    "CoinGecko stopped answering: names and days that are missing come with the next refresh."
+_STOPPED_ANSWERING = (
+    "CoinGecko stopped answering: the next refresh fetches the missing names and days."
 )
 
 
-# What nothing else of this run would fare better with: RateLimited comes only after all patience.
+# Errors that any other call of the run would meet. RateLimited is raised only after all retries.
 _ENDS_THE_RUN = (AccessRefused, RateLimited, NobodyAnswers, DatabaseUnavailableError)
-_MOST_REFUSED = 5  # series, where no call of the run was answered: upstream refuses one as another
+_MOST_REFUSED = 5  # series that may fail while no call of the run is answered
 
 
-# What says that upstream does not have what is asked for. It is asked again by time.
+# Errors that mean that upstream lacks the range. It is requested again later, by time.
 _REFUSALS = (NotFound, BadRequest, HistoryTooLong)
 
 
 class Pipeline:
-    """Works through the plans of one run. The caller holds the lock of the deployment."""
+    """Executes the plan of one run. The caller holds the deployment's refresh lock.
 
-    def __init__(self, upstream: CoinGecko, journal: Journal, now: Callable[[], datetime]) -> None:
+    `lost_database` is True after a run that ended because the database was unavailable.
+    """
+
+    def __init__(
+        self, upstream: CoinGecko, recorder: RunRecorder, now: Callable[[], datetime]
+    ) -> None:
         self._upstream = upstream
         self._answers_before = upstream.outage.answers
-        self._journal = journal
+        self._recorder = recorder
         self._now = now
-        self._unknown = UnknownCoins(upstream, journal.tallies.others)
+        self._unknown = UnknownCoins(upstream, recorder.call_counters.others)
         self._fetcher = Fetcher(upstream, now)
-        self._extras = Extras(upstream, journal, _ENDS_THE_RUN)
+        self._extra_calls = ExtraCalls(upstream, recorder, _ENDS_THE_RUN)
         self._stored: set[int] = set()
-        self._asking, self._asked_once = asyncio.Lock(), False
+        self._ping_lock, self._pinged = asyncio.Lock(), False
         self._silent: set[int] = set()
-        self._troubled: set[int] = set()
+        self._incomplete: set[int] = set()
         self._failed = 0
         self.lost_database = False
 
     async def run(self, plans: Sequence[SeriesPlan], metadata: Sequence[str]) -> None:
-        """Do all of it and write how it ended. Raises CancelledError after that."""
+        """Execute the run and record how it ended, also if it is cancelled."""
         log.info("refresh started", series=len(plans), metadata=len(metadata))
-        self._upstream.outage.excuse()
+        self._upstream.outage.ignore_failures_of()
         try:
             status, error = await self._work(plans, metadata)
         except asyncio.CancelledError:
-            stopped = self._journal.finish(RefreshStatus.INTERRUPTED, "The server was stopped.")
-            await _to_its_end(stopped, _FAREWELL_SECONDS)
+            stopped = self._recorder.finish(RefreshStatus.INTERRUPTED, "The server was stopped.")
+            await _complete(stopped, _SHUTDOWN_SECONDS)
             raise
-        await _to_its_end(self._journal.finish(status, error))
-        await self._journal.prune()
+        await _complete(self._recorder.finish(status, error))
+        await self._recorder.prune_runs()
 
     async def _work(
         self, plans: Sequence[SeriesPlan], metadata: Sequence[str]
     ) -> tuple[RefreshStatus, str | None]:
-        """Do all of it; tell how it ended and why."""
+        """Execute the run; return its final status, and the error if it failed as a whole."""
         try:
-            await self._extras.quotes(plans)
+            await self._extra_calls.quotes(plans)
             await self._all(plans, self._try_series)
             if self._stored or self._silent or not plans:
-                await self._extras.profiles(metadata, self._unknown)
+                await self._extra_calls.profiles(metadata, self._unknown)
                 await self._all([plan for plan in plans if plan.daily], self._try_daily)
-                if self._upstream.outage.everywhere:
-                    self._journal.notes.add(_CUT_SHORT)
+                if self._upstream.outage.forbids_calls:
+                    self._recorder.notes.add(_STOPPED_ANSWERING)
         except _ENDS_THE_RUN as error:
             self.lost_database = isinstance(error, DatabaseUnavailableError)
             advice = f": {error.advice}" if isinstance(error, RateLimited) else ""
@@ -99,19 +104,19 @@ class Pipeline:
         except Exception:
             log.exception("refresh failed")
             return RefreshStatus.FAILED, _INTERNAL
-        if not self._troubled:
+        if not self._incomplete:
             return RefreshStatus.SUCCEEDED, None
         return (RefreshStatus.PARTIAL if self._stored else RefreshStatus.FAILED), None
 
     async def _all(
         self, plans: Sequence[SeriesPlan], work: Callable[[SeriesPlan], Awaitable[None]]
     ) -> None:
-        """Work on some plans at a time, in their order."""
+        """Apply `work` to the plans in order, to `_FETCHERS` of them at a time."""
         queue = iter(plans)
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(_FETCHERS):
-                    group.create_task(_work_off(queue, work))
+                    group.create_task(_drain(queue, work))
         except ExceptionGroup as errors:
             first, *others = errors.exceptions
             for other in others:
@@ -125,7 +130,7 @@ class Pipeline:
         except NobodyAnswers as error:
             if not await self._answers_others():
                 raise
-            if error.__cause__ is None:  # it waited behind others, and was never tried
+            if error.__cause__ is None:  # raised while it waited, before any attempt
                 await self._try_series(plan)
                 return
             await self._fail(plan, str(error.__cause__))
@@ -147,121 +152,123 @@ class Pipeline:
 
     @property
     def _refused_everything(self) -> bool:
-        """Whether no call was answered, and enough were made to tell from that of the others."""
+        """True if no call of the run was answered and `_MOST_REFUSED` series have failed."""
         unanswered = self._upstream.outage.answers == self._answers_before
         return unanswered and self._failed + 1 >= _MOST_REFUSED
 
     async def _answers_others(self) -> bool:
-        """Ask, once in a run that has stored something, whether upstream answers anybody: some
-        series that fail one after the other are to stop no others.
+        """Ping upstream to find out whether only some series fail. Returns True if it answers.
+
+        Series that fail one after the other must not stop the others. A run pings once, and only
+        after it has stored something.
         """
-        async with self._asking:
-            if not self._upstream.outage.everywhere:  # it has answered meanwhile
+        async with self._ping_lock:
+            if not self._upstream.outage.forbids_calls:  # another call has succeeded meanwhile
                 return True
-            if self._asked_once or not self._stored:
+            if self._pinged or not self._stored:
                 return False
-            self._asked_once = True
+            self._pinged = True
             failing = self._upstream.outage.failing()
             try:
-                await self._upstream.ping(stats=self._journal.tallies.others)
+                await self._upstream.ping(stats=self._recorder.call_counters.others)
             except UpstreamError:
                 return False
-            self._upstream.outage.excuse(failing)  # they fail by themselves, and may fail again
+            self._upstream.outage.ignore_failures_of(failing)  # these fail by themselves
             return True
 
     async def _series(self, plan: SeriesPlan) -> None:
-        """Fetch the hours of a series whole, then store them whole."""
+        """Fetch all hours of a series, then store them in one transaction."""
         state = plan.state
-        if state.held is not None:
-            self._troubled.add(state.series_id)
-            await self._journal.held(plan, state.held)
+        if state.deferral is not None:
+            self._incomplete.add(state.series_id)
+            await self._recorder.record_deferral(plan, state.deferral)
             return
         if known := self._unknown.reason(state.coin_id):
             raise NotFound(known)
-        fetched = await self._fetcher.hours(plan, self._journal.tallies.of(state.series_id))
+        fetched = await self._fetcher.hours(plan, self._recorder.call_counters.of(state.series_id))
         bucketed = bucket_hours(fetched.charts, fetched.start, self._now())
-        trouble = fetched.shortfall(state.shown)
+        problem = fetched.shortfall(state.confirmed_gaps)
         if not len(bucketed.hours):
             if plan.reason is Reason.REBUILD:
-                raise UpstreamError("CoinGecko sent no prices: what is stored was left as it is.")
-            await self._silence(plan, fetched, trouble)
+                raise UpstreamError("CoinGecko sent no prices: the stored ones are unchanged.")
+            await self._no_prices(plan, fetched, problem)
             return
-        if trouble:
-            log.warning("prices missing", **_name(plan), trouble=trouble)
-            self._troubled.add(state.series_id)
-        await self._journal.series(plan, fetched, bucketed, trouble)
+        if problem:
+            log.warning("prices missing", **_name(plan), problem=problem)
+            self._incomplete.add(state.series_id)
+        await self._recorder.store_series(plan, fetched, bucketed, problem)
         self._stored.add(state.series_id)
 
-    async def _silence(self, plan: SeriesPlan, fetched: Fetched, trouble: str | None) -> None:
-        """Note a series without any price. It is asked for again, less and less often."""
+    async def _no_prices(self, plan: SeriesPlan, fetched: Fetched, problem: str | None) -> None:
+        """Record a series without any price. It is requested again, less and less often."""
         state = plan.state
         prices = "newer prices" if state.last_bucket else "prices"
         message = f"CoinGecko sent no {prices} of {state.coin_id} in {state.currency_code}."
         if fetched.refusal or any(len(chart.prices.times) for _, chart in fetched.answered):
-            message = trouble or message
-        log.warning("no prices upstream", **_name(plan), trouble=message)
-        self._troubled.add(state.series_id)
+            message = problem or message
+        log.warning("no prices upstream", **_name(plan), problem=message)
+        self._incomplete.add(state.series_id)
         self._silent.add(state.series_id)
-        await self._journal.silence(plan, fetched, message)
+        await self._recorder.record_no_prices(plan, fetched, message)
 
     async def _try_daily(self, plan: SeriesPlan) -> None:
-        """Bring the days that hours do not. A failure costs no hour: a later run asks again."""
+        """Fetch and store the days without hours. After a failure, a later run requests them."""
         series_id = plan.state.series_id
-        asked = series_id in self._stored | self._silent  # else its item says why it failed
-        trouble: str | None = None
-        if asked and self._upstream.outage.everywhere:
-            asked, trouble = False, "Days were not asked for: CoinGecko stopped answering."
+        asked = series_id in self._stored | self._silent  # otherwise its item has the error
+        problem: str | None = None
+        if asked and self._upstream.outage.forbids_calls:
+            asked, problem = False, "Days were not requested: CoinGecko stopped answering."
         try:
             if asked and plan.daily:
-                stats = self._journal.tallies.of(series_id)
+                stats = self._recorder.call_counters.of(series_id)
                 fetched = await self._fetcher.daily(plan, plan.daily, stats)
                 dropped = self._fetcher.dropped.pop(series_id, Dropped())
-                self._journal.notes.add_series(series_id, of_dropped(dropped, "days"))
+                self._recorder.notes.add_series(series_id, dropped_values(dropped, "days"))
                 if len(fetched.points):
                     self._stored.add(series_id)
-                if not await self._journal.daily(plan, fetched):
-                    self._troubled.add(series_id)
+                if not await self._recorder.store_days(plan, fetched):
+                    self._incomplete.add(series_id)
                 return
         except (AccessRefused, RateLimited, DatabaseUnavailableError):
             raise
         except (UpstreamError, ReplacementTooSmallError) as error:
-            trouble = f"Days were not stored: {error}"
+            problem = f"Days were not stored: {error}"
             log.warning("daily history failed", series=series_id, error=str(error))
-        self._troubled.add(series_id)
-        await self._journal.daily_failure(plan, trouble)
+        self._incomplete.add(series_id)
+        await self._recorder.record_missing_days(plan, problem)
 
     async def _fail(self, plan: SeriesPlan, message: str, *, refused: bool = False) -> None:
-        """Note a failure; where upstream `refused` the coin or the currency, what was asked for."""
+        """Record a failed series; with `refused`, also the requested ranges that upstream lacks."""
         log.warning("series failed", **_name(plan), error=message)
         self._failed += 1
-        self._troubled.add(plan.state.series_id)
+        self._incomplete.add(plan.state.series_id)
         now = self._now()
         windows = [*plan.windows, *plan.rest] if refused else []
-        asked = [Asked(each.start, each.end, now, answered=False) for each in windows]
-        await self._journal.failure(plan, message, asked)
+        asked = [AskedRange(each.start, each.end, now, answered=False) for each in windows]
+        await self._recorder.record_failure(plan, message, asked)
 
 
 def _name(plan: SeriesPlan) -> dict[str, str]:
     return {"coin": plan.state.coin_id, "currency": plan.state.currency_code}
 
 
-async def _work_off(
+async def _drain(
     queue: Iterator[SeriesPlan], work: Callable[[SeriesPlan], Awaitable[None]]
 ) -> None:
     for plan in queue:
         await work(plan)
 
 
-async def _to_its_end(work: Coroutine[Any, Any, None], seconds: float | None = None) -> None:
-    """Await `work`, at most so long, and let a cancellation of the caller wait for it a while.
+async def _complete(work: Coroutine[Any, Any, None], seconds: float | None = None) -> None:
+    """Await `work` for at most `seconds`. A cancelled caller still waits `_SHUTDOWN_SECONDS`.
 
-    Raises what `work` does.
+    Raises what `work` raises.
     """
     task = asyncio.create_task(work)
     try:
         await asyncio.wait([task], timeout=seconds)
     except asyncio.CancelledError:
-        await asyncio.wait([task], timeout=_FAREWELL_SECONDS)
+        await asyncio.wait([task], timeout=_SHUTDOWN_SECONDS)
         raise
     finally:
         if task.cancel():

@@ -1,4 +1,4 @@
-"""Coins that upstream does not know, and which ones may have been meant."""
+"""Explains unknown coin ids and suggests similar ones."""
 
 import asyncio
 import difflib
@@ -13,7 +13,7 @@ _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}", re.IGNORECASE)
 
 
 class UnknownCoins:
-    """The unknown coins of one run. Explaining them costs one call, however many there are."""
+    """The coins that upstream does not know, in one run. Explaining them costs one call in all."""
 
     def __init__(self, upstream: CoinGecko, stats: CallStats) -> None:
         self._upstream = upstream
@@ -23,11 +23,11 @@ class UnknownCoins:
         self._listed: list[ListedCoin] | None = None
 
     def reason(self, coin_id: str) -> str | None:
-        """Why a coin is not worth a call any more, None where it is."""
+        """Return why a coin is known to be unknown; None if it is not."""
         return self._reasons.get(coin_id)
 
     async def explain(self, coin_id: str, error: UpstreamError) -> str:
-        """Say why a call for a coin failed, and which coin may have been meant."""
+        """Return why a call for a coin failed, with similar ids if the coin is unknown."""
         if not isinstance(error, NotFound):
             return str(error)
         async with self._asking:
@@ -37,15 +37,15 @@ class UnknownCoins:
                 except UpstreamError:
                     self._listed = []
         if any(coin.id == coin_id for coin in self._listed):
-            return str(error)  # not for being unknown: another currency may fare better
+            return str(error)  # the coin is known; another currency may succeed
         # up to a second of CPU
         hint = await asyncio.to_thread(_hint, coin_id, self._listed, self._may_be_named)
         reason = f"CoinGecko knows no coin {coin_id!r}: correct COINS.{hint}"
         return self._reasons.setdefault(coin_id, reason)
 
     def _may_be_named(self, coin_id: str) -> bool:
-        """Whether everybody may read this id: upstream can put any text in its place."""
-        return bool(_ID.fullmatch(coin_id)) and self._upstream.quotes_no_secret(coin_id)
+        """Return True if an id is safe to show: upstream could send any text in its place."""
+        return bool(_ID.fullmatch(coin_id)) and self._upstream.is_free_of_secrets(coin_id)
 
 
 def _hint(coin_id: str, listed: Sequence[ListedCoin], may_be_named: Callable[[str], bool]) -> str:

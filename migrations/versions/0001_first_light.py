@@ -1,4 +1,4 @@
-"""First light: coins, currencies, series, prices, refresh runs."""
+"""The first tables: coins, currencies, series, prices, refresh runs."""
 
 from alembic import op
 
@@ -43,8 +43,8 @@ CREATE TABLE series (
 );
 """
 
-# No foreign key on the two big tables: checking it row by row would double the cost of storing,
-# and every writer locks the series' own row in the same transaction.
+# No foreign key on the two large tables: checking it per row would double the cost of inserts, and
+# every writer locks the series' row in the same transaction.
 PRICES = """
 CREATE TABLE price_hourly (
     series_id integer NOT NULL,
@@ -122,6 +122,7 @@ CREATE TABLE refresh_run_key (
 
 
 def upgrade() -> None:
+    """Create the tables."""
     for script in (COINS, PRICES, RUNS):
         for statement in script.split(";\n"):
             if statement.strip():

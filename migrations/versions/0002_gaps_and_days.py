@@ -1,11 +1,11 @@
-"""Gaps that upstream itself has, and how far back its daily points were asked for."""
+"""Gaps of upstream, and how far back its daily points were requested."""
 
 from alembic import op
 
 revision = "0002"
 down_revision = "0001"
 
-# No foreign key, as on the prices: every writer locks the series' own row.
+# No foreign key, as on the prices: every writer locks the series' row.
 GAPS = """
 CREATE TABLE price_gap (
     series_id integer NOT NULL,
@@ -18,5 +18,6 @@ CREATE TABLE price_gap (
 
 
 def upgrade() -> None:
+    """Create the table of gaps and add the column."""
     op.execute("ALTER TABLE series ADD COLUMN daily_from timestamptz")
     op.execute(GAPS)

@@ -15,6 +15,7 @@ CREATE TABLE deployment (
 
 
 def upgrade() -> None:
+    """Create the deployment's row and the column that refers to its revision."""
     op.execute(DEPLOYMENT)
     op.execute("INSERT INTO deployment (id) VALUES (1)")
     op.execute("ALTER TABLE series ADD COLUMN deployment_revision bigint NOT NULL DEFAULT 0")

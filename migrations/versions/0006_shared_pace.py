@@ -1,11 +1,11 @@
-"""One pace for all processes that call upstream, and the credits that calls have cost."""
+"""One pace for all processes that call upstream, and the credits spent by calls."""
 
 from alembic import op
 
 revision = "0006"
 down_revision = "0005"
 
-# One row that is updated for each call: with room on its page, it never moves.
+# A single row that is updated by each call: with free space on its page, updates are HOT.
 PACE = """
 CREATE TABLE upstream_pace (
     id integer NOT NULL,
@@ -33,6 +33,7 @@ CREATE TABLE upstream_credits (
 
 
 def upgrade() -> None:
+    """Create the tables."""
     op.execute(PACE)
     op.execute(FIRST)
     op.execute(CREDITS)

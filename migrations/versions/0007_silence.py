@@ -1,7 +1,7 @@
-"""Gaps that upstream left: since when and how often they were asked for, of hours and of days.
+"""Gaps of hours and of days: when they were first requested, and how often.
 
-The rule before this one took hours for upstream's own gaps after three answers, whenever those
-came. What it had settled is forgotten, so that the next refresh asks for all of it.
+The earlier rule confirmed a gap after three responses, whatever the time between them. Its results
+are deleted, so that the next refresh requests all gaps again.
 """
 
 from alembic import op
@@ -9,7 +9,7 @@ from alembic import op
 revision = "0007"
 down_revision = "0006"
 
-# No foreign key, as on the prices: every writer locks the series' own row.
+# No foreign key, as on the prices: every writer locks the series' row.
 GAPS_OF_DAYS = """
 CREATE TABLE price_gap_daily (
     series_id integer NOT NULL,
@@ -23,7 +23,7 @@ CREATE TABLE price_gap_daily (
 )
 """
 
-# An empty answer of a first load moved the start of the history, and counted as a success.
+# Earlier versions moved the start of the history after an empty first load, and counted a success.
 HISTORY_WITHOUT_HOURS = """
 UPDATE series SET history_from = NULL, last_success_at = NULL
 WHERE first_bucket IS NULL
@@ -31,6 +31,7 @@ WHERE first_bucket IS NULL
 
 
 def upgrade() -> None:
+    """Change the table of gaps, create the one of days, and correct empty first loads."""
     op.execute("DELETE FROM price_gap")
     op.execute(
         "ALTER TABLE price_gap ADD COLUMN answered integer NOT NULL DEFAULT 0, "

@@ -1,6 +1,6 @@
-"""Errors hold our own sentences alone: earlier versions stored what upstream said, in parentheses.
+"""Stored errors contain only texts of this program: earlier versions appended upstream's texts.
 
-Everybody may read these columns, and upstream may quote a password that it was sent.
+All readers can see these columns, and upstream may quote a password that it was sent.
 """
 
 from alembic import op
@@ -8,11 +8,12 @@ from alembic import op
 revision = "0009"
 down_revision = "0008"
 
-# From the first parenthesis to the last: what upstream said may have any between them.
+# From the first parenthesis to the last, because upstream's text may contain parentheses.
 _THEIR_WORDS = r" \(.*\)| is encoded as .*| Did you mean .*"
 
 
 def upgrade() -> None:
+    """Remove upstream's texts from stored errors."""
     for table, column in (
         ("series", "last_error"),
         ("refresh_run", "error"),

@@ -1,1 +1,1 @@
-"""Connections to PostgreSQL: how they are opened, what each session sets, how many there are."""
+"""Connections to PostgreSQL: opening them, their session settings, pooling, notifications."""

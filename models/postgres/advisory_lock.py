@@ -1,4 +1,4 @@
-"""Locks of the whole deployment."""
+"""Locks that are held once in the whole deployment."""
 
 import asyncio
 import contextlib
@@ -17,12 +17,12 @@ from models.postgres.connection import CONNECT_SECONDS
 from models.postgres.database import Database
 from models.postgres.session import Session
 
-# PostgreSQL ends a session that has said nothing for so long: longer than `verify` waits, so that
-# its holder knows first.
+# PostgreSQL ends a session that is idle for this time. It is longer than `verify` waits, so that
+# the holder learns of the loss first.
 _SILENCE = "15s"
 LEADER_LOCK = 0x636F696E_6C656164  # "coinlead": held by the one leader of the deployment
 
-# A lock of a standby, or of a database that takes no writes, is none of the deployment.
+# A lock on a standby, or on a read-only database, does not exclude the rest of the deployment.
 _WRITABLE = "current_setting('transaction_read_only') = 'off' AND NOT pg_is_in_recovery()"
 _TRY = f"SELECT pg_try_advisory_lock($1), {_WRITABLE}, pg_backend_pid()"
 _VERIFY = f"SELECT pg_backend_pid() = $1, {_WRITABLE}"
@@ -31,23 +31,23 @@ _LOST = "The database dropped the connection of a lock."
 
 
 class AdvisoryLock:
-    """A lock of the whole deployment, held by a connection of its own until released.
+    """A session-level advisory lock, held on a dedicated connection until it is released.
 
-    To be used as a context manager, entered before or after the lock is taken.
-
-    PostgreSQL frees it when that connection ends, so a killed holder leaves nothing behind. It is
-    taken where PostgreSQL takes writes, or not at all: DatabaseReadOnlyError.
+    Used as a context manager, which may be entered before or after the lock is taken; leaving it
+    releases the lock. PostgreSQL releases the lock when the connection ends, so a killed holder
+    leaves no lock behind. Methods raise DatabaseUnavailableError, and DatabaseReadOnlyError if
+    PostgreSQL takes no writes.
     """
 
     def __init__(self, database: Database, key: int) -> None:
         self._database = database
         self._key = key
         self._session: Session | None = None
-        self._pid = 0  # of the session in PostgreSQL, which a pooler may exchange
+        self._pid = 0  # of the PostgreSQL backend, which a pooler may exchange
         self._busy = asyncio.Lock()  # one statement at a time on the connection
 
     async def acquire(self) -> bool:
-        """Take the lock if it is free; never wait for it."""
+        """Take the lock if it is free, without waiting. Returns True if it was taken."""
         async with self._connecting() as session:
             taken = await self._try(session)
             if taken:
@@ -55,11 +55,11 @@ class AdvisoryLock:
         return taken
 
     async def wait(self, pause: Callable[[], float]) -> None:
-        """Take the lock when it is free, asking again after `pause()` seconds.
+        """Take the lock as soon as it is free, trying again after `pause()` seconds.
 
-        All on one connection, and not in one long statement, which would keep PostgreSQL from
-        cleaning up. From now on it must be verified again and again: a holder that is stuck, or
-        cut off, loses it after 15 seconds.
+        Uses one connection and short statements: a long statement would keep PostgreSQL from
+        vacuuming. The holder must then call `verify` regularly: one that is stuck or cut off
+        loses the lock after 15 seconds.
         """
         async with self._connecting() as session:
             async with self._limit():
@@ -70,7 +70,7 @@ class AdvisoryLock:
 
     @contextlib.asynccontextmanager
     async def _connecting(self) -> AsyncIterator[Session]:
-        """Open a connection; it is closed after the block unless the lock has become its own."""
+        """Open a connection; it is closed after the block unless it has taken the lock."""
         async with self._limit():
             session = await self._database.connect("coingraph lock")
         try:
@@ -81,7 +81,7 @@ class AdvisoryLock:
 
     @contextlib.asynccontextmanager
     async def _limit(self) -> AsyncIterator[None]:
-        """Give up a statement that takes too long, and its connection with it."""
+        """Cancel a statement that takes too long, and close its connection."""
         with availability():
             async with self._database.guard(CONNECT_SECONDS):
                 yield
@@ -96,14 +96,15 @@ class AdvisoryLock:
         return bool(taken)
 
     async def add(self, key: int) -> None:
-        """Take one more lock, which nobody else asks for, and hold it as long as this one."""
+        """Take another lock, which no other process requests, and hold it as long as this one."""
         async with self._held() as session:
             await session.execute(_ADD.replace("$1", str(key)))
 
     async def verify(self) -> None:
-        """Raise DatabaseUnavailableError when the lock's connection, and so the lock, is gone.
+        """Check that the lock is still held.
 
-        So it is, in effect, where that connection can write nothing: DatabaseReadOnlyError.
+        Raises DatabaseUnavailableError if its connection, and so the lock, is lost, and
+        DatabaseReadOnlyError if the connection cannot write, which means the same.
         """
         async with self._held() as session:
             row = await session.fetchrow(_VERIFY, self._pid)
@@ -123,11 +124,12 @@ class AdvisoryLock:
             async with self._limit():
                 try:
                     yield session
-                except BaseException:  # also when cancelled: no answer is awaited any more
+                except BaseException:  # also when cancelled: the connection's state is unknown
                     session.terminate()
                     raise
 
     async def release(self) -> None:
+        """Release the lock, if it is held, by closing its connection."""
         session, self._session = self._session, None
         if session is not None:
             await _close(session)
@@ -140,7 +142,7 @@ class AdvisoryLock:
 
 
 async def _close(session: Session) -> None:
-    """End the session, at once if nobody takes the goodbye."""
+    """Close the session; abort the connection if the server does not respond."""
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             await session.close()

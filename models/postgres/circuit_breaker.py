@@ -1,4 +1,4 @@
-"""Whether PostgreSQL can be reached: every way of losing it is one error, and a circuit breaker."""
+"""The errors of an unavailable PostgreSQL, and a circuit breaker for waits on it."""
 
 import asyncio
 import contextlib
@@ -12,9 +12,9 @@ from sqlalchemy import exc
 
 log = structlog.get_logger("coingraph.database")
 
-DOUBT_SECONDS = 1.0  # who waits for so long makes us ask whether the database still answers
-PROBE_SECONDS = 2.0  # so long it has for a connection and a word
-_PAUSE_SECONDS = 0.5  # between two probes, while it does not answer
+DOUBT_SECONDS = 1.0  # a longer wait starts a probe of the database
+PROBE_SECONDS = 2.0  # the timeout of a probe: a connection and a statement
+_PAUSE_SECONDS = 0.5  # between two probes, while the database does not answer
 
 
 class DatabaseUnavailableError(Exception):
@@ -22,20 +22,21 @@ class DatabaseUnavailableError(Exception):
 
 
 class DatabaseReadOnlyError(DatabaseUnavailableError):
-    """PostgreSQL is there and takes no writes: it is a standby, or was made read-only."""
+    """PostgreSQL is reachable but takes no writes: it is a standby, or set to read-only."""
 
     def __init__(self) -> None:
         super().__init__(READ_ONLY)
 
 
 class TooManyConnectionsError(DatabaseUnavailableError):
-    """PostgreSQL, or a pooler before it, takes no more connections from us."""
+    """PostgreSQL, or a pooler in front of it, refuses further connections."""
 
 
 class DatabaseRefusedError(DatabaseUnavailableError):
-    """PostgreSQL refuses us, and will until somebody changes something.
+    """PostgreSQL refuses connections or statements until an operator changes something.
 
-    Clients read no more than that it cannot be reached; `remedy` is for operators.
+    The message, which clients see, only says that the database cannot be reached. `remedy` is for
+    operators.
     """
 
     def __init__(self, remedy: str) -> None:
@@ -44,10 +45,10 @@ class DatabaseRefusedError(DatabaseUnavailableError):
 
 
 class WrongPasswordError(DatabaseRefusedError):
-    """PostgreSQL refuses the password. One that a file holds may be about to be rotated."""
+    """PostgreSQL refuses the password. A password file may be in the middle of a rotation."""
 
 
-# The last is what asyncpg raises where a farewell of the server's lies unread.
+# asyncpg raises InternalClientError if the server has closed the connection with a message unread.
 DRIVER_ERRORS = (
     OSError,
     asyncpg.PostgresError,
@@ -57,9 +58,9 @@ DRIVER_ERRORS = (
 
 _LOST = (OSError, asyncpg.PostgresConnectionError, asyncpg.InternalClientError)
 
-# Connection exceptions, what a standby cancels, insufficient resources, operator intervention
-# (shutdown, a time limit of the server's), bad logins, a database that is not there, a standby that
-# takes no writes, failing disks: https://www.postgresql.org/docs/current/errcodes-appendix.html
+# Connection exceptions, cancellation by a standby, insufficient resources, operator intervention
+# (shutdown, a time limit of the server), failed logins, an unknown database, a write on a standby,
+# failing disks: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _UNAVAILABLE = ("08", "40001", "53", "57", "28", "3D", "25006", "58030")
 _GONE = "The database cannot be reached."
 _SLOW = "The database took too long."
@@ -77,7 +78,7 @@ _REASONS = {
 
 @contextmanager
 def availability() -> Iterator[None]:
-    """Turn every way of losing PostgreSQL into DatabaseUnavailableError."""
+    """Convert every error that means "PostgreSQL is unavailable" to DatabaseUnavailableError."""
     try:
         yield
     except exc.TimeoutError as error:
@@ -94,7 +95,7 @@ def availability() -> Iterator[None]:
 
 
 def _lacks(error: BaseException) -> str | None:
-    """Say which right the role lacks; None where it is about something else."""
+    """Return how to grant the privilege that the role lacks; None for other errors."""
     cause = error.orig if isinstance(error, exc.DBAPIError) else error
     cause = getattr(cause, "__cause__", None) or cause
     state = getattr(cause, "sqlstate", None)
@@ -108,21 +109,21 @@ def _lacks(error: BaseException) -> str | None:
 
 
 def reason_of(error: BaseException) -> str:
-    """Say in one line, for a log, why the database is not available."""
+    """Return in one line, for a log, why the database is unavailable."""
     if isinstance(error, DatabaseRefusedError):
         return error.remedy
     return (str(error.__cause__ or error) or repr(error)).splitlines()[0]
 
 
 def unavailable_because(error: BaseException | None) -> str | None:
-    """Tell what this error says of the database's absence; None where it is about the statement."""
+    """Return why the database is unavailable; None if the error is about the statement."""
     cause = error
     while cause is not None:
         state = getattr(cause, "sqlstate", None)
         if isinstance(state, str) and state.startswith(_UNAVAILABLE):
             return _REASONS.get(state, _GONE)
         if isinstance(cause, _LOST) or (
-            # asyncpg's word for a connection that is gone, SQLAlchemy's for one that went twice
+            # asyncpg's message for a lost connection, and SQLAlchemy's for one lost twice
             isinstance(cause, asyncpg.InterfaceError | exc.InvalidRequestError)
             and "closed" in str(cause)
         ):
@@ -134,32 +135,34 @@ def unavailable_because(error: BaseException | None) -> str | None:
 
 
 class Breaker:
-    """A circuit breaker: once PostgreSQL does not answer, nobody waits for it any more.
+    """A circuit breaker: once PostgreSQL does not answer, callers fail at once instead of waiting.
 
-    A statement may take long, so its time tells little. While anybody waits for more than a
-    second, the database is asked for a word on a new connection, by `probe`. Where that fails, the
-    circuit is open: who waits, and who comes, gets DatabaseUnavailableError at once, until a probe
-    succeeds. `on_open` is called when it opens, to drop what hangs.
+    A slow statement alone does not show that the database is down. While any caller waits longer
+    than DOUBT_SECONDS, `probe` pings the database on a new connection. If that fails, the circuit
+    opens: present and new callers get DatabaseUnavailableError at once, until a probe succeeds.
+    `on_open` is called when it opens, to close the connections that hang.
     """
 
     def __init__(self, probe: Callable[[], Awaitable[None]], on_open: Callable[[], None]) -> None:
         self._probe = probe
         self._on_open = on_open
-        self._waiting: dict[asyncio.Timeout, float] = {}  # and since when, the eldest first
+        self._waiting: dict[asyncio.Timeout, float] = {}  # with their start times, oldest first
         self._probing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._open = False
-        self._answered = float("-inf")  # when a block ended well
+        self._answered = float("-inf")  # the end of the last successful block
 
     @property
     def open(self) -> bool:
+        """True while the database does not answer."""
         return self._open
 
     @asynccontextmanager
     async def guard(self, seconds: float | None) -> AsyncIterator[None]:
-        """Let the block wait for the database, at most so long.
+        """Limit the block's wait for the database to `seconds`; None for no limit.
 
-        Raises DatabaseUnavailableError: after that time, or when, or while, the circuit is open.
+        Raises DatabaseUnavailableError after that time, and at once if the circuit is open or
+        opens.
         """
         if self._open:
             raise DatabaseUnavailableError(_GONE)
@@ -181,6 +184,7 @@ class Breaker:
             raise DatabaseUnavailableError(_GONE if self.open else _SLOW) from error
 
     async def close(self) -> None:
+        """Stop watching and probing."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -190,11 +194,11 @@ class Breaker:
 
     def _watch(self) -> None:
         loop = asyncio.get_running_loop()
-        # of no request, so not in the context of the one that happens to be the first to wait
-        self._timer = loop.call_later(DOUBT_SECONDS, self._look, context=Context())
+        # in an empty context, not in that of the request that happens to wait first
+        self._timer = loop.call_later(DOUBT_SECONDS, self._check, context=Context())
 
-    def _look(self) -> None:
-        """Once a second, while anybody waits."""
+    def _check(self) -> None:
+        """Start a probe if any caller waits too long. Runs once a second while any waits."""
         self._timer = None
         if not self._waiting:
             return
@@ -202,18 +206,18 @@ class Breaker:
         loop = asyncio.get_running_loop()
         in_doubt = loop.time() - next(iter(self._waiting.values())) >= DOUBT_SECONDS
         if in_doubt and (self._probing is None or self._probing.done()):
-            self._probing = loop.create_task(self._ask())
+            self._probing = loop.create_task(self._probe_until_answered())
 
-    async def _ask(self) -> None:
-        """Ask for a word, and go on asking while there is none."""
+    async def _probe_until_answered(self) -> None:
+        """Probe the database until it answers."""
         loop = asyncio.get_running_loop()
         while True:
             started = loop.time()
             try:
                 async with asyncio.timeout(PROBE_SECONDS):
                     await self._probe()
-            except Exception as error:  # noqa: BLE001 - whatever it was, it did not answer
-                if self._answered >= started:  # as others were answered meanwhile: it is there
+            except Exception as error:  # noqa: BLE001 - any error means that it does not answer
+                if self._answered >= started:  # other statements succeeded meanwhile
                     break
                 self._trip(error)
             else:

@@ -1,8 +1,8 @@
-"""The files that asyncpg reads before it connects: certificates and keys of the client.
+"""The client certificates and keys that asyncpg reads before it connects.
 
-Like libpq, it looks for them in `~/.postgresql`. In a container HOME may belong to somebody else;
-there asyncpg fails with PermissionError although nobody wants a client certificate, and an OSError
-looks like a database that is away.
+Like libpq, asyncpg looks for them in `~/.postgresql`. In a container, HOME may belong to another
+user; asyncpg then fails with PermissionError although no client certificate is needed, and an
+OSError looks like an unreachable database.
 """
 
 import os
@@ -20,7 +20,7 @@ class ClientFileError(Exception):
 
 
 def check_client_files() -> None:
-    """Raise ClientFileError for a file that is named for the connection and cannot be read."""
+    """Raise ClientFileError if a file that libpq's variables name cannot be read."""
     for name in _NAMED:
         path = os.environ.get(name)
         if not path:
@@ -36,20 +36,17 @@ def check_client_files() -> None:
 
 
 def ignore_variables() -> None:
-    """Drop libpq's variables, which are about another server: the URL of our own says everything.
+    """Delete libpq's variables, which are meant for another server than the embedded one.
 
-    asyncpg takes from them whatever a URL leaves out, such as PGSSLMODE.
+    asyncpg uses them for whatever a URL leaves out, such as PGSSLMODE.
     """
     for name in [name for name in os.environ if name.startswith("PG")]:
         del os.environ[name]
 
 
 def pass_over_unreadable_homes() -> None:
-    """Let asyncpg take a default file that it may not look at for one that does not exist.
-
-    It has no setting for that.
-    """
-    internals: Any = connect_utils  # its stubs leave out what is private
+    """Make asyncpg treat an unreadable default file as missing. It has no setting for that."""
+    internals: Any = connect_utils  # its stubs leave out private names
     usual = internals._dot_postgresql_path  # noqa: SLF001 - see above
 
     def readable(filename: str) -> Path | None:
@@ -59,7 +56,7 @@ def pass_over_unreadable_homes() -> None:
                 return path
             with path.open("rb"):
                 return path
-        except (OSError, RuntimeError):  # a loop of links
+        except (OSError, RuntimeError):  # RuntimeError: a loop of symbolic links
             return None
 
     internals._dot_postgresql_path = readable  # noqa: SLF001 - see above

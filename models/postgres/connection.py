@@ -1,4 +1,4 @@
-"""`DATABASE_URL`: the spellings of libpq that are understood, as one SQLAlchemy URL."""
+"""Parses `DATABASE_URL`: the forms of libpq that are supported, as one SQLAlchemy URL."""
 
 import re
 from collections.abc import Mapping
@@ -26,13 +26,13 @@ TLS_PARAMETERS = {
     "ssl_max_protocol_version",
 }
 _SESSION = {"application_name", "connect_timeout", "options", "target_session_attrs"}
-# These change nothing, with these values; None: with any.
+# Parameters without an effect for these values; None: for any value.
 _NEUTRAL: Mapping[str, tuple[str, ...] | None] = {
     "channel_binding": ("disable", "prefer"),
     "client_encoding": ("auto", "utf8", "utf-8"),
     "fallback_application_name": None,
     "gssencmode": ("disable", "prefer"),
-    "keepalives": None,  # of the client's side; each session sets those of the server's side
+    "keepalives": None,  # on the client's side; each session sets those on the server's side
     "keepalives_count": None,
     "keepalives_idle": None,
     "keepalives_interval": None,
@@ -52,9 +52,10 @@ _HOST = re.compile(r"(?P<host>\[[^\]]*\]|[^:]*)(?::(?P<port>\d*))?")
 
 
 def database_url(text_url: str) -> URL:
-    """Read `postgresql://…` as libpq does. Raises ValueError with one sentence.
+    """Parse `postgresql://…` as libpq does. Raises ValueError with one sentence.
 
-    Several hosts become `host` parameters, `host:port` each; all else is where SQLAlchemy has it.
+    Several hosts become `host` parameters of the form `host:port`; the other parts are where
+    SQLAlchemy puts them.
     """
     try:
         url = make_url(_with_several_hosts(text_url))
@@ -75,7 +76,7 @@ def database_url(text_url: str) -> URL:
     )
     for name in _NEUTRAL.keys() | {"user", "password", "dbname"}:
         query.pop(name, None)
-    if url.host and "%" in url.host:  # libpq's way to write a socket's folder before the path
+    if url.host and "%" in url.host:  # libpq's notation for a socket's folder as the host
         query["host"], url = (
             unquote(url.host),
             URL.create(url.drivername, url.username, url.password, None, url.port, url.database),
@@ -86,7 +87,7 @@ def database_url(text_url: str) -> URL:
 
 
 def hosts_of(url: URL) -> list[tuple[str | None, int | None]]:
-    """Name the hosts and ports in order; None where libpq's defaults hold. Raises ValueError."""
+    """Return hosts and ports in order; None means libpq's default. Raises ValueError."""
     given, ports = url.query.get("host") or url.host, url.query.get("port") or url.port
     names = [given] if given is None or isinstance(given, str) else list(given)
     names = [part for name in names for part in (name.split(",") if name else [None])]
@@ -117,7 +118,7 @@ def _is_ipv6(name: str) -> bool:
 
 
 def _with_several_hosts(text_url: str) -> str:
-    """Write `//h1:1,h2:2/x` as `///x?host=h1:1&host=h2:2`, which SQLAlchemy can read."""
+    """Rewrite `//h1:1,h2:2/x` as `///x?host=h1:1&host=h2:2`, which SQLAlchemy can parse."""
     parts = _PARTS.fullmatch(text_url)
     if parts is None or "," not in parts["hosts"]:
         return text_url
@@ -128,7 +129,7 @@ def _with_several_hosts(text_url: str) -> str:
 
 
 def _last(name: str, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-    """Take the last of a repeated parameter, as libpq does; hosts are several on purpose."""
+    """Return the last value of a repeated parameter, as libpq does; hosts stay a list."""
     return value if isinstance(value, str) or name == "host" else value[-1]
 
 

@@ -1,4 +1,4 @@
-"""Opens sessions: one host after the other, as libpq does, and with one sentence where it fails."""
+"""Opens sessions: tries one host after the other, as libpq does."""
 
 import asyncio
 import os
@@ -21,9 +21,9 @@ from models.postgres.connection import TLS_PARAMETERS, hosts_of
 from models.postgres.refusals import connect_error
 from models.postgres.session import Session
 
-_OF_SEVERAL_SECONDS = 1.5  # a host has so long where others are left: a probe reaches the second
-_POOLER_SECONDS = 1.5  # a pooler that has let us in has so long to find a session for us
-# Where another host may do better. PgBouncer's refusals are among these, too.
+_OF_SEVERAL_SECONDS = 1.5  # the timeout per host, short enough for a probe to try a second host
+_POOLER_SECONDS = 1.5  # how long a pooler may take to assign a session after the login
+# Errors after which the next host is tried. They include PgBouncer's refusals.
 _AWAY = (
     OSError,
     asyncpg.PostgresConnectionError,
@@ -42,9 +42,9 @@ _ACCEPTED: Mapping[str, Callable[[Session], bool]] = {
 
 
 class Connector:
-    """Opens sessions of the database at `url`, which `database_url` has read.
+    """Opens sessions of the database at `url`, which comes from `database_url`.
 
-    `password` gives the password of each new session, None for the one in `url`.
+    `password` returns the password for each new session; None means the one in `url`.
     """
 
     def __init__(self, url: URL, password: Callable[[], str | None] | None = None) -> None:
@@ -53,8 +53,8 @@ class Connector:
         self._given: str | None = None  # the password of the last attempt
         self._query = {name: str(value) for name, value in url.query.items() if name != "host"}
         self._hosts = hosts_of(url)
-        self._first = 0  # the host that answered last, or one after those that did not
-        self._pooled = False  # by a pooler between us and the server
+        self._first = 0  # index of the host to try first
+        self._pooled = False  # True if the last session went through a pooler
         self._attributes = self._query.get("target_session_attrs") or os.environ.get(
             "PGTARGETSESSIONATTRS", "any"
         )
@@ -62,8 +62,8 @@ class Connector:
     async def connect(self, application_name: str) -> Session:
         """Open a session.
 
-        Raises DatabaseUnavailableError, TooManyConnectionsError and, where waiting does not help,
-        DatabaseRefusedError; UnsupportedServerError from a server that is too old.
+        Raises DatabaseUnavailableError, TooManyConnectionsError, DatabaseRefusedError if waiting
+        does not help, and UnsupportedServerError if the server is too old.
         """
         accepted = _ACCEPTED.get(self._attributes, _ANY)
         session = await self._first_of(application_name, accepted)
@@ -81,11 +81,11 @@ class Connector:
     async def _first_of(
         self, application_name: str, accepted: Callable[[Session], bool]
     ) -> Session | None:
-        """Open a session at the first host that has an accepted one; None where none has."""
+        """Open a session at the first host whose session is accepted; None if there is none."""
         lost: Exception | None = None
         answered, count = False, len(self._hosts)
         for place in [(self._first + turn) % count for turn in range(count)]:
-            self._first = (place + 1) % count  # where the next attempt begins, were this cancelled
+            self._first = (place + 1) % count  # in case this attempt is cancelled
             try:
                 session = await self._open(place, application_name)
             except _AWAY as error:
@@ -95,7 +95,7 @@ class Connector:
                 raise connect_error(error, self._url, self._given) from error
             answered = True
             if accepted(session):
-                # a standby that was met by chance is not where to look for the primary
+                # do not start at a standby that was found while any server was accepted
                 self._first = 0 if accepted is _ANY and session.read_only else place
                 return session
             session.terminate()
@@ -129,7 +129,7 @@ class Connector:
         return session
 
     async def _set_up(self, session: Session) -> None:
-        # A pooler whose sessions are all taken lets us in and answers nothing.
+        # A pooler without a free session accepts the login and then does not respond.
         limit = asyncio.timeout(_POOLER_SECONDS if self._pooled else None)
         try:
             async with limit:
@@ -154,7 +154,7 @@ class Connector:
         return tls
 
     def _startup(self, application_name: str) -> dict[str, str]:
-        """Give the startup message's parameters: what PgBouncer takes, and what the URL has."""
+        """Return the startup message's parameters: those that PgBouncer accepts or the URL has."""
         given = self._query.get("application_name", "coingraph")
         settings = {"application_name": application_name.replace("coingraph", given, 1)}
         if options := self._query.get("options"):

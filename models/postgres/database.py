@@ -1,4 +1,4 @@
-"""The way to PostgreSQL: one pool, read and write sessions of different types, raw columns."""
+"""Access to PostgreSQL: a pool, typed read and write sessions, and raw asyncpg queries."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -24,7 +24,7 @@ from models.postgres.circuit_breaker import (
     unavailable_because,
 )
 from models.postgres.connection import database_url
-from models.postgres.connection_share import shared
+from models.postgres.connection_share import operation_share
 from models.postgres.connector import Connector
 from models.postgres.pool import ConnectionPool, Pooled, session_of
 from models.postgres.pooler import pools_transactions
@@ -46,31 +46,32 @@ __all__ = [
     "availability",
 ]
 
-POOL_SIZE = 16  # with those past the pool, as many as PgBouncer gives a role by default
-READ_SECONDS = 10.0  # what takes longer is given up
+POOL_SIZE = 16  # with those outside the pool, within PgBouncer's default of 20 per role
+READ_SECONDS = 10.0  # the timeout of reads
 WRITE_SECONDS = 60.0
-_PAST_THE_POOL = 3  # the listener's, the leader's lock's and a run's lock's connection
+_PAST_THE_POOL = 3  # connections of the listener, of the leader's lock and of a run's lock
 _ROOM_PAUSE = 0.1
 S = TypeVar("S", bound=AsyncSession)
 
 
 class ReadSession(AsyncSession):
-    """A short session that only reads; each statement is a transaction of its own."""
+    """A short read-only session; each statement is a transaction of its own."""
 
     async def driver(self) -> Session:
-        """Give the asyncpg connection beneath, for binary columns and COPY."""
+        """Return the underlying asyncpg connection, for binary columns and COPY."""
         return await session_of(await self.connection())
 
 
 class WriteSession(ReadSession):
-    """One transaction: committed when its block ends well, rolled back when it does not."""
+    """A transaction: committed when its block ends normally, rolled back on an exception."""
 
 
 class Database:
-    """All access to one database, on `pool_size` connections at most and up to three past the pool.
+    """All access to one database: `pool_size` connections, and up to three outside the pool.
 
-    `password` gives the password of each new connection, None for the one in `url`.
-    Cheap to make: it connects at first use.
+    `password` returns the password of each new connection; None means the one in `url`. Connects at
+    first use. `read_seconds` is the timeout of reads. Methods raise DatabaseUnavailableError if
+    PostgreSQL is unreachable or too slow.
     """
 
     def __init__(
@@ -91,20 +92,21 @@ class Database:
             self._sessions, lambda: self._connector.connect("coingraph probe")
         )
         self._read_seconds = read_seconds
-        self._wait_seconds = 0.9 * read_seconds  # for a connection: before all is given up
+        self._wait_seconds = 0.9 * read_seconds  # for a connection; less than the whole timeout
 
     @property
     def engine(self) -> AsyncEngine:
+        """SQLAlchemy's engine of the pool."""
         return self._pool.engine
 
     async def fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
-        """Read rows on asyncpg itself, at a fraction of what a session costs.
+        """Read rows directly with asyncpg, at a fraction of the cost of a session.
 
-        A pooled connection may have died unnoticed. Asking it first would double the cost, so the
-        statement, which only reads, is sent once more on a connection that was asked.
+        A pooled connection may be dead. A ping before each statement would double the cost, so the
+        statement, which only reads, is repeated once on a connection that was pinged.
         """
         with availability(), database_time.get():
-            async with shared(), self._breaker.guard(self._read_seconds):
+            async with operation_share(), self._breaker.guard(self._read_seconds):
                 pooled = self._pool.pop_spare() or await self._take_reader(ping=False)
                 try:
                     return await self._fetch(pooled, statement, arguments)
@@ -115,7 +117,7 @@ class Database:
                 return await self._fetch(await self._take_reader(), statement, arguments)
 
     async def statement(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
-        """Write with one statement, which commits itself and is never sent twice."""
+        """Write with one statement, which commits itself and is never repeated."""
         with availability():
             async with self._breaker.guard(READ_SECONDS):
                 pooled = await self._take_writer(self._pool.reader, 0.9 * READ_SECONDS)
@@ -127,7 +129,7 @@ class Database:
         connection, session = pooled
         try:
             rows: list[asyncpg.Record] = await session.fetch(statement, *arguments)
-        except BaseException as error:  # also when cancelled: its state is not known
+        except BaseException as error:  # also when cancelled: the connection's state is unknown
             self._note_refusal(session, error)
             await self._pool.discard(connection)
             raise
@@ -136,19 +138,19 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[ReadSession]:
-        """Open a session for one answer; close it before waiting for anything else."""
+        """Open a read session. Close it before waiting for anything else."""
         with availability(), database_time.get():
-            async with shared(), self._breaker.guard(self._read_seconds):
+            async with operation_share(), self._breaker.guard(self._read_seconds):
                 pooled = await self._take_reader()
                 async with self._lent(pooled, ReadSession) as session:
                     yield session
 
     @asynccontextmanager
     async def write(self, seconds: float | None = WRITE_SECONDS) -> AsyncIterator[WriteSession]:
-        """Open one transaction; it commits when the block ends without an exception.
+        """Open a transaction; it commits when the block ends without an exception.
 
-        It is given up after so many seconds; None: only when the database does not answer.
-        Raises DatabaseReadOnlyError, before the block begins where that is known by then.
+        It is cancelled after `seconds`; None: only if the database does not answer. Raises
+        DatabaseReadOnlyError, before the block begins if that is known by then.
         """
         with availability():
             async with self._breaker.guard(seconds):
@@ -181,7 +183,7 @@ class Database:
         )
 
     async def _take_writer(self, engine: AsyncEngine, seconds: float) -> Pooled:
-        """Take a connection that can write. Raises DatabaseReadOnlyError where none can."""
+        """Take a connection that can write. Raises DatabaseReadOnlyError if none can."""
         for _ in range(2):
             pooled = await self._pool.take(engine, seconds, reserve=self._reserve)
             if not pooled[1].read_only:
@@ -194,22 +196,22 @@ class Database:
 
     def _note_refusal(self, session: Session, error: BaseException) -> None:
         if unavailable_because(error) is READ_ONLY:
-            session.was_refused_a_write()
+            session.mark_read_only()
             self.read_only.note(session)
 
     @property
     def _reserve(self) -> int:
-        """How many connections past the pool are still to come."""
+        """The number of connections outside the pool that are not open yet."""
         return max(0, _PAST_THE_POOL - sum(not each.is_closed() for each in self._past_the_pool))
 
     def guard(self, seconds: float) -> AbstractAsyncContextManager[None]:
-        """Limit a wait for the database on a connection past the pool; see Breaker.guard."""
+        """Limit a wait on a connection outside the pool; see Breaker.guard."""
         return self._breaker.guard(seconds)
 
     async def connect(self, application_name: str) -> Session:
-        """Open a connection past the pool; the caller closes it.
+        """Open a connection outside the pool; the caller closes it.
 
-        Where the server gives no more, the pool gives up one of its own.
+        If the server refuses further connections, the pool closes one of its own.
         """
         refused: DatabaseUnavailableError | None = None
         try:
@@ -218,7 +220,7 @@ class Database:
                     try:
                         session = await self._connector.connect(application_name)
                     except TooManyConnectionsError as error:
-                        if refused is None:  # once: others may be who takes what becomes free
+                        if refused is None:  # once: another client may take the free connection
                             await self._pool.make_room()
                         refused = error
                         await asyncio.sleep(_ROOM_PAUSE)
@@ -233,9 +235,9 @@ class Database:
             ) from error
 
     async def check(self) -> None:
-        """Raise unless the server answers, is new enough, and is such as the code needs.
+        """Check that the server answers, is new enough, and has the required configuration.
 
-        Raises DatabaseUnavailableError, DatabaseRefusedError, UnsupportedServerError.
+        Raises DatabaseUnavailableError, DatabaseRefusedError and UnsupportedServerError.
         """
         with availability():
             async with self._breaker.guard(READ_SECONDS):
@@ -256,16 +258,17 @@ class Database:
             raise DatabaseRefusedError(TRANSACTION_POOLING)
 
     async def put_back_spares(self) -> None:
-        """Give back what `fetch` keeps at hand."""
+        """Return the connections that `fetch` holds for reuse to the pool."""
         await self._pool.put_back_spares()
 
     async def close(self) -> None:
+        """Close all connections of the pool and stop probing."""
         await self._breaker.close()
         await self.read_only.close()
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 await self._pool.close()
-        except TimeoutError:  # to say goodbye takes a server that listens
+        except TimeoutError:  # a graceful end needs a server that responds
             self._drop()
 
     async def _open(self) -> Session:
@@ -275,17 +278,17 @@ class Database:
         return session
 
     async def _probe(self) -> None:
-        """Raise unless the server answers. To refuse us is an answer, too."""
+        """Raise unless the server answers. A refusal counts as an answer."""
         try:
             session = await self._connector.connect("coingraph probe")
         except (TooManyConnectionsError, DatabaseRefusedError):
-            return  # it may be answering on others of our connections
+            return  # it may answer on existing connections
         try:
             await session.execute("SELECT 1")
         finally:
             session.terminate()
 
     def _drop(self) -> None:
-        """End all connections without a word, so that nothing waits for one."""
+        """Abort all connections, so that nothing waits for one."""
         for session in tuple(self._sessions):
             session.terminate()

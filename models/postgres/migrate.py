@@ -1,4 +1,4 @@
-"""Bringing a database up to date, once, however many processes start together."""
+"""Migrates a database to the newest schema, once even if several processes start together."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,14 +15,14 @@ MIGRATION_LOCK = 0x636F696E_6D696772  # "coinmigr"
 
 
 class NewerDatabaseError(Exception):
-    """The database was migrated by a newer coingraph than this one."""
+    """The database was migrated by a newer version of coingraph."""
 
 
 class OutdatedDatabaseError(Exception):
     """The database lacks migrations that this code needs."""
 
 
-# Not to_regclass(): within a transaction, that goes on denying what another one has just made.
+# Not to_regclass(): within a transaction, it does not see a table that another has just created.
 _HAS_VERSION = text("""
     SELECT EXISTS (
         SELECT FROM pg_tables
@@ -32,16 +32,16 @@ _HAS_VERSION = text("""
 
 
 def newest_revision() -> str:
-    """Name the migration this code wants.
+    """Return the number of the newest migration, such as "0009".
 
-    Read from the file names (`0001_first_light.py`), because loading alembic takes longer than
-    everything else at a start that has nothing to migrate.
+    It is read from the file names (`0001_first_light.py`): importing alembic takes longer than
+    everything else at a start without migrations.
     """
     return max(path.name for path in (MIGRATIONS / "versions").glob("[0-9]*.py")).split("_")[0]
 
 
 async def current_revision(database: Database) -> str | None:
-    """Name the migration the database has, None for an empty database."""
+    """Return the number of the database's migration; None for an empty database."""
     async with database.read() as session:
         return await _revision(session)
 
@@ -54,7 +54,7 @@ async def _revision(session: ReadSession) -> str | None:
 
 
 async def check_migrated(database: Database) -> None:
-    """Raise OutdatedDatabaseError or NewerDatabaseError unless it is up to date; write nothing."""
+    """Raise OutdatedDatabaseError or NewerDatabaseError unless it is up to date. Only reads."""
     async with database.read() as session:
         if await _is_up_to_date(session):
             return
@@ -64,11 +64,11 @@ async def check_migrated(database: Database) -> None:
 
 
 async def migrate(database: Database) -> bool:
-    """Bring the database up to date; True when that took any migration."""
+    """Migrate the database. Returns True if any migration was applied."""
     async with database.read() as session:
         if await _is_up_to_date(session):
             return False
-    async with database.write(seconds=None) as session:  # large tables take their time
+    async with database.write(seconds=None) as session:  # migrating large tables takes long
         await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
         if await _is_up_to_date(session):  # another process was first
             return False
@@ -95,7 +95,7 @@ def _upgrade(connection: Connection) -> None:
 
 
 def alembic_config() -> "Config":
-    """Make alembic's configuration; there is no alembic.ini to keep in step."""
+    """Create alembic's configuration, in place of an alembic.ini."""
     from alembic.config import Config  # noqa: PLC0415 - see newest_revision
 
     config = Config()

@@ -1,4 +1,4 @@
-"""Telling and hearing of changes: NOTIFY in the transaction that makes one, LISTEN elsewhere."""
+"""Change notifications: NOTIFY in the transaction of a change, LISTEN in every process."""
 
 import asyncio
 import contextlib
@@ -17,125 +17,131 @@ from models.postgres.database import DRIVER_ERRORS, Database, WriteSession
 
 log = structlog.get_logger("coingraph.notifications")
 
-# {"series": id, "revision": number, "deployment": number}, the latter being the deployment's
-# revision; {"catalogue": true} for coins, metadata and currencies; or {"run": id} for a refresh run
-# and its items.
-# Anything else, such as what a person sends by hand, means that anything may have changed.
+# Payloads: {"series": id, "revision": number, "deployment": number}, the latter being the
+# deployment's revision; {"catalogue": true} for coins, metadata and currencies; {"run": id} for a
+# refresh run and its items. Any other payload means that anything may have changed.
 CHANNEL = "coingraph_prices"
 APPLICATION_NAME = "coingraph listener"
 
 _FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 2.0  # subscribers wait for it
-_PROBE_SECONDS = 3.0  # a connection can die without a word: so long, twice, it goes unnoticed
+_LONGEST_PAUSE = 2.0  # delays the events of subscriptions
+_PROBE_SECONDS = 3.0  # a dead connection is noticed after at most twice this time
 
-# Tells, with the commit, that something of a series has changed; of rows with `id`, `revision` and
+# SQL that notifies on commit that a series has changed; evaluated on rows with `id`, `revision` and
 # `deployment_revision`.
-TELL_SERIES = f"""
+NOTIFY_SERIES = f"""
     pg_notify('{CHANNEL}', format('{{"series": %s, "revision": %s, "deployment": %s}}',
                                   id, revision, deployment_revision))
 """
-_HEARS = """
+_IS_LISTENING = """
     SELECT $1 = ANY (SELECT pg_listening_channels()) AND NOT pg_is_in_recovery()
 """
-_MARK = "SELECT pg_advisory_lock_shared($1::int, $2::int)"  # which nobody ever holds alone
-_TELL = text("SELECT pg_notify(:channel, :payload)")
+_MARK = "SELECT pg_advisory_lock_shared($1::int, $2::int)"  # never taken exclusively
+_NOTIFY = text("SELECT pg_notify(:channel, :payload)")
 
 
-async def tell_catalogue(session: WriteSession) -> None:
-    """Tell, with the commit, that coins, their metadata, currencies or the set of series have."""
+async def notify_catalogue(session: WriteSession) -> None:
+    """NOTIFY on commit that coins, metadata, currencies or the set of series changed."""
     change = {"channel": CHANNEL, "payload": '{"catalogue": true}'}
-    await session.execute(_TELL, change)
+    await session.execute(_NOTIFY, change)
 
 
-async def tell_anything(session: WriteSession) -> None:
-    """Tell, with the commit, that anything may have changed, so that nothing is kept in memory."""
+async def notify_anything(session: WriteSession) -> None:
+    """NOTIFY on commit that anything may have changed, so that all caches are cleared."""
     change = {"channel": CHANNEL, "payload": '{"anything": true}'}
-    await session.execute(_TELL, change)
+    await session.execute(_NOTIFY, change)
 
 
-async def tell_run(session: WriteSession, run_id: UUID) -> None:
-    """Tell, with the commit, that a refresh run has changed."""
+async def notify_run(session: WriteSession, run_id: UUID) -> None:
+    """NOTIFY on commit that a refresh run has changed."""
     change = {"channel": CHANNEL, "payload": f'{{"run": "{run_id}"}}'}
-    await session.execute(_TELL, change)
+    await session.execute(_NOTIFY, change)
 
 
-class Audience(Protocol):
-    """Who wants to hear of changes. None of these may wait or fail."""
+class ChangeSubscriber(Protocol):
+    """Receives changes from a Listener. The methods must neither block nor raise."""
 
     def series_changed(self, series_id: int, revision: int) -> None:
-        """Hear of a change of this series, which made the deployment's revision this one."""
+        """Handle a change of a series; `revision` is the deployment's revision after it."""
         ...
 
-    def catalogue_changed(self) -> None: ...
+    def catalogue_changed(self) -> None:
+        """Handle a change of coins, metadata, currencies or the set of series."""
+        ...
 
-    def run_changed(self, run_id: str) -> None: ...
+    def run_changed(self, run_id: str) -> None:
+        """Handle a change of a refresh run."""
+        ...
 
     def anything_changed(self) -> None:
-        """Changes may have gone unheard: what was read before may be old."""
+        """Handle possibly missed changes: everything read before may be outdated."""
         ...
 
 
 class Listener:
-    """Hears of every change while its task runs, on one connection of its own.
+    """Receives every change while its task runs, on a dedicated connection.
 
-    `listening` is false whenever a change could go unheard; it turns true only after the audience
-    was notified that anything may have changed. While it listens, the connection shares an
-    advisory lock with the key `mark`, by which others see in pg_locks that this process runs.
+    `listening` is False whenever changes could be missed. It becomes True only after the
+    subscribers were notified that anything may have changed. While it listens, the connection holds
+    a shared advisory lock with the key `mark`, which shows in pg_locks that this process runs.
     """
 
     def __init__(self, database: Database, mark: tuple[int, int] | None = None) -> None:
         self._database = database
         self._mark = mark
-        self._audience: list[Audience] = []
+        self._subscribers: list[ChangeSubscriber] = []
         self._connection: asyncpg.Connection | None = None
         self._busy = asyncio.Lock()  # one statement at a time on the connection
         self._listening = False
-        database.read_only.renewed.append(self._suspect_all)
+        database.read_only.renewed.append(self._notify_of_anything)
 
     @property
     def listening(self) -> bool:
-        # a standby may lack a change that it was notified of
+        """True while no change can be missed."""
+        # a standby may lack a change that this process was notified of
         return self._listening and not self._database.read_only.on_standby
 
     @listening.setter
     def listening(self, value: bool) -> None:
         self._listening = value
 
-    def join(self, party: Audience) -> None:
-        self._audience.append(party)
+    def subscribe(self, subscriber: ChangeSubscriber) -> None:
+        """Add a subscriber."""
+        self._subscribers.append(subscriber)
 
-    def leave(self, party: Audience) -> None:
-        self._audience.remove(party)
+    def unsubscribe(self, subscriber: ChangeSubscriber) -> None:
+        """Remove a subscriber."""
+        self._subscribers.remove(subscriber)
 
     async def run(self) -> None:
-        """Listen until cancelled."""
+        """Listen until cancelled; reconnects when the connection is lost."""
         pause = _FIRST_PAUSE
         while True:
             try:
                 await self._listen()
-            except Exception as error:  # noqa: BLE001 - whatever it was, only trying again helps
+            except Exception as error:  # noqa: BLE001 - reconnect after any error
                 pause = _FIRST_PAUSE if self.listening else min(2 * pause, _LONGEST_PAUSE)
                 log.warning(
                     "not listening for changes", reason=reason_of(error), retry_seconds=pause
                 )
             finally:
-                self._deafen()
+                self._stop_listening()
             await asyncio.sleep(pause)
 
     async def catch_up(self) -> None:
-        """Return when every change that was committed before this call has been heard.
+        """Wait until every change committed before this call has been received.
 
-        PostgreSQL signals listeners before it confirms a commit, and sends what they were
-        signalled before it ends the answer to their next statement.
+        PostgreSQL signals listeners before it confirms a commit, and sends them the notifications
+        before it completes the response to their next statement.
         """
         connection = self._connection
         if connection is None:
-            return  # what is kept was dropped when it was lost
+            return  # the caches were cleared when the connection was lost
         try:
             await self._probe(connection)
         except DRIVER_ERRORS:
-            self._deafen()
-            connection.terminate()  # and `run` makes a new one
+            self._stop_listening()
+            connection.terminate()  # `run` opens a new one
 
     async def _listen(self) -> None:
         """Listen on one connection until it is lost, which raises."""
@@ -144,7 +150,7 @@ class Listener:
 
         def close(_: object) -> None:
             closed.set()
-            self._deafen()
+            self._stop_listening()
 
         connection.add_termination_listener(close)
         try:
@@ -153,7 +159,8 @@ class Listener:
                 if self._mark:
                     await connection.execute(_MARK, *self._mark)
             self._connection = connection
-            # What can listen leads to the primary, and so can others; all that was read is suspect.
+            # A session that can listen is on the primary, and new sessions can be too. Everything
+            # read so far, possibly from a standby, may be outdated.
             self._database.read_only.renew()
             self.listening = not closed.is_set()
             while not closed.is_set():
@@ -167,34 +174,34 @@ class Listener:
 
     async def _probe(self, connection: asyncpg.Connection) -> None:
         async with self._busy:
-            heard = await connection.fetchval(_HEARS, CHANNEL, timeout=_PROBE_SECONDS)
-        if not heard:
+            listening = await connection.fetchval(_IS_LISTENING, CHANNEL, timeout=_PROBE_SECONDS)
+        if not listening:
             raise ConnectionError("the connection leads to another session of PostgreSQL")
 
-    def _deafen(self) -> None:
+    def _stop_listening(self) -> None:
         self.listening, self._connection = False, None
-        self._suspect_all()
+        self._notify_of_anything()
 
-    def _suspect_all(self) -> None:
-        self._tell_all(lambda party: party.anything_changed())
+    def _notify_of_anything(self) -> None:
+        self._notify_all(lambda subscriber: subscriber.anything_changed())
 
     def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         match _parse(payload):
             case {"series": int(series_id), "deployment": int(revision)}:
-                self._tell_all(lambda party: party.series_changed(series_id, revision))
+                self._notify_all(lambda subscriber: subscriber.series_changed(series_id, revision))
             case {"catalogue": True}:
-                self._tell_all(lambda party: party.catalogue_changed())
+                self._notify_all(lambda subscriber: subscriber.catalogue_changed())
             case {"run": str(run_id)}:
-                self._tell_all(lambda party: party.run_changed(run_id))
+                self._notify_all(lambda subscriber: subscriber.run_changed(run_id))
             case _:
-                self._tell_all(lambda party: party.anything_changed())
+                self._notify_all(lambda subscriber: subscriber.anything_changed())
 
-    def _tell_all(self, tell: Callable[[Audience], None]) -> None:
-        for party in tuple(self._audience):
+    def _notify_all(self, notify: Callable[[ChangeSubscriber], None]) -> None:
+        for subscriber in tuple(self._subscribers):
             try:
-                tell(party)
+                notify(subscriber)
             except Exception:
-                log.exception("a change was not taken in")
+                log.exception("a subscriber failed to handle a change")
 
 
 def _parse(payload: object) -> Any:  # noqa: ANN401 - any JSON

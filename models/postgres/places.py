@@ -1,4 +1,4 @@
-"""How many connections a pool may hold: fewer, for a while, where PostgreSQL gives no more."""
+"""The number of connections of a pool; it shrinks for a while if PostgreSQL refuses more."""
 
 import asyncio
 from collections import deque
@@ -7,40 +7,41 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-_GROW_SECONDS = 5.0  # after a refusal, one more connection is tried for this often
+_GROW_SECONDS = 5.0  # the interval at which the limit grows by one after a refusal
 
 
-class Places(Generic[T]):
-    """Places for connections, taken in order of arrival.
+class ConnectionSlots(Generic[T]):
+    """Slots for connections, taken in order of arrival.
 
-    There are `most` of them, and fewer after `shrink_to`: callers then wait for one in use. While
-    anybody waits, the limit grows again, slowly. A place can be passed on with its connection of
-    type `T`, which costs far less than to give it back and to take it out again.
+    `limit` is the number of slots: `most` at first, fewer after `shrink_to`. While callers wait, it
+    slowly grows again. A slot can be passed on together with its connection of type `T`, which is
+    much cheaper than returning the connection to the pool and taking it out again.
     """
 
     def __init__(self, most: int) -> None:
         self.most = self.limit = most
         self.taken = 0
-        # and whether a connection is taken with the place
+        # waiters, and whether each accepts a connection with its slot
         self._waiting: deque[tuple[asyncio.Future[T | None], bool]] = deque()
-        self._changed = float("-inf")  # when the limit did
+        self._changed = float("-inf")  # the time of the limit's last change
 
     @property
     def crowded(self) -> bool:
-        """True while somebody waits for a place."""
+        """True while any caller waits for a slot."""
         return bool(self._waiting)
 
     @property
     def full(self) -> bool:
+        """True if a new caller would have to wait."""
         return self.taken >= self.limit or bool(self._waiting)
 
     async def take(
         self, *, first: bool = False, connected: Callable[[T], None] | None = None
     ) -> T | None:
-        """Wait for a place, `first` before all others.
+        """Wait for a slot, with `first` before all other callers.
 
-        With `connected`, the place may come with a connection, which is returned; where the caller
-        is cancelled by then, `connected` is called with it instead, and with it goes the place.
+        With `connected`, the slot may come with a connection, which is returned. If the caller was
+        cancelled by then, `connected` is called with the connection and takes over the slot.
         """
         if not self.full or (first and self.taken < self.limit):
             self.taken += 1
@@ -53,7 +54,7 @@ class Places(Generic[T]):
         except asyncio.CancelledError:
             if waiting in self._waiting:
                 self._waiting.remove(waiting)
-            elif not place.cancelled():  # it had just been given
+            elif not place.cancelled():  # the slot had just been assigned
                 connection = place.result()
                 if connection is None or connected is None:
                     self.give_back()
@@ -62,10 +63,10 @@ class Places(Generic[T]):
             raise
 
     def pass_on(self, connection: T) -> bool:
-        """Give a place in use, with its connection, to the caller who waits longest.
+        """Pass a slot with its connection on to the caller that has waited longest.
 
-        Return False where that one takes no connection, where nobody waits, or where there are
-        more places in use than there may be.
+        Returns False if that caller accepts no connection, if no caller waits, or if more slots are
+        in use than `limit`.
         """
         while self._waiting and self._waiting[0][0].done():
             self._waiting.popleft()
@@ -78,12 +79,13 @@ class Places(Generic[T]):
         return True
 
     def give_back(self) -> None:
+        """Free a slot and wake a waiting caller."""
         self.taken -= 1
         self._grow()
         self._wake()
 
     def shrink_to(self, count: int) -> None:
-        """Make do with so many from now on, but with one."""
+        """Lower the limit to `count`, at least 1."""
         self.limit = max(1, min(self.limit, count))
         self._changed = asyncio.get_running_loop().time()
 

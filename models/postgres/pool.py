@@ -1,4 +1,4 @@
-"""The pool of sessions: what is kept, who waits for it, and how it makes do with fewer."""
+"""The connection pool, which adapts to the number of connections that PostgreSQL accepts."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,19 +15,19 @@ from models.postgres.circuit_breaker import (
     DatabaseUnavailableError,
     TooManyConnectionsError,
 )
-from models.postgres.places import Places
+from models.postgres.places import ConnectionSlots
 from models.postgres.session import Session
 
-_PAUSE = 0.1  # before another attempt, where there is no connection in use to wait for
+_PAUSE = 0.1  # before another attempt, if no connection is in use that could become free
 
 Pooled = tuple[AsyncConnection, Session]
 
 
 class ConnectionPool:
-    """At most `size` connections, opened by `open_session`; half of them are kept while idle.
+    """A pool of at most `size` connections, opened by `open_session`; half of them stay open idle.
 
-    Where the server refuses more, callers wait for one in use: see Places, the only bound. One of
-    SQLAlchemy's would count a connection whose end was cancelled until the garbage collector runs.
+    If the server refuses more, callers wait for one in use. ConnectionSlots is the only limit: one
+    of SQLAlchemy's would count a connection whose close was cancelled until garbage collection.
     """
 
     def __init__(self, open_session: Callable[[], Awaitable[Session]], size: int) -> None:
@@ -44,19 +44,19 @@ class ConnectionPool:
         self._queue = self.engine.pool
         self._queue.keeps = self._keeps
         event.listen(self.engine.sync_engine, "checkout", _ping)
-        self._places = Places[Pooled](size)
+        self._places = ConnectionSlots[Pooled](size)
         self._giving_back = set[asyncio.Task[None]]()
-        # Connections that the last reader needs no more and the next one will: the way into the
-        # queue and out again costs as much as a small statement.
+        # Connections kept ready between two readers: returning one to SQLAlchemy's queue and taking
+        # it out again costs as much as a small statement.
         self._spare: list[Pooled] = []
 
     @property
     def open(self) -> int:
-        """How many connections are open, or being opened."""
+        """The number of connections that are open or being opened."""
         return self._queue.checkedin() + self._queue.checkedout()
 
     def pop_spare(self) -> Pooled | None:
-        """Give a connection of `reader` at once, if one is at hand."""
+        """Return a spare connection of `reader`; None if there is none."""
         if self._spare and not self._spare[-1][1].stale:
             return self._spare.pop()
         return None
@@ -64,10 +64,10 @@ class ConnectionPool:
     async def take(
         self, engine: AsyncEngine, seconds: float, *, reserve: int, ping: bool = True
     ) -> Pooled:
-        """Take a connection of `engine` or `reader`, asked first whether it lives if `ping`.
+        """Take a connection of `engine` or `reader`, and ping it first if `ping`.
 
-        Where the server gives no more, wait up to so long for one in use, and leave it `reserve`
-        connections. Raises DatabaseUnavailableError.
+        If the server refuses more connections, wait up to `seconds` for one in use, and leave
+        `reserve` connections to others. Raises DatabaseUnavailableError.
         """
         refused: TooManyConnectionsError | None = None
         try:
@@ -100,40 +100,42 @@ class ConnectionPool:
             raise DatabaseUnavailableError("All database connections are busy.") from error
 
     async def spare(self, pooled: Pooled) -> None:
-        """Give back a connection of `reader` that was used well."""
+        """Give back a connection of `reader` after a successful statement."""
         if not pooled[1].stale and self._places.pass_on(pooled):
             return
-        # up to half, the rest is for sessions; `take` gives spare ones back when it needs places
+        # at most half are spare, the rest are for sessions; `take` reclaims spares if need be
         if len(self._spare) < self._places.limit // 2 and not self._places.crowded:
             self._spare.append(pooled)
         else:
             await self.put_back(pooled[0])
 
     def _pass_by(self, pooled: Pooled) -> None:
-        """Give back a connection of `reader` that came too late for who was to have it."""
+        """Give back a connection of `reader` whose intended caller was cancelled."""
         task = asyncio.get_running_loop().create_task(self.spare(pooled))
         self._giving_back.add(task)
         task.add_done_callback(self._giving_back.discard)
 
     async def put_back(self, connection: AsyncConnection) -> None:
+        """Give back a connection and its slot."""
         try:
             await connection.close()
         finally:
             self._places.give_back()
 
     async def discard(self, connection: AsyncConnection) -> None:
-        """Give back a connection whose state is not known."""
+        """Close a connection whose state is unknown, and give back its slot."""
         try:
             await connection.invalidate()
         finally:
             await self.put_back(connection)
 
     async def put_back_spares(self) -> None:
+        """Give back all spare connections."""
         while self._spare:
             await self.put_back(self._spare.pop()[0])
 
     async def make_room(self) -> None:
-        """Make do with one connection fewer, and close an idle one."""
+        """Lower the limit by one connection, and close an idle one if there is one."""
         self._places.shrink_to(self.open - 1)
         if self._spare:
             await self.put_back(self._spare.pop()[0])
@@ -142,6 +144,7 @@ class ConnectionPool:
             await connection.close()
 
     async def close(self) -> None:
+        """Close all idle connections."""
         await self.put_back_spares()
         await self.engine.dispose()
 
@@ -151,7 +154,7 @@ class ConnectionPool:
 
 
 class _Queue(AsyncAdaptedQueuePool):
-    """Closes what is not worth keeping, instead of keeping an empty place for it."""
+    """A queue that closes connections rejected by `keeps` and does not hold records for them."""
 
     keeps: Callable[[Session], bool] = staticmethod(lambda _: True)
 
@@ -166,9 +169,9 @@ class _Queue(AsyncAdaptedQueuePool):
             self._dec_overflow()
 
     def _close_connection(self, connection: Any, *, terminate: bool = False) -> None:  # noqa: ANN401 - SQLAlchemy's adapter
-        """Wait for no farewell where the connection is gone: a wait can be cancelled.
+        """Skip the graceful close of a connection that is already closed.
 
-        SQLAlchemy then loses the record, which is in use for ever.
+        If that close is cancelled, SQLAlchemy loses the record and counts it as in use for ever.
         """
         if not connection.driver_connection.is_closed():
             super()._close_connection(connection, terminate=terminate)
@@ -184,7 +187,7 @@ async def _connect(engine: AsyncEngine, *, ping: bool) -> Pooled:
 
 
 async def session_of(connection: AsyncConnection) -> Session:
-    """Give the session beneath a connection."""
+    """Return the asyncpg session of a connection."""
     session: Any = (await connection.get_raw_connection()).driver_connection
     assert isinstance(session, Session)  # noqa: S101 - the pool opens no others
     return session
@@ -194,7 +197,7 @@ _pinged: ContextVar[bool] = ContextVar("pinged", default=True)
 
 
 def _ping(connection: Any, _record: object, _proxy: object) -> None:  # noqa: ANN401 - SQLAlchemy's adapter
-    """Make sure that a pooled connection lives, else the pool gives another."""
+    """Check a pooled connection at checkout; on DisconnectionError the pool tries another."""
     if connection.driver_connection.stale:
         raise exc.DisconnectionError("a pooled connection leads to a server that takes no writes")
     if not _pinged.get():

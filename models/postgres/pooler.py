@@ -1,4 +1,4 @@
-"""Whether a pooler between us and PostgreSQL gives each transaction another session."""
+"""Detects a connection pooler in transaction mode."""
 
 from collections.abc import Awaitable, Callable
 
@@ -11,9 +11,9 @@ _ROUNDS = 3
 
 
 async def pools_transactions(session: Session, connect: Callable[[], Awaitable[Session]]) -> bool:
-    """Return True if another client is given the PostgreSQL session that this one has just used.
+    """Return True if a second client is assigned the backend that `session` has just used.
 
-    In session mode, each client has one of its own for as long as it is connected.
+    In session mode, each client keeps its own backend for as long as it is connected.
     """
     if not session.pooled:
         return False
@@ -26,7 +26,7 @@ async def pools_transactions(session: Session, connect: Callable[[], Awaitable[S
                 after = await session.fetchval(_PID)
             if theirs == before or after != before:
                 return True
-    except asyncpg.PostgresError:  # no transactions, or no prepared statements, across sessions
+    except asyncpg.PostgresError:  # transactions or prepared statements fail across backends
         return True
     finally:
         other.terminate()

@@ -1,4 +1,4 @@
-"""Sessions that can write nothing: kept while there are no others, replaced when there are."""
+"""Replaces read-only sessions as soon as new sessions take writes."""
 
 import asyncio
 import contextlib
@@ -18,11 +18,11 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 
 
 class ReadOnlyWatch:
-    """Watches for the moment when new sessions take writes, while any of `sessions` does not.
+    """Probes for sessions that take writes, while any of `sessions` does not.
 
-    A balancer may show a standby for a while, and a database may be read-only for a while: sessions
-    that were opened then stay so for as long as they are open. One new session at a time, opened by
-    `connect`, shows when that is over; then all that can write nothing become stale.
+    During a failover, a balancer may lead to a standby, or the database may be read-only. Sessions
+    opened then stay read-only for as long as they are open. New sessions, opened with `connect` one
+    at a time, show when that is over; then all read-only sessions become stale.
     """
 
     def __init__(
@@ -33,11 +33,11 @@ class ReadOnlyWatch:
         self._watching: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[bool] | None = None
         self._closed = False
-        self.on_standby = False  # so what is read may be older than what is known elsewhere
-        self.renewed: list[Callable[[], None]] = []  # called when sessions have become stale
+        self.on_standby = False  # True if reads may be older than changes already notified
+        self.renewed: list[Callable[[], None]] = []  # callbacks after sessions became stale
 
     def note(self, session: Session) -> None:
-        """Take note of a session that was opened, or that was refused a write."""
+        """Start probing if this session, new or refused a write, is read-only."""
         if not session.read_only:
             return
         self.on_standby = self.on_standby or session.standby
@@ -46,15 +46,18 @@ class ReadOnlyWatch:
             self._watching = self._begin(self._watch())
 
     async def takes_writes(self) -> bool:
-        """Ask on a new session, one for all who ask at once. Raises DatabaseUnavailableError."""
+        """Return True if a new session takes writes. Concurrent callers share one session.
+
+        Raises DatabaseUnavailableError.
+        """
         if self._looking is None or self._looking.done():
             self._looking = self._begin(self._look())
-            # all who ask may have gone by then
+            # retrieves the exception, as all callers may be cancelled by then
             self._looking.add_done_callback(lambda task: task.cancelled() or task.exception())
         return await asyncio.shield(self._looking)
 
     def renew(self) -> None:
-        """Make all sessions stale that can write nothing."""
+        """Mark all read-only sessions as stale."""
         for session in tuple(self._sessions):
             session.stale = session.stale or session.read_only
         self.on_standby = False
@@ -62,6 +65,7 @@ class ReadOnlyWatch:
             notify()
 
     async def close(self) -> None:
+        """Stop probing."""
         self._closed = True
         tasks = [task for task in (self._watching, self._looking) if task is not None]
         for task in tasks:
@@ -70,7 +74,7 @@ class ReadOnlyWatch:
 
     @staticmethod
     def _begin(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Begin it in no request's context, as it outlives the one that happens to be first."""
+        """Start a task in an empty context, as it outlives the request that happens to start it."""
         return asyncio.get_running_loop().create_task(work, context=Context())
 
     async def _look(self) -> bool:

@@ -1,4 +1,4 @@
-"""Why a connection could not be opened: an outage ends, a refusal needs a person."""
+"""Classifies connection errors: outages, which end by themselves, and refusals, which do not."""
 
 import re
 import ssl
@@ -26,7 +26,7 @@ TRANSACTION_POOLING = (
 # Connection exceptions, insufficient resources, operator intervention, system and internal errors:
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _PASSING = ("08", "53", "57", "58", "XX")
-_PROTOCOL_VIOLATION = "08P01"  # PgBouncer's answer to everything, outages included
+_PROTOCOL_VIOLATION = "08P01"  # PgBouncer's code for all its errors, including outages
 _REFUSED_BY_POOLER = re.compile(
     r"unsupported startup parameter|no such (database|user)|password authentication failed|"
     r"SASL authentication failed|auth(entication)? failed|not allowed|database does not allow|"
@@ -49,7 +49,7 @@ _FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile")
 def connect_error(
     error: Exception, url: URL, password: str | None = None
 ) -> DatabaseUnavailableError:
-    """Say what an error of opening a connection with this password means."""
+    """Return the error to raise for a failed connection attempt with this password."""
     if isinstance(error, DatabaseUnavailableError):
         return error
     state = getattr(error, "sqlstate", None)
@@ -63,7 +63,7 @@ def connect_error(
 
 
 def _server_error(state: str, text: str) -> DatabaseUnavailableError | None:
-    """Say what the server's error means; None: that it is away for a while."""
+    """Classify the server's error; None means a temporary outage."""
     if state == "53300" or (state == _PROTOCOL_VIOLATION and _CROWDED_POOLER.search(text)):
         return TooManyConnectionsError(NO_MORE_CONNECTIONS)
     if state == _PROTOCOL_VIOLATION and _REFUSED_BY_POOLER.search(text):
@@ -130,7 +130,7 @@ def _unreadable(path: str) -> str | None:
 
 
 def _without(password: str | None, text: str) -> str:
-    """Blot out the password, which a server may quote; a short one only where it stands alone."""
+    """Redact the password, which a server may quote; a short one only as a separate word."""
     if not password:
         return text
     form = re.escape(password)

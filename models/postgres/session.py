@@ -1,4 +1,4 @@
-"""A session of PostgreSQL whose settings are the code's own, whatever a role or database sets."""
+"""A PostgreSQL session with settings of its own, whatever the role or database sets."""
 
 import re
 from typing import Any
@@ -7,14 +7,14 @@ import asyncpg
 
 OLDEST_SERVER = 14
 
-# What answers depend on, and limits that are the code's to set (see
-# models.postgres.circuit_breaker): a session that waits for a notification is idle for hours.
+# Settings that results depend on, and limits that this code sets itself (see
+# models.postgres.circuit_breaker): a session that waits for notifications is idle for hours.
 # PgBouncer refuses most of these in the startup message, so they are set afterwards.
 _SETTINGS = {
     "statement_timeout": "0",  # first: the others may take longer than a tiny one allows
     "lock_timeout": "0",
     "idle_session_timeout": "0",
-    # longer than any transaction here; the rows that a stuck process has locked become free
+    # longer than any transaction here; releases the rows that a stuck process has locked
     "idle_in_transaction_session_timeout": "'2min'",
     "default_transaction_isolation": "'read committed'",
     "default_transaction_deferrable": "off",
@@ -24,14 +24,14 @@ _SETTINGS = {
     "bytea_output": "'hex'",
     "standard_conforming_strings": "on",
     "extra_float_digits": "1",
-    # A machine that loses its power says no goodbye: without these, PostgreSQL would keep the
-    # locks of its sessions for two hours.
+    # A machine that loses power does not close its connections: without these, PostgreSQL would
+    # keep the locks of its sessions for two hours.
     "tcp_keepalives_idle": "15",
     "tcp_keepalives_interval": "5",
 }
 _SINCE = {"transaction_timeout": (17, "0")}
-# In the URL's `options` these are wishes about this program, and stay.
-_MAY_BE_WISHED = {
+# If the URL's `options` set these, the user's values stay.
+_OVERRIDABLE = {
     "statement_timeout",
     "lock_timeout",
     "idle_in_transaction_session_timeout",
@@ -41,8 +41,8 @@ _MAY_BE_WISHED = {
 }
 _OPTION = re.compile(r"(?:-c\s*|--)([\w.-]+)\s*=")
 
-# The search path becomes the one schema that has, or is to have, the tables: the first that has
-# them, of the path's and public; where none does, the path's first.
+# The search path becomes the one schema that has the tables: the first of the path's schemas and
+# public that has them, or the path's first if none does.
 _FACTS = """
     SELECT pg_is_in_recovery() AS standby,
            current_setting('transaction_read_only') = 'on' AS read_only,
@@ -65,52 +65,56 @@ class UnsupportedServerError(Exception):
 
 
 class Session(asyncpg.Connection):
-    """A connection of asyncpg that knows whether its server takes writes.
+    """An asyncpg connection that knows whether its server takes writes.
 
-    `stale`: it leads to a server that others are preferred to, and is to be replaced.
+    `pooled` is True if a connection pooler is in between. `stale` is True if the session is to be
+    replaced, because its server is not the preferred one.
     """
 
     def __init__(self, *arguments: Any, **more: Any) -> None:  # noqa: ANN401 - asyncpg's own
         super().__init__(*arguments, **more)
-        self.pooled = False  # by something between us and PostgreSQL
+        self.pooled = False
         self.stale = False
         self._standby = self._read_only = self._refused = False
 
     async def set_up(self, options: str) -> None:
-        """Make the session's settings the code's own, and look where it leads."""
+        """Set the session's settings, and detect a standby, a read-only server and a pooler.
+
+        `options` is the URL's parameter. Raises UnsupportedServerError.
+        """
         major = self.get_server_version().major
         if major < OLDEST_SERVER:
             raise UnsupportedServerError(
                 f"PostgreSQL {OLDEST_SERVER} or newer is needed; this server is {major}. "
                 "Point DATABASE_URL to a newer one, or unset it to use the embedded one."
             )
-        wished = {name.replace("-", "_").lower() for name in _OPTION.findall(options)}
+        given_options = {name.replace("-", "_").lower() for name in _OPTION.findall(options)}
         settings = _SETTINGS | {name: v for name, (since, v) in _SINCE.items() if major >= since}
         await self.execute(";".join(f"SET {name} = {v}" for name, v in settings.items()))
-        facts = await self.fetchrow(_FACTS, "search_path" in wished)
+        facts = await self.fetchrow(_FACTS, "search_path" in given_options)
         assert facts is not None  # noqa: S101 - a SELECT without FROM has one row
         self._standby, self._read_only = facts["standby"], facts["read_only"]
         self.pooled = facts["pid"] != self.get_server_pid()
-        if kept := wished & _MAY_BE_WISHED:
+        if kept := given_options & _OVERRIDABLE:
             await self.execute(";".join(f"RESET {name}" for name in kept))
 
     @property
     def standby(self) -> bool:
-        """True while the session's server follows another."""
+        """True while the session's server is a standby."""
         return self._reported("in_hot_standby", otherwise=self._standby)
 
     @property
     def read_only(self) -> bool:
-        """True while the session can write nothing: on a standby, or by its settings."""
+        """True while the session cannot write: on a standby, or by its settings."""
         by_default = self._reported("default_transaction_read_only", otherwise=self._read_only)
         return self._refused or self.standby or by_default
 
-    def was_refused_a_write(self) -> None:
-        """Note that PostgreSQL has answered 25006."""
+    def mark_read_only(self) -> None:
+        """Record that PostgreSQL refused a write with the error 25006."""
         self._refused = True
 
     def _reported(self, name: str, *, otherwise: bool) -> bool:
-        """Read what PostgreSQL reports with each answer; a pooler reports what once was."""
+        """Return a parameter that PostgreSQL reports on change; a pooler's may be outdated."""
         unknown = self.pooled or self.is_closed()
         value = None if unknown else getattr(self.get_settings(), name, None)
         return otherwise if value is None else value == "on"

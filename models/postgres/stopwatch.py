@@ -1,11 +1,11 @@
-"""How long an operation waits for the database."""
+"""Measures how long an operation waits for the database."""
 
 from contextvars import ContextVar
 from time import perf_counter
 
 
 class Stopwatch:
-    """Runs while at least one block that it is entered for is under way; `seconds` so far."""
+    """Measures the time while at least one of its blocks is active; `seconds` is the total."""
 
     __slots__ = ("_running", "_since", "seconds")
 
@@ -25,5 +25,5 @@ class Stopwatch:
             self.seconds += perf_counter() - self._since
 
 
-# Whoever wants to know sets one of his own; the reads of all others run on this one.
-database_time: ContextVar[Stopwatch] = ContextVar("database_time", default=Stopwatch())  # noqa: B039 - nobody reads the default
+# An operation that is measured sets its own stopwatch; all other reads use this default one.
+database_time: ContextVar[Stopwatch] = ContextVar("database_time", default=Stopwatch())  # noqa: B039 - the default's value is not used

@@ -1,4 +1,4 @@
-"""Reading what is stored of series, and what upstream was asked for and did not give."""
+"""Reads which hours and days of series are stored, and the gaps that upstream left."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, time
@@ -12,11 +12,12 @@ from models.prices.gaps import DAY_MICROS, GAP_ROW, Micros, confirmed, covers
 from models.prices.hours import Rows, micros
 
 
-class Known(NamedTuple):
-    """The hours and days of a series that are stored, and the gaps asked for, by rising time.
+class KnownHistory(NamedTuple):
+    """The stored hours and days of a series, and its requested gaps, by ascending time.
 
-    Hours and days are given by their starts, in microseconds since 1970. Hours that only live
-    prices stand in for are left out.
+    `hours` and `days` hold the starts of the buckets in microseconds since 1970 (int64).
+    Provisional hours, from live prices, are left out. `hour_gaps` and `day_gaps` are rows of
+    `GAP_ROW`.
     """
 
     hours: Micros
@@ -25,19 +26,19 @@ class Known(NamedTuple):
     day_gaps: Rows
 
 
-NOTHING_KNOWN = Known(
+NOTHING_KNOWN = KnownHistory(
     np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, GAP_ROW), np.empty(0, GAP_ROW)
 )
 
 
 async def known_history(
     session: ReadSession, series_ids: Sequence[int], since: datetime, days_since: datetime
-) -> dict[int, Known]:
-    """Read what is known of these series: hours from `since` on, days from `days_since` on."""
+) -> dict[int, KnownHistory]:
+    """Read the history of these series by id: hours from `since` on, days from `days_since` on."""
     driver = await session.driver()
     rows = await driver.fetch(_KNOWN, series_ids, since, days_since)
     return {
-        series_id: Known(
+        series_id: KnownHistory(
             BUCKETS.decode(hours)["bucket"],
             DAY_KEYS.decode(days)["day"] * DAY_MICROS,
             GAPS.decode(hour_gaps),
@@ -58,7 +59,7 @@ _KNOWN = f"""
 
 
 class AskedGaps(NamedTuple):
-    """The gaps of a series that upstream was asked for, and where what is stored begins."""
+    """The requested gaps of a series as rows of `GAP_ROW`, and its first stored hour and day."""
 
     hours: Rows
     days: Rows
@@ -67,7 +68,7 @@ class AskedGaps(NamedTuple):
 
 
 async def asked_gaps(database: Database, series_ids: Sequence[int]) -> dict[int, AskedGaps]:
-    """Read the gaps of these series. Those that have none, or are removed by now, have no gaps."""
+    """Read the gaps of these series by id. A removed series has no gaps."""
     rows = await database.fetch(_ASKED, [str(each) for each in series_ids])
     return dict.fromkeys(series_ids, _NO_GAPS) | {
         series_id: AskedGaps(
@@ -93,11 +94,10 @@ _ASKED = f"""
 def begins_at(
     first: datetime | None, wanted: datetime, gaps: Rows, first_day: datetime | None
 ) -> datetime | None:
-    """Return where the history of a coin begins, once upstream has shown it; else None.
+    """Return the beginning of a coin's history if upstream has confirmed it; otherwise None.
 
-    It begins at `first`, the first bucket stored, where upstream's answers have left out all from
-    `wanted` to there for long enough, and no day before has a price. `gaps` are the rows of hours
-    or days, as `first` is of.
+    It is `first`, the first stored bucket, if confirmed gaps cover everything from `wanted` to it,
+    and no earlier day has a price. `gaps` are rows of hours or of days, like `first`.
     """
     if first is None or first <= wanted:
         return None

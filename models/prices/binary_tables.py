@@ -1,4 +1,4 @@
-"""Prices and gaps as numpy rows: read as bytes, written by COPY, no Python per row."""
+"""Transfers prices and gaps between PostgreSQL and numpy arrays, without Python code per row."""
 
 import math
 from collections.abc import AsyncIterator, Sequence
@@ -15,18 +15,18 @@ from models.prices.hours import HOUR_ROW, Rows
 
 
 class _Type(NamedTuple):
-    """How the values of a column travel.
+    """How the values of a column are transferred.
 
-    As bytes they are big-endian, times counted from 2000 instead of 1970; in arrays, times have
-    no zone, as numpy's have none.
+    PostgreSQL's binary format is big-endian and counts times from 2000 instead of 1970. As SQL
+    arrays, times have no time zone, because numpy's have none.
     """
 
     wire: str
     send: str
     array: str
-    unit: str | None = None  # numpy's, of times
+    unit: str | None = None  # numpy's datetime64 type, for times
     epoch: int = 0
-    stored: str = "{}"  # SQL that makes of an array's value the column's
+    stored: str = "{}"  # SQL that converts an array's value to the column's type
 
 
 _NUMBER = _Type(">f8", "float8send", "double precision[]")
@@ -48,9 +48,9 @@ _COPY_TRAILER = b"\xff\xff"
 
 
 class PriceTable:
-    """A table of series_id, a key, and more columns, of which `row` names all but the first.
+    """Reads and writes one table. `row` is the dtype of its columns without series_id, key first.
 
-    Writing is for one who holds the lock of the series: nobody else's row can be in the way.
+    Writers must hold the lock of the series, so that no concurrent row can conflict.
     """
 
     def __init__(self, name: str, row: "np.dtype[np.void]") -> None:
@@ -81,9 +81,9 @@ class PriceTable:
         """  # noqa: S608 - constants of this module alone
 
     def reading(self, where: str) -> str:
-        """Write the SQL that gives all rows of one series in a range as one bytea, for `decode`."""
+        """Return SQL for one bytea with all rows that match `where`, by key, for `decode`."""
         sent = [
-            # a null among them would make null of the whole row
+            # a null would make the whole concatenation null
             f"{kind.send}(coalesce({column}, 'NaN'))" if column in _NULLABLE
             else f"{kind.send}({column})"
             for column, kind in self._types.items()
@@ -94,6 +94,7 @@ class PriceTable:
         )"""  # noqa: S608 - constants of this module alone
 
     def decode(self, data: bytes | None) -> Rows:
+        """Convert the bytea of `reading` to rows; NaN stands for NULL, times count from 1970."""
         rows = np.frombuffer(data or b"", self._wire).astype(self._row)
         for column, kind in self._types.items():
             if kind.epoch:
@@ -101,6 +102,7 @@ class PriceTable:
         return rows
 
     async def write(self, driver: asyncpg.Connection, series_id: int, changes: Changes) -> None:
+        """Delete, update and insert the rows of one series."""
         if len(changes.gone):
             await driver.execute(self._delete, series_id, self._array(self._key, changes.gone))
         if len(changes.changed):
@@ -115,12 +117,12 @@ class PriceTable:
             )
 
     async def put(self, driver: asyncpg.Connection, series_ids: Sequence[int], rows: Rows) -> None:
-        """Write one row of each of these series, in place of what its key has."""
+        """Insert or replace one row of each of these series."""
         arrays = [self._array(column, rows[column]) for column in self._types]
         await driver.execute(self._put, series_ids, *arrays)
 
     def _array(self, column: str, values: npt.NDArray[Any]) -> list[Any]:
-        """Give a column as asyncpg takes it: None for null, dates, times without a zone."""
+        """Convert a column to asyncpg's types: None for null, dates, times without a time zone."""
         if unit := self._types[column].unit:
             values = values.astype(unit)
         found: list[Any] = values.tolist()
@@ -129,7 +131,7 @@ class PriceTable:
         return found
 
     def _copy_stream(self, series_id: int, rows: Rows) -> bytes:
-        """Lay out COPY's binary format for all rows at once.
+        """Encode all rows in the binary format of COPY.
 
         Each row is its number of fields, then each field's length and content, all big-endian; a
         null has the length -1 and no content:
@@ -139,7 +141,7 @@ class PriceTable:
         for column, kind in self._types.items():
             layout += [(f"{column} length", ">i4"), (column, kind.wire)]
         wire = np.empty(len(rows), layout)
-        sent = np.ones(wire.nbytes, np.uint8).view(wire.dtype)  # which bytes of it
+        sent = np.ones(wire.nbytes, np.uint8).view(wire.dtype)  # 1 for each byte to send
         wire["fields"] = len(self._types) + 1
         wire["series length"], wire["series"] = 4, series_id
         for column, kind in self._types.items():
@@ -156,7 +158,7 @@ class PriceTable:
 
 
 async def _at_once(data: bytes) -> AsyncIterator[bytes]:
-    """Hand the bytes over as asyncpg likes it: a file it would read in a thread."""
+    """Yield the bytes as an asynchronous iterator; asyncpg would read a file in a thread."""
     yield data
 
 

@@ -1,4 +1,4 @@
-"""What upstream's answers change in a series. Pure: what is stored comes in, changes come out."""
+"""Computes how upstream's responses change a series. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.prices.days import DAY_MICROS, day_numbers, days_of
-from models.prices.gaps import Asked, count_asked
+from models.prices.gaps import AskedRange, count_asked
 from models.prices.hours import Rows, merge, micros
 
 _DAY_0 = date(1970, 1, 1)
@@ -17,7 +17,7 @@ _DAY_0 = date(1970, 1, 1)
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What turns one state of a series into another; `gone` are keys."""
+    """The difference between two states of a table: new and changed rows, and `gone` keys."""
 
     new: Rows
     changed: Rows
@@ -28,7 +28,7 @@ class Changes:
 
 
 def compare(stored: Rows, wanted: Rows) -> Changes:
-    """Tell what turns `stored` into `wanted`. The first column of both is the key."""
+    """Return the changes that turn `stored` into `wanted`. The first column of both is the key."""
     key, *others = wanted.dtype.names or ()
     if not len(stored):
         return Changes(wanted, wanted[:0], stored[key])
@@ -41,14 +41,14 @@ def compare(stored: Rows, wanted: Rows) -> Changes:
 
 
 @dataclass(frozen=True, slots=True)
-class Incoming:
-    """What a series is to hold from now on. Times are microseconds since 1970.
+class SeriesUpdate:
+    """An update of one series. Times are microseconds since 1970.
 
-    The hours `given`, and no others from `replace_from` on; the days that begin after
-    `history_from`. `cut_at` is where the history began until now, None where it still does.
-    `charted_to` is the newest hour that a chart gave: later ones are from live prices. `most_lost`
-    is the share of the stored hours that may be replaced by nothing. `asked` are the ranges that
-    upstream was asked for.
+    `given` holds the new hours as rows of `HOUR_ROW`; from `replace_from` on, all other hours are
+    removed. Days are computed from hours if they begin at or after `history_from`. `cut_at` is the
+    previous start of the history, None if it does not change. `charted_to` is the newest hour that
+    came from a chart: later ones are from live prices. `most_lost` is the share of the stored hours
+    that may be removed without a replacement. `asked` are the ranges that were requested.
     """
 
     given: Rows
@@ -57,10 +57,10 @@ class Incoming:
     replace_from: int | None = None
     charted_to: int | None = None
     most_lost: float = 1.0
-    asked: Sequence[Asked] = ()
+    asked: Sequence[AskedRange] = ()
 
     def days(self) -> tuple[date, date] | None:
-        """Tell which days, [first, end), need to be known. `date.max` is for ever."""
+        """Return the days [first, end) to read, None for none. `date.max` means no upper limit."""
         moments = [int(each) for each in self.given["bucket"][[0, -1]]] if len(self.given) else []
         moments += [each for each in (self.cut_at, self.replace_from) if each is not None]
         moments += [micros(edge) for each in self.asked for edge in (each.start, each.end)]
@@ -70,14 +70,17 @@ class Incoming:
         return first, date.max if self.replace_from is not None else last + timedelta(days=1)
 
     def changes(self, hours: Rows, days: Rows, gaps: Rows) -> tuple[Changes, Changes, Changes]:
-        """Tell what becomes of the stored hours and days of `self.days()`, and of all gaps."""
+        """Return the changes of the stored hours and days in `self.days()`, and of all gaps.
+
+        Raises ReplacementTooSmallError if too many hours would be lost.
+        """
         wanted = merge(hours, self.given, self.replace_from, charted_to=self.charted_to)
         changes = compare(hours, wanted)
         self._check_loss(hours, changes)
         touched = [changes.new["bucket"], changes.changed["bucket"], changes.gone]
         if self.cut_at is not None:  # the day that the history began within is known whole now
             touched.append(np.array([self.cut_at]))
-        if self.replace_from is not None:  # whatever became of the days, they are made anew
+        if self.replace_from is not None:  # recompute all days from then on
             stored = days["day"] * DAY_MICROS
             touched += [wanted["bucket"], stored[stored >= self.replace_from]]
         numbers = np.unique(day_numbers(np.concatenate(touched)))
@@ -92,22 +95,22 @@ class Incoming:
 
     def _check_loss(self, hours: Rows, changes: Changes) -> None:
         if self.replace_from is not None:
-            held = int((hours["bucket"] >= self.replace_from).sum())
-            check_loss(held, len(changes.gone), len(self.given), "hours", self.most_lost)
+            known = int((hours["bucket"] >= self.replace_from).sum())
+            check_loss(known, len(changes.gone), len(self.given), "hours", self.most_lost)
 
 
 class ReplacementTooSmallError(Exception):
-    """What is to replace a series lacks so much of it that upstream's answer may be at fault."""
+    """A replacement lacks so much of the series that upstream's response may be incomplete."""
 
 
-_FEW = 3  # that may go in any case
+_FEW = 3  # buckets that may always be lost
 
 
-def check_loss(held: int, lost: int, given: int, what: str, most_lost: float) -> None:
-    """Raise ReplacementTooSmallError where more than that share of what is held would be lost."""
-    if lost > max(_FEW, most_lost * held):
+def check_loss(known: int, lost: int, given: int, what: str, most_lost: float) -> None:
+    """Raise ReplacementTooSmallError if more than the share `most_lost` would be lost."""
+    if lost > max(_FEW, most_lost * known):
         raise ReplacementTooSmallError(
-            f"CoinGecko gave {given:,} {what} where {held:,} are stored, and {lost:,} of these "
+            f"CoinGecko sent {given:,} {what} where {known:,} are stored, and {lost:,} of these "
             "would be lost: nothing was replaced."
         )
 
@@ -115,15 +118,16 @@ def check_loss(held: int, lost: int, given: int, what: str, most_lost: float) ->
 def compare_points(
     stored: Rows, points: Rows, replace_from: int | None, *, most_lost: float = 1.0
 ) -> Changes:
-    """Tell how daily points change the stored ones, all from before the hourly history.
+    """Return how daily points change the stored ones, which all precede the hourly history.
 
-    With `replace_from`, in microseconds, no other point from then on stays, unless none came.
-    Raises ReplacementTooSmallError where more than the share `most_lost` of them would go.
+    With `replace_from`, in microseconds since 1970, stored points from then on that are not among
+    `points` are removed, unless `points` is empty. Raises ReplacementTooSmallError if more than the
+    share `most_lost` of them would be removed.
     """
     changes = compare(stored, points)
     lost = changes.gone[:0]
     if replace_from is not None and len(points):
         lost = changes.gone[changes.gone * DAY_MICROS >= replace_from]
-        held = int((stored["day"] * DAY_MICROS >= replace_from).sum())
-        check_loss(held, len(lost), len(points), "days", most_lost)
+        known = int((stored["day"] * DAY_MICROS >= replace_from).sum())
+        check_loss(known, len(lost), len(points), "days", most_lost)
     return Changes(changes.new, changes.changed, lost)

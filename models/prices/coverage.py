@@ -1,4 +1,4 @@
-"""What is there of a series, and what is missing. Pure: answers and refreshes count with it."""
+"""Computes which buckets of a series are present and missing. Pure; for queries and refreshes."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,13 +12,13 @@ from models.prices.granularity import Granularity, Numbered, Times, to_datetime
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How many buckets of a range there should be and are, and each run of those that are not.
+    """The expected and present buckets of a range, and its gaps.
 
-    `starts`, `ends` and `lengths` are arrays with an entry for each gap, the oldest first:
-    half-open ranges of time, and how many buckets are missing in them. So are what is known of
-    asking upstream for it: `since` when (NaT: never), how many `times`, from when on it is asked
-    for again (`until`, NaT: by the next refresh), and whether it is `upstream`'s own: see
-    models.prices.gaps.Evidence.
+    `expected` and `present` are counts; `first` and `last` are the starts of the first and last
+    present buckets. The arrays have one entry per gap, oldest first: the range [`starts`, `ends`)
+    and the number of missing buckets, `lengths`; when the gap was first requested (`since`, NaT:
+    never), how often (`times`), when it is due to be requested again (`until`, NaT: by the next
+    refresh), and whether it is confirmed to be `upstream`'s. See models.prices.gaps.Evidence.
     """
 
     expected: int
@@ -34,12 +34,12 @@ class Coverage:
     upstream: npt.NDArray[np.bool_]
 
     def next_due(self) -> datetime | None:
-        """Return when the first waiting gap is to be asked for again, None without any."""
+        """Return when the first waiting gap is due to be requested again; None if none waits."""
         waiting = self.until[~np.isnat(self.until)]
         return to_datetime(waiting.min()) if len(waiting) else None
 
     def with_evidence(self, found: Evidence) -> "Coverage":
-        """Add what asking upstream for these gaps showed."""
+        """Return a copy with the results of requesting these gaps."""
         return replace(
             self,
             since=_moments(found.since),
@@ -64,11 +64,10 @@ def measure(
     begins: datetime | None,
     now: datetime,
 ) -> Coverage:
-    """Compare the buckets that are there, oldest first, with those that begin in [start, end).
+    """Compare the present buckets, in ascending order, with those that begin in [start, end).
 
-    Nothing is expected before the bucket of `begins`, where the series' history starts or is
-    wanted to (None: nothing at all). A bucket that is not over yet at `now` counts only where it is
-    there: its price may still come.
+    No bucket is expected before `begins`, the actual or wanted start of the history (None: no
+    bucket at all). A bucket that has not ended at `now` is expected only if it is present.
     """
     first, last = granularity.ceil(start), granularity.ceil(end)
     present = granularity.numbers(timestamps)
@@ -80,19 +79,19 @@ def measure(
     else:
         first = max(first, granularity.floor(begins))
     present = present[present >= first]
-    # One before the range and one behind it, so that a hole at either end is one between two.
+    # Sentinels before and after the range turn gaps at its ends into gaps between two buckets.
     edged = np.concatenate(([first - 1], present, [max(expected_end, first)]))
-    holes = np.flatnonzero(np.diff(edged) > 1)
+    gaps = np.flatnonzero(np.diff(edged) > 1)
     return Coverage(
         expected=max(expected_end - first, 0),
         present=len(present),
         first=to_datetime(granularity.starts(present[0])) if len(present) else None,
         last=to_datetime(granularity.starts(present[-1])) if len(present) else None,
-        starts=granularity.starts(edged[holes] + 1),
-        ends=granularity.starts(edged[holes + 1]),
-        lengths=edged[holes + 1] - edged[holes] - 1,
-        since=_moments(np.zeros(len(holes), np.int64)),
-        times=np.zeros(len(holes), np.int32),
-        until=_moments(np.zeros(len(holes), np.int64)),
-        upstream=np.zeros(len(holes), np.bool_),
+        starts=granularity.starts(edged[gaps] + 1),
+        ends=granularity.starts(edged[gaps + 1]),
+        lengths=edged[gaps + 1] - edged[gaps] - 1,
+        since=_moments(np.zeros(len(gaps), np.int64)),
+        times=np.zeros(len(gaps), np.int32),
+        until=_moments(np.zeros(len(gaps), np.int64)),
+        upstream=np.zeros(len(gaps), np.bool_),
     )

@@ -1,4 +1,4 @@
-"""Days made of their hours, all at once. Pure: the same hours always give the same bits."""
+"""Computes days from hours, vectorized. Pure and deterministic to the bit."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,7 +6,7 @@ import numpy.typing as npt
 from models.prices.hours import Rows
 
 DAY_MICROS = 86_400_000_000
-# `day` counts from 1970; market cap and volume are NaN where no hour has one.
+# `day` counts from 1970-01-01; market cap and volume are NaN if no hour has one.
 DAY_ROW = np.dtype(
     [
         ("day", np.int64),
@@ -23,12 +23,12 @@ DAY_ROW = np.dtype(
 
 
 def day_numbers(micros: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Tell the UTC days of these moments, counted from 1970."""
+    """Return the UTC days of microseconds since 1970, counted from 1970-01-01."""
     return micros // DAY_MICROS
 
 
 def days_of(hours: Rows) -> Rows:
-    """Make one row of `DAY_ROW` for each day that has hours; these come by rising bucket."""
+    """Compute one row of `DAY_ROW` per day from rows of `HOUR_ROW` by ascending bucket."""
     days, first = np.unique(day_numbers(hours["bucket"]), return_index=True)
     made = np.empty(len(days), DAY_ROW)
     if not len(days):
@@ -40,9 +40,10 @@ def days_of(hours: Rows) -> Rows:
     made["open"], made["close"] = price[first], price[last]
     made["high"] = np.maximum.reduceat(price, first)
     made["low"] = np.minimum.reduceat(price, first)
-    # divided by more than a day's hours first, so that no sum overflows; a power of two is exact
+    # Divided first by 32, more than the hours of a day, so that no sum overflows. A power of two
+    # loses no precision.
     mean = np.add.reduceat(price / 32, first) / (made["samples"] / 32)
-    # rounding would put the mean of a constant price beside that price
+    # rounding could move the mean of a constant price off that price
     made["price"] = np.clip(mean, made["low"], made["high"])
     for name in ("market_cap", "volume"):
         made[name] = _last_known(hours[name], first)
@@ -50,7 +51,7 @@ def days_of(hours: Rows) -> Rows:
 
 
 def days_at(midnights: Rows) -> Rows:
-    """Make one row of `DAY_ROW` of each sample taken at a midnight: the only price of its day."""
+    """Make one row of `DAY_ROW` per sample taken at midnight, which is the day's only price."""
     made = np.empty(len(midnights), DAY_ROW)
     made["day"] = day_numbers(midnights["bucket"])
     for name in ("price", "open", "high", "low", "close"):
@@ -64,7 +65,7 @@ def days_at(midnights: Rows) -> Rows:
 def _last_known(
     values: npt.NDArray[np.float64], first: npt.NDArray[np.intp]
 ) -> npt.NDArray[np.float64]:
-    """Give the last value of each group that is not NaN; `first` are the places they begin at."""
+    """Return the last value of each group that is not NaN; `first` holds the groups' starts."""
     known = np.where(np.isnan(values), -1, np.arange(len(values)))
     place = np.maximum.reduceat(known, first)
     return np.where(place < 0, np.nan, values[place])

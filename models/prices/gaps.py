@@ -1,7 +1,7 @@
-"""What upstream was asked for and did not give: since when, how often, and when to ask again. Pure.
+"""Gaps: what was requested from upstream and not received, and when to request it again. Pure.
 
-Upstream's silence is never proof. What it did not have is asked for again by time, never by count:
-at every refresh within the first hour, then after hours, a day, days, weeks; never never.
+A missing price is never proof that upstream has none. A gap is requested again by time, not by
+count: at every refresh within the first hour, then after hours, days and weeks, without end.
 """
 
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ HOUR_MICROS = 3_600_000_000
 DAY_MICROS = 24 * HOUR_MICROS
 Micros = npt.NDArray[np.int64]
 
-# Half-open ranges of whole hours (or days); all times in microseconds since 1970. `asked` counts
-# the asks, those within an hour of each other as one; `answered` those of them that an answer with
-# prices left out.
+# A gap is a half-open range of whole hours (or days); times are microseconds since 1970. `asked`
+# counts the requests between `asked_since` and `asked_at`; those within an hour of each other count
+# once. `answered` counts those whose response had prices but left the gap out.
 GAP_ROW = np.dtype(
     [
         ("starts", np.int64),
@@ -34,22 +34,22 @@ GAP_ROW = np.dtype(
 
 _OF_ASKING = ("asked", "answered", "asked_since", "asked_at")
 
-# How long the silence has lasted when it was last asked about, and the pause until the next ask.
-# docs/operations.md has these as a table, and what they cost.
+# The pause until the next request (_PAUSES), by the time between the first and the last one
+# (_LASTED). docs/operations.md has these as a table, with their cost.
 _LASTED = np.array([1, 24, 7 * 24, 28 * 24, 91 * 24]) * HOUR_MICROS
 _PAUSES = np.array([0, 6, 24, 3 * 24, 7 * 24, 28 * 24]) * HOUR_MICROS
 
-# So long, and so often, upstream's answers leave something out that is called upstream's own gap.
+# A gap is confirmed to be upstream's own once this many responses have left it out over this time.
 CONFIRMED_MICROS = 7 * DAY_MICROS
 CONFIRMED_ANSWERS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A range that upstream was asked for at a moment.
+class AskedRange:
+    """A range that was requested at the time `at`.
 
-    `answered` is True for an answer that is evidence of what it leaves out: one with prices. An
-    empty answer and a refusal are none.
+    `answered` is True if the response had prices, and so is evidence of what it leaves out. An
+    empty response or a refusal is not.
     """
 
     start: datetime
@@ -59,18 +59,18 @@ class Asked:
 
 
 def times_in(gaps: Rows, unit: int = HOUR_MICROS) -> Micros:
-    """Give the start of each hour (or day, by `unit`) of these gaps."""
+    """Return the start of each hour (or day, by `unit`) in these gaps."""
     spans = [np.arange(gap["starts"], gap["ends"], unit) for gap in gaps]
     return np.concatenate(spans) if spans else np.empty(0, np.int64)
 
 
 def count_asked(
-    gaps: Rows, asked: Sequence[Asked], present: Micros, unit: int = HOUR_MICROS
+    gaps: Rows, asked: Sequence[AskedRange], present: Micros, unit: int = HOUR_MICROS
 ) -> Rows:
-    """Return the gaps of a series after upstream was asked once more.
+    """Return the gaps of a series after these ranges were requested.
 
-    `present` are the buckets that are stored in the ranges asked for. The hour that a range ends
-    within is not over, and so no gap yet.
+    `present` holds the starts of the stored buckets in these ranges. The bucket in which a range
+    ends is not complete, and so is not a gap yet.
     """
     ranges = [(-(-micros(ask.start) // unit), micros(ask.end) // unit, ask) for ask in asked]
     ranges = [each for each in ranges if each[0] < each[1]]
@@ -79,7 +79,7 @@ def count_asked(
     if not edges:
         return gaps[:0]
     first, last = min(edges), max(edges)
-    units = np.zeros(last - first, GAP_ROW)  # one row for each hour or day; asked 0: none yet
+    units = np.zeros(last - first, GAP_ROW)  # one row per hour or day; asked is 0: not a gap
     for gap in gaps:
         units[gap["starts"] // unit - first : gap["ends"] // unit - first] = gap
     for start, stop, ask in ranges:
@@ -90,9 +90,9 @@ def count_asked(
 
 
 def _ask(units: Rows, at: int, *, answered: bool) -> None:
-    """Count one more ask in place. Within an hour of the one before, it changes nothing.
+    """Count one request, in place; it counts only if the previous one is an hour or more ago.
 
-    What a clock that was ahead has counted begins again.
+    Counts made with a clock that was ahead start again from zero.
     """
     new = (units["asked"] == 0) | (units["asked_at"] - at > HOUR_MICROS)
     units["asked"] = np.where(new, 0, units["asked"])
@@ -104,7 +104,7 @@ def _ask(units: Rows, at: int, *, answered: bool) -> None:
 
 
 def _runs(units: Rows, first: int, unit: int) -> Rows:
-    """Make a row of each run of units that were asked for alike; `first` numbers the first unit."""
+    """Merge adjacent units with equal counts into rows; `first` is the number of the first unit."""
     differs = np.ones(len(units), np.bool_)
     differs[1:] = np.any([units[name][1:] != units[name][:-1] for name in _OF_ASKING], axis=0)
     starts = np.flatnonzero(differs)
@@ -115,9 +115,9 @@ def _runs(units: Rows, first: int, unit: int) -> Rows:
 
 
 def next_asks(gaps: Rows, now: int) -> Micros:
-    """Give the moment from which each gap is asked for again. In the first hour: at once.
+    """Return when each gap is due to be requested again; in the first hour, at once.
 
-    So is what was asked for at a moment that is still to come, by a clock that was ahead.
+    A gap whose last request is in the future, from a clock that was ahead, is due at once too.
     """
     lasted = gaps["asked_at"] - gaps["asked_since"]
     asks = gaps["asked_at"] + _PAUSES[np.searchsorted(_LASTED, lasted, side="right")]
@@ -126,30 +126,30 @@ def next_asks(gaps: Rows, now: int) -> Micros:
 
 
 def confirmed(gaps: Rows) -> npt.NDArray[np.bool_]:
-    """Tell which gaps upstream's answers have shown long and often enough to call them its own."""
+    """Return a mask of the gaps that are confirmed to be upstream's own."""
     lasted = gaps["asked_at"] - gaps["asked_since"] >= CONFIRMED_MICROS
     often: npt.NDArray[np.bool_] = lasted & (gaps["answered"] >= CONFIRMED_ANSWERS)
     return often
 
 
 def covers(gaps: Rows, start: int, end: int) -> bool:
-    """Return True if these gaps, which do not overlap, hold all of [start, end)."""
+    """Return True if these gaps, which do not overlap, cover all of [start, end)."""
     return missing_micros(gaps, start, end) == max(end - start, 0)
 
 
 def missing_micros(gaps: Rows, start: int, end: int) -> int:
-    """Return how much of [start, end) these gaps take, in microseconds."""
+    """Return how much of [start, end) these gaps cover, in microseconds."""
     spans = np.minimum(gaps["ends"], end) - np.maximum(gaps["starts"], start)
     return int(np.maximum(spans, 0).sum(dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What asking showed of some gaps, an entry for each.
+    """The results of requesting some gaps: arrays with one entry per gap.
 
-    `since` and `until` are microseconds since 1970: when a part of the gap was first asked for,
-    and when a part is asked for again; 0 where none was asked for, or where the next refresh asks.
-    `times` is how often the part asked for most often was. `upstream`: see `confirmed`.
+    `since` and `until` are microseconds since 1970: when any part of the gap was first requested
+    (0: never), and when a part is due to be requested again (0: by the next refresh). `times` is
+    the number of requests of the part requested most often. `upstream` is True for confirmed gaps.
     """
 
     since: Micros
@@ -159,7 +159,7 @@ class Evidence:
 
 
 def evidence(gaps: Rows, starts: Micros, ends: Micros, now: int) -> Evidence:
-    """Sum up the rows `gaps`, by rising time, for each of the ranges [starts, ends) at `now`."""
+    """Combine the rows `gaps`, in ascending order, for each of the ranges [starts, ends)."""
     lows = np.searchsorted(gaps["ends"], starts, side="right")
     highs = np.searchsorted(gaps["starts"], ends, side="left")
     some = lows < highs
@@ -182,7 +182,7 @@ def evidence(gaps: Rows, starts: Micros, ends: Micros, now: int) -> Evidence:
 
 
 def _covered(gaps: Rows, moments: Micros) -> Micros:
-    """Give how much of the time before each moment is in these gaps."""
+    """Return how many microseconds before each moment are covered by these gaps."""
     before = np.append(0, np.cumsum(gaps["ends"] - gaps["starts"]))
     place = np.searchsorted(gaps["starts"], moments, side="left")
     inside = np.maximum(np.append(0, gaps["ends"])[place] - moments, 0)

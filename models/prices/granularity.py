@@ -1,7 +1,7 @@
-"""How long buckets are, and where they begin and end. Pure arithmetic, in UTC.
+"""Bucket lengths, and where buckets begin and end. Pure arithmetic, in UTC.
 
-The buckets of a granularity are numbered without a hole, so that counting and finding what is
-missing is subtraction, though months differ in length. Bucket 0 is the one of 1970-01-01.
+The buckets of a granularity have consecutive numbers, so that counting buckets and finding gaps is
+a subtraction, although months differ in length. Bucket 0 contains 1970-01-01.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _MONDAY = 3  # 1970-01-01 was a Thursday
 
 
 class Granularity(StrEnum):
-    """How long a bucket is: an hour, a UTC day, an ISO week from Monday on, a calendar month."""
+    """The length of a bucket: an hour, a UTC day, an ISO week from Monday, a calendar month."""
 
     HOUR = "HOUR"
     DAY = "DAY"
@@ -29,11 +29,11 @@ class Granularity(StrEnum):
     MONTH = "MONTH"
 
     def floor(self, instant: datetime) -> int:
-        """Number the bucket that an instant lies in."""
+        """Return the number of the bucket that contains an instant."""
         return int(self.numbers(to_datetime64(instant)))
 
     def ceil(self, instant: datetime) -> int:
-        """Number the first bucket that does not begin before an instant."""
+        """Return the number of the first bucket that begins at or after an instant."""
         number = self.floor(instant)
         return number + bool(self.starts(number) < to_datetime64(instant))
 
@@ -42,27 +42,29 @@ class Granularity(StrEnum):
         return self.ceil(end) - self.ceil(start)
 
     def numbers(self, times: Times | np.datetime64) -> Numbered:
-        """Number the buckets that these times lie in."""
+        """Return the numbers of the buckets that contain these times."""
         number: Numbered = times.astype(f"datetime64[{_UNITS[self]}]").astype(np.int64)
         return (number + _MONDAY) // _WEEK if self is Granularity.WEEK else number
 
     def starts(self, numbers: Numbered | Sequence[int] | int) -> Any:  # noqa: ANN401 - Times, or one of one number
-        """Give when the buckets of these numbers begin."""
+        """Return the start times of the buckets with these numbers."""
         number = np.asarray(numbers, dtype=np.int64)
         if self is Granularity.WEEK:
             number = number * _WEEK - _MONDAY
         return number.astype(f"datetime64[{_UNITS[self]}]").astype("datetime64[us]")[()]
 
     def ends(self, starts: Times) -> Times:
-        """Give when the buckets that begin at these times end."""
+        """Return the end times of the buckets that begin at these times."""
         ends: Times = self.starts(self.numbers(starts) + 1)
         return ends
 
 
 def to_datetime64(instant: datetime) -> np.datetime64:
+    """Convert to numpy's time in microseconds, UTC."""
     return np.datetime64(instant.astimezone(UTC).replace(tzinfo=None), "us")
 
 
 def to_datetime(instant: np.datetime64) -> datetime:
+    """Convert numpy's time, which is in UTC, to a datetime with an offset."""
     naive: datetime = instant.astype("datetime64[us]").item()
     return naive.replace(tzinfo=UTC)

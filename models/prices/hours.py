@@ -1,4 +1,4 @@
-"""Hourly samples as numpy rows, and what is to be kept of old ones when new ones come. Pure."""
+"""Hourly samples as numpy rows, and how new ones merge with stored ones. Pure."""
 
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 
-Rows = npt.NDArray[np.void]  # structured, by rising key; NaN stands for NULL
+Rows = npt.NDArray[np.void]  # a structured array by ascending key; NaN stands for NULL
 
 # Times are microseconds since 1970, as in `Hours`.
 HOUR_ROW = np.dtype(
@@ -23,9 +23,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """Hourly samples of one series, by rising bucket. Times are microseconds since 1970.
+    """Hourly samples of one series as columns of equal length, by ascending bucket.
 
-    Market cap and volume are NaN where upstream gave none.
+    Times are microseconds since 1970; prices are in units of the series' currency. Market cap and
+    volume are NaN if upstream gave none.
     """
 
     bucket: npt.NDArray[np.int64]
@@ -38,7 +39,7 @@ class Hours:
         return len(self.bucket)
 
     def rows(self) -> Rows:
-        """Give the same as rows of `HOUR_ROW`."""
+        """Return the same samples as rows of `HOUR_ROW`."""
         rows = np.empty(len(self), HOUR_ROW)
         for field in fields(self):
             rows[field.name] = getattr(self, field.name)
@@ -46,25 +47,26 @@ class Hours:
 
 
 def micros(instant: datetime) -> int:
-    """Count the microseconds since 1970."""
+    """Convert to microseconds since 1970."""
     return (instant - _EPOCH) // timedelta(microseconds=1)
 
 
 def instant(micros: int) -> datetime:
-    """Tell which moment is so many microseconds after 1970."""
+    """Convert from microseconds since 1970."""
     return _EPOCH + timedelta(microseconds=int(micros))
 
 
 def merge(
     stored: Rows, given: Rows, replace_from: int | None, *, charted_to: int | None = None
 ) -> Rows:
-    """Work out what a range holds once `given` is stored on top of what is there.
+    """Return the hours of a range after `given` is merged into `stored`; all are `HOUR_ROW` rows.
 
-    An hour keeps its earliest observation: a later one takes its place only from `replace_from` on,
-    or from `charted_to` on. This is the newest hour that a chart gave, maybe only with its "now"
-    point, which CoinGecko does not keep; later hours are from live prices. Both are microseconds,
-    and None is never. With `replace_from`, nothing else from then on stays. A market cap or volume
-    that upstream once gave for the same observation is not lost to a null.
+    An hour keeps its earliest observation. A later one replaces it only from `replace_from` or
+    from `charted_to` on, in microseconds since 1970 (None: never). `charted_to` is the newest hour
+    that came from a chart: it may hold only a "now" point, which CoinGecko does not keep, and later
+    hours are from live prices. With `replace_from`, stored hours from then on that are not in
+    `given` are removed. A null does not replace a stored market cap or volume of the same
+    observation.
     """
     if not len(stored):
         return given

@@ -1,4 +1,4 @@
-"""Reading price series as columns: one statement, one binary column each, however many series."""
+"""Reads price series as numpy columns, any number of series with one statement."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -14,16 +14,16 @@ from models.prices.granularity import Granularity, Times
 from models.prices.read_sql import BEFORE, BEGINS, NUMBERS, window_statement
 from models.series import SeriesFacts
 
-Numbers = npt.NDArray[np.float64]  # NaN where there is no value
+Numbers = npt.NDArray[np.float64]  # NaN for no value
 
-ALL_COLUMNS = frozenset({*NUMBERS, "samples", "observed_at"})  # beside the timestamps
+ALL_COLUMNS = frozenset({*NUMBERS, "samples", "observed_at"})  # timestamps are always read
 
 _POSTGRES_EPOCH = np.datetime64("2000-01-01T00:00:00", "us")
 
 
 @dataclass(frozen=True, slots=True)
 class PriceWindow:
-    """What to read: the buckets of one series that begin in [start, end), at most `most`."""
+    """The buckets of one series to read: at most `most` that begin in [start, end)."""
 
     coin_id: str
     currency_code: str
@@ -34,12 +34,12 @@ class PriceWindow:
 
 @dataclass(frozen=True, slots=True)
 class PriceColumns:
-    """The buckets of one series, all arrays of one length, in the order asked for.
+    """The buckets of one series: arrays of equal length, in the requested order.
 
-    None is a column that was not asked for, or is not kept: hours have `observed_at` and no open,
-    high, low, close; longer buckets have these and no `observed_at`. `samples` counts the
-    observations a bucket was made of. `filled` marks buckets that are not there, but stand in for
-    missing ones: None where there are none of these.
+    A column is None if it was not requested or does not exist: hours have `observed_at` but no
+    open, high, low and close; longer buckets have these but no `observed_at`. Prices, market caps
+    and volumes are in units of the series' currency. `samples` counts the observations in a bucket.
+    `filled` marks buckets that replace missing ones; None if there are none.
     """
 
     timestamps: Times
@@ -59,17 +59,17 @@ class PriceColumns:
 
     @property
     def prices(self) -> Numbers:
-        """The prices, for those who asked for them."""
+        """The column `price`. Raises LookupError if it was not read."""
         if self.price is None:
             raise LookupError("the prices were not read")
         return self.price
 
     def head(self, count: int) -> "PriceColumns":
-        """Give the first `count` buckets, as views."""
+        """Return the first `count` buckets, as views."""
         return self.take(slice(count))
 
     def take(self, places: "slice | npt.NDArray[np.intp]") -> "PriceColumns":
-        """Give the buckets at these places."""
+        """Return the buckets at these places."""
         parts: dict[str, Any] = {
             field.name: None if (column := getattr(self, field.name)) is None else column[places]
             for field in fields(self)
@@ -78,10 +78,10 @@ class PriceColumns:
 
 
 class WindowPrices(NamedTuple):
-    """What was read of one series.
+    """The result of one window.
 
-    Where asked for, `before` is the price of the last bucket before the window (NaN without one),
-    and `begins` when the series' first bucket of all does (None where it has none).
+    If requested, `before` is the price of the last bucket before the window (NaN without one), and
+    `begins` the start of the series' first bucket of all (None without one).
     """
 
     facts: SeriesFacts
@@ -98,10 +98,10 @@ async def read_windows(
     columns: frozenset[str] = ALL_COLUMNS,
     descending: bool = False,
 ) -> list[WindowPrices | None]:
-    """Read the buckets of many windows with one statement; None where there is no such series.
+    """Read the buckets of many windows with one statement; None for an unknown series.
 
-    Only the `columns` named are read; BEFORE and BEGINS may be among them. Facts and prices are of
-    one moment.
+    Only the `columns` named are read; they may include BEFORE and BEGINS. Facts and prices are from
+    one snapshot.
     """
     if not windows:
         return []
@@ -126,7 +126,7 @@ async def read_windows(
 
 
 def _edge(granularity: Granularity, instant: datetime) -> str:
-    """Write where in the table the first bucket is that does not begin before `instant`."""
+    """Return the key, as text, of the first bucket that begins at or after `instant`."""
     if granularity is Granularity.HOUR:
         return instant.isoformat()
     start: np.datetime64 = granularity.starts(granularity.ceil(instant))

@@ -1,20 +1,20 @@
-"""The statement that reads price series: hours, days, and weeks and months made of days."""
+"""The SQL that reads price series: hours, days, and weeks and months aggregated from days."""
 
 from functools import cache
 
 from models.prices.granularity import Granularity
 
 NUMBERS = ("price", "market_cap", "volume", "open", "high", "low", "close")
-BEFORE, BEGINS = "before", "begins"  # asked for like columns, given beside them
+BEFORE, BEGINS = "before", "begins"  # requested like columns, returned as separate values
 
 
 def _numbers(column: str) -> str:
-    # string_agg passes over NULLs, which would shift all that follow: they travel as NaN
+    # string_agg skips NULLs, which would shift the values after them, so send NaN instead
     return f"coalesce(string_agg(float8send(coalesce({column}, 'NaN')), ''), '') AS {column}"
 
 
-# Texts travel as they are; arrays of other types would cost each new connection a look into the
-# catalogue. A series without a bucket in its window still answers, with empty columns.
+# Arguments are text arrays: arrays of other types would cost each new connection a query of the
+# catalogue. A series without a bucket in its window still has a row, with empty columns.
 _STATEMENT = """
     SELECT s.id, s.coin_id, s.currency_code, s.revision, s.history_from, s.daily_from, number,
            page.*{edges}
@@ -59,13 +59,14 @@ _SOURCES = {
     },
 }  # fmt: skip
 _LAST = "(array_agg({0} ORDER BY day DESC) FILTER (WHERE {0} IS NOT NULL))[1]"
-# A day before the hourly history is known by one price, and weighs as a whole one.
+# A day before the hourly history has a single sample but the weight of a whole day.
 _DAY = f"CASE WHEN {_UTC.format('day::timestamp')} < s.history_from THEN 24 ELSE samples END"
-# Of the 744 hours of the longest month no sum can overflow so; no digit changes by a power of two.
+# The division keeps the sum over the 744 hours of a month from overflowing. A power of two loses no
+# precision.
 _WEIGHT = f"({_DAY})::float8 / 1024"
 _OF_DAYS = {
-    # In the order of days, so that rounding does not depend on what else is selected; and rounding
-    # must not lift a mean over the highest price, or below the lowest.
+    # Summed in the order of days, so that rounding does not depend on the other columns; and
+    # limited, so that rounding does not move the mean above the highest or below the lowest price.
     "price": "least(greatest("
     f"sum(price * ({_WEIGHT}) ORDER BY day) / sum({_WEIGHT}), min(low)), max(high))",
     "market_cap": _LAST.format("market_cap"),
@@ -86,9 +87,9 @@ _VALUES = {
 
 @cache
 def window_statement(granularity: Granularity, columns: frozenset[str], *, descending: bool) -> str:
-    """Give the statement that answers windows of one granularity, each with these columns.
+    """Return the statement that reads these columns of windows of one granularity.
 
-    Its arguments are five lists of texts: coins, currencies, lower and upper edges, limits.
+    Its arguments are five text arrays: coins, currencies, lower and upper bounds, and limits.
     """
     source, values = _SOURCES[granularity], _VALUES[granularity]
     names = sorted(columns & values.keys())

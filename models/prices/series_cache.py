@@ -1,4 +1,4 @@
-"""Hours of the series asked for most, held in memory as columns while they are known to be true."""
+"""A cache of whole series of hours, as columns, invalidated by notifications."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -14,110 +14,114 @@ from models.prices.granularity import Granularity, to_datetime64
 from models.prices.read import PriceColumns, PriceWindow, WindowPrices, read_windows
 from models.series import SeriesKey
 
-MOST_HOURS = 10_000  # longer series are read from PostgreSQL, part by part
+MOST_HOURS = 10_000  # longer series are not cached
 _FIRST = datetime(1, 1, 1, tzinfo=UTC)
 _LAST = datetime(9999, 12, 31, tzinfo=UTC)
 _ROW_BYTES = 44
 _OVERHEAD = 2_000
-_MOST_ASKED = 10_000  # names of series that were asked for once
+_MOST_REQUESTED = 10_000  # series whose first request is remembered
 
 
-class SeriesMemory:
-    """Whole series by coin and currency, the least recently used dropped beyond `capacity` bytes.
+class SeriesCache:
+    """Caches whole series by coin and currency; evicts the least recently used.
 
-    A series that is asked for again since its last change is read as a whole, and its windows are
-    cut out of that until a change of it is told. Nothing is held or given while changes could go
-    unheard, nor held when any change was told while it was read.
+    A series that is requested twice without a change in between is read as a whole; its windows are
+    then cut out of the cached columns until the listener reports a change. Nothing is cached or
+    returned while the listener could miss changes, and nothing is cached if any change was reported
+    while it was read. `capacity` and `size` are in bytes; a capacity of 0 turns the cache off.
     """
 
     def __init__(self, capacity: int, listener: Listener) -> None:
         self.capacity = capacity
         self.size = 0
         self._listener = listener
-        self._held: OrderedDict[SeriesKey, WindowPrices] = OrderedDict()
-        self._keys: dict[int, SeriesKey] = {}  # of what is held, by the series' id
-        # Since their last change; False: too long to be held.
-        self._asked: OrderedDict[SeriesKey, bool] = OrderedDict()
-        self.changes = 0  # how many have been told
+        self._cached: OrderedDict[SeriesKey, WindowPrices] = OrderedDict()
+        self._keys: dict[int, SeriesKey] = {}  # of the cached series, by id
+        # Series requested since their last change; False: too long to be cached.
+        self._requested: OrderedDict[SeriesKey, bool] = OrderedDict()
+        self.changes = 0  # reported by the listener
 
     def find(self, window: PriceWindow, *, descending: bool) -> WindowPrices | None:
-        """Cut a window out of what is held; None where the series is not."""
+        """Return a window of a cached series; None if the series is not cached."""
         if not self._listener.listening:
             return None
         key = (window.coin_id, window.currency_code)
-        held = self._held.get(key)
-        if held is None:
+        cached = self._cached.get(key)
+        if cached is None:
             return None
-        self._held.move_to_end(key)
-        return _part(held, window, descending=descending)
+        self._cached.move_to_end(key)
+        return _part(cached, window, descending=descending)
 
-    def wants(self, windows: Sequence[PriceWindow]) -> list[SeriesKey]:
-        """Of series that are not held, name those to read as a whole: asked for once already."""
+    def to_read_whole(self, windows: Sequence[PriceWindow]) -> list[SeriesKey]:
+        """Return the uncached series to read as a whole, because they were requested before."""
         if not (self.capacity and self._listener.listening):
             return []
         keys = dict.fromkeys((window.coin_id, window.currency_code) for window in windows)
-        again = [key for key in keys if self._asked.get(key)]
-        self._asked |= {key: True for key in keys if key not in self._asked}
-        while len(self._asked) > _MOST_ASKED:
-            self._asked.popitem(last=False)
+        again = [key for key in keys if self._requested.get(key)]
+        self._requested |= {key: True for key in keys if key not in self._requested}
+        while len(self._requested) > _MOST_REQUESTED:
+            self._requested.popitem(last=False)
         return again
 
-    def hold(self, series: Sequence[WindowPrices | None], changes: int) -> None:
-        """Keep whole series that were read when so many changes had been told."""
+    def store(self, series: Sequence[WindowPrices | None], changes: int) -> None:
+        """Cache whole series, unless `self.changes` has moved past `changes` since the read."""
         for each in series:
             if each is None:
                 continue
             key = (each.facts.coin_id, each.facts.currency_code)
             if len(each.columns) > MOST_HOURS:
-                self._asked[key] = False
+                self._requested[key] = False
             elif changes == self.changes and self._listener.listening:
                 self._drop(each.facts.id)
-                self._held[key], self._keys[each.facts.id] = each, key
+                self._cached[key], self._keys[each.facts.id] = each, key
                 self.size += _size(each)
         while self.size > self.capacity:
-            self._drop(next(iter(self._held.values())).facts.id)
+            self._drop(next(iter(self._cached.values())).facts.id)
 
     def series_changed(self, series_id: int, _revision: int) -> None:
+        """Remove the series from the cache."""
         self.changes += 1
         self._drop(series_id)
 
     def catalogue_changed(self) -> None:
+        """Clear the cache."""
         self.anything_changed()
 
     def run_changed(self, run_id: str) -> None:
-        """No series has changed with it."""
+        """Do nothing: a run's progress changes no series."""
 
     def anything_changed(self) -> None:
+        """Clear the cache."""
         self.changes += 1
-        self._held.clear()
+        self._cached.clear()
         self._keys.clear()
-        self._asked.clear()
+        self._requested.clear()
         self.size = 0
 
     def _drop(self, series_id: int) -> None:
         key = self._keys.pop(series_id, None)
         if key is not None:
-            self.size -= _size(self._held.pop(key))
-            self._asked.pop(key, None)
+            self.size -= _size(self._cached.pop(key))
+            self._requested.pop(key, None)
 
 
-async def recall_windows(
+async def read_cached_windows(
     database: Database,
-    memory: SeriesMemory,
+    cache: SeriesCache,
     windows: Sequence[PriceWindow],
     *,
     columns: frozenset[str],
     descending: bool,
 ) -> list[WindowPrices | None]:
-    """Give what `read_windows` gives of hours, from memory as far as that goes.
+    """Return what `read_windows` returns for hours, from the cache where possible.
 
-    What is missing takes one statement; one more where series are read as a whole.
+    Uncached windows take one statement, and one more if series are read as a whole.
     """
-    found = [memory.find(window, descending=descending) for window in windows]
+    found = [cache.find(window, descending=descending) for window in windows]
     places = [place for place, part in enumerate(found) if part is None]
-    wanted = memory.wants([windows[place] for place in places])
+    wanted = cache.to_read_whole([windows[place] for place in places])
     if wanted:
-        whole = await _read_whole(database, memory, wanted)
+        whole = await _read_whole(database, cache, wanted)
         for place in places:
             window = windows[place]
             if series := whole.get((window.coin_id, window.currency_code)):
@@ -133,13 +137,13 @@ async def recall_windows(
 
 
 async def _read_whole(
-    database: Database, memory: SeriesMemory, keys: Sequence[SeriesKey]
+    database: Database, cache: SeriesCache, keys: Sequence[SeriesKey]
 ) -> dict[SeriesKey, WindowPrices]:
-    """Read whole series and hold them; without those that are too long."""
-    changes = memory.changes
+    """Read whole series and cache them. Series that are too long are left out."""
+    changes = cache.changes
     windows = [PriceWindow(*key, _FIRST, _LAST, MOST_HOURS + 1) for key in keys]
     read = await read_windows(database, Granularity.HOUR, windows)
-    memory.hold(read, changes)
+    cache.store(read, changes)
     series = zip(keys, read, strict=True)
     return {key: each for key, each in series if each and len(each.columns) <= MOST_HOURS}
 
@@ -158,7 +162,7 @@ def _cut(columns: PriceColumns, window: PriceWindow, *, descending: bool) -> Pri
     last = max(first, last)
     if descending:
         first = max(first, last - window.most)
-        # backwards, and a copy: what is written as JSON at once lies in one piece
+        # reversed, and copied below: the JSON encoder needs contiguous arrays
         part = slice(last - 1, first - 1 if first else None, -1) if last > first else slice(0, 0)
     else:
         part = slice(first, min(last, first + window.most))

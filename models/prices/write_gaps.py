@@ -1,21 +1,23 @@
-"""Writing what upstream was asked for and did not give, where no hours are stored with it.
+"""Writes gaps without prices: requested hours that did not come, and missing days.
 
-`models.prices.write_series` writes the gaps of hours together with hours.
+`models.prices.write_series` writes the gaps of hours together with the hours.
 """
 
 from collections.abc import Sequence
 
 from models.postgres.database import WriteSession
-from models.postgres.notifications import TELL_SERIES
+from models.postgres.notifications import NOTIFY_SERIES
 from models.prices.binary_tables import BUCKETS, DAY_GAPS, DAY_KEYS, GAPS
 from models.prices.changes import compare
-from models.prices.gaps import DAY_MICROS, Asked, count_asked
+from models.prices.gaps import DAY_MICROS, AskedRange, count_asked
 from models.prices.hours import micros
 from models.prices.write_order import LOCK_SERIES
 
 
-async def store_silence(session: WriteSession, series_id: int, asked: Sequence[Asked]) -> None:
-    """Note that upstream gave no hours for these ranges, in which some may be stored."""
+async def store_asked_hours(
+    session: WriteSession, series_id: int, asked: Sequence[AskedRange]
+) -> None:
+    """Store that upstream gave no hours for these ranges. Hours stored earlier are not gaps."""
     if not asked:
         return
     await session.execute(LOCK_SERIES, {"series": [series_id]})
@@ -26,13 +28,15 @@ async def store_silence(session: WriteSession, series_id: int, asked: Sequence[A
     changes = compare(gaps, count_asked(gaps, asked, BUCKETS.decode(hours)["bucket"]))
     await GAPS.write(driver, series_id, changes)
     if changes:
-        await driver.execute(_TELL, series_id)
+        await driver.execute(_NOTIFY, series_id)
 
 
-async def store_asked_days(session: WriteSession, series_id: int, asked: Asked) -> tuple[int, int]:
-    """Note which days of this range are missing after upstream was asked for its daily points.
+async def store_asked_days(
+    session: WriteSession, series_id: int, asked: AskedRange
+) -> tuple[int, int]:
+    """Store which days of a range are missing after its daily points were requested.
 
-    Returns how many days are there and how many there could be.
+    Returns the number of stored days in the range, and of all its days.
     """
     await session.execute(LOCK_SERIES, {"series": [series_id]})
     driver = await session.driver()
@@ -42,7 +46,7 @@ async def store_asked_days(session: WriteSession, series_id: int, asked: Asked) 
     changes = compare(gaps, count_asked(gaps, [asked], numbers * DAY_MICROS, DAY_MICROS))
     await DAY_GAPS.write(driver, series_id, changes)
     if changes:
-        await driver.execute(_TELL, series_id)
+        await driver.execute(_NOTIFY, series_id)
     return int(((numbers >= first) & (numbers < last)).sum()), max(last - first, 0)
 
 
@@ -51,7 +55,7 @@ _READ_HOURS = f"""
            {GAPS.reading("series_id = $1")}
 """
 
-# What is missing is asked for again and again: days that came by other ways are no gaps any more.
+# Also reads days outside the range, so that gaps whose days were stored otherwise are removed.
 _READ_DAYS = f"""
     SELECT {
     DAY_KEYS.reading(
@@ -63,4 +67,4 @@ _READ_DAYS = f"""
            {DAY_GAPS.reading("series_id = $1")}
 """  # noqa: S608 - constants of this module alone
 
-_TELL = f"SELECT {TELL_SERIES} FROM series WHERE id = $1"  # noqa: S608 - constants alone
+_NOTIFY = f"SELECT {NOTIFY_SERIES} FROM series WHERE id = $1"  # noqa: S608 - constants alone

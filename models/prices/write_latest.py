@@ -1,21 +1,24 @@
-"""Writing newest prices, of which each series has one that moves forward only."""
+"""Writes newest prices. The newest price of a series only moves forward in time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from models.postgres.database import WriteSession
-from models.postgres.notifications import TELL_SERIES
+from models.postgres.notifications import NOTIFY_SERIES
 from models.prices.write_order import COUNT_CHANGE, LOCK_SERIES
 
-# Clocks differ by minutes, never by hours. An observation from further ahead is not believed, and
-# one that is stored gives way to any other.
+# Clocks differ by minutes, not by hours. An observation further in the future is rejected, and a
+# stored one is replaced by any other.
 MOST_AHEAD = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
-class Newest:
-    """The newest observation of a series. `change_24h` in percent; None: work it out."""
+class NewestPrice:
+    """The newest observation of a series.
+
+    `change_24h` is in percent; None means that it is computed from the stored hours.
+    """
 
     series_id: int
     observed_at: datetime
@@ -25,15 +28,15 @@ class Newest:
     change_24h: float | None = None
 
 
-async def store_quotes(session: WriteSession, quotes: list[Newest]) -> int:
-    """Write the newest prices of many series at once; tell how many series changed."""
+async def store_quotes(session: WriteSession, quotes: list[NewestPrice]) -> int:
+    """Write the newest prices of many series. Returns the number of series that changed."""
     await session.execute(LOCK_SERIES, {"series": [quote.series_id for quote in quotes]})
     driver = await session.driver()
     return len(await driver.fetch(_STORE_QUOTES, *columns(quotes)))
 
 
-def columns(newest: Sequence[Newest]) -> list[object]:
-    """Give them as the arguments of UPSERT_LATEST, and until when a stored one is believed."""
+def columns(newest: Sequence[NewestPrice]) -> list[object]:
+    """Return the arguments $1 to $7 of UPSERT_LATEST; $7 is the limit for stored observations."""
     return [
         [n.series_id for n in newest],
         [n.observed_at for n in newest],
@@ -45,7 +48,7 @@ def columns(newest: Sequence[Newest]) -> list[object]:
     ]
 
 
-# A market cap or volume that upstream once gave for the same observation is not lost to a null.
+# A null does not replace a stored market cap or volume of the same observation.
 UPSERT_LATEST = """
     INSERT INTO price_latest AS kept
         (series_id, observed_at, price, market_cap, volume, change_24h)
@@ -82,5 +85,5 @@ _STORE_QUOTES = f"""
         WHERE id = latest.series_id
         RETURNING id, revision, deployment_revision
     )
-    SELECT {TELL_SERIES} FROM written
+    SELECT {NOTIFY_SERIES} FROM written
 """  # noqa: S608 - constants of this module alone

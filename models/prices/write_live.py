@@ -1,7 +1,7 @@
-"""Writing live prices: newest prices, and the hour that is running where it has no sample yet.
+"""Writes live prices: newest prices, and the sample of the current hour if it has none yet.
 
-Such a sample is provisional: the next chart of upstream's that has the hour replaces it. Until then
-it is an hour as any other, and the day is made of it.
+Such a sample is provisional: the next chart that has the hour replaces it. Until then it is an
+hour like any other and counts in its day.
 """
 
 from collections.abc import Sequence
@@ -11,20 +11,20 @@ import asyncpg
 import numpy as np
 
 from models.postgres.database import WriteSession
-from models.postgres.notifications import TELL_SERIES
+from models.postgres.notifications import NOTIFY_SERIES
 from models.prices.binary_tables import DAILY, HOURLY
 from models.prices.days import DAY_MICROS, days_of
 from models.prices.hours import instant, micros
-from models.prices.write_latest import UPSERT_LATEST, Newest, columns
+from models.prices.write_latest import UPSERT_LATEST, NewestPrice, columns
 from models.prices.write_order import COUNT_CHANGE, LOCK_SERIES
 
 
-async def store_live(session: WriteSession, quotes: Sequence[Newest], hour: datetime) -> int:
-    """Write live prices of many series, all or none; tell how many series changed.
+async def store_live(session: WriteSession, quotes: Sequence[NewestPrice], hour: datetime) -> int:
+    """Write live prices of many series, all or none. Returns the number of series that changed.
 
-    `hour` is the start of the hour that is running. A price that was observed in it becomes its
-    sample, unless it has one, or the series has no history yet: an hour must not pass for one.
-    What is known already is neither written, nor are its series locked.
+    `hour` is the start of the current hour. A price that was observed in it becomes its sample,
+    unless the hour has one or the series has no history yet. Series without news are neither
+    written nor locked.
     """
     driver = await session.driver()
     news = {row[0] for row in await driver.fetch(_NEWS, *columns(quotes), hour)}
@@ -43,14 +43,14 @@ async def store_live(session: WriteSession, quotes: Sequence[Newest], hour: date
 async def _store_days(
     driver: asyncpg.Connection, series_ids: Sequence[int], hour: datetime
 ) -> None:
-    """Make the day of `hour` anew for each of these series, of all its hours."""
+    """Recompute the day that contains `hour` from its hours, for each of these series."""
     midnight = micros(hour) // DAY_MICROS * DAY_MICROS
     rows = await driver.fetch(_READ_DAY, series_ids, instant(midnight))
     if not rows:
         return
     parts = [HOURLY.decode(row[1]) for row in rows]
     hours = np.concatenate(parts)
-    # Each series gets a day of its own, so that one pass makes them all.
+    # Each series gets a day of its own, so that one call computes all of them.
     place = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     hours["bucket"] += place * DAY_MICROS - midnight
     days = days_of(hours)
@@ -61,7 +61,7 @@ async def _store_days(
 _OFFERED = """unnest($1::int[], $2::timestamptz[], $3::float8[], $4::float8[], $5::float8[]{more})
     AS offered (series_id, observed_at, price, market_cap, volume{name})"""
 
-# Provisional hours lie behind all that charts have given, and a series without any has none.
+# Provisional hours come after all hours from charts; a series without such hours has none.
 _STANDS_IN = """
     offered.observed_at >= {hour} AND offered.observed_at < {hour} + interval '1 hour'
     AND charted_to < {hour}
@@ -71,7 +71,7 @@ _STANDS_IN = """
     )
 """
 
-# The latest price moves forward only, as in UPSERT_LATEST, which decides it under the lock.
+# The same conditions as in UPSERT_LATEST, which decides under the lock.
 _NEWS = f"""
     SELECT offered.series_id
     FROM {_OFFERED.format(more=", $6::float8[]", name=", change_24h")}
@@ -96,7 +96,7 @@ _STORE_HOURS = f"""
     RETURNING series_id
 """  # noqa: S608 - constants of this module alone
 
-# As everywhere, a day that the start of the history cuts in two is not made of hours.
+# A day in which the history starts is not computed from hours: half a day would pass for a whole.
 _OF_DAY = """series_id = series.id
     AND bucket >= $2::timestamptz AND bucket < $2::timestamptz + interval '1 day'"""
 _READ_DAY = f"""
@@ -121,5 +121,5 @@ _FINISH = f"""
         WHERE id = series_id
         RETURNING id, revision, deployment_revision
     )
-    SELECT {TELL_SERIES} FROM written
+    SELECT {NOTIFY_SERIES} FROM written
 """  # noqa: S608 - constants of this module alone

@@ -1,19 +1,19 @@
-"""What every writer of prices keeps to: the order of locks and revisions."""
+"""The order in which all writers of prices take locks and count revisions."""
 
 from sqlalchemy import text
 
-# Every writer begins with this, and in this order: so two of them never write one series at once,
-# nor wait for each other. Runs may still refer to the series meanwhile. It goes through the
-# session, which begins the transaction with it; what follows goes straight to the driver.
+# Every writer first locks its series, in this order, so that two writers neither write one series
+# at once nor deadlock. The lock mode still admits foreign keys to the series. This statement goes
+# through the session, which begins the transaction; later ones go to the driver.
 LOCK_SERIES = text("""
     SELECT history_from, first_bucket, last_bucket, charted_to FROM series
     WHERE id = ANY(:series) ORDER BY id FOR NO KEY UPDATE
 """)
 
-# The deployment's revision grows with each transaction that changes a series. Its one row is locked
-# from then on to the commit, so these revisions are committed in their order: who has read one of
-# them has seen all before it. It comes after the series' rows, of which a transaction therefore
-# locks all that it will write at its beginning; else two of them could wait for each other.
+# The deployment's revision grows with each transaction that changes a series. Its single row stays
+# locked until the commit, so revisions are committed in ascending order: a reader that sees one of
+# them sees all earlier ones. The row is locked after the series' rows, so a transaction must lock
+# all its series at its beginning; otherwise two transactions could deadlock.
 COUNT_CHANGE = """
     UPDATE deployment SET revision = deployment.revision + 1 WHERE {changed}
     RETURNING deployment.revision AS counted

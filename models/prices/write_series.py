@@ -1,6 +1,6 @@
-"""Writing prices: what is stored is read and compared in numpy, then only what changed is written.
+"""Writes the hours and days of a series: compares them in numpy and writes only the changes.
 
-Everything here runs inside the caller's transaction, which holds all of one series or nothing.
+Everything runs inside the caller's transaction, which writes all of a series or nothing.
 """
 
 from collections.abc import Sequence
@@ -11,19 +11,22 @@ import asyncpg
 import numpy as np
 
 from models.postgres.database import WriteSession
-from models.postgres.notifications import TELL_SERIES
+from models.postgres.notifications import NOTIFY_SERIES
 from models.prices.binary_tables import DAILY, GAPS, HOURLY
-from models.prices.changes import Changes, Incoming, compare_points
+from models.prices.changes import Changes, SeriesUpdate, compare_points
 from models.prices.days import DAY_MICROS, days_at
-from models.prices.gaps import Asked
+from models.prices.gaps import AskedRange
 from models.prices.hours import Hours, instant, micros
-from models.prices.write_latest import UPSERT_LATEST, Newest, columns
+from models.prices.write_latest import UPSERT_LATEST, NewestPrice, columns
 from models.prices.write_order import COUNT_CHANGE, LOCK_SERIES
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What storing changed. Hours that only a live price stood in for count as inserted."""
+    """The counts of changed hours, and the series' revision.
+
+    Hours that replace a provisional one, from a live price, count as inserted.
+    """
 
     inserted: int
     corrected: int
@@ -35,24 +38,25 @@ async def store_series(
     session: WriteSession,
     series_id: int,
     hours: Hours,
-    newest: Newest | None,
+    newest: NewestPrice | None,
     *,
     asked_from: datetime,
     replace_from: datetime | None = None,
     most_lost: float = 1.0,
-    asked: Sequence[Asked] = (),
+    asked: Sequence[AskedRange] = (),
 ) -> Stored:
-    """Write hours, days, latest price, gaps and revision of one series.
+    """Write hours, days, newest price, gaps and revision of one series.
 
-    `asked_from` is since when upstream has been asked for everything, `asked` are the ranges of
-    this time. With `replace_from`, hours from then on that are not among `hours` are removed: no
-    more than the share `most_lost` of them, else ReplacementTooSmallError is raised.
+    `asked_from` is the start of the range that has been requested without interruption; `asked` are
+    the ranges requested this time. With `replace_from`, stored hours from then on that are not in
+    `hours` are removed; ReplacementTooSmallError is raised if that is more than the share
+    `most_lost` of them.
     """
     locked = await session.execute(LOCK_SERIES, {"series": [series_id]})
     before, first, last, charted = locked.one()
     driver = await session.driver()
     history_from = min(asked_from, before or asked_from)
-    incoming = Incoming(
+    incoming = SeriesUpdate(
         hours.rows(),
         history_from=micros(history_from),
         cut_at=micros(before) if before and before > history_from else None,
@@ -64,13 +68,13 @@ async def store_series(
     hourly, daily, gaps = await _store_buckets(driver, series_id, incoming)
     first, last = await _edges(driver, series_id, hourly, first, last)
     changed = int(bool(hourly or daily))
-    # answers show since when history is kept, and which gaps are upstream's
-    told = history_from != before or bool(gaps)
+    # query results include the start of the history and the gaps of upstream
+    notify = history_from != before or bool(gaps)
     inserted, corrected = _counted(hourly, hours, charted)
     if len(hours):
         charted = max(charted or _LONG_AGO, instant(hours.bucket[-1]))
     charted = min(charted, last) if charted and last else None
-    known = (series_id, changed, history_from, first, last, told, charted)
+    known = (series_id, changed, history_from, first, last, notify, charted)
     revision = await driver.fetchval(_FINISH, *columns([newest] if newest else []), *known)
     return Stored(inserted, corrected, len(hourly.gone), revision)
 
@@ -82,7 +86,7 @@ async def _edges(
     first: datetime | None,
     last: datetime | None,
 ) -> tuple[datetime | None, datetime | None]:
-    """Give the first and the last hour of a series, whose hours have changed so."""
+    """Return the first and the last hour of a series after these changes."""
     if len(hourly.gone):
         [edges] = await driver.fetch(_EDGES, series_id)
         return tuple(edges)
@@ -93,7 +97,7 @@ async def _edges(
 
 
 def _counted(hourly: Changes, given: Hours, charted: datetime | None) -> tuple[int, int]:
-    """Count hours that were new and hours that changed, as if no live price had been stored."""
+    """Count new and changed hours as if no live price had been stored."""
     if charted is None:
         return len(hourly.new), len(hourly.changed)
     newest = micros(charted)
@@ -113,17 +117,16 @@ async def store_daily(
 ) -> tuple[int, int]:
     """Write daily points of one series, for days before its hours and days without any hour.
 
-    `daily` holds samples taken at midnight. With `replace`, points since `asked_from` that are
-    not among them are removed, unless there are none. Returns how many were new, and
-    how many were removed: no more than the share `most_lost` of them, else
-    ReplacementTooSmallError is raised.
+    `daily` holds samples taken at midnight. With `replace`, stored points since `asked_from` that
+    are not in `daily` are removed, unless `daily` is empty; ReplacementTooSmallError is raised if
+    that is more than the share `most_lost` of them. Returns the numbers of new and removed points.
     """
     locked = await session.execute(LOCK_SERIES, {"series": [series_id]})
     history_from, *_ = locked.one()
     driver = await session.driver()
     points = days_at(daily.rows())
     kept = DAILY.decode(await driver.fetchval(_READ_DAILY, series_id))
-    if history_from:  # from then on days are made of hours, where there are any
+    if history_from:  # from then on, days are computed from hours, if they have any
         cut = micros(history_from)
         made = kept["day"][kept["day"] * DAY_MICROS >= cut]
         points = points[(points["day"] * DAY_MICROS < cut) | ~np.isin(points["day"], made)]
@@ -136,12 +139,12 @@ async def store_daily(
 
 
 async def _store_buckets(
-    driver: asyncpg.Connection, series_id: int, incoming: Incoming
+    driver: asyncpg.Connection, series_id: int, incoming: SeriesUpdate
 ) -> tuple[Changes, Changes, Changes]:
-    """Write hours, the days made of them, and gaps; tell what was written."""
+    """Write hours, the days computed from them, and gaps. Returns the changes of each."""
     hours = days = gaps = b""
     if touched := incoming.days():
-        # Every writer holds the lock of the series, so what is read here stays as it is.
+        # Every writer holds the lock of the series, so these rows cannot change meanwhile.
         [(hours, days, gaps)] = await driver.fetch(_READ, series_id, *touched)
     changes = incoming.changes(HOURLY.decode(hours), DAILY.decode(days), GAPS.decode(gaps))
     for table, each in zip((HOURLY, DAILY, GAPS), changes, strict=True):
@@ -165,7 +168,7 @@ _READ_DAILY = f"SELECT {DAILY.reading('series_id = $1')}"
 
 _EDGES = "SELECT min(bucket), max(bucket) FROM price_hourly WHERE series_id = $1"
 
-# One revision more where hours, days or the latest price of the series changed.
+# The revision grows by one if hours, days or the newest price of the series changed.
 _FINISH = f"""
     WITH latest AS ({UPSERT_LATEST}), change AS (
         SELECT greatest($9::int, (SELECT count(*)::int FROM latest)) AS step
@@ -181,10 +184,10 @@ _FINISH = f"""
         FROM change WHERE id = $8
         RETURNING id, revision, deployment_revision, step
     )
-    SELECT revision, CASE WHEN step > 0 OR $13::bool THEN {TELL_SERIES} END FROM written
+    SELECT revision, CASE WHEN step > 0 OR $13::bool THEN {NOTIFY_SERIES} END FROM written
 """  # noqa: S608 - constants of this module alone
 
-# Answers show how far back the days reach.
+# Notifies also if only `daily_from` changed: query results include how far back the days reach.
 _FINISH_DAILY = f"""
     WITH before AS (
         SELECT daily_from AS reached FROM series WHERE id = $1
@@ -197,6 +200,6 @@ _FINISH_DAILY = f"""
         WHERE id = $1
         RETURNING id, revision, deployment_revision, daily_from
     )
-    SELECT CASE WHEN $3 > 0 OR reached IS DISTINCT FROM daily_from THEN {TELL_SERIES} END
+    SELECT CASE WHEN $3 > 0 OR reached IS DISTINCT FROM daily_from THEN {NOTIFY_SERIES} END
     FROM written, before
 """  # noqa: S608 - constants of this module alone

@@ -12,7 +12,7 @@ from strawberry.extensions.runner import SchemaExtensionsRunner
 from strawberry.types import ExecutionContext
 from strawberry.types.execution import PreExecutionError
 
-from models.postgres.connection_share import begin_share
+from models.postgres.connection_share import limit_operation_connections
 from resolvers.errors import BadInputError, RequestError, UnavailableError
 from resolvers.scheduling.event_loop_turns import begin_operation
 from resolvers.scheduling.fair_queue import FairQueue
@@ -178,7 +178,7 @@ class LimitedSchema(strawberry.Schema):
         Raises UnavailableError if the time is exceeded.
         """
         begin_operation()
-        begin_share()
+        limit_operation_connections()
         try:
             async with asyncio.timeout(self.limits.operation_seconds) as deadline:
                 if context is not None:

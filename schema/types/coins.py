@@ -6,7 +6,7 @@ from typing import Any, Self, cast
 
 import strawberry
 
-from models.coins import CoinFacts, CoinMatch, CoinProfile, CurrencyFacts
+from models.coins import CoinFacts, CoinMatch, CoinMetadataFacts, CurrencyFacts
 from resolvers import coins as coin_resolvers
 from resolvers.names import clean
 from resolvers.pagination import Page
@@ -49,7 +49,7 @@ class CoinMetadata:
     updated_at: DateTime = strawberry.field(description="The time when this data was last fetched.")
 
     @classmethod
-    def from_row(cls, row: CoinProfile) -> Self:
+    def from_row(cls, row: CoinMetadataFacts) -> Self:
         """Build the object from its stored row."""
         return cls(
             description=row.description,

@@ -6,12 +6,12 @@ from typing import Any
 
 import structlog
 
-from ingestion.coingecko.client import CoinGecko, history_of
+from ingestion.coingecko.client import CoinGecko, offered_history
 from ingestion.coingecko.urls import PRO_URL, PUBLIC_URL
 from ingestion.quota.throttle import Throttle
 from ingestion.run.refresher import Refresher
 from models import coins as coin_rows
-from models.history import Tracked
+from models.history import TrackingScope
 from models.postgres.database import POOL_SIZE, Database, DatabaseReadOnlyError
 from models.postgres.migrate import migrate
 from server.access.rate_limits import RateLimits, redis_storage
@@ -68,10 +68,10 @@ def make_refresher(settings: Settings, database: Database, upstream: CoinGecko) 
     )
 
 
-def tracked_by(settings: Settings) -> Tracked:
+def tracked_by(settings: Settings) -> TrackingScope:
     """What the settings ask for, without a client of upstream."""
-    return Tracked(
-        settings.coins, settings.currencies, settings.history_days, history_of(settings.plan)
+    return TrackingScope(
+        settings.coins, settings.currencies, settings.history_days, offered_history(settings.plan)
     )
 
 

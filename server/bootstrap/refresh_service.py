@@ -7,7 +7,7 @@ from uuid import UUID
 
 import strawberry
 
-from ingestion.planning.estimate import BudgetExceededError, Outlook
+from ingestion.planning.estimate import BudgetExceededError, Estimate
 from ingestion.planning.plan import RefreshRequest
 from ingestion.planning.windows import SeriesPlan, Window
 from ingestion.run.refresher import RefreshBusyError, Refresher
@@ -48,7 +48,7 @@ class Refreshes:
             raise no_credits(error) from error
 
     async def plan(self, scope: RefreshScope) -> RefreshPlan:
-        return shown_plan(await self._refresher.outlook(_request(scope)))
+        return shown_plan(await self._refresher.estimate(_request(scope)))
 
     async def wait(self, run_id: UUID) -> None:
         await self._refresher.wait(run_id)
@@ -64,23 +64,23 @@ def no_credits(error: BudgetExceededError) -> UnavailableError:
     return UnavailableError(str(error), retry_after=max(1, seconds))
 
 
-def shown_plan(outlook: Outlook) -> RefreshPlan:
-    preparation, budget = outlook.preparation, outlook.budget
+def shown_plan(estimate: Estimate) -> RefreshPlan:
+    run_plan, budget = estimate.run_plan, estimate.budget
     return RefreshPlan(
-        calls=outlook.calls,
-        quote_calls=preparation.quotes,
-        metadata_calls=len(preparation.metadata),
-        series=[_series(plan) for plan in preparation.plans],
-        seconds_per_call=outlook.seconds_per_call,
-        estimated_seconds=outlook.estimated_seconds,
+        calls=estimate.calls,
+        quote_calls=run_plan.quotes,
+        metadata_calls=len(run_plan.metadata),
+        series=[_series(plan) for plan in run_plan.plans],
+        seconds_per_call=estimate.seconds_per_call,
+        estimated_seconds=estimate.estimated_seconds,
         credits=CreditBudget(
             spent=budget.spent,
             budget=budget.monthly,
-            left_after=outlook.credits_left,
+            left_after=estimate.credits_left,
             resets_at=DateTime(budget.resets_at),
         ),
-        fits=outlook.fits,
-        refusal=outlook.refusal,
+        fits=estimate.fits,
+        refusal=estimate.refusal,
     )
 
 

@@ -94,7 +94,7 @@ async def _refresh(settings: Settings, wanted: RefreshRequest, *, dry_run: bool)
     console = Console(stderr=True, soft_wrap=True)
     async with opened_refresher(settings, writes=not dry_run) as (refresher, database):
         if dry_run:
-            return show_plan(await refresher.outlook(wanted, seeded=False))
+            return show_plan(await refresher.estimate(wanted, seeded=False))
         loop, me = asyncio.get_running_loop(), asyncio.current_task()
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(name, lambda: me and me.cancel())

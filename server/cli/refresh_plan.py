@@ -5,7 +5,7 @@ from datetime import datetime
 from rich.console import Console
 from rich.table import Table
 
-from ingestion.planning.estimate import Outlook
+from ingestion.planning.estimate import Estimate
 from ingestion.planning.windows import Window
 from server.cli.startup import FAILED
 
@@ -16,11 +16,11 @@ def table_console() -> Console:
     return console if console.is_terminal else Console(soft_wrap=True, width=160)
 
 
-def show_plan(outlook: Outlook) -> int:
+def show_plan(estimate: Estimate) -> int:
     """Print what would be called and what it costs; the exit status: 2 where it is refused."""
-    preparation = outlook.preparation
+    run_plan = estimate.run_plan
     table = Table("coin", "currency", "reason", "calls", "hours", "days before", box=None)
-    for plan in preparation.plans:
+    for plan in run_plan.plans:
         table.add_row(
             plan.state.coin_id,
             plan.state.currency_code,
@@ -31,27 +31,27 @@ def show_plan(outlook: Outlook) -> int:
         )
     console = table_console()
     console.print(table)
-    daily = sum(plan.daily is not None for plan in preparation.plans)
-    minutes = outlook.estimated_seconds / 60
+    daily = sum(plan.daily is not None for plan in run_plan.plans)
+    minutes = estimate.estimated_seconds / 60
     console.print(
-        f"{outlook.calls} calls, {len(preparation.metadata)} of them for coins' metadata, "
-        f"{daily} for the days before the hours and {preparation.quotes} for all newest prices: "
-        f"about {minutes:,.1f} minutes at {60 / outlook.seconds_per_call:,.1f} calls a minute."
+        f"{estimate.calls} calls, {len(run_plan.metadata)} of them for coins' metadata, "
+        f"{daily} for the days before the hours and {run_plan.quotes} for all newest prices: "
+        f"about {minutes:,.1f} minutes at {60 / estimate.seconds_per_call:,.1f} calls a minute."
     )
-    console.print(_credits(outlook))
-    if outlook.refusal:
-        console.print(outlook.refusal, markup=False)
+    console.print(_credits(estimate))
+    if estimate.refusal:
+        console.print(estimate.refusal, markup=False)
         return FAILED
     return 0
 
 
-def _credits(outlook: Outlook) -> str:
-    budget = outlook.budget
+def _credits(estimate: Estimate) -> str:
+    budget = estimate.budget
     if budget.monthly is None:
         return f"{budget.spent:,} credits spent this month; COINGECKO_MONTHLY_CREDITS is not set."
     return (
         f"{budget.spent:,} of {budget.monthly:,} credits spent this month; this would leave "
-        f"{outlook.credits_left:,} until {_moment(budget.resets_at)}."
+        f"{estimate.credits_left:,} until {_moment(budget.resets_at)}."
     )
 
 

@@ -10,7 +10,7 @@ from models import runs
 from models.postgres.advisory_lock import AdvisoryLock
 from models.postgres.database import Database
 from models.postgres.migrate import check_migrated
-from models.removal import Kept, kept_of_coin, remove_coin, servers_tracking_others
+from models.removal import RowCount, count_rows_of_coin, remove_coin, servers_tracking_others
 from server.cli.refresh import opened_database
 from server.cli.refresh_plan import table_console
 from server.cli.startup import CommandError, one_line_errors, opened, read_settings
@@ -42,11 +42,11 @@ def remove(coin: str, *, yes: bool, dry_run: bool) -> int:
     return 0
 
 
-async def _kept(settings: Settings, coin: str) -> list[Kept]:
+async def _kept(settings: Settings, coin: str) -> list[RowCount]:
     async with opened_database(settings) as database:
         await check_migrated(database)
         async with database.read() as session:
-            kept = await kept_of_coin(session, coin)
+            kept = await count_rows_of_coin(session, coin)
         if kept:
             await _check_servers(settings, database)
         return kept
@@ -60,8 +60,8 @@ async def _check_servers(settings: Settings, database: Database) -> None:
         )
 
 
-def _show(coin: str, kept: list[Kept]) -> None:
-    table = Table("table", "rows", title=f"Kept of {coin}", title_justify="left", box=None)
+def _show(coin: str, kept: list[RowCount]) -> None:
+    table = Table("table", "rows", title=f"RowCount of {coin}", title_justify="left", box=None)
     for each in kept:
         table.add_row(each.table, f"{each.rows:,}")
     table_console().print(table)

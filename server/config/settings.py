@@ -48,7 +48,7 @@ from server.config.types import (
 )
 
 ENV_FILE = Path(".env")
-Plan = Literal["keyless", "demo", "pro"]
+ApiPlan = Literal["keyless", "demo", "pro"]
 
 # CoinGecko's own numbers: the keyless limit is shared by address and sinks to 5 a minute.
 _REQUESTS_PER_MINUTE = {"keyless": 6.0, "demo": 30.0, "pro": 300.0}
@@ -89,7 +89,7 @@ class Settings(LimitSettings):
     coingecko_base_url_file: Path | None = None
     coingecko_api_key: SecretStr | None = None
     coingecko_api_key_file: Path | None = None
-    coingecko_plan: Plan | None = None
+    coingecko_plan: ApiPlan | None = None
     coingecko_requests_per_minute: float | None = Field(default=None, gt=0, le=1_000_000)
     coingecko_monthly_credits: int | None = Field(default=None, ge=1, le=10**12)
     coins: CoinIds = tuple(DEFAULT_COINS.split(","))
@@ -168,7 +168,7 @@ class Settings(LimitSettings):
         return self
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> ApiPlan:
         """The plan; a key without a plan is taken for a demo key, which most are."""
         return self.coingecko_plan or ("demo" if self.coingecko_api_key else "keyless")
 

@@ -25,7 +25,7 @@ def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def simulator() -> Iterator[Simulator]:
-    """One simulator for a module: what it breaks, it mends."""
+    """One simulator for a module: a test that breaks it repairs it."""
     with run_simulator() as running:
         yield running
 

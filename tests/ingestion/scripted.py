@@ -90,7 +90,7 @@ class ScriptedUpstream:
 
 
 def price_at(at_ms: int) -> float:
-    """A price that tells its hour."""
+    """A price that encodes its hour."""
     return 100 + at_ms // HOUR_MS % 1000 / 10
 
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import httpx
 
 from ingestion.coingecko.client import CoinGecko
-from ingestion.coingecko.urls import Plan
+from ingestion.coingecko.urls import ApiPlan
 from ingestion.quota.throttle import Throttle
 
 KEY = "CG-0123456789abcdef"
@@ -27,7 +27,7 @@ def client(
     reply: Reply | None = None,
     *,
     base_url: str | None = None,
-    plan: Plan = "keyless",
+    plan: ApiPlan = "keyless",
     api_key: str | None = None,
     attempts: int = 3,
     timeout: float = 30.0,

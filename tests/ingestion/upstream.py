@@ -36,7 +36,7 @@ async def charts_of(
 
 
 def is_daily(target: str) -> bool:
-    """Tell whether this call asks for more than 90 days, which upstream answers in days."""
+    """Return True if this call requests more than 90 days, which upstream answers in days."""
     asked = parse_qs(urlsplit(target).query)
     return int(asked["to"][0]) - int(asked["from"][0]) > 90 * 86_400
 

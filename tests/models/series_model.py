@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from models.prices.write_latest import Newest
+from models.prices.write_latest import NewestPrice
 from models.prices.write_series import Stored
 from tests.models.storing import DAY, HOUR, Sample
 from tests.recomputed import Near, day_of
@@ -30,9 +30,9 @@ class SeriesModel:
         *,
         asked_from: datetime,
         replace_from: datetime | None,
-        newest: Newest | None,
+        newest: NewestPrice | None,
     ) -> Stored:
-        """Do what `store_series` should, and tell what that changes."""
+        """Do what `store_series` should, and return what that changes."""
         before, days, latest = dict(self.hours), dict(self.days), self.latest
         for at, sample in samples.items():
             live = self.charted is not None and at >= self.charted
@@ -66,7 +66,7 @@ class SeriesModel:
                 by_day.setdefault(at.date(), []).append(self.hours[at][1:])
         self.days = {day: day_of(hours) for day, hours in by_day.items()}
 
-    def see(self, newest: Newest) -> None:
+    def see(self, newest: NewestPrice) -> None:
         """Take in a newest price: it only moves forward."""
         seen, price, cap, volume = (
             newest.observed_at, newest.price, newest.market_cap, newest.volume,

@@ -11,7 +11,7 @@ import numpy as np
 
 from models.postgres.database import Database
 from models.prices.hours import Hours
-from models.prices.write_latest import Newest
+from models.prices.write_latest import NewestPrice
 from models.prices.write_series import Stored, store_series
 from tests.recomputed import day_of
 
@@ -63,7 +63,7 @@ async def store(
     *,
     asked_from: datetime = LONG_AGO,
     replace_from: datetime | None = None,
-    newest: Newest | None = None,
+    newest: NewestPrice | None = None,
 ) -> Stored:
     async with database.write() as session:
         return await store_series(
@@ -98,7 +98,7 @@ def days_of(samples: Mapping[datetime, Sample | float]) -> dict[date, tuple[Any,
 
 
 async def versions(sql: asyncpg.Connection, table: str) -> list[str]:
-    """Tell who wrote each row: equal lists mean that nothing was written between them."""
+    """Return the transactions that wrote the rows: equal lists mean no write in between."""
     rows = await sql.fetch(f"SELECT xmin::text || ctid::text AS version FROM {table}")  # noqa: S608 - a test's own name
     return sorted(row["version"] for row in rows)
 

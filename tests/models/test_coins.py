@@ -68,16 +68,16 @@ async def test_ten_thousand_coins_can_be_seeded(
     assert await sql.fetchval("SELECT count(*) FROM series") == 36_000
 
 
-async def test_a_profile_is_written_and_its_age_told(
+async def test_a_profile_is_stored_with_its_age(
     database: Database, sql: asyncpg.Connection
 ) -> None:
     await plant(database, ["tron", "solana"], ["usd"])
-    told = {"description": "A coin.", "image_url": None, "website_url": "https://tron.network/"}
+    metadata = {"description": "A coin.", "image_url": None, "website_url": "https://tron.network/"}
     async with database.write() as session:
-        await save_profile(session, "tron", symbol="trx", name="TRON", metadata=told)
+        await save_profile(session, "tron", symbol="trx", name="TRON", metadata=metadata)
     row = await sql.fetchrow("SELECT * FROM coin_metadata")
     assert row is not None
-    assert tuple(row)[:4] == ("tron", *told.values())
+    assert tuple(row)[:4] == ("tron", *metadata.values())
     assert datetime.now(UTC) - row["updated_at"] < timedelta(minutes=10)
     hour_ago = datetime.now(UTC) - timedelta(hours=1)
     async with database.read() as session:

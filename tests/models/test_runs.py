@@ -1,4 +1,4 @@
-"""Runs and their keys, and how they are told alive from dead."""
+"""Runs and their keys, and how live ones are distinguished from dead ones."""
 
 import asyncio
 import time
@@ -105,7 +105,7 @@ async def test_what_was_not_reached_shares_the_runs_fate(
     assert "killed" in rows[1]["error"]
 
 
-async def test_a_key_is_bound_once_however_many_try(database: Database) -> None:
+async def test_a_key_is_bound_once_by_concurrent_callers(database: Database) -> None:
     ids = [await insert(database, make_run()) for _ in range(8)]
 
     async def bind(run_id: UUID) -> UUID:
@@ -141,7 +141,7 @@ async def test_a_run_is_alive_while_its_lock_is_held(database: Database) -> None
     assert not await alive(database, run_id)
 
 
-async def test_those_who_look_do_not_take_each_other_for_the_run(database: Database) -> None:
+async def test_concurrent_probes_do_not_mistake_each_other_for_the_run(database: Database) -> None:
     run_id = await insert(database, make_run())
     async with database.write() as session:  # looks on until its transaction ends
         assert not await runs.is_alive(session, run_id)
@@ -178,4 +178,4 @@ async def test_which_runs_are_of_everything(
         last = await runs.last_full_run(session, NOW + timedelta(hours=1))
         failures = await runs.failures_in_a_row(session, NOW + timedelta(hours=1))
     assert (last is not None and last.id == mine) is whole
-    assert failures == int(whole), "so many times longer until the next one"
+    assert failures == int(whole), "that many times longer until the next one"

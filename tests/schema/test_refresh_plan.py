@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import pytest
 
-from ingestion.planning.estimate import Outlook
+from ingestion.planning.estimate import Estimate
 from ingestion.planning.plan import RefreshRequest
 from simulator import Simulator
 from tests.serving import TOKEN, LiveServer, live_server, make_settings
@@ -256,13 +256,13 @@ async def test_an_operation_makes_each_plan_once(
 ) -> None:
     refresher = server.application.refresher
     made: list[RefreshRequest] = []
-    outlook = refresher.outlook
+    estimate = refresher.estimate
 
-    async def counted(request: RefreshRequest) -> Outlook:
+    async def counted(request: RefreshRequest) -> Estimate:
         made.append(request)
-        return await outlook(request)
+        return await estimate(request)
 
-    monkeypatch.setattr(refresher, "outlook", counted)
+    monkeypatch.setattr(refresher, "estimate", counted)
     same = " ".join(f"a{number}: refreshPlan {{ calls }}" for number in range(20))
     answer = await server.data(f"{{ {same} b: refreshPlan(input: {{days: 1}}) {{ calls }} }}")
     assert [request.days for request in made] == [None, 1]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import httpx
 
 from models.postgres.database import Database
-from models.prices.write_latest import Newest, store_quotes
+from models.prices.write_latest import NewestPrice, store_quotes
 from tests.serving import LiveServer
 
 LATEST = '{ latestPrices(coins: ["bitcoin"], currencies: ["usd"]) { price revision } }'
@@ -58,7 +58,7 @@ async def series_id(database: Database, coin: str = "bitcoin", currency: str = "
 
 async def quote(database: Database, price: float, currency: str = "usd") -> None:
     """Store a newer price of bitcoin, as a refresh does."""
-    newest = Newest(
+    newest = NewestPrice(
         await series_id(database, currency=currency), datetime.now(UTC), price, None, None
     )
     async with database.write() as session:

@@ -29,7 +29,7 @@ def listener() -> Listener:
 @pytest.fixture
 def cache(listener: Listener) -> AnswerCache:
     cache = AnswerCache(ROOM, listener)
-    listener.join(cache)
+    listener.subscribe(cache)
     return cache
 
 

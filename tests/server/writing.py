@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from models import coins as coin_rows
-from models.prices.write_latest import Newest, store_quotes
+from models.prices.write_latest import NewestPrice, store_quotes
 from models.tables import Coin, Currency
 from tests.models.storing import LONG_AGO, NOON, run_of_hours, store
 from tests.server.caching import series_id
@@ -42,7 +42,10 @@ class Writer:
         async with self._database.write() as session:
             await store_quotes(
                 session,
-                [Newest(id_, now, self._chance.random(), None, None) for id_ in sorted(series)],
+                [
+                    NewestPrice(id_, now, self._chance.random(), None, None)
+                    for id_ in sorted(series)
+                ],
             )
 
     async def hours(self) -> None:

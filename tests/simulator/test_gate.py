@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from simulator import Fault, Simulator, run_simulator
-from simulator.options import Plan, RetryAfterForm
+from simulator.options import ApiPlan, RetryAfterForm
 from tests.simulator.asking import DAY, NOW, OPTIONS
 
 RANGE = "/coins/bitcoin/market_chart/range"
@@ -58,7 +58,7 @@ DEMO, PRO = {"x-cg-demo-api-key": "k"}, {"x-cg-pro-api-key": "k"}
         ("demo", DEMO, 200, None),
     ],
 )
-def test_keys(plan: Plan, headers: dict[str, str], status: int, code: int | None) -> None:
+def test_keys(plan: ApiPlan, headers: dict[str, str], status: int, code: int | None) -> None:
     with run_simulator(replace(OPTIONS, plan=plan, api_key="k")) as simulator:
         answer = httpx.get(simulator.base_url + "/ping", headers=headers)
         assert answer.status_code == status

@@ -125,7 +125,7 @@ async def endless(start: bytes, part: bytes) -> AsyncIterator[tuple[str, Sent]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("text", SMALL_VALUES.values(), ids=SMALL_VALUES)
-async def test_a_few_kilobytes_of_gzip_stay_few(text: bytes) -> None:
+async def test_gzip_bombs_are_refused(text: bytes) -> None:
     reply = http(gzipped(text), GZIPPED)
     assert len(reply) < 100_000
     for call in CALLS.values():
@@ -186,7 +186,7 @@ ENDLESS: dict[str, tuple[bytes, bytes]] = {
 
 
 @pytest.mark.parametrize(("start", "part"), ENDLESS.values(), ids=ENDLESS)
-async def test_an_answer_without_end_has_one(start: bytes, part: bytes) -> None:
+async def test_an_endless_answer_is_cut_off(start: bytes, part: bytes) -> None:
     async with endless(start, part) as (url, sent), client(base_url=url, attempts=1) as upstream:
         with little_memory(), pytest.raises(UpstreamError) as caught:
             await upstream.coin_list()
@@ -278,7 +278,7 @@ async def test_the_largest_true_answers_are_read() -> None:
                 assert len(found.found if hasattr(found, "found") else found) == count
 
 
-async def test_answers_are_decoded_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_answers_are_decoded_off_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[threading.Thread] = []
 
     def chart(answer: object, now: float) -> Chart:

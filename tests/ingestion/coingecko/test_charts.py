@@ -161,7 +161,7 @@ def test_a_malformed_price_costs_no_other_price(bad: object) -> None:
         chart({"prices": [*SOUND, bad, bad, bad, bad]})
 
 
-def test_what_stands_beside_the_prices_is_no_error_body() -> None:
+def test_a_chart_with_extra_keys_is_not_an_error_body() -> None:
     for more in ({"error": "x"}, {"status": {"error_code": 429}}):
         body = json.dumps({"prices": SOUND, **more}).encode()
         assert len(chart(parsing.decode(body)).prices.times) == 3
@@ -184,13 +184,13 @@ def test_an_integer_that_python_refuses_to_parse_costs_no_price() -> None:
     ),
 )
 def test_any_json_anywhere_costs_no_sound_price(
-    strangers: list[object], places: list[int], beside: dict[str, object]
+    strangers: list[object], places: list[int], others: dict[str, object]
 ) -> None:
     sound = [[MS - 1000 * back, 1.0 + back] for back in range(10)]
     prices: list[object] = list(sound)
     for stranger, place in zip(strangers, places, strict=False):
         prices.insert(place, stranger)
-    body = json.dumps({**beside, "prices": prices}).encode()
+    body = json.dumps({**others, "prices": prices}).encode()
     found = chart(parsing.decode(body)).prices
     stored = dict(zip(found.times.tolist(), found.values.tolist(), strict=True))
     assert all(stored[at] == value for at, value in sound)

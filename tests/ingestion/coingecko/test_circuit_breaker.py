@@ -23,8 +23,8 @@ from ingestion.coingecko.errors import (
     Unreachable,
     UpstreamError,
 )
-from ingestion.coingecko.retries import Patience
-from ingestion.jobs.schedule import backoff
+from ingestion.coingecko.retries import RetryPolicy
+from ingestion.jobs.schedule import pause_after_failures
 from ingestion.quota.throttle import Throttle
 from ingestion.run.refresher import Refresher
 from models.postgres.database import Database
@@ -117,7 +117,7 @@ async def calls_of_a_refresh(
 @pytest.mark.endurance
 @pytest.mark.parametrize(
     ("some", "most", "again"),
-    # those in flight beside the last one come on top; newest prices are an answer, to begin with
+    # those in flight with the last one come on top; newest prices are an answer, to begin with
     [("everything", 10, 7), ("charts", 11, 11)],
 )
 async def test_what_refuses_everything_is_not_hammered(
@@ -145,7 +145,7 @@ async def test_what_refuses_everything_is_not_hammered(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["banned", "{} 200"])
-async def test_after_a_ban_all_heals(
+async def test_refreshes_recover_after_a_ban(
     deployment: Deployment, upstream: ScriptedUpstream, how: str
 ) -> None:
     reply = REFUSALS[how][0]
@@ -211,10 +211,10 @@ async def test_some_series_in_a_row_that_fail_stop_no_other(
     assert all(error.startswith("CoinGecko answered 503") for error in ended.failed.values())
 
 
-async def test_live_polls_that_are_answered_renew_no_patience_with_charts(
+async def test_successful_live_polls_do_not_end_an_outage_of_charts(
     deployment: Deployment, database: Database, upstream: ScriptedUpstream
 ) -> None:
-    """A ban of charts alone, and a poll beside every other call, as at six calls a minute."""
+    """A ban of charts alone, and a poll along with every other call, as at six calls a minute."""
     coins = [f"coin-{number}" for number in range(20)]
     refresher = await deployment.process(
         coins, ["usd"], base_url=upstream.url, attempts=6, history_days=3
@@ -292,16 +292,16 @@ def retry_after(seconds: int, form: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("status", [503, 429, 403, 500, 520, 302])
 @pytest.mark.parametrize("form", ["seconds", "date"])
-@pytest.mark.parametrize(("told", "waited"), [(119, 119.0), (86_400, 900.0)])
-def test_retry_after_is_heeded_whatever_it_comes_with(
-    status: int, form: str, told: int, waited: float
+@pytest.mark.parametrize(("named", "waited"), [(119, 119.0), (86_400, 900.0)])
+def test_retry_after_is_honoured_with_any_status(
+    status: int, form: str, named: int, waited: float
 ) -> None:
     arrivals: list[float] = []
 
     def reply(_: httpx.Request) -> httpx.Response:
         arrivals.append(now())
         if len(arrivals) == 1:
-            return httpx.Response(status, headers=retry_after(told, form))
+            return httpx.Response(status, headers=retry_after(named, form))
         return httpx.Response(200, content=PING)
 
     async def main() -> None:
@@ -330,7 +330,7 @@ class Time:
 
 
 async def fail(outage: Outage, time: Time, call: str) -> None:
-    async with outage.turn():
+    async with outage.attempt():
         began = outage.begin()
         time.now += 0.1
         outage.failed(call, began)
@@ -341,17 +341,17 @@ async def test_an_outage_is_over_with_one_answer(monkeypatch: pytest.MonkeyPatch
     time = Time()
     outage = Outage(clock=time, sleep=time.sleep)
     for number in range(MOST_FAILURES):
-        assert not outage.exhausted
+        assert not outage.forbids_retries
         await fail(outage, time, f"call {number // 2}")
-    assert (outage.exhausted, outage.everywhere, outage.calls) == (True, False, 3)
+    assert (outage.forbids_retries, outage.forbids_calls, outage.calls) == (True, False, 3)
     assert time.now - 1000 == pytest.approx(0.5 + 1 + 2 + 4 + 8 + 0.6)
     await fail(outage, time, "another call")
-    assert outage.everywhere
+    assert outage.forbids_calls
     time.now += 601
     await fail(outage, time, "call 0")
-    assert not outage.exhausted, "after a while there is some patience again"
+    assert not outage.forbids_retries, "after a while there is some patience again"
     outage.answered()
-    assert (outage.exhausted, outage.everywhere, outage.calls) == (False, False, 0)
+    assert (outage.forbids_retries, outage.forbids_calls, outage.calls) == (False, False, 0)
 
 
 async def test_failures_of_calls_under_way_together_are_one() -> None:
@@ -363,19 +363,19 @@ async def test_failures_of_calls_under_way_together_are_one() -> None:
         outage.failed(f"call {number}", at)
     for _ in range(MOST_FAILURES - 2):
         await fail(outage, time, "call 0")
-    assert not outage.exhausted
+    assert not outage.forbids_retries
     await fail(outage, time, "call 0")
-    assert outage.everywhere
+    assert outage.forbids_calls
 
 
-def test_patience_is_longer_with_a_rate_limit_than_with_faults() -> None:
-    patience = Patience(6, Outage())
+def test_rate_limits_are_retried_more_often_than_faults() -> None:
+    patience = RetryPolicy(6, Outage())
     assert [patience(ServerFault("")) for _ in range(3)] == [True] * 3
     assert [patience(RateLimited("")) for _ in range(11)] == [0.0] * 10 + [False]
     assert [patience(Unreachable("")) for _ in range(3)] == [True, True, False]
     assert patience(BadAnswer("")) is False
-    assert Patience(1, Outage())(RateLimited("")) is False
-    assert Patience(1, Outage())(Unreachable("")) is False
+    assert RetryPolicy(1, Outage())(RateLimited("")) is False
+    assert RetryPolicy(1, Outage())(Unreachable("")) is False
 
 
 @pytest.mark.parametrize("error", [ServerFault("x", status=403), Unreachable("x"), BadAnswer("x")])
@@ -387,6 +387,6 @@ def test_the_end_is_one_sentence(error: UpstreamError) -> None:
 
 
 def test_runs_that_fail_come_less_often() -> None:
-    minutes = [backoff(failures) / timedelta(minutes=1) for failures in range(7)]
+    minutes = [pause_after_failures(failures) / timedelta(minutes=1) for failures in range(7)]
     assert minutes == [0, 2, 4, 8, 15, 15, 15]
-    assert backoff(10**6) == timedelta(minutes=15)
+    assert pause_after_failures(10**6) == timedelta(minutes=15)

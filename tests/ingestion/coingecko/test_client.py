@@ -57,7 +57,7 @@ async def test_upstream_can_answer_anything(reply: bytes) -> None:
     assert len(str(caught.value)) < 300
 
 
-async def test_a_damaged_answer_is_asked_for_again() -> None:
+async def test_a_damaged_answer_is_requested_again() -> None:
     good = http(gzip.compress(PING), "Content-Encoding: gzip", "Set-Cookie: a=b")
     async with serving(b"", http(PING[:9]), http(b"<html>"), good) as (url, heads):
         stats = CallStats()
@@ -68,7 +68,7 @@ async def test_a_damaged_answer_is_asked_for_again() -> None:
     assert b"cookie" not in heads[-1].lower()
 
 
-async def test_nobody_there() -> None:
+async def test_an_unreachable_upstream() -> None:
     async with serving(b"") as (url, _):
         pass
     async with client(base_url=url) as upstream:

@@ -158,7 +158,7 @@ def test_refused_access_names_the_setting(status: int, code: int, setting: str) 
 def test_recorded_errors(name: str, kind: type[UpstreamError]) -> None:
     file = RECORDED / "errors" / f"{name}.json"
     if not file.exists():
-        pytest.skip("the recordings are not beside this checkout")
+        pytest.skip("the recordings are not next to this checkout")
     error = errors.error_from_answer(int(name[:3]), file.read_bytes())
     assert type(error) is kind
     assert len(str(error)) < 320

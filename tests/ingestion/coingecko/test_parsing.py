@@ -15,7 +15,7 @@ from ingestion.coingecko.types import ListedCoin
 from tests.ingestion.json_values import NOW, json_values
 
 
-def test_quotes_come_in_the_order_asked_for_and_the_missing_are_named() -> None:
+def test_quotes_come_in_the_order_requested_and_the_missing_are_named() -> None:
     entry = {
         "usd": 1.5,
         "usd_market_cap": 0.0,
@@ -107,8 +107,8 @@ def test_any_prices_give_every_pair_once(by_coin: dict[str, object]) -> None:
         json_values,
     ),
 )
-def test_any_json_costs_no_sound_quote(other: object, beside: dict[str, object]) -> None:
-    by_coin = {"a": {**beside, "usd": 1.5, "last_updated_at": NOW}, "b": other}
+def test_any_json_costs_no_sound_quote(other: object, others: dict[str, object]) -> None:
+    by_coin = {"a": {**others, "usd": 1.5, "last_updated_at": NOW}, "b": other}
     result = parsing.quotes(by_coin, ["a", "b"], ["eur", "usd", "gbp"], NOW)
     assert [q.price for q in result.found if (q.coin_id, q.currency_code) == ("a", "usd")] == [1.5]
 
@@ -153,7 +153,7 @@ def test_a_profile_without_a_name_keeps_the_rest(name: str, bad: object) -> None
 
 
 @pytest.mark.parametrize("bad", [None, "", 5, [], {"x": "x"}])
-def test_a_profile_without_an_id_is_of_the_coin_that_was_asked_for(bad: object) -> None:
+def test_a_profile_without_an_id_is_of_the_coin_that_was_requested(bad: object) -> None:
     assert parsing.profile({**COIN, "id": bad}, "x") == parsing.profile(COIN, "x")
 
 

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from ingestion.coingecko.errors import AccessRefused, NotFound, UpstreamError
 from ingestion.coingecko.types import CallStats
-from ingestion.coingecko.urls import Plan
+from ingestion.coingecko.urls import ApiPlan
 from tests.ingestion.talking import KEY, PING, client, http, serving
 
 
@@ -25,7 +25,7 @@ async def test_requests_carry_what_each_plan_needs() -> None:
         seen.append(request)
         return httpx.Response(200, content=PING)
 
-    for plan in get_args(Plan):
+    for plan in get_args(ApiPlan):
         async with client(reply, plan=plan, api_key=f" {KEY}\n") as upstream:
             assert await upstream.ping() == "(V3) To the Moon!"
     keyless, demo, pro = seen
@@ -37,7 +37,7 @@ async def test_requests_carry_what_each_plan_needs() -> None:
     assert demo.headers["accept-encoding"] == "gzip"
 
 
-async def test_a_range_is_asked_for_in_seconds_without_an_interval() -> None:
+async def test_a_range_is_requested_in_seconds_without_an_interval() -> None:
     seen: list[httpx.Request] = []
 
     def reply(request: httpx.Request) -> httpx.Response:
@@ -152,7 +152,7 @@ async def test_the_key_is_nowhere_to_be_seen(
     error = caught.value
     assert error.__traceback__ is not None
     ours = error.__traceback__.tb_next  # without this test's own variables
-    told = traceback.TracebackException(type(error), error, ours, capture_locals=True)
+    formatted = traceback.TracebackException(type(error), error, ours, capture_locals=True)
     # At DEBUG, httpcore logs the head of an answer as it came, but never that of a request.
     logged = [line for line in caplog.messages if not line.startswith("receive_response_headers")]
-    assert KEY[:12] not in "".join([*told.format(), *logged, repr(logs), shown, repr(error)])
+    assert KEY[:12] not in "".join([*formatted.format(), *logged, repr(logs), shown, repr(error)])

@@ -52,7 +52,7 @@ async def test_only_what_may_pass_is_tried_again(
     assert stats.rate_limited == (attempts if kind is RateLimited else 0)
 
 
-def test_a_pause_holds_everybody_and_each_attempt_takes_a_slot() -> None:
+def test_a_pause_holds_all_calls_and_each_attempt_takes_a_slot() -> None:
     arrivals: list[float] = []
     stats = CallStats()
 

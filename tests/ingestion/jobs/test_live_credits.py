@@ -35,7 +35,7 @@ async def test_a_poll_leaves_the_run_under_way_what_it_needs(
             while len(deployment.charts()) < len(NAMES):  # noqa: ASYNC110 - upstream's log
                 await asyncio.sleep(0.01)
         await poller.poll(leads)
-        with pytest.raises(BudgetSpentError, match="kept for the refresh under way"):
+        with pytest.raises(BudgetSpentError, match="reserved for the refresh in progress"):
             await poller.poll(leads)
         assert await spent(deployment) < planned
         await refresher.interrupt()
@@ -52,7 +52,7 @@ async def test_a_run_that_died_keeps_nothing_from_the_next(
         "UPDATE refresh_run SET status = 'RUNNING', completed_calls = 1, failed_calls = 2"
     )
     account, used = Credits(database, 1_000), await spent(deployment)
-    alone, beside = await account.budget(), await account.budget_beside_runs()
+    alone, outside = await account.budget(), await account.budget_outside_runs()
     assert alone == Budget(1_000, used, alone.resets_at)
-    assert beside == Budget(1_000, used, alone.resets_at, ended.run["planned_calls"] - 3)
-    assert beside.left == 1_000 - used - ended.run["planned_calls"] + 3
+    assert outside == Budget(1_000, used, alone.resets_at, ended.run["planned_calls"] - 3)
+    assert outside.left == 1_000 - used - ended.run["planned_calls"] + 3

@@ -1,4 +1,4 @@
-"""Live polls by themselves: when they come, what they tell, and that nothing ends them."""
+"""Live polls by themselves: when they are due, what they log, and that no error stops them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,9 +15,7 @@ from tests.ingestion.running import Deployment
 from tests.ingestion.upstream import Clock
 
 
-async def test_nothing_is_written_by_who_leads_no_more(
-    deployment: Deployment, database: Database
-) -> None:
+async def test_a_former_leader_writes_nothing(deployment: Deployment, database: Database) -> None:
     await deployment.process(COINS, CURRENCIES)
 
     async def lost() -> None:
@@ -29,7 +27,7 @@ async def test_nothing_is_written_by_who_leads_no_more(
     assert await latest(deployment) == {}
 
 
-async def test_what_upstream_leaves_out_is_told_once(
+async def test_what_upstream_leaves_out_is_logged_once(
     deployment: Deployment, database: Database
 ) -> None:
     coins = (*COINS, "no-such-coin")
@@ -42,8 +40,8 @@ async def test_what_upstream_leaves_out_is_told_once(
             deployment.simulator.add_fault(Fault("nulls", path="simple/price"))
             await poller.poll(leads)
             await poller.poll(leads)
-    told = [(log["count"], len(log["missing"])) for log in logs if "left out" in log["event"]]
-    assert told == [(2, 2), (6, 6), (2, 2)]
+    logged = [(log["count"], len(log["missing"])) for log in logs if "left out" in log["event"]]
+    assert logged == [(2, 2), (6, 6), (2, 2)]
     assert set(await latest(deployment)) == set(NAMES)
 
 
@@ -55,7 +53,7 @@ async def until(condition: Callable[[], Awaitable[object]]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["error500", "html", "truncated", "reset", "rate_limited"])
-async def test_faults_are_told_once_and_end_nothing(
+async def test_failures_are_logged_once_and_do_not_stop_polling(
     deployment: Deployment, database: Database, kind: Any
 ) -> None:
     await deployment.process(COINS, CURRENCIES)
@@ -74,8 +72,8 @@ async def test_faults_are_told_once_and_end_nothing(
             finally:
                 polling.cancel()
                 await asyncio.gather(polling, return_exceptions=True)
-    told = [log for log in logs if log.get("work") == "live poll"]
-    assert [log["event"] for log in told] == ["failed, trying again", "succeeded again"]
+    logged = [log for log in logs if log.get("work") == "live poll"]
+    assert [log["event"] for log in logged] == ["failed, trying again", "succeeded again"]
     assert set(await latest(deployment)) == set(NAMES)
 
 
@@ -83,7 +81,7 @@ async def test_faults_are_told_once_and_end_nothing(
     ("now", "expected"),
     [(0.0, 10.0), (3.0, 10.0), (10.0, 10.0), (10.5, 20.0), (99.0, 100.0), (1e9 + 1, 1e9 + 10)],
 )
-def test_late_polls_fall_out(now: float, expected: float) -> None:
+def test_late_polls_are_skipped(now: float, expected: float) -> None:
     assert next_due(0.0, 10.0, now) == expected
 
 

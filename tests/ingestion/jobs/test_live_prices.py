@@ -1,4 +1,4 @@
-"""Live polls: what they store beside refreshes."""
+"""Live polls: what they store in addition to refreshes."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -105,7 +105,7 @@ async def test_live_hours_last_until_a_chart_has_them(
     assert ended.run["rows_corrected"] == 0, "a live price is nothing of upstream's to correct"
 
 
-async def test_hours_that_only_live_prices_have_are_asked_for(
+async def test_hours_that_only_live_prices_have_are_requested(
     deployment: Deployment, database: Database
 ) -> None:
     """Polls went on for days while no refresh came: the chart is asked for since the last one."""

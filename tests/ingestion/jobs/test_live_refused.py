@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from ingestion.coingecko.client import CoinGecko
 from ingestion.coingecko.errors import UpstreamError
-from ingestion.jobs.backoff import Faults
+from ingestion.jobs.backoff import Backoff
 from ingestion.jobs.live_prices import next_due
 from ingestion.quota.throttle import Throttle
 from models.postgres.database import Database
@@ -50,10 +50,10 @@ async def test_polls_under_a_ban_are_single_calls(
 
 
 def test_polls_that_fail_come_less_often() -> None:
-    faults, due, polls = Faults("live poll", longest_pause=600.0), 0.0, 0
+    backoff, due, polls = Backoff("live poll", longest_pause=600.0), 0.0, 0
     while due < 6 * 3600:
         polls += 1
-        due = next_due(due, 10.0, due + faults.failed(ValueError("banned")))
+        due = next_due(due, 10.0, due + backoff.failed(ValueError("banned")))
     assert polls <= 45, "of 2,160"
 
 
@@ -72,9 +72,9 @@ async def test_a_price_from_the_future_is_not_stored_and_shuts_out_no_later_one(
     with capture_logs() as logs:
         for _ in range(2):
             assert await poller.poll(leads) == 0
-    told = [log["note"] for log in logs if log["event"] == "live prices dropped"]
-    assert len(told) == 1, "once"
-    assert re.search(r"a time (20:00:00|19:59:5\d) ahead", told[0])
+    logged = [log["note"] for log in logs if log["event"] == "live prices dropped"]
+    assert len(logged) == 1, "once"
+    assert re.search(r"a time (20:00:00|19:59:5\d) ahead", logged[0])
     assert await latest(deployment) == {}
     ahead = 200.0  # clocks differ
     assert await poller.poll(leads) == len(NAMES)

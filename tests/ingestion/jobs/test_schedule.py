@@ -1,4 +1,4 @@
-"""Scheduled refreshes beside those of others, in processes of one deployment."""
+"""Scheduled refreshes next to other ones, in processes of one deployment."""
 
 import asyncio
 import contextlib
@@ -81,11 +81,11 @@ async def test_a_run_of_everything_under_way_counts_once(
             await asyncio.sleep(0.1)  # a chance to begin another one
             deployment.simulator.clear_faults()
             await other.wait(run_id)
-            await until(lambda: _told(logs, "the next refresh is due later"))
+            await until(lambda: _logged(logs, "the next refresh is due later"))
     assert await found(deployment) == ["MUTATION SUCCEEDED"]
 
 
-async def _told(logs: list[Any], event: str) -> bool:
+async def _logged(logs: list[Any], event: str) -> bool:
     return any(log["event"] == event for log in logs)
 
 
@@ -133,13 +133,13 @@ async def test_a_start_that_fails_is_tried_again_soon(
         async with AdvisoryLock(database, runs.REFRESH_LOCK) as lock:
             assert await lock.acquire()
             async with scheduled(database, refresher):
-                await until(lambda: _told(logs, "failed, trying again"))
+                await until(lambda: _logged(logs, "failed, trying again"))
                 assert await found(deployment) == []
                 await lock.release()
                 await until(becomes(deployment, "SCHEDULE SUCCEEDED"))
-    told = [log["event"] for log in logs if log.get("work") == "scheduled refresh"]
-    assert told[0] == "failed, trying again"
-    assert told.count("failed, trying again") == 1
+    logged = [log["event"] for log in logs if log.get("work") == "scheduled refresh"]
+    assert logged[0] == "failed, trying again"
+    assert logged.count("failed, trying again") == 1
 
 
 @pytest.mark.slow
@@ -153,7 +153,7 @@ async def test_a_first_load_that_cannot_start_is_tried_again(
             assert await lock.acquire()
             begun = asyncio.Event()
             loading = asyncio.create_task(Schedule(database, refresher).load_new(begun))
-            await until(lambda: _told(logs, "failed, trying again"))
+            await until(lambda: _logged(logs, "failed, trying again"))
             assert not begun.is_set()
             await lock.release()
             await loading
@@ -196,12 +196,12 @@ async def test_a_first_load_that_upstream_refused_is_not(
 async def test_a_schedule_backs_off_while_its_runs_fail(
     deployment: Deployment, database: Database
 ) -> None:
-    """The period is shorter than the wait after a run that failed, whoever asked for it."""
+    """The period is shorter than the wait after a run that failed, whatever started it."""
     refresher = await deployment.process()
     deployment.simulator.add_fault(Fault("forbidden", times=None))
     with capture_logs() as logs:
         async with scheduled(database, refresher, timedelta(microseconds=1)):
-            await until(lambda: _told(logs, "the next refresh is due later"))
+            await until(lambda: _logged(logs, "the next refresh is due later"))
     assert await found(deployment) == ["SCHEDULE FAILED"]
     [seconds] = [log["seconds"] for log in logs if log["event"] == "the next refresh is due later"]
     assert 60 < seconds <= 120

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from hypothesis import strategies as st
 
-from ingestion.planning.gaps import Hole
+from ingestion.planning.gaps import Gap
 from ingestion.planning.windows import SeriesPlan, SeriesState, Window, plan_refresh
 from models.history import floor_hour, history_start
 
@@ -28,10 +28,10 @@ def state(
     last_bucket: datetime | None = None,
     coin: str = "bitcoin",
     currency: str = "usd",
-    holes: tuple[Hole, ...] = (),
-    missing_days: tuple[Hole, ...] = (),
+    missing_hours: tuple[Gap, ...] = (),
+    missing_days: tuple[Gap, ...] = (),
 ) -> SeriesState:
-    return SeriesState(1, coin, currency, history_from, last_bucket, missing_days, holes)
+    return SeriesState(1, coin, currency, history_from, last_bucket, missing_days, missing_hours)
 
 
 def plan(

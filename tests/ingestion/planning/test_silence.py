@@ -10,11 +10,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from ingestion.planning.plan import SeriesLook
+from ingestion.planning.plan import MissingHistory
 from ingestion.planning.windows import SeriesPlan, SeriesState, plan_refresh
-from models.history import Tracked, floor_day, floor_hour, history_start, offered_from
-from models.prices.answered_hours import Known
-from models.prices.gaps import DAY_MICROS, GAP_ROW, HOUR_MICROS, Asked, Micros, count_asked
+from models.history import TrackingScope, floor_day, floor_hour, history_start, offered_from
+from models.prices.answered_hours import KnownHistory
+from models.prices.gaps import DAY_MICROS, GAP_ROW, HOUR_MICROS, AskedRange, Micros, count_asked
 from models.prices.hours import instant, micros
 from models.series import SeriesWithLatest
 from models.tables import PriceLatest, Series
@@ -53,8 +53,8 @@ class Month:
 
     def __init__(self, has_hours: Has, has_days: Has, history_days: int) -> None:
         self._has_hours, self._has_days = has_hours, has_days
-        self._tracked = Tracked(COINS, CURRENCIES, history_days, 365 * DAY)
-        self._known = Known(NONE, NONE, NO_GAPS, NO_GAPS)
+        self._tracked = TrackingScope(COINS, CURRENCIES, history_days, 365 * DAY)
+        self._known = KnownHistory(NONE, NONE, NO_GAPS, NO_GAPS)
         self._history_from: datetime | None = None
 
     def calls(self, now: datetime, *, only_due: bool) -> int:
@@ -74,7 +74,7 @@ class Month:
             latest = PriceLatest(series_id=1, observed_at=now, price=1.0)
         row = SeriesWithLatest(series, latest)
         wanted = self._tracked.hours_from(now), self._tracked.days_from(now)
-        return SeriesLook(row, self._known, *wanted, now, only_due=only_due).state()
+        return MissingHistory(row, self._known, *wanted, now, only_due=only_due).state()
 
     def _answer(self, plan: SeriesPlan, now: datetime) -> None:
         known, came = self._known, NONE
@@ -84,7 +84,7 @@ class Month:
             came = np.union1d(came, found)
             if len(found):
                 self._history_from = min(window.start, self._history_from or window.start)
-        asked = [Asked(each.start, each.end, now, bool(len(came))) for each in plan.windows]
+        asked = [AskedRange(each.start, each.end, now, bool(len(came))) for each in plan.windows]
         hours = np.union1d(known.hours, came)
         days = np.union1d(known.days, came // DAY_MICROS * DAY_MICROS)
         hour_gaps, day_gaps = count_asked(known.hour_gaps, asked, hours), known.day_gaps
@@ -94,9 +94,9 @@ class Month:
             found = np.arange(first, micros(end), DAY_MICROS)
             found = found[self._has_days(found)]
             days = np.union1d(days, found)
-            ask = Asked(plan.daily.start, end, now, bool(len(found)))
+            ask = AskedRange(plan.daily.start, end, now, bool(len(found)))
             day_gaps = count_asked(day_gaps, [ask], days, DAY_MICROS)
-        self._known = Known(hours, days, hour_gaps, day_gaps)
+        self._known = KnownHistory(hours, days, hour_gaps, day_gaps)
 
 
 NONE, NO_GAPS = np.empty(0, np.int64), np.empty(0, GAP_ROW)
@@ -132,7 +132,7 @@ def test_what_a_month_costs(
     assert (spent, len(COINS) * len(CURRENCIES) * spent) == (one, all_of_them)
 
 
-def test_whoever_asks_for_all_that_is_missing_pays_for_it_each_time() -> None:
+def test_a_refresh_of_everything_missing_costs_the_same_each_time() -> None:
     month = Month(lately, nothing, 90)
     spent = [month.calls(START + hour * HOUR, only_due=False) for hour in range(48)]
     assert spent == [3] * 48

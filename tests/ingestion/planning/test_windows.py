@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ingestion.planning.gaps import find_holes
+from ingestion.planning.gaps import find_gaps
 from ingestion.planning.windows import windows_over
 from models.history import floor_hour
 from tests.ingestion.planning.series_to_plan import (
@@ -52,7 +52,7 @@ def fewest(missing: set[datetime]) -> int:
 @pytest.mark.slow
 @given(moments, st.lists(st.tuples(st.integers(1, 5000), st.integers(1, 1500)), max_size=8))
 @example(MIDNIGHTS[1], [(100 * 24, 1), (30 * 24, 1)])
-def test_holes_are_covered_with_the_fewest_calls(
+def test_gaps_are_covered_with_the_fewest_calls(
     now: datetime, drawn: list[tuple[int, int]]
 ) -> None:
     top = floor_hour(now)
@@ -63,11 +63,11 @@ def test_holes_are_covered_with_the_fewest_calls(
         top - hour * HOUR for hour in range(1, _HOURS + 1) if top - hour * HOUR not in missing
     ]
     times = np.array([at.replace(tzinfo=None) for at in reversed(answered)], "datetime64[us]")
-    holes = find_holes(times, top - _HOURS * HOUR, now)
+    gaps = find_gaps(times, top - _HOURS * HOUR, now)
     assert {
-        start + number * HOUR for start, end in holes for number in range((end - start) // HOUR)
+        start + number * HOUR for start, end in gaps for number in range((end - start) // HOUR)
     } == missing
-    made = plan(state(top - _HOURS * HOUR, top, holes=holes), now=now)
+    made = plan(state(top - _HOURS * HOUR, top, missing_hours=gaps), now=now)
     assert_askable(made.windows, now)
     assert made.windows[0].end == now
     for hour in missing:

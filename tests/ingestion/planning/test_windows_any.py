@@ -37,7 +37,7 @@ def _situations(draw: st.DrawFn) -> tuple[datetime, SeriesState, int, int | None
 
 
 @given(_situations())
-def test_a_plan_leaves_no_hole(
+def test_a_plan_leaves_no_gap(
     situation: tuple[datetime, SeriesState, int, int | None, bool],
 ) -> None:
     now, known, history_days, days, rebuild = situation
@@ -46,7 +46,9 @@ def test_a_plan_leaves_no_hole(
     missing = [(start, min(kept or now, now))] if kept is None or start < kept else []
     if kept and known.last_bucket and known.last_bucket + HOUR < now:
         missing.append((known.last_bucket + HOUR, now))
-    made = plan(replace(known, holes=tuple(missing)), history_days, days, rebuild=rebuild, now=now)
+    made = plan(
+        replace(known, missing_hours=tuple(missing)), history_days, days, rebuild=rebuild, now=now
+    )
     assert_askable(made.windows, now)
     assert made.windows[0].end == now
     assert made.start == min(window.start for window in made.windows)
@@ -65,7 +67,7 @@ def test_a_plan_leaves_no_hole(
 
 
 def test_a_first_load_reaches_back_to_the_start_of_history() -> None:
-    made = plan(state(holes=((HISTORY, floor_hour(NOW)),)))
+    made = plan(state(missing_hours=((HISTORY, floor_hour(NOW)),)))
     assert made.reason is Reason.FIRST_LOAD
     assert made.start == datetime(2025, 12, 1, 12, tzinfo=UTC)
     assert [(w.start, w.end) for w in made.windows] == [
@@ -84,49 +86,55 @@ HISTORY = floor_hour(NOW - 90 * DAY)
 @pytest.mark.parametrize("age", [timedelta(0), 5 * HOUR, 2 * DAY])
 def test_routine_is_two_days(age: timedelta) -> None:
     last = floor_hour(NOW - age)
-    made = plan(state(HISTORY, last, holes=((last + HOUR, floor_hour(NOW)),)))
+    made = plan(state(HISTORY, last, missing_hours=((last + HOUR, floor_hour(NOW)),)))
     assert made.reason is Reason.ROUTINE
     assert made.windows == (Window(floor_hour(NOW - 2 * DAY), NOW),)
 
 
 def test_a_gap_is_closed_with_the_call_that_is_made_anyway() -> None:
-    hole = floor_hour(NOW - 60 * DAY)
-    made = plan(state(HISTORY, floor_hour(NOW), holes=((hole, hole + HOUR),)))
+    gap = floor_hour(NOW - 60 * DAY)
+    made = plan(state(HISTORY, floor_hour(NOW), missing_hours=((gap, gap + HOUR),)))
     assert made.reason is Reason.GAP
-    assert made.windows == (Window(hole, NOW),)
+    assert made.windows == (Window(gap, NOW),)
 
 
 def test_a_gap_out_of_reach_takes_a_call_of_its_own() -> None:
-    hole = floor_hour(NOW - 200 * DAY)
+    gap = floor_hour(NOW - 200 * DAY)
     near = floor_hour(NOW - 20 * DAY)
-    known = state(hole, floor_hour(NOW), holes=((hole, hole + 3 * HOUR), (near, near + HOUR)))
+    known = state(gap, floor_hour(NOW), missing_hours=((gap, gap + 3 * HOUR), (near, near + HOUR)))
     made = plan(known, 200)
     assert made.reason is Reason.GAP
-    assert made.windows == (Window(near, NOW), Window(hole, hole + 2 * DAY))
+    assert made.windows == (Window(near, NOW), Window(gap, gap + 2 * DAY))
 
 
 def test_a_longer_history_is_filled_in_behind() -> None:
     start = floor_hour(NOW - 120 * DAY)
-    made = plan(state(HISTORY, floor_hour(NOW), holes=((start, HISTORY),)), history_days=120)
+    made = plan(
+        state(HISTORY, floor_hour(NOW), missing_hours=((start, HISTORY),)), history_days=120
+    )
     assert made.reason is Reason.BACKFILL
     assert made.windows == (Window(floor_hour(NOW - 2 * DAY), NOW), Window(start, HISTORY))
 
 
-def test_nothing_is_asked_for_from_before_what_upstream_offers() -> None:
+def test_nothing_is_requested_from_before_what_upstream_offers() -> None:
     offered = offered_from(NOW, 365 * DAY)
     assert offered == datetime(2025, 3, 1, 13, tzinfo=UTC)
     almost = datetime(2026, 3, 1, 12, 55, tzinfo=UTC)
     assert offered_from(almost, 365 * DAY) == datetime(2025, 3, 1, 14, tzinfo=UTC)
     start = history_start(NOW, 3650, offered)
     assert start == offered
-    first = plan(state(holes=((start, floor_hour(NOW)),)), 3650, offered=offered)
+    first = plan(state(missing_hours=((start, floor_hour(NOW)),)), 3650, offered=offered)
     assert first.start == offered
     assert len(first.windows) == 5
-    old = state(NOW - 800 * DAY, floor_hour(NOW), holes=((NOW - 800 * DAY, NOW - 364 * DAY),))
+    old = state(
+        NOW - 800 * DAY, floor_hour(NOW), missing_hours=((NOW - 800 * DAY, NOW - 364 * DAY),)
+    )
     assert plan(old, 800, offered=offered).start == offered
     assert plan(old, days=800, offered=offered).start == offered
     assert plan(old, 800, rebuild=True, offered=offered).start == offered
-    older = state(NOW - 800 * DAY, floor_hour(NOW), holes=((NOW - 800 * DAY, NOW - 700 * DAY),))
+    older = state(
+        NOW - 800 * DAY, floor_hour(NOW), missing_hours=((NOW - 800 * DAY, NOW - 700 * DAY),)
+    )
     assert plan(older, 800, offered=offered).reason is Reason.ROUTINE
 
 
@@ -135,7 +143,7 @@ MIDNIGHT = datetime(2025, 3, 2, tzinfo=UTC)  # the first that upstream offers
 TODAY = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def test_days_before_the_hours_are_asked_for_in_one_range() -> None:
+def test_days_before_the_hours_are_requested_in_one_range() -> None:
     old = ((MIDNIGHT, datetime(2025, 12, 1, tzinfo=UTC)),)
     kept, last = HISTORY, floor_hour(NOW)
     assert plan(state(missing_days=((MIDNIGHT, TODAY),))).daily == YEAR
@@ -161,7 +169,7 @@ def test_days_before_the_hours_are_asked_for_in_one_range() -> None:
         (NOW - 200 * DAY, 3, True),
     ],
 )
-def test_days_that_the_hours_bring_are_not_asked_for(
+def test_days_that_the_hours_bring_are_not_requested(
     first: datetime, days: int, daily: bool
 ) -> None:
     missing = first.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -170,7 +178,7 @@ def test_days_that_the_hours_bring_are_not_asked_for(
     known = state(
         HISTORY,
         floor_hour(NOW),
-        holes=((start, floor_hour(NOW)),),
+        missing_hours=((start, floor_hour(NOW)),),
         missing_days=((missing, min(missing + days * DAY, TODAY)),),
     )
     assert (plan(known, offered=offered).daily is not None) == daily
@@ -178,12 +186,12 @@ def test_days_that_the_hours_bring_are_not_asked_for(
 
 def test_what_upstream_never_had_is_probed_with_one_window_of_hours() -> None:
     start = history_start(NOW, 300, None)
-    absent = replace(state(holes=((start, floor_hour(NOW)),)), absent=True)
+    absent = replace(state(missing_hours=((start, floor_hour(NOW)),)), never_priced=True)
     made = plan(absent, 300)
     assert (made.calls, made.reason) == (1, Reason.FIRST_LOAD)
     assert made.windows[0].end == NOW
     assert_covered((*made.windows, *made.rest), start, NOW)
-    held = plan(replace(absent, held="later"), 300)
+    held = plan(replace(absent, deferral="later"), 300)
     assert (held.calls, held.windows, held.daily) == (0, (), None)
     assert plan(absent, days=300).calls == 4
 
@@ -193,14 +201,14 @@ def test_a_shorter_history_forgets_nothing_and_asks_for_nothing() -> None:
 
 
 @pytest.mark.parametrize(("days", "asked"), [(1, 2), (2, 2), (7, 7)])
-def test_days_ask_for_so_many(days: int, asked: int) -> None:
+def test_days_limits_the_history(days: int, asked: int) -> None:
     made = plan(state(HISTORY, floor_hour(NOW)), days=days)
     assert made.reason is Reason.REQUESTED
     assert made.windows == (Window(floor_hour(NOW - asked * DAY), NOW),)
 
 
-def test_days_leave_no_hole_behind_the_last_known_hour() -> None:
-    """Else that hole would pass for hours that upstream does not have."""
+def test_days_leave_no_gap_behind_the_last_known_hour() -> None:
+    """Else that gap would pass for hours that upstream does not have."""
     last = floor_hour(NOW - 10 * DAY)
     for rebuild in (False, True):
         made = plan(state(HISTORY, last), days=2, rebuild=rebuild)

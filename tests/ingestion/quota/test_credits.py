@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion.planning.estimate import BudgetExceededError, Outlook, what_fits
-from ingestion.planning.plan import Preparation
+from ingestion.planning.estimate import BudgetExceededError, Estimate, what_fits
+from ingestion.planning.plan import RunPlan
 from ingestion.planning.windows import SeriesState, plan_refresh
 from ingestion.quota.credits import Budget, month_of, next_month
 from models.history import history_start, offered_from
@@ -19,7 +19,7 @@ DECEMBER = datetime(2026, 12, 1, tzinfo=UTC)
 CURRENCIES = ("usd", "eur", "gbp", "jpy")
 
 
-def prepared(coins: int, currencies: int, *, loaded: bool, metadata: int = 0) -> Preparation:
+def prepared(coins: int, currencies: int, *, loaded: bool, metadata: int = 0) -> RunPlan:
     """Plan a first load of 90 days, or a routine refresh."""
     offered = offered_from(NOW, timedelta(days=365))
     known = NOW.replace(minute=0, second=0) if loaded else None
@@ -31,20 +31,22 @@ def prepared(coins: int, currencies: int, *, loaded: bool, metadata: int = 0) ->
         )
     ]
     if not loaded:
-        holes = ((history_start(NOW, 90, offered), NOW),)
+        gaps = ((history_start(NOW, 90, offered), NOW),)
         days = ((NOW - timedelta(days=364), NOW),)
         states = [
-            replace(each, history_from=None, last_bucket=None, holes=holes, missing_days=days)
+            replace(
+                each, history_from=None, last_bucket=None, missing_hours=gaps, missing_days=days
+            )
             for each in states
         ]
     plans = plan_refresh(
         states, NOW, currencies=CURRENCIES, start=history_start(NOW, 90, offered), offered=offered
     )
-    return Preparation(plans, [f"coin-{each}" for each in range(metadata)], NOW, offered)
+    return RunPlan(plans, [f"coin-{each}" for each in range(metadata)], NOW, offered)
 
 
-def outlook(preparation: Preparation, monthly: int | None, spent: int) -> Outlook:
-    return Outlook(preparation, Budget(monthly, spent, DECEMBER), 10.2, 3.0)
+def estimate(run_plan: RunPlan, monthly: int | None, spent: int) -> Estimate:
+    return Estimate(run_plan, Budget(monthly, spent, DECEMBER), 10.2, 3.0)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +75,7 @@ def test_a_month_is_utc_and_ends_where_the_next_begins(
 
 
 @given(st.integers(0, 7 * 10**9))
-def test_months_follow_each_other_without_a_hole(seconds: int) -> None:
+def test_months_follow_each_other_without_a_gap(seconds: int) -> None:
     now = datetime.fromtimestamp(seconds, UTC)
     month = month_of(now)
     assert datetime(month.year, month.month, 1, tzinfo=UTC) <= now < next_month(month)
@@ -82,19 +84,19 @@ def test_months_follow_each_other_without_a_hole(seconds: int) -> None:
 
 
 def test_a_routine_refresh_within_the_budget() -> None:
-    seen = outlook(prepared(11, 4, loaded=True), 10_000, 9_955)
+    seen = estimate(prepared(11, 4, loaded=True), 10_000, 9_955)
     assert (seen.calls, seen.credits_left, seen.fits, seen.refusal) == (45, 0, True, None)
     assert seen.estimated_seconds == pytest.approx(3.0 + 45 * 10.2)
     seen.check()
 
 
 def test_without_a_budget_everything_fits() -> None:
-    seen = outlook(prepared(11, 4, loaded=False), None, 10**9)
+    seen = estimate(prepared(11, 4, loaded=False), None, 10**9)
     assert (seen.fits, seen.credits_left, seen.refusal) == (True, None, None)
 
 
 def test_a_refusal_says_what_would_fit() -> None:
-    seen = outlook(prepared(11, 4, loaded=True), 10_000, 9_960)
+    seen = estimate(prepared(11, 4, loaded=True), 10_000, 9_960)
     assert seen.refusal == (
         "This refresh needs 45 calls, but 40 of 10,000 credits are left until 2026-12-01. "
         "What would fit: coins coin-0, coin-1, coin-2, coin-3, coin-4, coin-5, coin-6, coin-7, "
@@ -107,7 +109,7 @@ def test_a_refusal_says_what_would_fit() -> None:
 
 def test_a_first_load_may_fit_with_fewer_days() -> None:
     # two windows and one call for days each: 1 + 44 × 3
-    seen = outlook(prepared(11, 4, loaded=False), 100, 50)
+    seen = estimate(prepared(11, 4, loaded=False), 100, 50)
     assert seen.calls == 133
     assert "days 88 of all 44 series (45 calls) or coins" in str(seen.refusal)
 
@@ -122,7 +124,7 @@ def test_where_only_fewer_days_of_fewer_series_fit() -> None:
 
 @pytest.mark.parametrize("spent", [99, 100, 5_000])
 def test_where_nothing_fits_it_says_so(spent: int) -> None:
-    refusal = outlook(prepared(2, 1, loaded=True), 100, spent).refusal
+    refusal = estimate(prepared(2, 1, loaded=True), 100, spent).refusal
     assert refusal is not None
     assert refusal.endswith("until 2026-12-01. No refresh would fit.")
     assert f"but {100 - min(spent, 100)} of 100 credits" in refusal
@@ -146,14 +148,14 @@ def test_what_is_named_fits_and_nothing_larger_does(
         for k in range(1, currencies + 1)
     }
     fitting = {c * k for (c, k), each in by_series.items() if each.calls <= left}
-    told = [text for text in named if text.startswith("coins")]
+    offers = [text for text in named if text.startswith("coins")]
     if not fitting:
-        assert not told
+        assert not offers
     else:
-        assert f"({max(fitting)} series, " in told[0]
-        count = told[0].split(" in ")[0].count("coin-")
-        spelled = told[0].split("currencies ")[1].split(" (")[0].count(",") + 1
-        assert f"{by_series[count, spelled].calls} calls)" in told[0]
+        assert f"({max(fitting)} series, " in offers[0]
+        count = offers[0].split(" in ")[0].count("coin-")
+        spelled = offers[0].split("currencies ")[1].split(" (")[0].count(",") + 1
+        assert f"{by_series[count, spelled].calls} calls)" in offers[0]
     one = 2 + bool(whole.metadata)  # of one series: the newest prices, one window, its coin
     assert bool(named) == (left >= one)
     for text in named:

@@ -22,10 +22,10 @@ def test_pauses_grow_until_a_success() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "paused"), [(0.0, 0.0), (-5.0, 0.0), (7.5, 7.5), (86_400.0, 900.0), (math.inf, 900.0)]
+    ("named", "paused"), [(0.0, 0.0), (-5.0, 0.0), (7.5, 7.5), (86_400.0, 900.0), (math.inf, 900.0)]
 )
-def test_a_named_pause_is_kept_within_reason(told: float, paused: float) -> None:
-    assert Pace(2.0).rate_limited(50.0, told, departed=0, luck=0.5) == paused
+def test_a_named_pause_is_kept_within_reason(named: float, paused: float) -> None:
+    assert Pace(2.0).rate_limited(50.0, named, departed=0, luck=0.5) == paused
 
 
 class PaceMachine(RuleBasedStateMachine):

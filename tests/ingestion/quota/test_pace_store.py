@@ -15,7 +15,7 @@ import pytest
 
 from ingestion.coingecko.client import CoinGecko
 from ingestion.quota.pace import Pace
-from ingestion.quota.pace_store import SharedSlots
+from ingestion.quota.pace_store import SharedPaceStore
 from ingestion.quota.throttle import Throttle
 from models.postgres.database import Database, DatabaseUnavailableError
 from simulator import Fault, Simulator, SimulatorOptions, run_simulator
@@ -86,14 +86,14 @@ async def test_two_processes_together_keep_the_rate(database_url: str) -> None:
 
 
 @pytest.mark.processes
-async def test_a_pause_that_one_process_was_told_holds_for_another(
+async def test_a_pause_of_one_process_holds_for_another(
     database: Database, database_url: str, simulator: Simulator, sql: asyncpg.Connection
 ) -> None:
     simulator.add_fault(Fault("rate_limited", times=1, seconds=3))
     throttle = Throttle(6000, database=database)
     async with CoinGecko(throttle=throttle, base_url=simulator.base_url) as upstream:
         pinging = asyncio.create_task(upstream.ping())
-        while not throttle.pause_left:  # noqa: ASYNC110 - the throttle tells nobody
+        while not throttle.pause_left:  # noqa: ASYNC110 - the throttle has no event
             await asyncio.sleep(0.01)
         paused_until = time.time() + throttle.pause_left
         async with caller(database_url, simulator, 6000, 2) as other:
@@ -107,7 +107,7 @@ async def test_a_pause_that_one_process_was_told_holds_for_another(
 
 
 @pytest.mark.slow
-async def test_a_call_that_waits_for_its_departure_hears_of_a_pause(
+async def test_a_waiting_call_notices_a_new_pause(
     database: Database, other_database: Database
 ) -> None:
     waiting, refused = Throttle(40, database=database), Throttle(40, database=other_database)
@@ -129,7 +129,7 @@ async def test_reservations_made_at_once_are_an_interval_apart(
     database: Database, other_database: Database, sql: asyncpg.Connection
 ) -> None:
     clock = asyncio.get_running_loop().time
-    slots = [SharedSlots(each, Pace(20.0), clock) for each in (database, other_database)]
+    slots = [SharedPaceStore(each, Pace(20.0), clock) for each in (database, other_database)]
     await slots[0].reserve()
     first = await sql.fetchval("SELECT last_departure FROM upstream_pace")
     await asyncio.gather(*(slots[number % 2].reserve() for number in range(100)))
@@ -145,7 +145,7 @@ async def test_the_row_goes_as_a_pace_of_one_process(
     luck = random.Random(seed)  # noqa: S311 - a test
     clock = asyncio.get_running_loop().time
     alone = Pace(5.0)  # reservations run ahead of the clock, whatever happens meanwhile
-    shared = [SharedSlots(each, Pace(5.0), clock) for each in (database, other_database)]
+    shared = [SharedPaceStore(each, Pace(5.0), clock) for each in (database, other_database)]
     departures, moments = [], []
     for _ in range(60):
         slots, age = luck.choice(shared), luck.choice([0, 0, 0, 1])
@@ -179,22 +179,22 @@ async def test_a_killed_process_leaves_no_more_than_its_departure(
     database: Database, database_url: str, simulator: Simulator
 ) -> None:
     async with caller(database_url, simulator, 30, 50) as killed:
-        while len(simulator.requests) < 1:  # noqa: ASYNC110 - the simulator tells nobody
+        while len(simulator.requests) < 1:  # noqa: ASYNC110 - the simulator has no event
             await asyncio.sleep(0.01)
         killed.kill()
         await killed.wait()
     # at most one reserved, and then ours: 2 × 2.04 s from now
-    assert await SharedSlots(database, Pace(2.04), time.monotonic).reserve() <= 2 * 2.04
+    assert await SharedPaceStore(database, Pace(2.04), time.monotonic).reserve() <= 2 * 2.04
 
 
-async def test_a_clock_that_was_set_back_stops_nobody_for_as_long(
+async def test_a_clock_that_was_set_back_does_not_stop_calls_for_long(
     database: Database, sql: asyncpg.Connection
 ) -> None:
     await sql.execute(
         "UPDATE upstream_pace SET last_departure = now() + interval '9 days', "
         "paused_until = now() + interval '9 days'"
     )
-    assert await SharedSlots(database, Pace(2.0), time.monotonic).reserve() <= 3602.0
+    assert await SharedPaceStore(database, Pace(2.0), time.monotonic).reserve() <= 3602.0
 
 
 async def test_without_the_database_no_call_leaves(simulator: Simulator) -> None:
@@ -226,7 +226,7 @@ async def test_credits_count_in_the_month_of_the_answer(
     database: Database, sql: asyncpg.Connection
 ) -> None:
     month = date(2026, 12, 1)
-    slots = SharedSlots(database, Pace(0.001), time.monotonic, lambda: month)
+    slots = SharedPaceStore(database, Pace(0.001), time.monotonic, lambda: month)
     slots.charged()
     slots.charged()
     month = date(2027, 1, 1)
@@ -238,10 +238,10 @@ async def test_credits_count_in_the_month_of_the_answer(
     assert [tuple(row) for row in rows] == [(date(2026, 12, 1), 2), (date(2027, 1, 1), 2)]
 
 
-async def test_credits_that_could_not_be_told_are_told_later(
+async def test_credits_that_could_not_be_stored_are_stored_later(
     database: Database, sql: asyncpg.Connection
 ) -> None:
-    slots = SharedSlots(database, Pace(0.001), time.monotonic, lambda: date(2026, 12, 1))
+    slots = SharedPaceStore(database, Pace(0.001), time.monotonic, lambda: date(2026, 12, 1))
     await sql.execute("ALTER TABLE upstream_credits RENAME TO elsewhere")
     slots.charged()
     with pytest.raises(asyncpg.UndefinedTableError):

@@ -11,7 +11,7 @@ from ingestion.quota.throttle import Throttle
 from tests.ingestion.jumping import departures, now, run
 
 
-def test_retry_after_pauses_everybody_and_the_pace_halves() -> None:
+def test_retry_after_pauses_all_calls_and_the_pace_halves() -> None:
     async def main() -> None:
         throttle = Throttle(30)
         await departures(throttle, 2)
@@ -123,7 +123,7 @@ def test_sleep_and_clock_make_waiting_free() -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 30), st.sampled_from(["ok", None, 0.0, 9.0]))))
 @settings(deadline=None, max_examples=60)
-def test_however_answers_come_calls_never_get_closer_than_the_base(
+def test_calls_are_never_closer_than_the_base_interval(
     answers: list[tuple[float, str | float | None]],
 ) -> None:
     async def main() -> list[float]:

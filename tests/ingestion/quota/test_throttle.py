@@ -41,7 +41,7 @@ def test_idling_earns_no_burst() -> None:
     run(main())
 
 
-def test_who_asks_first_goes_first_even_through_a_pause() -> None:
+def test_calls_keep_their_order_through_a_pause() -> None:
     async def main() -> list[int]:
         throttle, order = Throttle(60, max_in_flight=3), []
 
@@ -58,7 +58,7 @@ def test_who_asks_first_goes_first_even_through_a_pause() -> None:
     assert run(main()) == list(range(40))
 
 
-def test_only_so_many_are_in_flight() -> None:
+def test_the_number_of_calls_in_flight_is_limited() -> None:
     async def main() -> int:
         throttle, flying, most = Throttle(6000, max_in_flight=4), 0, 0
 

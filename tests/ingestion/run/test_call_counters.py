@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from ingestion.coingecko.circuit_breaker import MOST_FAILURES
-from ingestion.run.call_counters import Tallies
+from ingestion.run.call_counters import CallCounters
 from models.tables import RefreshTrigger
 from simulator import Fault
 from tests.ingestion.running import EVERYTHING, Deployment, Ended
@@ -115,20 +115,20 @@ async def test_an_interrupted_run_keeps_what_it_cost(deployment: Deployment) -> 
 
 
 def test_what_may_not_have_been_written_is_written_again() -> None:
-    tallies = Tallies()
-    tallies.of(7).attempts = 3
-    tallies.of(8)
-    assert tallies.unwritten() == {7: {"calls": 3, "retries": 0, "seconds_waited": 0.0}}
-    assert tallies.unwritten() == {}
-    tallies.rewrite()
-    assert list(tallies.unwritten()) == [7]
+    call_counters = CallCounters()
+    call_counters.of(7).attempts = 3
+    call_counters.of(8)
+    assert call_counters.unwritten() == {7: {"calls": 3, "retries": 0, "seconds_waited": 0.0}}
+    assert call_counters.unwritten() == {}
+    call_counters.rewrite()
+    assert list(call_counters.unwritten()) == [7]
 
 
 def test_the_total_counts_nothing_twice() -> None:
-    tallies = Tallies()
-    first, second = tallies.of(1), tallies.of(2)
+    call_counters = CallCounters()
+    first, second = call_counters.of(1), call_counters.of(2)
     first.retries, first.paused_seconds = 2, 0.5
-    assert tallies.run(1) == tallies.run(1) == {"retries": 2, "seconds_waited": 0.5}
-    second.retries, first.retries, tallies.others.retries = 1, 3, 4
-    assert tallies.run()["retries"] == 2 + 4
-    assert tallies.run(1, 2) == {"retries": 3 + 1 + 4, "seconds_waited": 0.5}
+    assert call_counters.run(1) == call_counters.run(1) == {"retries": 2, "seconds_waited": 0.5}
+    second.retries, first.retries, call_counters.others.retries = 1, 3, 4
+    assert call_counters.run()["retries"] == 2 + 4
+    assert call_counters.run(1, 2) == {"retries": 3 + 1 + 4, "seconds_waited": 0.5}

@@ -1,4 +1,4 @@
-"""What is asked for when the call is made, and what the answers tell of hours that did not come."""
+"""What calls request, and what their responses show about missing hours."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -53,7 +53,7 @@ async def test_a_run_may_take_hours(simulator: Simulator, hours: int) -> None:
 
 
 def chart(*hours: float) -> Chart:
-    """Prices so many hours after NOON; NaN is none."""
+    """Prices at these hours after NOON; NaN stands for none."""
     times = [(NOON + hour * HOUR).timestamp() * 1000 for hour in hours]
     samples = Samples(np.array(times, np.int64), np.ones(len(hours)))
     return Chart(samples, samples, samples)
@@ -76,15 +76,15 @@ def evident(*answers: tuple[Window, Chart]) -> list[bool]:
     return [each.answered for each in fetched(*answers).asked]
 
 
-def test_every_range_was_asked_for_at_that_moment() -> None:
+def test_every_range_was_requested_at_that_moment() -> None:
     newest, older, oldest = window(100, 150.4), window(50, 100), window(0, 50)
-    told = fetched(
+    result = fetched(
         (newest, chart(*range(100, 146))), (older, chart()), refused=[oldest], refusal="no"
     )
-    assert {(each.start, each.end) for each in told.asked} == {
+    assert {(each.start, each.end) for each in result.asked} == {
         (each.start, each.end) for each in (newest, older, oldest)
     }
-    assert {each.at for each in told.asked} == {LATER}
+    assert {each.at for each in result.asked} == {LATER}
 
 
 def test_only_answers_with_hours_are_evidence() -> None:
@@ -96,8 +96,8 @@ def test_only_answers_with_hours_are_evidence() -> None:
     late = chart(*range(170, 200))
     assert evident((newest, whole), (older, late), (oldest, empty)) == [True, True, True]
     assert evident((newest, empty), (older, late), (oldest, empty)) == [False, True, True]
-    told = fetched((newest, whole), refused=[older, oldest], refusal="no").asked
-    assert [each.answered for each in told] == [False, False, True]
+    result = fetched((newest, whole), refused=[older, oldest], refusal="no").asked
+    assert [each.answered for each in result] == [False, False, True]
 
 
 DAYS = [number * 24 - 12 for number in range(1, 10)]  # midnights after NOON
@@ -107,11 +107,11 @@ DAYS = [number * 24 - 12 for number in range(1, 10)]  # midnights after NOON
 @pytest.mark.parametrize("minutes", [0.0, 5.5])
 def test_days_in_place_of_hours_are_no_hours(minutes: float, now_point: list[float]) -> None:
     asked = window(0, 10 * 24)
-    told = fetched((asked, chart(*(day + minutes / 60 for day in DAYS), *now_point)))
-    assert told.charts == []
-    assert told.full_from is None
-    assert evident(*told.answered) == [False]
-    assert "days in place of hours: 0 of 240 hours" in str(told.shortfall())
+    result = fetched((asked, chart(*(day + minutes / 60 for day in DAYS), *now_point)))
+    assert result.charts == []
+    assert result.full_from is None
+    assert evident(*result.answered) == [False]
+    assert "days instead of hours: 0 of 240 hours" in str(result.shortfall())
 
 
 @pytest.mark.parametrize(
@@ -162,5 +162,5 @@ def test_nulls_are_no_prices() -> None:
 def test_hours_are_known_from_the_oldest_window_that_has_any(full: str, known_from: int) -> None:
     windows = window(100, 150), window(50, 100), window(0, 50)
     charts = [chart(1) if each == "#" else chart() for each in full]
-    told = fetched(*zip(windows, charts, strict=True))
-    assert told.known_from == NOON + known_from * HOUR
+    result = fetched(*zip(windows, charts, strict=True))
+    assert result.known_from == NOON + known_from * HOUR

@@ -44,13 +44,13 @@ async def refreshed(deployment: Deployment, refresher: Refresher) -> Ended:
 
 
 @pytest.mark.slow
-async def test_upstreams_own_holes_are_asked_for_with_the_calls_that_are_made_anyway(
+async def test_upstreams_own_gaps_are_requested_with_the_calls_that_are_made_anyway(
     deployment: Deployment,
 ) -> None:
     refresher = await deployment.process(history_days=80)
     await deployment.refresh(refresher)
-    holes = {name: await missing(deployment, name) for name in NAMES}
-    old = [at for name in NAMES for at in holes[name] if at < datetime.now(UTC) - 3 * DAY]
+    gaps = {name: await missing(deployment, name) for name in NAMES}
+    old = [at for name in NAMES for at in gaps[name] if at < datetime.now(UTC) - 3 * DAY]
     assert old  # 0.15 % of 4 x 1,850 hours
     for _ in range(2):
         ended = await refreshed(deployment, refresher)
@@ -62,11 +62,11 @@ async def test_upstreams_own_holes_are_asked_for_with_the_calls_that_are_made_an
             "FROM price_gap WHERE series_id = $1 ORDER BY 1",
             (await deployment.series(name))["id"],
         )
-        assert [row["hour"] for row in rows] == holes[name]
+        assert [row["hour"] for row in rows] == gaps[name]
 
 
 @pytest.mark.slow
-async def test_rows_that_somebody_deleted_come_back_with_the_next_refresh(
+async def test_deleted_rows_come_back_with_the_next_refresh(
     deployment: Deployment,
 ) -> None:
     refresher = await deployment.process(history_days=80)
@@ -90,7 +90,7 @@ async def test_rows_that_somebody_deleted_come_back_with_the_next_refresh(
 
 
 @pytest.mark.slow
-async def test_a_hole_out_of_the_routines_reach_takes_one_call(deployment: Deployment) -> None:
+async def test_a_gap_out_of_the_routines_reach_takes_one_call(deployment: Deployment) -> None:
     refresher = await deployment.process(coins=["bitcoin"], currencies=["usd"], history_days=200)
     await deployment.refresh(refresher)
     hours = await deployment.hours(NAME)
@@ -99,12 +99,12 @@ async def test_a_hole_out_of_the_routines_reach_takes_one_call(deployment: Deplo
     ended = await refreshed(deployment, refresher)
     assert ended.rows[0] == 1
     assert sum(start <= old < end for start, end in ranges(deployment)) == 1
-    assert len(deployment.charts()) <= 3  # upstream's own holes take the others
+    assert len(deployment.charts()) <= 3  # upstream's own gaps take the others
     assert (await deployment.hours(NAME)).keys() == hours.keys()
 
 
 @pytest.mark.slow
-async def test_everything_deleted_is_everything_asked_for(deployment: Deployment) -> None:
+async def test_a_fully_deleted_history_is_requested_again(deployment: Deployment) -> None:
     refresher = await deployment.process()
     await deployment.refresh(refresher)
     hours = await deployment.hours(NAME)
@@ -149,7 +149,7 @@ async def _assert_whole(deployment: Deployment, days: int) -> None:
 
 
 @pytest.mark.slow
-async def test_a_hole_whose_call_fails_is_asked_for_again(deployment: Deployment) -> None:
+async def test_a_gap_whose_call_fails_is_requested_again(deployment: Deployment) -> None:
     refresher = await deployment.process(history_days=20)
     await deployment.refresh(refresher)
     hours = await deployment.hours(NAME)
@@ -176,7 +176,7 @@ async def test_a_year_of_hours_stays_within_what_upstream_offers(deployment: Dep
 
 
 @pytest.mark.slow
-async def test_what_an_interrupted_run_stored_is_not_asked_for(deployment: Deployment) -> None:
+async def test_what_an_interrupted_run_stored_is_not_requested(deployment: Deployment) -> None:
     """What was asked for is remembered in the transaction that stores it."""
     refresher = await deployment.process(history_days=80)
     deployment.simulator.add_fault(
@@ -203,7 +203,7 @@ async def test_what_an_interrupted_run_stored_is_not_asked_for(deployment: Deplo
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["html", "reset", "empty"])
-async def test_days_that_fail_are_asked_for_by_the_next_refresh(
+async def test_days_that_fail_are_requested_by_the_next_refresh(
     deployment: Deployment, kind: str
 ) -> None:
     refresher = await deployment.process(coins=["bitcoin"])

@@ -50,9 +50,9 @@ async def test_what_the_plan_offers_is_taken(deployment: Deployment) -> None:
         assert ended.status == "PARTIAL"
         assert {item["status"] for item in ended.items.values()} == {"PARTIAL"}
         assert all("lower HISTORY_DAYS" in error for error in ended.failed.values())
-        told = [line for line in logs if line["event"] == "history ends"]
-        assert len(told) == 4
-        assert all("lower HISTORY_DAYS" in line["error"] for line in told)
+        logged = [line for line in logs if line["event"] == "history ends"]
+        assert len(logged) == 4
+        assert all("lower HISTORY_DAYS" in line["error"] for line in logged)
         # of three windows one was answered, one refused, one not asked for; the days were refused
         assert ended.calls == (1 + 4 * (3 + 1) + 2, 1 + 4 + 2, 12)
         assert ended.items[NAME]["calls"] == 3
@@ -61,7 +61,7 @@ async def test_what_the_plan_offers_is_taken(deployment: Deployment) -> None:
         series = await deployment.series(NAME)
         assert timedelta(0) <= series["first_bucket"] - series["history_from"] <= timedelta(hours=3)
         assert series["last_error"] is None
-        # what was refused is asked for again by whoever asks for a refresh
+        # a requested refresh requests again what was refused
         runs = [await deployment.refresh(refresher) for _ in range(4)]
     assert {item["reason"] for run in runs for item in run.items.values()} == {"BACKFILL"}
     assert [run.status for run in runs] == ["PARTIAL"] * 4
@@ -117,7 +117,7 @@ async def test_a_coin_that_is_listed_is_not_unknown(deployment: Deployment) -> N
 async def test_a_coin_listed_a_week_ago_has_a_weeks_history(deployment: Deployment) -> None:
     refresher = await deployment.process(coins=["fresh-mint"], history_days=95)
     ended = await deployment.refresh(refresher)
-    # whether it was listed then, or upstream withholds something, only time can tell
+    # whether it was listed then, or upstream withholds something, only later requests can show
     assert ended.status == "PARTIAL"
     await deployment.assert_stored("fresh-mint/usd", "fresh-mint/eur")
     assert 6 * 24 < len(await deployment.hours("fresh-mint/usd")) < 8 * 24

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from ingestion.run.joining import RefreshBusyError, Work, note, other_work
+from ingestion.run.joining import RefreshBusyError, RunScope, busy_error, request_values
 from ingestion.run.refresher import Refresher, RefreshRequest
 from models.runs import new_run_id
 from models.tables import RefreshTrigger
@@ -18,8 +18,8 @@ SOME = frozenset(product(("bitcoin",), ("usd", "eur")))
 HISTORY = 90
 
 
-def work(series: frozenset[tuple[str, str]] = ALL, **asked: Any) -> Work:
-    return Work(
+def work(series: frozenset[tuple[str, str]] = ALL, **asked: Any) -> RunScope:
+    return RunScope(
         series, asked.get("days"), asked.get("rebuild", False), asked.get("only_due", False)
     )
 
@@ -51,7 +51,7 @@ def work(series: frozenset[tuple[str, str]] = ALL, **asked: Any) -> Work:
         (work(days=7), work(only_due=True), False),
     ],
 )
-def test_what_is_covered(running: Work, wanted: Work, covered: bool) -> None:
+def test_what_is_covered(running: RunScope, wanted: RunScope, covered: bool) -> None:
     assert running.covers(wanted, HISTORY) is covered
 
 
@@ -62,8 +62,8 @@ def test_a_request_is_read_as_it_was_noted() -> None:
         RefreshRequest(rebuild=True),
         RefreshRequest(only_due=True),
     ):
-        expected = Work(ALL, request.days, request.rebuild, request.only_due)
-        assert Work.noted(note(request), ALL) == expected
+        expected = RunScope(ALL, request.days, request.rebuild, request.only_due)
+        assert RunScope.from_request(request_values(request), ALL) == expected
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_request_is_read_as_it_was_noted() -> None:
 )
 def test_when_to_come_again(left: float | None, after: int) -> None:
     run_id = new_run_id()
-    error = other_work(run_id, left)
+    error = busy_error(run_id, left)
     assert error.retry_after == after
     assert str(run_id) in str(error)
     assert f"{after} seconds" in str(error)
@@ -82,7 +82,7 @@ async def ask(refresher: Refresher, key: str | None = None, **asked: Any) -> tup
 
 
 @pytest.mark.slow
-async def test_who_wants_other_work_is_told_so_in_any_process(deployment: Deployment) -> None:
+async def test_a_request_for_other_work_is_refused_in_any_process(deployment: Deployment) -> None:
     here, there = await deployment.process(), await deployment.process()
     deployment.hold_up()
     run_id, _ = await ask(here, coins=("bitcoin",), days=3)
@@ -134,7 +134,7 @@ async def test_a_key_is_answered_before_anything_is_compared(deployment: Deploym
 
 @pytest.mark.slow
 async def test_the_same_and_other_work_at_once(deployment: Deployment) -> None:
-    """Whoever comes first, the others are joined or refused: nobody's work is taken for done."""
+    """Requests join the first run or are refused: none counts as done without its work."""
     processes = [await deployment.process() for _ in range(3)]
     deployment.hold_up()
     wanted = [("bitcoin",), ("ethereum",)] * 6
@@ -152,7 +152,7 @@ async def test_the_same_and_other_work_at_once(deployment: Deployment) -> None:
     await asyncio.gather(*(each.wait(run_id) for each in processes))
 
 
-async def test_who_stops_starts_nothing_more(deployment: Deployment) -> None:
+async def test_a_stopping_refresher_starts_no_run(deployment: Deployment) -> None:
     refresher = await deployment.process()
     deployment.hold_up()
     run_id, started = await ask(refresher)

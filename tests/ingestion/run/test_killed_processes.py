@@ -83,7 +83,7 @@ async def test_a_killed_process_loses_nothing(deployment: Deployment, waits_for_
         # while it lives, it is joined
         assert await refresher.start(EVERYTHING, RefreshTrigger.COMMAND) == (run_id, False)
         waiting = asyncio.create_task(refresher.wait(run_id))
-        await refresher.bury_dead_runs()
+        await refresher.mark_interrupted_runs()
         await asyncio.sleep(0.3)
         assert not waiting.done()
         if not waits_for_it:
@@ -115,21 +115,21 @@ async def test_the_next_start_buries_the_dead(deployment: Deployment) -> None:
     refresher = await deployment.process()
     ended = await deployment.refresh(refresher)
     await deployment.sql.execute("UPDATE refresh_run SET status = 'RUNNING', finished_at = NULL")
-    await refresher.bury_dead_runs()
+    await refresher.mark_interrupted_runs()
     assert (await deployment.ended(ended.run["id"])).status == "INTERRUPTED"
 
 
-async def test_who_was_killed_a_moment_ago_is_buried_too(
+async def test_runs_of_a_process_killed_just_now_are_marked_too(
     deployment: Deployment, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PostgreSQL has not noticed yet, and keeps the lock."""
-    monkeypatch.setattr(module, "_BURIAL_PAUSES", (0.01,))
+    monkeypatch.setattr(module, "_MARK_PAUSES", (0.01,))
     refresher = await deployment.process()
     ended = await deployment.refresh(refresher)
     await deployment.sql.execute("UPDATE refresh_run SET status = 'RUNNING', finished_at = NULL")
     async with AdvisoryLock(database, REFRESH_LOCK) as lock:
         assert await lock.acquire()
-        await refresher.bury_the_killed()
+        await refresher.mark_interrupted_runs_at_start()
         assert (await deployment.ended(ended.run["id"])).status == "RUNNING"
     await until(deployment, "SELECT status = 'INTERRUPTED' FROM refresh_run")
     await refresher.stop()
@@ -159,7 +159,7 @@ async def cut(deployment: Deployment, whose: str) -> None:
 
 
 async def test_a_run_whose_writer_is_cut_fails(deployment: Deployment, database_url: str) -> None:
-    """In the midst of its first write, which waits for a lock of ours."""
+    """During its first write, which waits for a lock of the test."""
     refresher = await deployment.process(history_days=95)
     async with connected(database_url) as other, other.transaction():
         await other.execute("LOCK TABLE price_hourly IN EXCLUSIVE MODE")
@@ -209,7 +209,7 @@ async def assert_whole(deployment: Deployment, ended: Ended) -> None:
         assert bool(await deployment.hours(name)) == (item["status"] == "SUCCEEDED"), name
 
 
-async def test_who_lost_the_lock_stops_writing(deployment: Deployment) -> None:
+async def test_a_run_that_lost_its_lock_stops_writing(deployment: Deployment) -> None:
     """There are never two writers: the first one notices before it stores anything more."""
     first, second = await deployment.process(), await deployment.process()
     deployment.simulator.add_fault(Fault("slow", path="/market_chart", times=4, seconds=60))

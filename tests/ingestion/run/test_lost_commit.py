@@ -22,7 +22,7 @@ async def test_it_does_not_stay_running(
     """Though the database comes back only after the pauses have been used up."""
     refresher = await deployment.process()
     insert = Refresher._insert  # noqa: SLF001 - where a commit can be lost
-    looking, looks = Refresher.bury_dead_runs, 0
+    looking, looks = Refresher.mark_interrupted_runs, 0
 
     async def lose_the_answer(*given: Any) -> Any:
         await insert(*given)
@@ -34,8 +34,8 @@ async def test_it_does_not_stay_running(
         return looks > 9 and await looking(self)
 
     monkeypatch.setattr(Refresher, "_insert", lose_the_answer)
-    monkeypatch.setattr(Refresher, "bury_dead_runs", be_away)
-    monkeypatch.setattr(module, "_BURIAL_PAUSES", (0.01, 0.02))
+    monkeypatch.setattr(Refresher, "mark_interrupted_runs", be_away)
+    monkeypatch.setattr(module, "_MARK_PAUSES", (0.01, 0.02))
     with pytest.raises(type(lost)):
         await refresher.start(EVERYTHING, RefreshTrigger.MUTATION)
     assert await deployment.sql.fetchval("SELECT count(*) FROM refresh_run") == 1

@@ -106,7 +106,7 @@ async def test_malformed_values_of_days_cost_no_day(
     ended = await refreshed_coins(deployment, upstream, 1)
     assert ended.status == "SUCCEEDED"
     assert ended.items["coin-0/usd"]["note"] == (
-        "Dropped days of CoinGecko's that make no sense: 3 prices, 1 market cap and 5 volumes."
+        "Dropped invalid days from CoinGecko: 3 prices, 1 market cap and 5 volumes."
     )
     assert len(await deployment.days("coin-0/usd")) >= 361
 
@@ -138,12 +138,12 @@ async def test_mostly_bad_prices_refuse_the_answer(
     }  # fmt: skip
     ended = await refreshed(deployment, upstream)
     assert ended.status == "FAILED"
-    assert "points of CoinGecko's `prices` make no sense" in ended.failed[NAME]
+    assert "points of CoinGecko's `prices` are invalid" in ended.failed[NAME]
     assert await deployment.hours(NAME) == {}
 
 
 @pytest.mark.slow
-async def test_a_profile_with_malformed_parts_is_asked_for_once(
+async def test_a_profile_with_malformed_parts_is_requested_once(
     deployment: Deployment, upstream: ScriptedUpstream
 ) -> None:
     parts: list[dict[str, Any]] = [
@@ -184,7 +184,7 @@ async def test_a_malformed_quote_costs_no_other(
     )
     assert [row["coin_id"] for row in rows] == [f"coin-{len(entries)}"]
     assert ended.run["note"].startswith(
-        "Dropped 8 newest prices of CoinGecko's: coin-2/usd has no "
+        "Dropped 8 invalid newest prices from CoinGecko: coin-2/usd has no "
     )
     assert ended.run["note"].endswith("; and 3 more.")
 
@@ -197,7 +197,7 @@ async def test_a_malformed_extra_of_a_quote_costs_no_price(
         for coin, quote in answer.items()
     }
     ended = await refreshed(deployment, upstream)
-    assert "Dropped 3 market caps, volumes and changes" in ended.run["note"]
+    assert "Dropped 3 invalid market caps, volumes and changes" in ended.run["note"]
     latest = await deployment.sql.fetchrow(
         "SELECT price_latest.* FROM price_latest JOIN series ON id = series_id "
         "WHERE currency_code = 'usd'"

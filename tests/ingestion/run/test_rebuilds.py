@@ -84,7 +84,7 @@ async def test_a_rebuild_never_replaces_much_by_little(
     ended = await rebuild(deployment, refresher)
     assert ended.status == "FAILED"
     assert "nothing was replaced" in ended.failed[NAME]
-    assert f"CoinGecko gave {kept_days * 24:,}"[:-1] in ended.failed[NAME]
+    assert f"CoinGecko sent {kept_days * 24:,}"[:-1] in ended.failed[NAME]
     assert ended.rows == (0, 0)
     assert await stored(deployment) == before
     # once upstream has it all again, so has a rebuild
@@ -105,8 +105,8 @@ async def test_a_rebuild_says_what_little_it_removed(
     lost, lost_days = len(hours) - len(hours_left), len(days) - len(days_left)
     assert min(lost, lost_days) > 3
     assert ended.items[NAME]["note"] == (
-        f"The rebuild removed {lost} hours that CoinGecko did not give this time. "
-        f"The rebuild removed {lost_days} days that CoinGecko did not give this time."
+        f"The rebuild removed {lost} hours that CoinGecko did not send this time. "
+        f"The rebuild removed {lost_days} days that CoinGecko did not send this time."
     )
     assert ended.run["note"] == "1 item with a note."
 
@@ -147,7 +147,7 @@ async def test_a_rebuild_never_replaces_many_days_by_few(
     upstream.spoil["daily"] = without(lambda at: at < edge)
     ended = await rebuild(deployment, refresher)
     assert ended.calls[2] == 1
-    assert "Days were not stored: CoinGecko gave" in ended.items[NAME]["error"]
+    assert "Days were not stored: CoinGecko sent" in ended.items[NAME]["error"]
     assert await stored(deployment) == before
 
 
@@ -158,7 +158,7 @@ async def test_days_come_even_where_no_series_gets_hours(
     refresher = await deployment.process(["bitcoin"], ["usd"], base_url=upstream.url)
     ended = await deployment.refresh(refresher)
     assert ended.status == "PARTIAL"
-    assert "days in place of hours" in ended.failed[NAME]
+    assert "days instead of hours" in ended.failed[NAME]
     assert len(await deployment.days(NAME)) > 360
 
 

@@ -133,7 +133,7 @@ async def test_what_happened_meanwhile_is_brought(
 
 
 @pytest.mark.slow
-async def test_the_hour_that_was_running_is_asked_for_again(
+async def test_the_hour_that_was_running_is_requested_again(
     deployment: Deployment, clock: Clock
 ) -> None:
     """Of its first minute there was only the "now" point, which upstream does not keep."""
@@ -163,7 +163,7 @@ async def test_a_longer_history_is_filled_in_behind(deployment: Deployment) -> N
     assert days[first - timedelta(days=1)][7] >= 22
 
 
-async def test_days_ask_for_so_many(deployment: Deployment) -> None:
+async def test_days_limits_the_history(deployment: Deployment) -> None:
     refresher = await deployment.process()
     ended = await deployment.refresh(refresher, coins=("ethereum",), currencies=("eur",), days=30)
     assert list(ended.items) == ["ethereum/eur"]
@@ -178,7 +178,7 @@ async def test_days_ask_for_so_many(deployment: Deployment) -> None:
 
 
 @pytest.mark.slow
-async def test_days_leave_no_hole(deployment: Deployment, clock: Clock) -> None:
+async def test_days_leave_no_gap(deployment: Deployment, clock: Clock) -> None:
     refresher = await deployment.process()
     clock.now = time.time() - 4 * DAY
     await deployment.refresh(refresher)
@@ -205,7 +205,7 @@ async def test_upstreams_corrections_become_ours(deployment: Deployment) -> None
     await deployment.assert_stored(*NAMES)
 
 
-async def test_nothing_asked_for_is_nothing_done(deployment: Deployment) -> None:
+async def test_an_empty_request_does_nothing(deployment: Deployment) -> None:
     for asked in ({"coins": ()}, {"currencies": ()}):
         ended = await deployment.refresh(await deployment.process(), **asked)
         assert (ended.status, ended.items, ended.calls[2]) == ("SUCCEEDED", {}, 0)
@@ -214,7 +214,7 @@ async def test_nothing_asked_for_is_nothing_done(deployment: Deployment) -> None
 
 
 @pytest.mark.slow
-async def test_metadata_is_asked_for_when_missing_or_old(deployment: Deployment) -> None:
+async def test_metadata_is_requested_when_missing_or_old(deployment: Deployment) -> None:
     refresher = await deployment.process()
 
     async def asked_for() -> set[str]:

@@ -41,7 +41,7 @@ async def test_a_second_request_joins_the_first_in_any_process(deployment: Deplo
 
 
 @pytest.mark.slow
-async def test_who_starts_at_once_gets_one_run(deployment: Deployment) -> None:
+async def test_concurrent_starts_get_one_run(deployment: Deployment) -> None:
     deployment.hold_up()
     processes = [await deployment.process() for _ in range(4)]
     answers = await asyncio.gather(*(start(each) for each in processes for _ in range(5)))
@@ -52,7 +52,7 @@ async def test_who_starts_at_once_gets_one_run(deployment: Deployment) -> None:
     assert len(deployment.calls("/simple/price")) == 1
 
 
-async def test_one_key_is_one_run_however_often_and_from_wherever(deployment: Deployment) -> None:
+async def test_one_key_is_one_run_in_all_processes(deployment: Deployment) -> None:
     here, there = await deployment.process(), await deployment.process()
 
     async def ask(number: int) -> tuple[UUID, bool]:
@@ -92,7 +92,7 @@ async def test_a_key_bound_while_its_run_is_prepared_wins(
 
     async def overtaken(
         request: refreshing.RefreshRequest, *, seeded: bool = True
-    ) -> refreshing.Preparation:
+    ) -> refreshing.RunPlan:
         await deployment.sql.execute("INSERT INTO refresh_run_key VALUES ('k', $1)", first)
         return await prepare(request, seeded=seeded)
 
@@ -203,7 +203,7 @@ async def test_a_run_whose_end_cannot_be_written_is_no_secret(deployment: Deploy
     assert [line["exc_info"] for line in logs if line["log_level"] == "error"] == [True]
     await deployment.lock_becomes_free()
     await deployment.sql.execute("DROP TRIGGER bug ON refresh_run")
-    # whoever waits for it finds it dead
+    # a caller that waits for it detects that it is dead
     other = await deployment.process()
     await asyncio.wait_for(asyncio.gather(other.wait(run_id), refresher.wait(run_id)), 60)
     assert (await deployment.ended(run_id)).status == "INTERRUPTED"

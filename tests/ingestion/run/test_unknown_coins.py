@@ -11,7 +11,7 @@ from ingestion.run.refresher import Refresher
 from simulator import SimulatorOptions
 from tests.ingestion.running import Deployment, Ended
 from tests.ingestion.upstream import Clock
-from tests.withholding import Asked, Chart, Spoiler, Withholding, empty, not_found, withholding
+from tests.withholding import Chart, ChartCall, Spoiler, Withholding, empty, not_found, withholding
 
 COINS = ("bitcoin", "ripple")
 ABSENT_CODES = ("xau", "sats")  # the simulator has no prices in these
@@ -45,7 +45,7 @@ async def refresher(
     )
 
 
-def own_error(_: Asked, chart: Chart) -> Chart:
+def own_error(_: ChartCall, chart: Chart) -> Chart:
     return chart
 
 
@@ -55,7 +55,7 @@ def only_absent(spoil: Spoiler) -> Spoiler:
 
 async def refreshed(
     deployment: Deployment, upstream: Withholding, refresher: Refresher, *, only_due: bool = True
-) -> tuple[Ended, list[Asked]]:
+) -> tuple[Ended, list[ChartCall]]:
     """Refresh; how it ended, and the calls for the pairs that upstream does not have."""
     upstream.forget()
     ended = await deployment.refresh(refresher, only_due=only_due)
@@ -104,7 +104,7 @@ async def test_pairs_that_upstream_does_not_have(
     assert asked_at == [1, 7, 13]
     status = await deployment.series("bitcoin/xau")
     assert (status["last_success_at"], status["last_error"]) == (None, reason)
-    # whoever asks for a refresh has them asked for at once, with one call for hours
+    # a requested refresh requests them at once, with one call for hours
     ended, calls = await refreshed(deployment, upstream, refresher, only_due=False)
     assert len([asked for asked in calls if not asked.daily]) == len(ABSENT)
 

@@ -48,7 +48,7 @@ async def test_one_series_failure_stops_no_other(
     assert (series["last_error"], series["consecutive_failures"]) == (ended.failed[VICTIM], 1)
     assert (series["last_success_at"], series["history_from"]) == (None, None)
     assert await deployment.hours(VICTIM) == {}
-    # the next one mends it
+    # the next one repairs it
     deployment.simulator.clear_faults()
     await deployment.assert_stored(*(name for name in NAMES if name != VICTIM))
     assert (await deployment.refresh(refresher)).status == "SUCCEEDED"
@@ -115,10 +115,10 @@ async def test_all_series_failing_is_a_failure(deployment: Deployment) -> None:
 
 
 @pytest.mark.parametrize("kind", ["reset", "html"])
-async def test_without_an_answer_for_any_series_names_are_not_asked_for(
+async def test_without_an_answer_for_any_series_names_are_not_requested(
     deployment: Deployment, kind: Any
 ) -> None:
-    """Two series are too few to tell that nobody answers, but enough to ask for nothing else."""
+    """Two failed series do not show an outage, but are enough to make no other calls."""
     deployment.simulator.add_fault(Fault(kind, path=CHART, times=None))
     refresher = await deployment.process(coins=["bitcoin"])
     ended = await deployment.refresh(refresher)
@@ -235,6 +235,6 @@ async def test_a_bug_in_one_series_stops_no_other(deployment: Deployment) -> Non
     assert ended.status == "PARTIAL"
     assert ended.failed == {VICTIM: "Internal error; see the server's log."}
     assert ended.calls == (11, 9, 2)
-    (told,) = [line for line in logs if line["log_level"] == "error"]
-    assert told["exc_info"]
+    (logged,) = [line for line in logs if line["log_level"] == "error"]
+    assert logged["exc_info"]
     await deployment.assert_stored(*(name for name in NAMES if name != VICTIM))

@@ -29,8 +29,8 @@ from tests.conftest import new_database
 from tests.ingestion.upstream import Clock
 from tests.serving import connected
 from tests.withholding import (
-    Asked,
     Chart,
+    ChartCall,
     Spoiler,
     Withholding,
     days_for_hours,
@@ -81,18 +81,18 @@ def keeping(share: int) -> Spoiler:
     return lambda _, chart: points(chart, lambda at: at // 3_600_000 % share == 0)
 
 
-def true(_: Asked, chart: Chart) -> Chart:
+def true(_: ChartCall, chart: Chart) -> Chart:
     return chart
 
 
-_holes = st.tuples(st.integers(0, 100), st.integers(0, 100)).map(
+_gaps = st.tuples(st.integers(0, 100), st.integers(0, 100)).map(
     lambda edges: without(max(edges), min(edges))
 )
-_long_holes = st.tuples(st.integers(0, 370), st.integers(0, 370)).map(
+_long_gaps = st.tuples(st.integers(0, 370), st.integers(0, 370)).map(
     lambda edges: without(max(edges), min(edges))
 )
 _any = st.sampled_from([true, empty, half_null, refused, not_found, keeping(2), keeping(50)])
-_spoilers = st.builds(mixed, _any | _holes | st.just(days_for_hours), _any | _long_holes)
+_spoilers = st.builds(mixed, _any | _gaps | st.just(days_for_hours), _any | _long_gaps)
 _pauses = st.sampled_from([timedelta(seconds=1), 20 * timedelta(minutes=1), HOUR, 6 * HOUR, DAY])
 _steps = st.tuples(_spoilers, _pauses, st.booleans())
 

@@ -75,7 +75,7 @@ async def test_a_statement_that_takes_too_long_is_given_up(
     assert row[0] == 7
 
 
-async def test_an_error_of_the_statement_is_told(database: Database) -> None:
+async def test_an_error_of_the_statement_is_raised(database: Database) -> None:
     with pytest.raises(asyncpg.UndefinedTableError):
         await database.fetch("SELECT * FROM nothing")
     [row] = await database.fetch("SELECT 7")

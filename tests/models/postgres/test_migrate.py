@@ -16,7 +16,7 @@ from sqlmodel import SQLModel
 
 from ingestion.planning.plan import RefreshRequest, prepare
 from models import tables
-from models.history import Tracked
+from models.history import TrackingScope
 from models.postgres import migrate as migrating
 from models.postgres.database import Database
 from models.postgres.migrate import (
@@ -88,7 +88,7 @@ def _to(revision: str) -> Callable[[Connection], None]:
     return upgrade
 
 
-async def test_what_the_old_rule_had_settled_is_asked_for_again(
+async def test_gaps_confirmed_by_the_old_rule_are_requested_again(
     empty: Database, empty_url: str
 ) -> None:
     """It took hours for upstream's own gaps after three answers, empty ones too."""
@@ -116,7 +116,7 @@ async def test_what_the_old_rule_had_settled_is_asked_for_again(
             now - timedelta(hours=1),
         )
     assert await migrate(empty) is True
-    tracked = Tracked(("a", "b"), ("usd",), 90, timedelta(days=365))
+    tracked = TrackingScope(("a", "b"), ("usd",), 90, timedelta(days=365))
     for only_due in (True, False):
         made = await prepare(empty, tracked, RefreshRequest(only_due=only_due), now)
         # the history of one was cut short, the other one's is not there at all

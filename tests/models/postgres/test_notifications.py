@@ -14,10 +14,10 @@ from models.postgres.database import Database, WriteSession
 from models.postgres.notifications import (
     APPLICATION_NAME,
     CHANNEL,
-    TELL_SERIES,
+    NOTIFY_SERIES,
     Listener,
-    tell_catalogue,
-    tell_run,
+    notify_catalogue,
+    notify_run,
 )
 from tests.server.proxy import proxy_to
 
@@ -53,10 +53,10 @@ class Ear:
 
 @contextlib.asynccontextmanager
 async def listening(database: Database, *ears: Ear) -> AsyncIterator[Listener]:
-    """A listener that listens, and has told so to all ears."""
+    """A listener that listens, and has notified all subscribers."""
     listener = Listener(database)
     for ear in ears:
-        listener.join(ear)
+        listener.subscribe(ear)
     task = asyncio.create_task(listener.run())
     try:
         for ear in ears:
@@ -73,27 +73,27 @@ async def notify(sql: asyncpg.Connection, payload: str) -> None:
     await sql.execute("SELECT pg_notify($1, $2)", CHANNEL, payload)
 
 
-async def tell_series(session: WriteSession, series: int, revision: int) -> None:
+async def notify_series(session: WriteSession, series: int, revision: int) -> None:
     written = f"SELECT {series} AS id, 1 AS revision, {revision} AS deployment_revision"
-    told = f"SELECT {TELL_SERIES} FROM ({written}) AS written"  # noqa: S608 - numbers
-    await session.execute(text(told))
+    notify = f"SELECT {NOTIFY_SERIES} FROM ({written}) AS written"  # noqa: S608 - numbers
+    await session.execute(text(notify))
 
 
 async def test_all_parties_hear_of_a_commit(database: Database) -> None:
     one, other = Ear(), Ear()
     async with listening(database, one, other) as listener:
         async with database.write() as session:
-            await tell_series(session, 7, 3)
-            await tell_catalogue(session)
-            await tell_run(session, UUID(int=9))
+            await notify_series(session, 7, 3)
+            await notify_catalogue(session)
+            await notify_run(session, UUID(int=9))
             await listener.catch_up()
             assert one.heard.empty()
         for ear in (one, other):
-            told = [await ear.next() for _ in range(3)]
-            assert told == [(7, 3), ("catalogue",), ("run", str(UUID(int=9)))]
-        listener.leave(other)
+            received = [await ear.next() for _ in range(3)]
+            assert received == [(7, 3), ("catalogue",), ("run", str(UUID(int=9)))]
+        listener.unsubscribe(other)
         async with database.write() as session:
-            await tell_series(session, 7, 4)
+            await notify_series(session, 7, 4)
         assert await one.next() == (7, 4)
         assert other.heard.empty()
 
@@ -132,7 +132,7 @@ async def test_what_anybody_may_send(
         assert await ear.next() == (1, 2)
 
 
-async def test_a_party_that_fails_costs_nobody_else_a_change(
+async def test_a_failing_subscriber_does_not_affect_others(
     database: Database, sql: asyncpg.Connection
 ) -> None:
     class Deaf(Ear):
@@ -196,7 +196,7 @@ async def test_a_server_that_goes_and_returns(database_url: str, sql: asyncpg.Co
             await notify(sql, '{"series": 1, "deployment": 1}')
             await proxy.mend()
             while not listener.listening:
-                assert await ear.next() == ANYTHING, "what was told meanwhile was missed"
+                assert await ear.next() == ANYTHING, "notifications sent meanwhile were missed"
             await notify(sql, '{"series": 1, "deployment": 2}')
             assert await ear.next_but(ANYTHING) == (1, 2)
         await database.close()

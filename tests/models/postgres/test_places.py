@@ -1,11 +1,11 @@
-"""Places are given in order, never more than there are, and none is lost."""
+"""Connection slots are taken in order, never exceed the limit, and are never lost."""
 
 import asyncio
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.postgres.places import Places
+from models.postgres.places import ConnectionSlots
 
 # Somebody comes, for a place or also for one with a connection; a holder leaves, or passes it on; a
 # waiter gives up, maybe just as it is given a place; there are fewer places.
@@ -21,7 +21,7 @@ def test_none_is_lost(most: int, steps: list[str]) -> None:
 
 
 async def _play(most: int, steps: list[str]) -> None:
-    places = Places[str](most)
+    places = ConnectionSlots[str](most)
     asked: list[asyncio.Task[str | None]] = []
     for step in steps:
         await _take(step, places, asked)
@@ -37,7 +37,9 @@ async def _play(most: int, steps: list[str]) -> None:
     await asyncio.gather(*asked, return_exceptions=True)
 
 
-async def _take(step: str, places: Places[str], asked: list[asyncio.Task[str | None]]) -> None:
+async def _take(
+    step: str, places: ConnectionSlots[str], asked: list[asyncio.Task[str | None]]
+) -> None:
     def pass_on(connection: str = "connection") -> None:
         assert connection == "connection"
         if not places.pass_on(connection):
@@ -59,8 +61,8 @@ async def _take(step: str, places: Places[str], asked: list[asyncio.Task[str | N
         asked.remove(waiting[0])
 
 
-async def test_a_connection_is_passed_on_to_who_takes_one() -> None:
-    places = Places[str](1)
+async def test_a_connection_is_passed_on_to_a_caller_that_accepts_one() -> None:
+    places = ConnectionSlots[str](1)
     await places.take()
     assert not places.pass_on("nobody waits")
     reader = asyncio.create_task(places.take(connected=lambda _: None))
@@ -74,8 +76,8 @@ async def test_a_connection_is_passed_on_to_who_takes_one() -> None:
     assert places.taken == 1
 
 
-async def test_who_was_refused_is_next() -> None:
-    places = Places[str](1)
+async def test_a_refused_caller_is_next() -> None:
+    places = ConnectionSlots[str](1)
     await places.take()
     late = asyncio.create_task(places.take())
     await asyncio.sleep(0)

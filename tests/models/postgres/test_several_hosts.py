@@ -55,7 +55,7 @@ async def test_the_host_that_answers_is_used(
 
 
 @pytest.mark.parametrize("attributes", ["standby", "read-only"])
-async def test_nobody_is_such_as_asked_for(database_url: str, attributes: str) -> None:
+async def test_no_host_has_the_requested_attributes(database_url: str, attributes: str) -> None:
     joint = "&" if "?" in database_url else "?"
     database = Database(f"{database_url}{joint}target_session_attrs={attributes}")
     with pytest.raises(DatabaseUnavailableError):

@@ -52,7 +52,7 @@ def runs(missing: list[int]) -> list[tuple[int, int, int]]:
     now=st.floats(-10, 60),
 )
 def test_any_series(present: set[int], earlier: int, edges: list[int], now: float) -> None:
-    """`earlier` tells that the series began before what is there of it."""
+    """`earlier`: True if the series began before what is there of it."""
     start, end = edges
     begins = min(present) - earlier if present else None
     found = measured({p for p in present if start <= p < end}, start, end, begins, now)

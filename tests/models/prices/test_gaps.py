@@ -14,7 +14,7 @@ from models.prices.gaps import (
     DAY_MICROS,
     GAP_ROW,
     HOUR_MICROS,
-    Asked,
+    AskedRange,
     confirmed,
     count_asked,
     covers,
@@ -77,7 +77,7 @@ def test_each_missing_hour_is_counted_by_time(
         at += timedelta(minutes=minutes)
         stored |= came
         asked = [
-            Asked(
+            AskedRange(
                 NOON + (min(a, b) // 60) * HOUR, NOON + max(a, b) * timedelta(minutes=1), at, each
             )
             for a, b, each in ranges
@@ -102,7 +102,7 @@ def test_each_missing_hour_is_counted_by_time(
 
 def test_days_are_counted_as_days() -> None:
     midnight = NOON + 12 * HOUR
-    asked = Asked(NOON, NOON + 5 * DAY, NOON + 6 * DAY)
+    asked = AskedRange(NOON, NOON + 5 * DAY, NOON + 6 * DAY)
     present = np.array([micros(midnight + DAY)], np.int64)
     gaps = count_asked(NOTHING, [asked], present, DAY_MICROS)
     assert [(instant(a), instant(b)) for a, b, *_ in gaps.tolist()] == [
@@ -147,28 +147,28 @@ def silent(lasted: timedelta, answered: int = 99, hours: int = 1) -> Rows:
     ],
 )
 @pytest.mark.parametrize("asked", [1, 3, 1000])
-def test_it_is_asked_for_again_by_time_and_not_by_count(
+def test_gaps_are_requested_again_by_time_and_not_by_count(
     lasted: timedelta, pause: timedelta, asked: int
 ) -> None:
     now = micros(NOON + lasted)
     assert instant(next_asks(silent(lasted, asked), now)[0]) == NOON + lasted + pause
 
 
-def test_an_ask_by_a_clock_that_was_ahead_makes_nobody_wait() -> None:
+def test_a_request_dated_in_the_future_delays_nothing() -> None:
     for ahead in (DAY, 4000 * DAY):
         gaps = NOTHING
         for ask in range(9):
             at = NOON + ahead + ask * DAY
-            gaps = count_asked(gaps, [Asked(NOON - DAY, NOON, at)], NONE)
+            gaps = count_asked(gaps, [AskedRange(NOON - DAY, NOON, at)], NONE)
         now = micros(NOON)
         assert next_asks(gaps, now)[0] <= now
-        gaps = count_asked(gaps, [Asked(NOON - DAY, NOON, NOON)], NONE)  # by the right time
+        gaps = count_asked(gaps, [AskedRange(NOON - DAY, NOON, NOON)], NONE)  # by the right time
         assert gaps[["asked", "answered"]].tolist() == [(1, 1)]
         assert gaps[["asked_since", "asked_at"]].tolist() == [(now, now)]
 
 
 def test_clocks_that_differ_by_minutes_count_as_one() -> None:
-    asks = [Asked(NOON - DAY, NOON, NOON + late) for late in (HOUR / 10, 0 * HOUR)]
+    asks = [AskedRange(NOON - DAY, NOON, NOON + late) for late in (HOUR / 10, 0 * HOUR)]
     gaps = count_asked(count_asked(NOTHING, asks[:1], NONE), asks[1:], NONE)
     assert gaps["asked"].tolist() == [1]
     assert instant(gaps["asked_at"][0]) == NOON + HOUR / 10
@@ -178,7 +178,7 @@ def test_three_answers_within_a_second_are_one() -> None:
     gaps = NOTHING
     for second in range(3):
         at = NOON + DAY + second * timedelta(seconds=0.3)
-        gaps = count_asked(gaps, [Asked(NOON, NOON + 5 * HOUR, at)], NONE)
+        gaps = count_asked(gaps, [AskedRange(NOON, NOON + 5 * HOUR, at)], NONE)
     assert (gaps["asked"].tolist(), gaps["answered"].tolist()) == ([1], [1])
     assert instant(next_asks(gaps, micros(at))[0]) <= NOON + DAY + timedelta(seconds=1)
 
@@ -198,10 +198,10 @@ def test_only_long_silence_of_true_answers_is_upstreams_own(
     assert confirmed(silent(lasted, answered)).tolist() == [sure]
 
 
-def test_refusals_are_no_evidence_however_many() -> None:
+def test_any_number_of_refusals_is_no_evidence() -> None:
     gaps = NOTHING
     for day in range(100):
-        ask = Asked(NOON, NOON + HOUR, NOON + (1 + day) * DAY, answered=False)
+        ask = AskedRange(NOON, NOON + HOUR, NOON + (1 + day) * DAY, answered=False)
         gaps = count_asked(gaps, [ask], NONE)
     assert gaps["asked"].tolist() == [100]
     assert not confirmed(gaps).any()

@@ -192,7 +192,7 @@ async def test_many_windows_are_one_statement(
     ]
     async with statements(database) as sent:
         found = await read_windows(database, Granularity.HOUR, windows)
-        await asyncio.sleep(0)  # asyncpg tells of it in the loop's next turn
+        await asyncio.sleep(0)  # asyncpg notifies of it in the loop's next turn
     assert len(sent) == 1
     for window, part in zip(windows, found, strict=True):
         if window.currency_code == "nope":
@@ -207,7 +207,7 @@ async def test_many_windows_are_one_statement(
 
 
 @pytest.mark.parametrize("granularity", TABLES)
-async def test_only_what_is_asked_for_is_read(
+async def test_only_requested_columns_are_read(
     database: Database, filled: tuple[int, int], granularity: Granularity
 ) -> None:
     whole = (await columns(database, granularity, filled[:1]))[filled[0]]

@@ -1,4 +1,4 @@
-"""Windows out of memory are those out of PostgreSQL, and never older than what was told."""
+"""Cached windows equal those of PostgreSQL and are never older than a notification."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from models.postgres.notifications import APPLICATION_NAME, Listener
 from models.prices import series_cache
 from models.prices.granularity import Granularity
 from models.prices.read import ALL_COLUMNS, PriceColumns, PriceWindow, WindowPrices, read_windows
-from models.prices.series_cache import SeriesMemory, recall_windows
+from models.prices.series_cache import SeriesCache, read_cached_windows
 from tests.counting import statements
 from tests.models.storing import HOUR, Sample, store
 
@@ -44,14 +44,14 @@ async def filled(database: Database, series: int, other_series: int) -> list[int
 @contextlib.asynccontextmanager
 async def remembering(
     database: Database, capacity: int = 1_000_000
-) -> AsyncIterator[tuple[SeriesMemory, Listener]]:
+) -> AsyncIterator[tuple[SeriesCache, Listener]]:
     listener = Listener(database)
-    memory = SeriesMemory(capacity, listener)
-    listener.join(memory)
+    memory = SeriesCache(capacity, listener)
+    listener.subscribe(memory)
     task = asyncio.create_task(listener.run())
     try:
         async with asyncio.timeout(60):
-            while not listener.listening:  # noqa: ASYNC110 - it tells nobody
+            while not listener.listening:  # noqa: ASYNC110 - it has no event
                 await asyncio.sleep(0.01)
         yield memory, listener
     finally:
@@ -75,11 +75,11 @@ def assert_same(one: PriceColumns, other: PriceColumns, columns: frozenset[str])
 
 
 async def both(
-    database: Database, memory: SeriesMemory, windows: list[PriceWindow], draw: Random
+    database: Database, memory: SeriesCache, windows: list[PriceWindow], draw: Random
 ) -> None:
     columns = frozenset(draw.sample(sorted(ALL_COLUMNS), 3))
     descending = draw.random() < 0.5
-    recalled = await recall_windows(
+    recalled = await read_cached_windows(
         database, memory, windows, columns=columns, descending=descending
     )
     read = await read_windows(
@@ -98,30 +98,30 @@ async def test_any_window(database: Database, filled: list[int]) -> None:
     async with remembering(database) as (memory, listener):
         for number in range(150):
             await both(database, memory, [drawn(draw) for _ in range(draw.randint(1, 4))], draw)
-            if number % 10 == 9:  # some hours anew, one more, one changed
+            if number % 10 == 9:  # some hours again, one more, one changed
                 at = START + draw.randrange(310) * HOUR
                 await store(database, draw.choice(filled), {at: Sample(draw.random())})
                 await listener.catch_up()
 
 
-async def recall(database: Database, memory: SeriesMemory) -> WindowPrices:
+async def recall(database: Database, memory: SeriesCache) -> WindowPrices:
     window = PriceWindow("bitcoin", "usd", START, START + 400 * HOUR, 10_001)
-    [found] = await recall_windows(
+    [found] = await read_cached_windows(
         database, memory, [window], columns=frozenset({"price"}), descending=False
     )
     assert found is not None
     return found
 
 
-async def asked(database: Database, memory: SeriesMemory) -> int:
+async def asked(database: Database, memory: SeriesCache) -> int:
     """How many statements one window takes."""
     async with statements(database) as sent:
         await recall(database, memory)
-        await asyncio.sleep(0)  # asyncpg tells of them in the loop's next turn
+        await asyncio.sleep(0)  # asyncpg notifies of them in the loop's next turn
     return len(sent)
 
 
-async def test_who_is_asked_again_is_remembered_until_a_change(
+async def test_a_series_requested_twice_is_cached_until_a_change(
     database: Database, filled: list[int]
 ) -> None:
     async with remembering(database) as (memory, listener):

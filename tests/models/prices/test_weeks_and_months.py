@@ -1,4 +1,4 @@
-"""Weeks and months where daily points and days made of hours meet; days that a rebuild mends."""
+"""Weeks and months where daily points and days made of hours meet; days that a rebuild repairs."""
 
 from datetime import UTC, datetime, timedelta
 from statistics import fmean
@@ -56,7 +56,7 @@ async def test_a_day_of_one_price_weighs_as_a_whole_day(
     assert mixed == 1
 
 
-async def test_a_rebuild_mends_days(
+async def test_a_rebuild_repairs_days(
     database: Database, sql: asyncpg.Connection, series: int
 ) -> None:
     await fill(database, series)

@@ -29,7 +29,7 @@ YEAR_AGO = MIDNIGHT - 365 * DAY
 
 
 def midnights(prices: Mapping[int, float], **more: Any) -> dict[datetime, Sample | float]:
-    """Daily points, so many days after MIDNIGHT."""
+    """Daily points at these days after MIDNIGHT."""
     return {MIDNIGHT + day * DAY: Sample(price, late=0.0, **more) for day, price in prices.items()}
 
 
@@ -127,21 +127,21 @@ async def test_a_rebuild_replaces_them(
     assert await days_in(sql, series) == kept | last
 
 
-async def test_each_change_is_told_once(
+async def test_each_change_is_notified_once(
     database: Database, sql: asyncpg.Connection, series: int
 ) -> None:
-    told: asyncio.Queue[str] = asyncio.Queue()
-    await sql.add_listener("coingraph_prices", lambda *args: told.put_nowait(args[-1]))
+    received: asyncio.Queue[str] = asyncio.Queue()
+    await sql.add_listener("coingraph_prices", lambda *args: received.put_nowait(args[-1]))
     await store(database, series, run_of_hours(NOON, [1.0]), asked_from=NOON)
     points = midnights({-2: 7.0, -1: 8.0})
     for number in range(2):
         assert await store_points(database, series, points) == (2, 0)[number]
         assert await revision(sql, series) == 2
     await store_points(database, series, points | midnights({-2: 7.1}))
-    heard = [json.loads(await asyncio.wait_for(told.get(), 60)) for _ in range(3)]
+    heard = [json.loads(await asyncio.wait_for(received.get(), 60)) for _ in range(3)]
     numbers = [(each["series"], each["revision"], each["deployment"]) for each in heard]
     assert numbers == [(series, number, number) for number in (1, 2, 3)]
-    assert told.empty()
+    assert received.empty()
 
 
 async def test_days_without_any_hour_have_their_daily_point(
@@ -152,7 +152,7 @@ async def test_days_without_any_hour_have_their_daily_point(
     later = NOON + 2 * DAY
     await store(database, series, run_of_hours(NOON, [1.0]), asked_from=NOON - 2 * DAY)
     await store(database, series, run_of_hours(later, [2.0]), asked_from=NOON - 2 * DAY)
-    # the hours begin on that day, or two days before it: a hole in them is no reason for none
+    # the hours begin on that day, or two days before it: a gap in them is no reason for none
     assert await store_points(database, series, points | midnights({0: 5.0, 2: 6.0})) == 0
     days = await days_in(sql, series)
     assert {day: row[0] for day, row in days.items()} == {

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from models.postgres.database import Database
-from models.prices.write_latest import Newest
+from models.prices.write_latest import NewestPrice
 from models.prices.write_live import store_live
 from tests.models.storing import (
     DAY,
@@ -29,7 +29,7 @@ MINUTE = timedelta(minutes=1)
 TABLES = ("price_latest", "price_hourly", "price_daily", "series")
 
 
-async def live(database: Database, *quotes: Newest, hour: datetime = NOON) -> int:
+async def live(database: Database, *quotes: NewestPrice, hour: datetime = NOON) -> int:
     async with database.write() as session:
         return await store_live(session, list(quotes), hour)
 
@@ -57,7 +57,7 @@ async def test_the_running_hour_and_its_day(
 ) -> None:
     past = run_of_hours(NOON - 30 * HOUR, [float(number) for number in range(1, 31)])
     await store(database, series, past)
-    seen = Newest(series, NOON + 7 * MINUTE, 77.5, 2.0, None, 1.0)
+    seen = NewestPrice(series, NOON + 7 * MINUTE, 77.5, 2.0, None, 1.0)
     assert await live(database, seen) == 1
     expected = {**past, NOON: Sample(77.5, 2.0)}
     assert await hours_in(sql, series) == {
@@ -74,8 +74,8 @@ async def test_only_the_first_of_an_hour_is_its_sample(
     database: Database, sql: asyncpg.Connection, series: int
 ) -> None:
     await store(database, series, {NOON - HOUR: 1.0})
-    first = Newest(series, NOON + MINUTE, 2.0, None, None, 1.0)
-    later = Newest(series, NOON + 2 * MINUTE, 3.0, None, None, 1.0)
+    first = NewestPrice(series, NOON + MINUTE, 2.0, None, None, 1.0)
+    later = NewestPrice(series, NOON + 2 * MINUTE, 3.0, None, None, 1.0)
     assert await live(database, first) == 1
     assert await live(database, later) == 1
     assert (await hours_in(sql, series))[NOON] == (2.0, None, None)
@@ -88,7 +88,9 @@ async def test_what_is_known_is_not_written_again(
     database: Database, sql: asyncpg.Connection, series: int, other_series: int
 ) -> None:
     await store(database, series, {NOON - HOUR: 1.0})
-    quotes = [Newest(each, NOON + MINUTE, 2.0, 3.0, 4.0, 5.0) for each in (other_series, series)]
+    quotes = [
+        NewestPrice(each, NOON + MINUTE, 2.0, 3.0, 4.0, 5.0) for each in (other_series, series)
+    ]
     assert await live(database, *quotes) == 2
     before = await everything(sql)
     assert await live(database, *quotes) == 0
@@ -104,7 +106,7 @@ async def test_what_is_known_is_not_written_again(
 async def test_a_series_without_history_gets_no_hour(
     database: Database, sql: asyncpg.Connection, series: int
 ) -> None:
-    assert await live(database, Newest(series, NOON + MINUTE, 2.0, None, None, 1.0)) == 1
+    assert await live(database, NewestPrice(series, NOON + MINUTE, 2.0, None, None, 1.0)) == 1
     assert await hours_in(sql, series) == {}
     assert await days_in(sql, series) == {}
     assert await edges(sql, series) == (None, None, None, None)
@@ -115,7 +117,7 @@ async def test_what_was_observed_in_another_hour_is_no_sample(
     database: Database, sql: asyncpg.Connection, series: int, at: datetime
 ) -> None:
     await store(database, series, {NOON - 3 * HOUR: 1.0})
-    assert await live(database, Newest(series, at, 2.0, None, None, 1.0)) == 1
+    assert await live(database, NewestPrice(series, at, 2.0, None, None, 1.0)) == 1
     assert set(await hours_in(sql, series)) == {NOON - 3 * HOUR}
 
 
@@ -124,9 +126,9 @@ async def test_a_chart_replaces_it_and_counts_it_as_new(
 ) -> None:
     past: dict[datetime, Sample | float] = {NOON - HOUR: 1.0}
     await store(database, series, past)
-    await live(database, Newest(series, NOON + MINUTE, 2.0, None, None, 1.0))
+    await live(database, NewestPrice(series, NOON + MINUTE, 2.0, None, None, 1.0))
     await live(
-        database, Newest(series, NOON + HOUR + MINUTE, 3.0, None, None, 1.0), hour=NOON + HOUR
+        database, NewestPrice(series, NOON + HOUR + MINUTE, 3.0, None, None, 1.0), hour=NOON + HOUR
     )
     # the chart knows of the first live hour, later and otherwise, and not of the second
     stored = await store(database, series, {**past, NOON: Sample(2.5, late=600)})
@@ -146,7 +148,7 @@ async def test_counts_are_those_of_a_run_without_live_prices(
     """Also where a chart says the very same of a live hour."""
     for each in (series, other_series):
         await store(database, each, {NOON - HOUR: 1.0})
-    await live(database, Newest(series, NOON + MINUTE, 2.0, None, None, 1.0))
+    await live(database, NewestPrice(series, NOON + MINUTE, 2.0, None, None, 1.0))
     chart = {NOON - HOUR: Sample(1.5), NOON: Sample(2.0, late=60), NOON + HOUR: Sample(4.0)}
     found = [await store(database, each, chart) for each in (series, other_series)]
     assert [(each.inserted, each.corrected, each.removed) for each in found] == [(2, 1, 0)] * 2
@@ -156,7 +158,7 @@ async def test_a_rebuild_leaves_nothing_provisional(
     database: Database, sql: asyncpg.Connection, series: int
 ) -> None:
     await store(database, series, {NOON - HOUR: 1.0})
-    await live(database, Newest(series, NOON + MINUTE, 2.0, None, None, 1.0))
+    await live(database, NewestPrice(series, NOON + MINUTE, 2.0, None, None, 1.0))
     await store(database, series, {NOON - HOUR: 1.0}, replace_from=LONG_AGO)
     assert await edges(sql, series) == (NOON - HOUR, NOON - HOUR, NOON - HOUR, LONG_AGO)
     assert await days_in(sql, series) == days_of({NOON - HOUR: 1.0})
@@ -166,7 +168,7 @@ async def test_the_day_that_the_history_begins_within_is_not_made_of_hours(
     database: Database, sql: asyncpg.Connection, series: int
 ) -> None:
     await store(database, series, {NOON - HOUR: 1.0}, asked_from=NOON - 2 * HOUR)
-    await live(database, Newest(series, NOON + MINUTE, 2.0, None, None, 1.0))
+    await live(database, NewestPrice(series, NOON + MINUTE, 2.0, None, None, 1.0))
     assert set(await hours_in(sql, series)) == {NOON - HOUR, NOON}
     assert await days_in(sql, series) == {}
 
@@ -184,7 +186,7 @@ async def test_days_have_the_same_bits_as_a_charts(
         await store(database, each, run_of_hours(start - 2 * DAY, [5.0] * 40))
         await store(database, each, run_of_hours(start, values[:-1]))
         bucket = start + (len(values) - 1) * HOUR
-        quote = Newest(each, bucket + timedelta(seconds=270), values[-1], None, None, 1.0)
+        quote = NewestPrice(each, bucket + timedelta(seconds=270), values[-1], None, None, 1.0)
         await live(database, quote, hour=bucket)
     before = await everything(sql)
     for each, values in prices.items():
@@ -212,7 +214,7 @@ async def test_many_series_take_few_statements(
         series,
     )
     ids = [row["id"] for row in await sql.fetch("SELECT id FROM series WHERE id <> $1", series)]
-    quotes = [Newest(each, NOON + MINUTE, each / 3.0, None, None, 1.0) for each in ids]
+    quotes = [NewestPrice(each, NOON + MINUTE, each / 3.0, None, None, 1.0) for each in ids]
     async with database.write() as session:
         driver = await session.driver()
         asked: list[str] = []

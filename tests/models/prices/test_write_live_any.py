@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.postgres.database import Database
-from models.prices.write_latest import Newest
+from models.prices.write_latest import NewestPrice
 from models.prices.write_live import store_live
 from tests.models.series_model import SeriesModel, hours_after
 from tests.models.storing import HOUR, NOON, Sample, days_in, store
@@ -39,7 +39,7 @@ class Live:
 
 @dataclass
 class LiveModel:
-    """What charts have given beside what is stored."""
+    """What charts have given in addition to what is stored."""
 
     series: SeriesModel = field(default_factory=SeriesModel)
 
@@ -60,7 +60,7 @@ class LiveModel:
         corrected = sum(before[at] != now[at] for at in known & samples.keys())
         return inserted, corrected
 
-    def live(self, quote: Newest, hour: datetime) -> int:
+    def live(self, quote: NewestPrice, hour: datetime) -> int:
         model = self.series
         before = dict(model.hours), model.latest
         stands_in = hour <= quote.observed_at < hour + HOUR and hour not in model.hours
@@ -120,7 +120,7 @@ async def test_any_sequence_follows_the_rules(
             assert (stored.inserted, stored.corrected) == model.chart(step)
         else:
             polled = START + timedelta(minutes=step.minute)
-            quote = Newest(
+            quote = NewestPrice(
                 series, polled - timedelta(minutes=step.late), step.price, step.cap, None
             )
             hour = polled.replace(minute=0)

@@ -1,4 +1,4 @@
-"""The deployment's revision: in the order of commits, whoever writes, and without deadlocks."""
+"""The deployment's revision: in the order of commits, for all writers, and without deadlocks."""
 
 import asyncio
 import random
@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from models.postgres.database import Database
-from models.prices.write_latest import Newest, store_quotes
+from models.prices.write_latest import NewestPrice, store_quotes
 from models.prices.write_series import store_daily, store_series
 from models.series import changed_prices, deployment_revision
 from tests.models.storing import DAY, LONG_AGO, NOON, Sample, hours_of, run_of_hours, store
@@ -47,7 +47,7 @@ async def test_it_grows_with_each_transaction_that_changes_anything(
 
     async def store_and_fail() -> None:
         async with database.write() as session:
-            newest = [Newest(two, NOON + 9 * DAY, 1.0, None, None)]
+            newest = [NewestPrice(two, NOON + 9 * DAY, 1.0, None, None)]
             assert await store_quotes(session, newest) == 1
             raise ZeroDivisionError
 
@@ -61,7 +61,7 @@ async def test_a_later_revision_is_never_committed_first(
 ) -> None:
     ids = await add_series(sql, PAIRS)
     async with database.write() as session:
-        newest = [Newest(ids[PAIRS[0]], NOON, 1.0, None, None)]
+        newest = [NewestPrice(ids[PAIRS[0]], NOON, 1.0, None, None)]
         await store_quotes(session, newest)
         later = asyncio.create_task(quote(database, ids, {PAIRS[1]: 2.0}))
         blocked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
@@ -84,9 +84,9 @@ class Writer:
     draw: random.Random
     moments: Iterator[int] = field(default_factory=count)
 
-    def newest(self, series_id: int) -> Newest:
+    def newest(self, series_id: int) -> NewestPrice:
         moment = NOON + timedelta(seconds=next(self.moments))
-        return Newest(series_id, moment, self.draw.random(), None, None)
+        return NewestPrice(series_id, moment, self.draw.random(), None, None)
 
     async def hours(self, on: Database) -> None:
         start = NOON - self.draw.randint(0, 90) * DAY

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from models.postgres.database import Database
-from models.prices.write_latest import Newest
+from models.prices.write_latest import NewestPrice
 from models.prices.write_series import Stored
 from tests.models.series_model import SeriesModel, hours_after
 from tests.models.storing import DAY, HOUR, NOON, Sample, days_in, hours_in, store
@@ -90,7 +90,7 @@ async def _both(
     newest = None
     if step.newest is not None:
         minutes, price, cap, volume = step.newest
-        newest = Newest(series, START + timedelta(minutes=minutes), price, cap, volume)
+        newest = NewestPrice(series, START + timedelta(minutes=minutes), price, cap, volume)
     samples = hours_after(START, step.samples)
     about: dict[str, Any] = {
         "asked_from": START + step.asked * HOUR,

@@ -9,7 +9,7 @@ import pytest
 
 from models.postgres.database import Database, DatabaseUnavailableError
 from models.postgres.notifications import CHANNEL
-from models.prices.write_latest import Newest, store_quotes
+from models.prices.write_latest import NewestPrice, store_quotes
 from models.prices.write_series import store_series
 from tests.models.storing import (
     HOUR,
@@ -50,7 +50,7 @@ async def test_listeners_hear_of_a_change_when_it_is_there(
     }  # fmt: skip
     await store(database, series, run_of_hours(NOON, [1.0]))  # changes nothing
     async with database.write() as session:
-        quotes = [Newest(each, NOON, 1.0, None, None) for each in (series, other_series)]
+        quotes = [NewestPrice(each, NOON, 1.0, None, None) for each in (series, other_series)]
         await store_quotes(session, quotes)
     messages = [await asyncio.wait_for(heard.get(), 60) for _ in range(2)]
     assert {(each["series"], each["revision"]) for each in messages} == {
@@ -75,7 +75,7 @@ async def test_a_rollback_leaves_nothing(
 
     async def store_and_fail() -> None:
         async with database.write() as session:
-            newest = Newest(series, NOON, 1.0, None, None)
+            newest = NewestPrice(series, NOON, 1.0, None, None)
             hours = hours_of(run_of_hours(NOON, [1.0, 2.0]))
             await store_series(session, series, hours, newest, asked_from=LONG_AGO)
             raise PowerCutError
@@ -150,14 +150,16 @@ async def test_writers_of_series_and_of_quotes_never_wait_for_each_other(
 
     async def write(number: int) -> None:
         each = both[number % 2]
-        newest = Newest(each, NOON + number * (NOON - NOON.replace(hour=11)), 1.0, None, None)
+        newest = NewestPrice(each, NOON + number * (NOON - NOON.replace(hour=11)), 1.0, None, None)
         await store(database, each, run_of_hours(NOON, [1.0, float(number)]), newest=newest)
 
     async def quote(number: int) -> None:
         async with database.write() as session:
             order = both if number % 2 else both[::-1]
             later = NOON + number * (NOON - NOON.replace(hour=11))
-            await store_quotes(session, [Newest(each, later, 2.0, None, None) for each in order])
+            await store_quotes(
+                session, [NewestPrice(each, later, 2.0, None, None) for each in order]
+            )
 
     # a deadlock would be an error of one of them
     await asyncio.gather(*(work(n) for n in range(12) for work in (write, quote)))

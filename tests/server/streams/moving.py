@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 
 from models.postgres.database import Database
-from models.prices.write_latest import Newest, store_quotes
+from models.prices.write_latest import NewestPrice, store_quotes
 
 _seconds = itertools.count(1)
 
@@ -20,4 +20,4 @@ async def move(
     )
     now = datetime.now(UTC) + timedelta(seconds=next(_seconds))
     async with database.write() as session:
-        assert await store_quotes(session, [Newest(series_id, now, price, None, None)]) == 1
+        assert await store_quotes(session, [NewestPrice(series_id, now, price, None, None)]) == 1

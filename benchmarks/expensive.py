@@ -1,8 +1,8 @@
-"""Operations as dear as the limits allow, each in a way of its own."""
+"""The most expensive operations that the limits allow, each of another kind."""
 
 from collections.abc import Callable
 
-Text = Callable[[int], str]  # with something repeated so many times
+Text = Callable[[int], str]  # returns a document in which something is repeated n times
 
 _ALL = "timestamp price marketCap volume observedAt open high low close samples partial filled"
 _HOUR_SERIES = 'coin: "bitcoin", first: 10000'
@@ -31,15 +31,15 @@ def _series(field: str) -> Text:
 
 
 def _points(field: str) -> Text:
-    """One list, as long as is allowed with so many names for one field of it."""
+    """Return one list of the greatest length allowed, with one field under many aliases."""
     return lambda times: (
         f"{{ prices({_FILLED}, first: {min(10_000, 1_480_000 // max(1, times))}) "
         f"{{ points {{ {_aliases(times, field)} }} }} }}"
     )
 
 
-def dear(since: str) -> dict[str, Text]:
-    """Give them by name; `since` is the start of a range that all series cover."""
+def expensive(since: str) -> dict[str, Text]:
+    """Return the operations by name; `since` is the start of a range that all series cover."""
     return {
         "short series of each coin": _coins(f"prices(first: 500) {{ points {{ {_ALL} }} }}"),
         "tiny series of each coin": _coins("prices(first: 9) { points { timestamp price } }"),
@@ -74,7 +74,7 @@ def dear(since: str) -> dict[str, Text]:
 
 _COIN = 'coin(id: "bitcoin") { id name }'
 _LONG = f"query {{ ...F }} fragment F on Query {{ {_aliases(90, _COIN)} }}"
-UNKNOWN: dict[str, str] = {  # what reading them takes, where they are refused or answered
+UNKNOWN: dict[str, str] = {  # documents measured for parsing and validation alone
     "a long text": _LONG,
     "a long text with mistakes": _LONG.replace("name }", "nome }"),
     "fields that share a name": f"{{ coins(first: 1) {{ nodes {{ {'id ' * 1_950} }} }} }}",
