@@ -22,7 +22,7 @@ from resolvers.live.price_updates import PriceUpdates
 from resolvers.live.run_watcher import RunWatcher
 from schema import build_schema
 from schema.context import Services
-from server.access.connection_limits import Crowds
+from server.access.connection_limits import ConnectionLimits
 from server.access.file_limit import room_for_connections
 from server.access.tokens import Authenticator
 from server.bootstrap.factories import (
@@ -33,21 +33,21 @@ from server.bootstrap.factories import (
     pool_size,
     prepare_database,
 )
-from server.bootstrap.refresh_service import Refreshes
+from server.bootstrap.refresh_service import IngestionRefreshService
 from server.config.settings import Settings
 from server.endpoint import GraphQLEndpoint
 from server.graphql.admission import Admission
-from server.graphql.request import RequestRules
+from server.graphql.request_parsing import RequestRules
 from server.graphql.response import CachePolicy
-from server.graphql.response_cache import AnswerCache
+from server.graphql.response_cache import ResponseCache
 from server.http.cross_origin import Origins
 from server.http.health import Readiness, live
 from server.http.middleware import error_handlers, middleware
-from server.leader.election import Leadership
-from server.leader.tasks import Duties
+from server.leader.election import LeaderElection
+from server.leader.tasks import LeaderTasks
 from server.pages.graphiql import GRAPHIQL_PATH, graphiql_files
 from server.streams.endpoint import StreamSettings
-from server.transport.backlog import Backlogs
+from server.transport.backlog import BacklogBudget
 
 log = structlog.get_logger("coingraph.server")
 
@@ -77,7 +77,7 @@ class Application:
         self.listener = Listener(self.database, tracking_mark(settings.coins))
         room = settings.cache_megabytes * _MEGABYTE
         self.memory = SeriesMemory(room // 4, self.listener)
-        self.cache = AnswerCache(room - room // 4, self.listener)
+        self.cache = ResponseCache(room - room // 4, self.listener)
         self.listener.join(self.memory)
         self.listener.join(self.cache)
         self.updates = PriceUpdates(self.database, self.listener)
@@ -85,8 +85,10 @@ class Application:
         self.runs = RunWatcher(self.database, self.refresher.bury_dead_runs)
         self.listener.join(self.runs)
         proxies = [ip_network(each) for each in settings.trusted_proxies]
-        self.crowds = Crowds(settings.max_connections_per_address, proxies, room_for_connections())
-        self.backlogs = Backlogs(proxies)
+        self.connection_limits = ConnectionLimits(
+            settings.max_connections_per_address, proxies, room_for_connections()
+        )
+        self.backlog_budget = BacklogBudget(proxies)
         self.admission = Admission(
             Authenticator(settings.refresh_tokens, settings.read_tokens), make_rates(settings)
         )
@@ -95,8 +97,8 @@ class Application:
         self._prepared = asyncio.Event()
         self._seeded = False
         self._leading: asyncio.Task[None] | None = None
-        duties = Duties(settings, self.database, self.upstream, self.refresher)
-        self.leadership = Leadership(self.database, duties.do)
+        tasks = LeaderTasks(settings, self.database, self.upstream, self.refresher)
+        self.election = LeaderElection(self.database, tasks.run)
         self.readiness = Readiness(self.database, lambda: self.admission.services is not None)
 
     def _make_endpoint(self) -> GraphQLEndpoint:
@@ -130,7 +132,7 @@ class Application:
                 if start.done():
                     start.result()
                 else:
-                    start.add_done_callback(_tell_failure)
+                    start.add_done_callback(_log_failure)
                 yield
             finally:
                 self.updates.close()
@@ -171,7 +173,7 @@ class Application:
         self._prepared.set()
         self.admission.services = Services(
             self.database,
-            Refreshes(self.refresher),
+            IngestionRefreshService(self.refresher),
             self.settings.stale_after,
             self.updates,
             self.runs,
@@ -180,7 +182,7 @@ class Application:
             self.refresher.tracked,
         )
         if self._leads:
-            await self.leadership.decided.wait()
+            await self.election.decided.wait()
 
     async def _seed_later(self) -> None:
         """Seed a database that took no writes at the start, when it does."""
@@ -199,10 +201,10 @@ class Application:
         """Lead the deployment whenever it is this process's turn."""
         await self._prepared.wait()
         if self._leads:
-            await self.leadership.run()
+            await self.election.run()
 
 
-def _tell_failure(start: asyncio.Task[None]) -> None:
+def _log_failure(start: asyncio.Task[None]) -> None:
     if not start.cancelled() and (error := start.exception()):
         log.error("the start failed, operations stay unavailable", exc_info=error)
 

@@ -109,7 +109,7 @@ def _set_up_standard_library(
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {"structured": formatter},
-            "filters": {"no_addresses": {"()": lambda: _tells_no_address}},
+            "filters": {"no_addresses": {"()": lambda: _has_no_query_string}},
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
             "root": {"handlers": ["stderr"], "level": lowest},
             "loggers": {
@@ -123,7 +123,7 @@ def _set_up_standard_library(
     )
 
 
-def _tells_no_address(record: logging.LogRecord) -> bool:
+def _has_no_query_string(record: logging.LogRecord) -> bool:
     """Drop uvicorn's line on each WebSocket: it has the query string, in which a token may be."""
     return '"WebSocket ' not in str(record.msg)
 
@@ -156,7 +156,7 @@ class _Redacted:
         return _ONLY_HIDDEN if found == HIDDEN and line.startswith("{") else found
 
 
-def hide_in_logs(*secrets: str) -> None:
+def redact_in_logs(*secrets: str) -> None:
     """Hide secrets that became known after `set_up_logs`."""
     _hidden.add(secrets)
 

@@ -12,53 +12,55 @@ _LOOKS = 16  # idle connections that are looked at to close one
 _PROXIES = "proxies"  # one name for all: no account of an address
 
 
-class Place:
-    """The place of one connection, from `Crowds.enter` to `leave`.
+class ConnectionSlot:
+    """The place of one connection, from `ConnectionLimits.acquire` to `release`.
 
     `close_idle` closes the connection between two requests, and returns False where its last answer
     is still being read.
     """
 
-    __slots__ = ("_close_idle", "_crowds", "_left", "_name")
+    __slots__ = ("_close_idle", "_limits", "_name", "_released")
 
-    def __init__(self, crowds: "Crowds", name: str, close_idle: Callable[[], bool]) -> None:
-        self._crowds = crowds
+    def __init__(
+        self, connection_limits: "ConnectionLimits", name: str, close_idle: Callable[[], bool]
+    ) -> None:
+        self._limits = connection_limits
         self._name = name
         self._close_idle = close_idle
-        self._left = False
+        self._released = False
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Note that the connection has ended. Further calls do nothing."""
-        if not self._left:
-            self._left = True
-            self._crowds.leave(self, self._name)
+        if not self._released:
+            self._released = True
+            self._limits.release(self, self._name)
 
-    def rest(self) -> None:
+    def mark_idle(self) -> None:
         """Note that the connection waits for its next request."""
-        if not self._left:
-            self._crowds.idle.setdefault(self._name, {})[self] = None
+        if not self._released:
+            self._limits.idle.setdefault(self._name, {})[self] = None
             if self._name != _PROXIES:
-                self._crowds.idle_clients[self] = None
+                self._limits.idle_clients[self] = None
 
-    def wake(self) -> None:
+    def mark_active(self) -> None:
         """Note that the connection is not idle any longer, if it was."""
-        same = self._crowds.idle.get(self._name)
+        same = self._limits.idle.get(self._name)
         if same is not None and self in same:
             del same[self]
-            self._crowds.idle_clients.pop(self, None)
+            self._limits.idle_clients.pop(self, None)
             if not same:
-                del self._crowds.idle[self._name]
+                del self._limits.idle[self._name]
 
-    def vacate(self) -> bool:
+    def close_if_idle(self) -> bool:
         """Close the idle connection, if its last answer has been read."""
         if not self._close_idle():
             return False
-        self.wake()
-        self.leave()
+        self.mark_active()
+        self.release()
         return True
 
 
-class Crowds:
+class ConnectionLimits:
     """Counts connections by address, an IPv6 network of 64 bits as one; `most` 0: without a limit.
 
     Addresses of `proxies` are many people's, and are not limited. Past `most` of one address, and
@@ -78,34 +80,34 @@ class Crowds:
         self._open: Counter[str] = Counter()
         self._total = 0
         # the ones that have been idle for longest come first
-        self.idle: dict[str, dict[Place, None]] = {}
-        self.idle_clients: dict[Place, None] = {}  # of all names but the proxies'
+        self.idle: dict[str, dict[ConnectionSlot, None]] = {}
+        self.idle_clients: dict[ConnectionSlot, None] = {}  # of all names but the proxies'
 
     def __len__(self) -> int:
         """How many addresses have connections open."""
         return len(self._open)
 
-    def enter(self, address: str | None, close_idle: Callable[[], bool]) -> Place | None:
+    def acquire(self, address: str | None, close_idle: Callable[[], bool]) -> ConnectionSlot | None:
         """Count a connection. None: it is one too many."""
         name = _PROXIES if is_within(address, self._proxies) else caller_of(address)
         full = 0 < self._most <= self._open.get(name, 0) and name != _PROXIES
-        if full and not _vacate_one(self.idle.get(name, ())):
+        if full and not _close_one(self.idle.get(name, ())):
             return None
         short = self._room is not None and self._total >= self._room
-        if short and not _vacate_one(self.idle_clients):
-            _vacate_one(self.idle.get(_PROXIES, ()))
+        if short and not _close_one(self.idle_clients):
+            _close_one(self.idle.get(_PROXIES, ()))
         self._open[name] += 1
         self._total += 1
-        return Place(self, name, close_idle)
+        return ConnectionSlot(self, name, close_idle)
 
-    def leave(self, place: Place, name: str) -> None:
-        """Forget a connection; `Place.leave` calls it once."""
-        place.wake()
+    def release(self, slot: ConnectionSlot, name: str) -> None:
+        """Forget a connection; `ConnectionSlot.release` calls it once."""
+        slot.mark_active()
         self._total -= 1
         self._open[name] -= 1
         if not self._open[name]:
             del self._open[name]
 
 
-def _vacate_one(idle: Iterable[Place]) -> bool:
-    return any(place.vacate() for place in list(islice(idle, _LOOKS)))
+def _close_one(idle: Iterable[ConnectionSlot]) -> bool:
+    return any(slot.close_if_idle() for slot in list(islice(idle, _LOOKS)))

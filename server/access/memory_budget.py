@@ -25,17 +25,17 @@ class MemoryBudget:
         """Return how many bytes are held for a caller."""
         return self._each.get(caller, 0)
 
-    def hold(self, caller: str, size: int, content: bytes = b"") -> "Held":
+    def reserve(self, caller: str, size: int, content: bytes = b"") -> "Reservation":
         """Count `size` bytes, and `content` once for all of the caller's holds that share it.
 
         Raises UnavailableError, and counts nothing, where that is too much.
         """
-        held = Held(self, caller)
-        held.change(size, content)
-        return held
+        reservation = Reservation(self, caller)
+        reservation.resize(size, content)
+        return reservation
 
-    def take(self, caller: str, size: int, content: bytes) -> None:
-        """Count. `Held` is the way to call it."""
+    def add(self, caller: str, size: int, content: bytes) -> None:
+        """Count. `Reservation` is the way to call it."""
         key = (caller, id(content))
         sharing = self._shared.get(key, 0)
         more = size if sharing else size + len(content)
@@ -47,8 +47,8 @@ class MemoryBudget:
         if content:
             self._shared[key] = sharing + 1
 
-    def give_back(self, caller: str, size: int, content: bytes) -> None:
-        """Count no longer. `Held` is the way to call it."""
+    def subtract(self, caller: str, size: int, content: bytes) -> None:
+        """Count no longer. `Reservation` is the way to call it."""
         key = (caller, id(content))
         if content:
             sharing = self._shared[key] - 1
@@ -65,7 +65,7 @@ class MemoryBudget:
             del self._each[caller]
 
 
-class Held:
+class Reservation:
     """What is held for one purpose, until `release`. A context manager that releases it."""
 
     __slots__ = ("_budget", "_caller", "_content", "_size")
@@ -76,17 +76,17 @@ class Held:
         self._size = 0
         self._content = b""
 
-    def change(self, size: int, content: bytes = b"") -> None:
+    def resize(self, size: int, content: bytes = b"") -> None:
         """Hold this instead. Raises UnavailableError, and holds nothing, where that is too much."""
         self.release()
         if self._budget is not None and (size or content):
-            self._budget.take(self._caller, size, content)
+            self._budget.add(self._caller, size, content)
             self._size, self._content = size, content
 
     def release(self) -> None:
         """Hold nothing any longer. Further calls do nothing."""
         if self._budget is not None and (self._size or self._content):
-            self._budget.give_back(self._caller, self._size, self._content)
+            self._budget.subtract(self._caller, self._size, self._content)
             self._size, self._content = 0, b""
 
     def __enter__(self) -> Self:

@@ -18,7 +18,7 @@ from server.access.rate_limits import RateLimits, redis_storage
 from server.bootstrap import seeds
 from server.config.outbound import outbound_for
 from server.config.settings import Settings
-from server.logs import hide_in_logs
+from server.logs import redact_in_logs
 
 log = structlog.get_logger("coingraph.server")
 
@@ -37,7 +37,7 @@ def make_database(settings: Settings, **more: Any) -> Database:  # noqa: ANN401 
 def _password(read: Callable[[], str | None]) -> str | None:
     """Read the password for one connection; a rotated one must not be in any log either."""
     if password := read():
-        hide_in_logs(password)
+        redact_in_logs(password)
     return password
 
 

@@ -24,7 +24,7 @@ from schema.refresh_service import (
 from schema.scalars import DateTime
 
 
-class Refreshes:
+class IngestionRefreshService:
     """A RefreshService: what goes wrong in it is told as clients are told."""
 
     def __init__(self, refresher: Refresher) -> None:

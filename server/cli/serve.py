@@ -27,7 +27,7 @@ from server.config.settings import Settings
 from server.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from server.process.listeners import ListenError, open_listeners, url_of
 from server.process.server import Server, Signals, loop_factory
-from server.process.supervisor import Supervisor, WorkersFailedError
+from server.process.supervisor import WorkersFailedError, WorkerSupervisor
 from simulator import run_simulator
 
 log = structlog.get_logger("coingraph.server")
@@ -41,7 +41,7 @@ def serve(*, demo: bool, **given: Any) -> int:  # noqa: ANN401 - the fields of S
     signals = Signals()
     with (
         one_line_errors(),
-        signals.end_well(),
+        signals.handling(),
         contextlib.ExitStack() as stack,
     ):
         settings = read_settings(**given)
@@ -119,7 +119,7 @@ async def _serve_by_workers(
     _announce(settings, listeners, workers=settings.workers)
     async with _watched(embedded):
         try:
-            await Supervisor(settings, listeners, embedded, signals).run()
+            await WorkerSupervisor(settings, listeners, embedded, signals).run()
         except WorkersFailedError as error:
             raise CommandError(str(error)) from None
 

@@ -20,7 +20,7 @@ from models.postgres.database import (
 from models.postgres.migrate import NewerDatabaseError
 from server.access.token_file import TOKEN_FILE, TokenFileError, generated_token
 from server.config.settings import Settings, SettingsError, load_settings, settings_hints
-from server.logs import hide_in_logs, set_up_logs
+from server.logs import redact_in_logs, set_up_logs
 from server.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
 
 log = structlog.get_logger("coingraph.settings")
@@ -131,7 +131,7 @@ def with_token(settings: Settings) -> Settings:
         token, new = generated_token(settings.data_dir)
     except TokenFileError as error:
         raise CommandError(str(error)) from None
-    hide_in_logs(token.get_secret_value())
+    redact_in_logs(token.get_secret_value())
     if new:
         path = settings.data_dir / TOKEN_FILE
         shown = f": {token.get_secret_value()}" if _is_terminal() else ""

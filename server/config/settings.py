@@ -32,7 +32,7 @@ from server.config.limits import LimitSettings
 from server.config.proxies import proxy_secrets
 from server.config.root_path import normal_root_path
 from server.config.secret_files import SecretFileError, read_secret, with_secrets_of_files
-from server.config.text import Unquoted, check_text
+from server.config.text import UnquotedSource, check_text
 from server.config.types import (
     CoinIds,
     CurrencyCodes,
@@ -129,7 +129,7 @@ class Settings(LimitSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take quotes away from the environment's values; `.env` has its own rules for them."""
         del file_secret_settings
-        return init_settings, Unquoted(settings_cls, env_settings), dotenv_settings
+        return init_settings, UnquotedSource(settings_cls, env_settings), dotenv_settings
 
     @model_validator(mode="before")
     @classmethod

@@ -26,7 +26,7 @@ def unquoted(value: str) -> str:
     return value
 
 
-class Unquoted(PydanticBaseSettingsSource):
+class UnquotedSource(PydanticBaseSettingsSource):
     """The values of a source that keeps quotes, without them; an empty value counts as unset."""
 
     def __init__(self, settings_cls: type[BaseSettings], inner: PydanticBaseSettingsSource) -> None:

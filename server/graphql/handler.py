@@ -14,11 +14,11 @@ from schema.context import Context
 from schema.errors import STATUS, Lenience, answer_of, failure
 from schema.execution.schema import LimitedSchema
 from server.graphql.admission import Admission
-from server.graphql.exchange import Exchange
 from server.graphql.persisted_queries import BadHashError, PersistedQueries, check_hash
-from server.graphql.request import Operation, RequestRefusedError, refusal
-from server.graphql.response import Reply, encode
-from server.graphql.response_cache import HIT, AnswerCache
+from server.graphql.request import GraphQLRequest
+from server.graphql.request_parsing import Operation, RequestRefusedError, refusal
+from server.graphql.response import EncodedResponse, encode
+from server.graphql.response_cache import HIT, ResponseCache
 
 _OK = 200
 # Apollo's clients then send the text beside the hash. Those that know no other media type than
@@ -31,37 +31,37 @@ _UNKNOWN_HASH = failure(
 _MAY_BE_NO_QUERY = re.compile(r"\b(?:mutation|subscription)\b", re.ASCII)
 
 
-class Answers:
+class OperationHandler:
     """Answers the operations of all transports. Those that may be shown to others are kept."""
 
-    def __init__(self, schema: LimitedSchema, admission: Admission, cache: AnswerCache) -> None:
+    def __init__(self, schema: LimitedSchema, admission: Admission, cache: ResponseCache) -> None:
         self._schema = schema
         self._admission = admission
         self._cache = cache
         self._persisted = PersistedQueries()
 
-    async def answer(self, exchange: Exchange) -> Reply:
+    async def handle(self, request: GraphQLRequest) -> EncodedResponse:
         """Take the answer from the cache, or compute it. Raises RequestRefusedError."""
-        operation = exchange.operation
-        self._admission.check_reader(exchange)
+        operation = request.operation
+        self._admission.check_reader(request)
         query = self.text(operation)
-        self._admission.check_ready(exchange, query)
+        self._admission.check_ready(request, query)
         asks_cost = (operation.extensions or {}).get("cost") is True  # no part of the key
-        if exchange.private or asks_cost or not self._cache.usable:
-            return await self._compute(exchange, query)
+        if request.private or asks_cost or not self._cache.usable:
+            return await self._compute(request, query)
         key = query, operation.name, operation.canonical
-        reply = self._cache.get(key)
-        if reply is not None:
-            exchange.cached = HIT
+        response = self._cache.get(key)
+        if response is not None:
+            request.cached = HIT
         elif _MAY_BE_NO_QUERY.search(query):
-            return await self._compute(exchange, query)
+            return await self._compute(request, query)
         else:
-            reply, exchange.cached = await self._cache.compute(
-                key, lambda: self._compute(exchange, query)
+            response, request.cached = await self._cache.compute(
+                key, lambda: self._compute(request, query)
             )
-        if operation.sha256 and reply.ok:
+        if operation.sha256 and response.ok:
             self._persisted.put(operation.sha256, query)
-        return reply
+        return response
 
     def text(self, operation: Operation) -> str:
         """Give the operation's text, which may be known by its hash alone."""
@@ -78,12 +78,12 @@ class Answers:
                 raise refusal(str(error)) from None
         return query
 
-    async def _compute(self, exchange: Exchange, query: str) -> Reply:
+    async def _compute(self, request: GraphQLRequest, query: str) -> EncodedResponse:
         """Execute an operation and encode its answer."""
-        context = self._admission.context(exchange)
-        token = database_time.set(exchange.database)
+        context = self._admission.context(request)
+        token = database_time.set(request.database)
         try:
-            result = await execute(self._schema, exchange, query, context)
+            result = await execute(self._schema, request, query, context)
         except RequestRefusedError as error:
             return encode(error.answer, context.footprint, headers=error.headers)
         finally:
@@ -91,29 +91,29 @@ class Answers:
         answer = answer_of(result, correlation_id.get() or "")
         if answer.status == STATUS["RATE_LIMITED"]:  # not told to others who ask the same
             raise RequestRefusedError(answer)
-        if exchange.operation.sha256 and not isinstance(result, PreExecutionError):
-            self._persisted.put(exchange.operation.sha256, query)
+        if request.operation.sha256 and not isinstance(result, PreExecutionError):
+            self._persisted.put(request.operation.sha256, query)
         footprint = context.footprint
-        if exchange.database.seconds and not footprint.tags:
+        if request.database.seconds and not footprint.tags:
             footprint.changes_untold()  # something was read that nobody has told of
         if footprint.untold and answer.status == _OK:
             # who is told that a refresh is done is given its prices from then on
-            await self._cache.settle()
+            await self._cache.catch_up()
         await breathe()  # all of a long answer is put together in one go
-        with exchange.encoding:
+        with request.encoding:
             return encode(
                 answer,
                 footprint,
                 moment=context.now.timestamp(),
-                ok=not (result.errors or exchange.private or _MAY_BE_NO_QUERY.search(query)),
+                ok=not (result.errors or request.private or _MAY_BE_NO_QUERY.search(query)),
             )
 
 
 async def execute(
-    schema: LimitedSchema, exchange: Exchange, query: str, context: Context
+    schema: LimitedSchema, request: GraphQLRequest, query: str, context: Context
 ) -> ExecutionResult:
     """Execute a query, or a mutation that was posted. Raises RequestRefusedError."""
-    operation, method = exchange.operation, exchange.scope["method"]
+    operation, method = request.operation, request.scope["method"]
     allowed = {OperationType.QUERY}
     if method == "POST":
         allowed.add(OperationType.MUTATION)

@@ -9,7 +9,7 @@ import orjson
 
 from resolvers.cache_dependencies import Footprint
 from schema.errors import STATUS, UNAVAILABLE, Answer, Lenience
-from server.http.compression import SMALLEST_COMPRESSED, Body, choose_coding
+from server.http.compression import SMALLEST_COMPRESSED, ResponseBody, choose_coding
 from server.http.negotiation import GRAPHQL_JSON, JSON, Accepted, accepted
 
 RETRY_AFTER_SECONDS = 5
@@ -29,17 +29,26 @@ _TOLD_200 = {
 }
 
 Headers = Sequence[tuple[bytes, bytes]]
-Form = tuple[int, list[tuple[bytes, bytes]], bytes]  # status, headers, content
+NegotiatedResponse = tuple[int, list[tuple[bytes, bytes]], bytes]  # status, headers, content
 
 
-class Reply:
+class EncodedResponse:
     """An answer that is ready to be sent, in whatever form a client takes it.
 
     `ok`: a query that succeeded, and may be shown to everybody. `moment`: when its operation
     began, in seconds since 1970.
     """
 
-    __slots__ = ("body", "footprint", "headers", "kept_until", "lenience", "ok", "status", "until")
+    __slots__ = (
+        "body",
+        "cacheable_until",
+        "footprint",
+        "headers",
+        "lenience",
+        "ok",
+        "status",
+        "until",
+    )
 
     def __init__(
         self,
@@ -52,18 +61,18 @@ class Reply:
         headers: Headers = (),
         lenience: Lenience = Lenience.NOBODY,
     ) -> None:
-        self.body = Body(body)
+        self.body = ResponseBody(body)
         self.status = status
         self.lenience = lenience
         self.footprint = footprint
         self.ok = ok
         self.headers = headers
         self.until = math.inf if footprint.until is None else footprint.until.timestamp()
-        self.kept_until = (
+        self.cacheable_until = (
             min(self.until, moment + RELATIVE_SECONDS) if footprint.relative else self.until
         )
 
-    async def in_form(self, asked: dict[bytes, bytes]) -> Form:
+    async def negotiate(self, asked: dict[bytes, bytes]) -> NegotiatedResponse:
         """Give status, headers and bytes in the form that a request's headers ask for."""
         headers = [_VARY, *self.headers]
         if self.ok:
@@ -90,7 +99,7 @@ def encode(
     moment: float = 0.0,
     ok: bool = False,
     headers: Headers = (),
-) -> Reply:
+) -> EncodedResponse:
     """Make an answer ready, with the headers that its status wants."""
     more = list(headers)
     if answer.status in {STATUS[UNAVAILABLE], STATUS["RATE_LIMITED"]}:
@@ -99,7 +108,7 @@ def encode(
         more.append((b"www-authenticate", b'Bearer realm="coingraph"'))
     body = orjson.dumps(answer.body)
     footprint = footprint or Footprint()
-    return Reply(
+    return EncodedResponse(
         body,
         answer.status,
         footprint,
@@ -117,13 +126,13 @@ class CachePolicy:
     max_age: int
     stale_while_revalidate: int
 
-    def cache_control(self, reply: Reply, *, private: bool) -> bytes:
-        footprint = reply.footprint
-        if not reply.ok:
+    def cache_control(self, response: EncodedResponse, *, private: bool) -> bytes:
+        footprint = response.footprint
+        if not response.ok:
             return _PRIVATE if private else _NO_STORE
         if footprint.untold:
             return _MUST_REVALIDATE
-        left = reply.until - time()
+        left = response.until - time()
         age = int(min(self.max_age, left, RELATIVE_SECONDS if footprint.relative else left))
         if age <= 0:
             return _MUST_REVALIDATE

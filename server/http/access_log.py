@@ -13,12 +13,12 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:=+/-]{1,128}")
 log = structlog.get_logger("coingraph.http")
 
 
-def is_request_id(text: str) -> bool:
+def is_valid_request_id(text: str) -> bool:
     """Whether a caller's X-Request-ID may be taken over into answers and logs."""
     return _REQUEST_ID.fullmatch(text) is not None
 
 
-class RequestLog:
+class AccessLog:
     """One line a request, once it is answered."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -49,6 +49,6 @@ class RequestLog:
             )
 
 
-def log_refusal(status: int, client: str | None) -> None:
+def log_rejected_request(status: int, client: str | None) -> None:
     """Write the line of what never became a request, be it no HTTP or no handshake."""
     log.info("request", method=None, path=None, status=status, client=client)

@@ -8,7 +8,7 @@ import brotli
 import xxhash
 import zstandard
 
-from server.http.negotiation import remembered, weights
+from server.http.negotiation import cached_by_header, weights
 
 SMALLEST_COMPRESSED = 500  # bytes: below, a packet less is not to be had
 _LARGE = 200_000  # bytes: from here on compressing takes milliseconds, so a thread does it
@@ -23,7 +23,7 @@ _COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-@remembered
+@cached_by_header
 def choose_coding(accept_encoding: bytes) -> str | None:
     """Choose the coding a client prefers, ours where it has no preference; None for the identity.
 
@@ -40,16 +40,16 @@ def choose_coding(accept_encoding: bytes) -> str | None:
     return (named or [coding for coding in preferred if coding == "gzip"] or preferred)[0]
 
 
-class Body:
-    """The bytes of an answer. `size` counts all that is held of it; `grown` hears when it grows."""
+class ResponseBody:
+    """The bytes of an answer. `size` counts all that is held of it; `on_growth` hears when it grows."""
 
-    __slots__ = ("_coded", "_etag", "_making", "grown", "identity", "size")
+    __slots__ = ("_coded", "_etag", "_making", "identity", "on_growth", "size")
 
     def __init__(self, identity: bytes) -> None:
         self.identity = identity
         self._etag: bytes | None = None
         self.size = len(identity)
-        self.grown: Callable[[int], None] | None = None
+        self.on_growth: Callable[[int], None] | None = None
         self._coded: dict[str, bytes] = {}
         self._making: dict[str, asyncio.Task[bytes]] = {}
 
@@ -67,7 +67,7 @@ class Body:
     async def compress(self, coding: str) -> bytes:
         """Make the bytes in a coding, once for all who ask meanwhile."""
         if len(self.identity) < _LARGE:
-            return self._keep(coding, _COMPRESSORS[coding](self.identity))
+            return self._store(coding, _COMPRESSORS[coding](self.identity))
         task = self._making.get(coding)
         if task is None:
             task = asyncio.create_task(self._compress_apart(coding))
@@ -79,11 +79,11 @@ class Body:
             coded = await asyncio.to_thread(_COMPRESSORS[coding], self.identity)
         finally:
             del self._making[coding]
-        return self._keep(coding, coded)
+        return self._store(coding, coded)
 
-    def _keep(self, coding: str, coded: bytes) -> bytes:
+    def _store(self, coding: str, coded: bytes) -> bytes:
         self._coded[coding] = coded
         self.size += len(coded)
-        if self.grown is not None:
-            self.grown(len(coded))
+        if self.on_growth is not None:
+            self.on_growth(len(coded))
         return coded

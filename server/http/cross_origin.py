@@ -53,7 +53,7 @@ class Origins:
             self._patterns is not None and self._patterns.fullmatch(text) is not None
         )
 
-    def admits(self, headers: Mapping[bytes, bytes]) -> bool:
+    def allows_websocket(self, headers: Mapping[bytes, bytes]) -> bool:
         """Whether a WebSocket may be opened: by one of our own pages, an allowed one, or no page.
 
         Browsers send Origin with every handshake and ask no preflight before it.
@@ -61,7 +61,7 @@ class Origins:
         origin = headers.get(b"origin")
         return origin is None or _is_own(origin, headers) or self.allows(origin.decode("latin-1"))
 
-    def distrust(self, headers: Mapping[bytes, bytes]) -> bool:
+    def is_untrusted(self, headers: Mapping[bytes, bytes]) -> bool:
         """Whether a page of another site makes a browser send this, without having asked.
 
         Only browsers send Origin and Sec-Fetch-Site, and no page can forge them. A link that is
@@ -73,7 +73,7 @@ class Origins:
         if self.all or any(name in headers for name in _PREFLIGHTED):
             return False
         if origin is not None:
-            return not self.admits(headers)
+            return not self.allows_websocket(headers)
         if site in {b"same-origin", b"none"}:
             return False
         return headers.get(b"sec-fetch-dest") != b"document"

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, ExceptionHandler, Receive, Scope, Send
 
 from schema.errors import Answer, failure, masked
 from server.config.settings import Settings
-from server.http.access_log import RequestLog, is_request_id
+from server.http.access_log import AccessLog, is_valid_request_id
 from server.http.cross_origin import CrossOrigin, Origins
 from server.http.forwarding import Forwarding
 from server.http.security_headers import SECURITY_HEADERS, SecurityHeaders
@@ -32,19 +32,19 @@ def middleware(
         ),
         Middleware(
             CorrelationIdMiddleware,
-            validator=is_request_id,
+            validator=is_valid_request_id,
             generator=lambda: secrets.token_hex(16),  # a uuid4 takes ten times as long
             update_request_header=False,
             transformer=None,
         ),
         Middleware(SecurityHeaders),
-        Middleware(RequestLog),
+        Middleware(AccessLog),
         Middleware(CrossOrigin, origins=origins),
-        Middleware(Shortcut, path="/graphql", endpoint=graphql),
+        Middleware(RouterBypass, path="/graphql", endpoint=graphql),
     ]
 
 
-class Shortcut:
+class RouterBypass:
     """Leads to one endpoint past the router, which costs more than an answer that is kept."""
 
     def __init__(self, app: ASGIApp, path: str, endpoint: ASGIApp) -> None:

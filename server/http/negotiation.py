@@ -16,7 +16,7 @@ T = TypeVar("T")
 _WEIGHT = re.compile(rb"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 
 
-def remembered(choose: Callable[[bytes], T]) -> Callable[[bytes], T]:
+def cached_by_header(choose: Callable[[bytes], T]) -> Callable[[bytes], T]:
     """Remember what was chosen for a header, so that each is read once for a request."""
     short, long = lru_cache(_MOST_KEPT)(choose), lru_cache(_MOST_LONG)(choose)
 
@@ -44,7 +44,7 @@ def _weight(parameters: list[bytes]) -> float:
     return 1.0
 
 
-@remembered
+@cached_by_header
 def prefers_page(accept: bytes) -> bool:
     """Whether HTML is asked for by name, and no kind of JSON rather than it."""
     asked = weights(accept)
@@ -61,7 +61,7 @@ class Accepted(Enum):
     NEITHER = auto()
 
 
-@remembered
+@cached_by_header
 def prefers_events(accept: bytes) -> bool:
     """Whether Server-Sent Events are asked for by name, and rather than any kind of JSON.
 
@@ -71,7 +71,7 @@ def prefers_events(accept: bytes) -> bool:
     return asked.get(_EVENTS, 0.0) > max(asked.get(JSON, 0.0), asked.get(GRAPHQL_JSON, 0.0))
 
 
-@remembered
+@cached_by_header
 def accepted(accept: bytes) -> Accepted:
     """Choose GraphQL's own media type where it is asked for by name, and JSON not rather."""
     if not accept.strip():

@@ -2,5 +2,5 @@
 
 ABORT = "abort_connection"  # drops the connection at once
 DRAIN = "coingraph.drain"  # a `server.http.backpressure.Drain`
-LATE = "coingraph.late"  # set when a request's body is not waited for any longer
-LEAVE = "coingraph.leave"  # what to call when the connection has ended
+BODY_TIMED_OUT = "coingraph.late"  # set when a request's body is not waited for any longer
+RELEASE = "coingraph.leave"  # what to call when the connection has ended

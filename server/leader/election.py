@@ -17,10 +17,10 @@ _VERIFY_SECONDS = 1.0
 _GRACE_SECONDS = 2 * _VERIFY_SECONDS
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 
-Duties = Callable[[Callable[[], Awaitable[None]], asyncio.Event], Awaitable[None]]
+LeaderTasks = Callable[[Callable[[], Awaitable[None]], asyncio.Event], Awaitable[None]]
 
 
-class Leadership:
+class LeaderElection:
     """Does the leader's duties while its task runs and this process is the leader.
 
     The leader holds an advisory lock of PostgreSQL, which a killed process loses at once. It makes
@@ -31,9 +31,9 @@ class Leadership:
     `decided` is set once somebody else is known to lead, or the duties have begun.
     """
 
-    def __init__(self, database: Database, duties: Duties) -> None:
+    def __init__(self, database: Database, tasks: LeaderTasks) -> None:
         self._database = database
-        self._duties = duties
+        self._tasks = tasks
         self._reason: str | None = None
         self.decided = asyncio.Event()
 
@@ -47,7 +47,7 @@ class Leadership:
                     pause, self._reason = _FIRST_PAUSE, None
                     await self._lead(lock)
             except DatabaseUnavailableError as error:
-                self._tell(str(error))
+                self._log_reason(str(error))
             except Exception:
                 log.exception("leading failed")
             self.decided.set()
@@ -71,20 +71,20 @@ class Leadership:
     async def _lead(self, lock: AdvisoryLock) -> None:
         """Do the duties until the lock is lost, which raises, or they fail."""
         log.info("leading the deployment")
-        duties = asyncio.ensure_future(self._duties(lock.verify, self.decided))
+        tasks = asyncio.ensure_future(self._tasks(lock.verify, self.decided))
         try:
             while True:
                 await lock.verify()
-                await asyncio.wait([duties], timeout=_VERIFY_SECONDS)
-                if duties.done():
-                    duties.result()
+                await asyncio.wait([tasks], timeout=_VERIFY_SECONDS)
+                if tasks.done():
+                    tasks.result()
                     await asyncio.sleep(_VERIFY_SECONDS)  # nothing more to do but to lead
         finally:
-            duties.cancel()
-            await asyncio.gather(duties, return_exceptions=True)
+            tasks.cancel()
+            await asyncio.gather(tasks, return_exceptions=True)
             log.info("no longer leading the deployment")
 
-    def _tell(self, reason: str) -> None:
+    def _log_reason(self, reason: str) -> None:
         """Log why nothing is led, once."""
         if reason != self._reason:
             log.warning("not leading for now", reason=reason)

@@ -12,7 +12,7 @@ from models.postgres.database import Database
 from server.config.settings import Settings
 
 
-class Duties:
+class LeaderTasks:
     """The duties that the settings ask for."""
 
     def __init__(
@@ -29,7 +29,7 @@ class Duties:
             left=Credits(database, settings.coingecko_monthly_credits),
         )
 
-    async def do(self, verify: Callable[[], Awaitable[None]], begun: asyncio.Event) -> None:
+    async def run(self, verify: Callable[[], Awaitable[None]], begun: asyncio.Event) -> None:
         """Do them until cancelled; `begun` is set when the first load has started, if any."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._refreshes(begun))

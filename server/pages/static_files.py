@@ -9,18 +9,18 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from server.graphql.admission import Admission
-from server.graphql.exchange import Exchange
-from server.graphql.request import RequestRefusedError
+from server.graphql.request import GraphQLRequest
+from server.graphql.request_parsing import RequestRefusedError
 from server.graphql.response import encode, names_etag
 from server.http.backpressure import send_body
-from server.http.compression import SMALLEST_COMPRESSED, Body, choose_coding
+from server.http.compression import SMALLEST_COMPRESSED, ResponseBody, choose_coding
 
 _NOT_MODIFIED = 304
 _FOREVER = b"public, max-age=31536000, immutable"
 _CHECKED = b"no-cache"
 
 
-class StaticBody(Body):
+class StaticBody(ResponseBody):
     """What stays as it is for as long as the process runs. Its ETag is strong where it is plain."""
 
     __slots__ = ()
@@ -30,10 +30,10 @@ class StaticBody(Body):
 
 
 async def send_static(
-    body: StaticBody, exchange: Exchange, headers: Mapping[bytes, bytes], send: Send
+    body: StaticBody, request: GraphQLRequest, headers: Mapping[bytes, bytes], send: Send
 ) -> None:
     """Send it in the coding that the client prefers, or 304 where the client has it."""
-    asked = exchange.headers
+    asked = request.headers
     coding = None
     if len(body.identity) >= SMALLEST_COMPRESSED and b"accept-encoding" in asked:
         coding = choose_coding(asked[b"accept-encoding"])
@@ -43,7 +43,7 @@ async def send_static(
         content = await body.compress(coding)
     status, etag = 200, body.etag_in(coding)
     known = asked.get(b"if-none-match")
-    sent = [*headers.items(), (b"etag", etag), *exchange.rate_limit()]
+    sent = [*headers.items(), (b"etag", etag), *request.rate_limit()]
     if known is not None and names_etag(known, etag):
         status, content = _NOT_MODIFIED, b""
     else:
@@ -51,7 +51,7 @@ async def send_static(
         if coding is not None:
             sent.append((b"content-encoding", coding.encode()))
     await send({"type": "http.response.start", "status": status, "headers": sent})
-    await send_body(content if exchange.scope["method"] != "HEAD" else b"", exchange.scope, send)
+    await send_body(content if request.scope["method"] != "HEAD" else b"", request.scope, send)
 
 
 class StaticFiles:
@@ -72,11 +72,11 @@ class StaticFiles:
             await receive()
             await send({"type": "websocket.close"})
             return
-        exchange = self._admission.exchange(scope)
+        request = self._admission.new_request(scope)
         try:
-            await self._admission.enter(exchange)
+            await self._admission.charge_request(request)
         except RequestRefusedError as error:
-            await _send_refusal(error, exchange, send)
+            await _send_refusal(error, request, send)
             return
         name = scope["path"].removeprefix(scope["root_path"]).removeprefix("/")
         if name not in self._names:
@@ -90,13 +90,13 @@ class StaticFiles:
             b"cache-control": kept,
             b"vary": b"Accept-Encoding",
         }
-        await send_static(body, exchange, headers, send)
+        await send_static(body, request, headers, send)
 
 
-async def _send_refusal(error: RequestRefusedError, exchange: Exchange, send: Send) -> None:
+async def _send_refusal(error: RequestRefusedError, request: GraphQLRequest, send: Send) -> None:
     """Answer a caller that is not let in."""
-    status, headers, content = await encode(error.answer, headers=error.headers).in_form({})
-    headers += (b"cache-control", b"no-store"), *exchange.rate_limit()
+    status, headers, content = await encode(error.answer, headers=error.headers).negotiate({})
+    headers += (b"cache-control", b"no-store"), *request.rate_limit()
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})
 

@@ -168,7 +168,7 @@ class EmbeddedPostgres:
                 "database: start coingraph as an account of its own (%s)",
                 self._home,
             )
-        plan = programs.Plan(
+        config = programs.LaunchConfig(
             binaries=str(binaries),
             home=str(self._home),
             sockets=str(self.socket_dir),
@@ -179,7 +179,7 @@ class EmbeddedPostgres:
         )
         root = Path(__file__).resolve().parents[2]
         with subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-I", "-S", "-c", BOOT, str(root), json.dumps(plan)],
+            [sys.executable, "-I", "-S", "-c", BOOT, str(root), json.dumps(config)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

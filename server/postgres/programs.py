@@ -40,7 +40,7 @@ class PostgresError(RuntimeError):
     """PostgreSQL cannot run; the text says why."""
 
 
-class Plan(NamedTuple):
+class LaunchConfig(NamedTuple):
     """What to run, where, and as whom."""
 
     binaries: str
@@ -137,44 +137,44 @@ def end_leftovers(cluster: Path) -> None:
     (cluster / "postmaster.pid").unlink(missing_ok=True)
 
 
-def launch(plan: Plan) -> subprocess.Popen[bytes]:
+def launch(config: LaunchConfig) -> subprocess.Popen[bytes]:
     """Starts the server; `postmaster` tells when it is ready."""
-    end_leftovers(plan.cluster)
-    for socket in Path(plan.sockets).glob(".s.PGSQL.*"):
+    end_leftovers(config.cluster)
+    for socket in Path(config.sockets).glob(".s.PGSQL.*"):
         socket.unlink()  # a socket's lock file blocks the start the way a PID file does
-    folder = '"' + plan.sockets.replace('"', '""') + '"'  # a list, with SQL-like quoting
+    folder = '"' + config.sockets.replace('"', '""') + '"'  # a list, with SQL-like quoting
     options = OPTIONS | {"unix_socket_directories": folder}
     arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-    return _spawn(plan, "postgres", "-D", str(plan.cluster), *arguments)
+    return _spawn(config, "postgres", "-D", str(config.cluster), *arguments)
 
 
-def run(plan: Plan, *command: str, feed: bytes = b"") -> None:
-    process = _spawn(plan, *command, stdin=subprocess.PIPE)
+def run(config: LaunchConfig, *command: str, feed: bytes = b"") -> None:
+    process = _spawn(config, *command, stdin=subprocess.PIPE)
     process.communicate(feed)
     if process.returncode != 0:
-        raise PostgresError(log_reason(plan.log))
+        raise PostgresError(log_reason(config.log))
 
 
 def _spawn(
-    plan: Plan, program: str, *arguments: str, stdin: int = subprocess.DEVNULL
+    config: LaunchConfig, program: str, *arguments: str, stdin: int = subprocess.DEVNULL
 ) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603 - our own binaries
-        [f"{plan.binaries}/{program}", *arguments],
+        [f"{config.binaries}/{program}", *arguments],
         stdin=stdin,
         stdout=sys.stderr.fileno(),  # the log
-        preexec_fn=_child_setup(plan) if sys.platform == "linux" else None,  # noqa: PLW1509 - our other thread only waits for a lock
-        user=plan.uid,
-        group=plan.gid,
-        extra_groups=None if plan.uid is None else [],
+        preexec_fn=_child_setup(config) if sys.platform == "linux" else None,  # noqa: PLW1509 - our other thread only waits for a lock
+        user=config.uid,
+        group=config.gid,
+        extra_groups=None if config.uid is None else [],
     )
 
 
-def _child_setup(plan: Plan) -> Callable[[], None]:
+def _child_setup(config: LaunchConfig) -> Callable[[], None]:
     """What a child does, already switched to its account, before it becomes PostgreSQL."""
     libc = ctypes.CDLL(None, use_errno=True)
     parent, uid, gid = os.getpid(), os.geteuid(), os.getegid()
     inner = (
-        pwd.getpwnam("nobody") if plan.namespace else None
+        pwd.getpwnam("nobody") if config.namespace else None
     )  # initdb wants an account with a name
 
     def setup() -> None:

@@ -33,11 +33,11 @@ NO_NAMESPACE = (
 MAX_LOG_BYTES = 16 * 1024 * 1024
 
 
-class Supervisor:
+class PostgresSupervisor:
     """All work is done in the main thread; a second one only waits for the last user to go."""
 
-    def __init__(self, plan: programs.Plan) -> None:
-        self._plan = plan
+    def __init__(self, config: programs.LaunchConfig) -> None:
+        self._config = config
         self._unused = False
         self._stop_at = float("inf")
         self._reported = False
@@ -48,7 +48,7 @@ class Supervisor:
         try:
             self._open_log()
             self._listen()
-            create_cluster(self._plan)
+            create_cluster(self._config)
             self._keep_running()
         except subprocess.SubprocessError:  # the child's setup failed; Python hides how
             self._report(NO_NAMESPACE)
@@ -59,22 +59,22 @@ class Supervisor:
         delay = 0.0
         while not self._done():
             started = time.monotonic()
-            server = programs.launch(self._plan)
+            server = programs.launch(self._config)
             if self._becomes_ready(server):
                 self._report(None)
                 self._watch(server)
             elif not (self._reported or self._done()):
-                raise programs.PostgresError(programs.log_reason(self._plan.log))
+                raise programs.PostgresError(programs.log_reason(self._config.log))
             if time.monotonic() - started > STEADY:
                 delay = 0.0
             self._pause(delay)
             delay = min(delay * 2 or 0.1, MAX_DELAY)
         with contextlib.suppress(OSError):
-            Path(self._plan.sockets).rmdir()
+            Path(self._config.sockets).rmdir()
 
     def _becomes_ready(self, server: subprocess.Popen[bytes]) -> bool:
         while server.poll() is None:
-            pid, status = programs.postmaster(self._plan.cluster)
+            pid, status = programs.postmaster(self._config.cluster)
             if pid == server.pid and status == "ready":
                 return True
             if self._done():
@@ -109,7 +109,7 @@ class Supervisor:
 
     def _open_log(self) -> None:
         """Starts a new log and keeps the last one; never follows what another account put there."""
-        log = self._plan.log
+        log = self._config.log
         with contextlib.suppress(FileNotFoundError):
             log.rename(log.with_suffix(".log.1"))
         log_fd = os.open(log, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
@@ -130,8 +130,8 @@ class Supervisor:
         self._stop_at = min(self._stop_at, time.monotonic() + TERM_GRACE)
 
     def _await_last_user(self) -> None:
-        users = os.open(f"{self._plan.home}/users.lock", os.O_RDWR)
-        start = os.open(f"{self._plan.home}/start.lock", os.O_RDWR)
+        users = os.open(f"{self._config.home}/users.lock", os.O_RDWR)
+        start = os.open(f"{self._config.home}/start.lock", os.O_RDWR)
         while True:
             fcntl.flock(users, fcntl.LOCK_EX)
             try:
@@ -159,9 +159,9 @@ class Supervisor:
 
 
 def main() -> None:
-    plan = programs.Plan(*json.loads(sys.argv[-1]))
-    os.set_inheritable(plan.lock_fd, False)
+    config = programs.LaunchConfig(*json.loads(sys.argv[-1]))
+    os.set_inheritable(config.lock_fd, False)
     if os.fork():
         os._exit(0)  # so that nobody but init has to reap us
     os.umask(0o077)
-    Supervisor(plan).run()
+    PostgresSupervisor(config).run()

@@ -17,7 +17,7 @@ GONE = b"g"  # for each connection that has ended, some time later
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class WorkerConfig:
     """What a worker is to do. Never in its arguments or environment: others can read those."""
 
     settings: Settings  # that name a database

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import uvicorn
 from starlette.applications import Starlette
 
-from server.transport.http_protocol import HttpConnection
-from server.transport.websocket_protocol import SocketConnection
+from server.transport.http_protocol import HttpProtocol
+from server.transport.websocket_protocol import WebSocketProtocol
 
 if TYPE_CHECKING:
     from server.app import Application
@@ -32,23 +32,23 @@ class Signals:
     """What SIGTERM and SIGINT do before the server takes them over, and after it has served."""
 
     def __init__(self) -> None:
-        self.heard = False
-        self.taken_over = False
+        self.received = False
+        self.handed_over = False
 
-    def hear(self, *_: object) -> None:
-        self.heard = True
-        if not self.taken_over:  # once it has, uvicorn raises the signal that stopped it again
+    def on_signal(self, *_: object) -> None:
+        self.received = True
+        if not self.handed_over:  # once it has, uvicorn raises the signal that stopped it again
             raise KeyboardInterrupt
 
-    def listen(self) -> None:
+    def install(self) -> None:
         for name in _STOPPING:
-            signal.signal(name, self.hear)
+            signal.signal(name, self.on_signal)
 
     @contextlib.contextmanager
-    def end_well(self) -> Iterator[None]:
+    def handling(self) -> Iterator[None]:
         """Let signals end the start, too, and never what must be done at the end."""
         before = {name: signal.getsignal(name) for name in _STOPPING}
-        self.listen()
+        self.install()
         try:
             with contextlib.suppress(KeyboardInterrupt):
                 yield
@@ -62,8 +62,8 @@ def server_config(app: Starlette) -> uvicorn.Config:
     settings = app.state.application.settings
     return uvicorn.Config(
         app,
-        http=HttpConnection,
-        ws=SocketConnection,
+        http=HttpProtocol,
+        ws=WebSocketProtocol,
         ws_max_size=settings.max_body_bytes,
         proxy_headers=False,  # server.http.forwarding reads them
         timeout_keep_alive=settings.keep_alive.total_seconds(),
@@ -87,7 +87,7 @@ class Server(uvicorn.Server):
         self._signals = signals
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        self._signals.taken_over = True
+        self._signals.handed_over = True
         await super().serve(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -95,15 +95,15 @@ class Server(uvicorn.Server):
         # collector some 90 ms each time, in which nobody is answered.
         gc.collect()
         gc.freeze()
-        give_back_large_blocks()
+        return_large_blocks_to_os()
         await super().startup(sockets)
-        self.should_exit = self.should_exit or self._signals.heard
+        self.should_exit = self.should_exit or self._signals.received
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()  # nobody else comes in
         for connection in list(self.server_state.connections):
-            if isinstance(connection, HttpConnection):
+            if isinstance(connection, HttpProtocol):
                 connection.shutdown()  # nor over what is open: who reconnects would be refused
         started = time.monotonic()
         # first, because a request with `wait: true` ends with its run
@@ -132,11 +132,11 @@ class Server(uvicorn.Server):
             await self._application.end_streams(0)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        hasten = self.hastened_by(sig) and self.should_exit
+        hasten = self.forces_exit(sig) and self.should_exit
         super().handle_exit(sig, frame)
         self.force_exit = self.force_exit or hasten
 
-    def hastened_by(self, sig: int) -> bool:
+    def forces_exit(self, sig: int) -> bool:
         """Whether this signal, when it is not the first one, means that nobody wants to wait."""
         return sig in _STOPPING
 
@@ -146,7 +146,7 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvicorn.Config("unused", log_config=None).get_loop_factory()
 
 
-def give_back_large_blocks() -> None:
+def return_large_blocks_to_os() -> None:
     """Let glibc map what is larger than 1 MB by itself, and so return it when it is freed.
 
     By itself it raises that limit to 32 MB as it goes: answers would then leave holes behind that

@@ -14,8 +14,8 @@ import structlog
 
 from server.config.settings import Settings
 from server.postgres.embedded import EmbeddedPostgres
-from server.process.connection_balancer import Dealer
-from server.process.control_protocol import Order
+from server.process.connection_balancer import ConnectionBalancer
+from server.process.control_protocol import WorkerConfig
 from server.process.server import GRACE_SECONDS, Signals
 
 log = structlog.get_logger("coingraph.workers")
@@ -34,7 +34,7 @@ class WorkersFailedError(Exception):
     """Every worker ended before it could serve; the text is one line that says what to do."""
 
 
-class Supervisor:
+class WorkerSupervisor:
     """Runs `settings.workers` processes on the listeners until a signal stops them."""
 
     def __init__(
@@ -47,7 +47,7 @@ class Supervisor:
         self._settings = settings
         self._embedded = embedded
         self._signals = signals
-        self._dealer = Dealer(listeners, settings.workers)
+        self._balancer = ConnectionBalancer(listeners, settings.workers)
         self._running: set[asyncio.subprocess.Process] = set()
         self._stopping = asyncio.Event()
         self._served = False
@@ -56,7 +56,7 @@ class Supervisor:
     async def run(self) -> None:
         """Return once all have ended. Raises WorkersFailedError."""
         tasks = [asyncio.create_task(self._keep(n)) for n in range(self._settings.workers)]
-        with self._heard():
+        with self._signals_handled():
             try:
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
             finally:
@@ -66,7 +66,7 @@ class Supervisor:
             task.result()
 
     @contextlib.contextmanager
-    def _heard(self) -> Iterator[None]:
+    def _signals_handled(self) -> Iterator[None]:
         """Stop at a signal. A second one asks for haste."""
         loop = asyncio.get_running_loop()
         names = [signal.SIGTERM, signal.SIGINT]
@@ -74,18 +74,18 @@ class Supervisor:
             names.append(signal.SIGHUP)
         for name in names:
             loop.add_signal_handler(name, self._stop, name)
-        self._signals.taken_over = True
+        self._signals.handed_over = True
         try:
             yield
         finally:
             for name in names:
                 loop.remove_signal_handler(name)
-            self._signals.listen()
+            self._signals.install()
 
     def _stop(self, name: signal.Signals) -> None:
         if not self._stopping.is_set():
             self._stopping.set()
-            self._dealer.close()
+            self._balancer.close()
             self._send(signal.SIGTERM)
         elif name != signal.SIGHUP:  # a closed terminal may send several
             self._send(signal.SIGINT)
@@ -137,19 +137,19 @@ class Supervisor:
                     log.error("a worker hangs", worker=process.pid)
                     process.kill()
 
-            dealing = asyncio.create_task(self._dealer.deal_to(ours, self._on_ready, end_it))
+            dealing = asyncio.create_task(self._balancer.serve_worker(ours, self._on_ready, end_it))
             try:
                 with theirs:
                     process = await self._start(theirs)
-                return await self._await_end(process, Order(self._settings, leads))
+                return await self._await_end(process, WorkerConfig(self._settings, leads))
             except OSError as error:
                 return f"a process could not be started: {error}"
             finally:
                 await dealing
 
-    async def _await_end(self, process: asyncio.subprocess.Process, order: Order) -> str:
+    async def _await_end(self, process: asyncio.subprocess.Process, config: WorkerConfig) -> str:
         assert process.stdin  # noqa: S101 - asked for in `_start`
-        process.stdin.write(pickle.dumps(order))
+        process.stdin.write(pickle.dumps(config))
         self._running.add(process)
         if self._stopping.is_set():  # while it was being started
             process.terminate()

@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 
 from server.app import create_app
 from server.logs import set_up_logs
-from server.process.control_protocol import ALIVE, GONE, READY, TAKEN, Order
+from server.process.control_protocol import ALIVE, GONE, READY, TAKEN, WorkerConfig
 from server.process.server import GRACE_SECONDS, Server, Signals, loop_factory
 
 log = structlog.get_logger("coingraph.workers")
@@ -33,11 +33,11 @@ class Worker(Server):
         self._tasks: set[asyncio.Task[None]] = set()  # of connections that are being taken
         self._signalled: set[int] = set()
         self._taken = 0
-        self._told_gone = 0
+        self._reported_gone = 0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._tell(READY)
+        self._send(READY)
         asyncio.get_running_loop().add_reader(self._control, self._take)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -47,15 +47,15 @@ class Worker(Server):
     async def on_tick(self, counter: int) -> bool:
         """Tell the parent ten times a second of connections that have ended, and that we live."""
         left = len(self._tasks) + len(self.server_state.connections)
-        news = self._taken - left - self._told_gone
+        news = self._taken - left - self._reported_gone
         if news > 0:
             with contextlib.suppress(OSError):  # it will read on, or `_take` sees that it is gone
-                self._told_gone += self._control.send(GONE * news)
+                self._reported_gone += self._control.send(GONE * news)
         if counter % 10 == 0:
-            self._tell(ALIVE)
+            self._send(ALIVE)
         return await super().on_tick(counter)
 
-    def hastened_by(self, sig: int) -> bool:
+    def forces_exit(self, sig: int) -> bool:
         """A second SIGTERM may be the parent's, when systemd has sent the first to all of us.
 
         Its SIGINT may be heard before the SIGTERM that was sent before it.
@@ -70,17 +70,17 @@ class Worker(Server):
 
     def _take(self) -> None:
         try:
-            told, descriptors, *_ = socket.recv_fds(self._control, 1, 1)
+            received, descriptors, *_ = socket.recv_fds(self._control, 1, 1)
         except BlockingIOError:
             return
         except OSError:
-            told, descriptors = b"", []
-        if not told:  # the parent is gone, or deals to us no more
+            received, descriptors = b"", []
+        if not received:  # the parent is gone, or deals to us no more
             self._leave()
             self.should_exit = True
             return
         self._taken += 1
-        self._tell(TAKEN)
+        self._send(TAKEN)
         if not descriptors:
             log.error("a connection was refused: too many are open; raise the limit (ulimit -n)")
         for descriptor in descriptors:
@@ -105,7 +105,7 @@ class Worker(Server):
             _loop=asyncio.get_running_loop(),
         )
 
-    def _tell(self, word: bytes) -> None:
+    def _send(self, word: bytes) -> None:
         with contextlib.suppress(OSError):  # `_take` will see that the parent is gone
             self._control.send(word)
 
@@ -116,20 +116,20 @@ def main() -> None:
     control.setblocking(False)
     try:
         with open(_STDIN, "rb", closefd=False) as stdin:
-            order: Order = pickle.load(stdin)  # noqa: S301 - our own parent's
+            config: WorkerConfig = pickle.load(stdin)  # noqa: S301 - our own parent's
     except EOFError:  # the parent is gone already
         return
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    settings = order.settings
+    settings = config.settings
     set_up_logs(settings.log_format, settings.log_level, settings.secrets)
     structlog.contextvars.bind_contextvars(worker=os.getpid())
     signals = Signals()
-    with signals.end_well(), asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(_serve(order, control, signals))
+    with signals.handling(), asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(_serve(config, control, signals))
 
 
-async def _serve(order: Order, control: socket.socket, signals: Signals) -> None:
-    app = create_app(order.settings, leads=order.leads)
+async def _serve(config: WorkerConfig, control: socket.socket, signals: Signals) -> None:
+    app = create_app(config.settings, leads=config.leads)
     await Worker(app, signals, control).serve(sockets=[])
 
 

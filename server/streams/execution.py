@@ -20,12 +20,12 @@ from schema.context import Context
 from schema.errors import UNAVAILABLE, Answer, answer_of, failure, masked
 from schema.execution.schema import LimitedSchema
 from schema.execution.subscription import Subscription, read_subscription
-from server.access.memory_budget import Held, MemoryBudget
+from server.access.memory_budget import MemoryBudget, Reservation
 from server.graphql.admission import Admission
-from server.graphql.exchange import Exchange
-from server.graphql.handler import Answers
-from server.graphql.request import Operation, RequestRefusedError, refusal
-from server.graphql.response import Reply
+from server.graphql.handler import OperationHandler
+from server.graphql.request import GraphQLRequest
+from server.graphql.request_parsing import Operation, RequestRefusedError, refusal
+from server.graphql.response import EncodedResponse
 from server.streams.renderings import Rendered, Renderings
 
 log = structlog.get_logger("coingraph.streams")
@@ -52,7 +52,7 @@ Charge = Callable[[int], Awaitable[None]]
 """Takes points from the caller's account. Raises RateLimitedError."""
 
 
-class Payloads:
+class SubscriptionPayloads:
     """What is sent for each event of a subscription: JSON.
 
     Events with an attribute `rendered`, a dict, are shared with other subscribers: each is
@@ -125,7 +125,7 @@ class Payloads:
             if isinstance(known, bytes):
                 return known
             payload = await asyncio.shield(known)  # others may wait for it when this one has gone
-            self._renderings.keep(rendered, self._key, payload)
+            self._renderings.store(rendered, self._key, payload)
             return payload
 
     async def _render_in_turn(self, event: object) -> bytes:
@@ -146,66 +146,72 @@ class Payloads:
         return orjson.dumps(answer.body)
 
 
-class Operations:
+class StreamOperations:
     """Begins the operations of all connections that stay open, and counts what they hold."""
 
-    def __init__(self, schema: LimitedSchema, admission: Admission, answers: Answers) -> None:
+    def __init__(
+        self, schema: LimitedSchema, admission: Admission, handler: OperationHandler
+    ) -> None:
         self.schema = schema
         self._admission = admission
-        self._answers = answers
+        self._handler = handler
         self._renderings = Renderings()
         self.budget = MemoryBudget(_MOST_EACH, _MOST, _TOO_MANY)
 
-    def admit(self, exchange: Exchange) -> None:
+    def admit(self, request: GraphQLRequest) -> None:
         """Raise RequestRefusedError where the caller may not read, or nobody can just now."""
-        self._admission.admit(exchange)
+        self._admission.admit(request)
 
-    def hold(self, exchange: Exchange) -> Held:
+    def reserve(self, request: GraphQLRequest) -> Reservation:
         """Count what an operation holds until it has ended.
 
         Raises RequestRefusedError where the caller has too many under way.
         """
-        operation = exchange.operation
+        operation = request.operation
         size = sys.getsizeof(operation.query) + _weight_of_variables(operation.canonical)
         try:
-            return self.budget.hold(exchange.caller, _OPERATION + size)
+            return self.budget.reserve(request.caller, _OPERATION + size)
         except UnavailableError as error:
             raise RequestRefusedError(failure(UNAVAILABLE, str(error))) from None
 
-    async def begin(self, exchange: Exchange, held: Held) -> bytes | Payloads:
+    async def begin(
+        self, request: GraphQLRequest, reservation: Reservation
+    ) -> bytes | SubscriptionPayloads:
         """Answer a query or a mutation, or open the stream of a subscription.
 
         Raises RequestRefusedError with what keeps an operation from being executed at all.
         """
-        await self._admission.enter(exchange)
-        text = self._answers.text(exchange.operation)
+        await self._admission.charge_request(request)
+        text = self._handler.text(request.operation)
         if _MAY_SUBSCRIBE.search(text):
             try:
-                return await self._open(exchange, text, held)
+                return await self._open(request, text, reservation)
             except InvalidOperationTypeError:
                 pass  # it only has the word somewhere
             except CannotGetOperationTypeError as error:
                 raise refusal(error.as_http_error_reason()) from None
-        reply = await self._answers.answer(exchange)
-        return _payload_of(reply)
+        response = await self._handler.handle(request)
+        return _payload_of(response)
 
-    async def _open(self, exchange: Exchange, text: str, held: Held) -> Payloads:
-        self._admission.admit(exchange)
-        operation = exchange.operation
-        context = self._admission.context(exchange)
+    async def _open(
+        self, request: GraphQLRequest, text: str, reservation: Reservation
+    ) -> SubscriptionPayloads:
+        self._admission.admit(request)
+        operation = request.operation
+        context = self._admission.context(request)
         subscription = _passed(
             await read_subscription(self.schema, text, operation.variables, operation.name, context)
         )
         _check_size(text, operation)
         kept = sys.getsizeof(text) + subscription.tokens * _TOKEN
         try:
-            held.change(_OPERATION + kept + _weight_of_variables(operation.canonical))
+            reservation.resize(_OPERATION + kept + _weight_of_variables(operation.canonical))
         except UnavailableError as error:
             raise RequestRefusedError(failure(UNAVAILABLE, str(error))) from None
         events = _passed(await subscription.events(context))
-        charge = None if exchange.account is None else exchange.account.charge
+        charge = None if request.account is None else request.account.charge
         key = _key_of(text, operation)
-        return Payloads(subscription, events, context, key, self._renderings, charge)
+        return SubscriptionPayloads(subscription, events, context, key, self._renderings, charge)
 
 
 def _check_size(text: str, operation: Operation) -> None:
@@ -243,17 +249,17 @@ def _refused(result: ExecutionResult, request_id: str) -> RequestRefusedError:
     return RequestRefusedError(Answer({"errors": answer.body["errors"]}, answer.status))
 
 
-def _payload_of(reply: Reply) -> bytes:
-    if reply.status != 200:  # noqa: PLR2004 - OK
-        body = orjson.loads(reply.body.identity)
+def _payload_of(response: EncodedResponse) -> bytes:
+    if response.status != 200:  # noqa: PLR2004 - OK
+        body = orjson.loads(response.body.identity)
         if "data" not in body:
-            raise RequestRefusedError(Answer(body, reply.status))
-    if len(reply.body.identity) > LARGEST_PAYLOAD:
+            raise RequestRefusedError(Answer(body, response.status))
+    if len(response.body.identity) > LARGEST_PAYLOAD:
         raise RequestRefusedError(
             failure(
                 "OPERATION_TOO_COMPLEX",
-                f"The answer has {len(reply.body.identity):,} bytes; a stream takes up to "
+                f"The answer has {len(response.body.identity):,} bytes; a stream takes up to "
                 f"{LARGEST_PAYLOAD:,} of one. Ask by POST without a stream, or for less.",
             )
         )
-    return reply.body.identity
+    return response.body.identity

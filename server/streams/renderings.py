@@ -22,7 +22,7 @@ class Renderings:
         """Tell whether one more form of an event may be kept."""
         return len(rendered) < _MOST_EACH
 
-    def keep(self, rendered: Rendered, key: bytes, payload: bytes) -> None:
+    def store(self, rendered: Rendered, key: bytes, payload: bytes) -> None:
         """Replace the task that made a form by what it made. Several may call it for the same."""
         if isinstance(rendered.get(key), bytes):
             return

@@ -6,7 +6,13 @@ from collections.abc import Callable
 from starlette.types import Message, Scope, Send
 
 from server.access.callers import caller_of
-from server.http.backpressure import UNCOUNTED, Outgoing, drain_of, pieces_of, seconds_for
+from server.http.backpressure import (
+    UNCOUNTED,
+    BackpressureBudget,
+    drain_of,
+    read_timeout,
+    split_into_pieces,
+)
 from server.http.scope_state import ABORT
 
 STALLED_SECONDS = 30.0
@@ -18,11 +24,11 @@ SHORT = 2048  # bytes: of each operation there may be one such message that wait
 AsMessage = Callable[[bytes | memoryview, bool, bool], Message]
 
 
-class GoneError(Exception):
+class PeerGoneError(Exception):
     """Nobody is at the other end any more, or nobody who reads."""
 
 
-class Wire:
+class Sender:
     """Sends, and waits until the socket takes more: what is not sent yet is not made yet either.
 
     A peer that has taken nothing for `seconds` is dropped. To close its connection would not do:
@@ -45,12 +51,12 @@ class Wire:
         self,
         scope: Scope,
         send: Send,
-        outgoing: Outgoing,
+        backpressure: BackpressureBudget,
         as_message: AsMessage,
         seconds: float = STALLED_SECONDS,
     ) -> None:
         self._send = send
-        self._outgoing = outgoing
+        self._outgoing = backpressure
         self._as_message = as_message
         client = scope.get("client")
         self._caller = caller_of(client[0] if client else None)
@@ -68,16 +74,16 @@ class Wire:
     async def send(self, message: Message) -> None:
         """Raises GoneError."""
         if self.gone:
-            raise GoneError
+            raise PeerGoneError
         try:
             async with asyncio.timeout(self.seconds):
                 await self._send(message)
         except TimeoutError:
             self.abort()
-            raise GoneError from None
+            raise PeerGoneError from None
         except OSError:
             self.gone = True
-            raise GoneError from None
+            raise PeerGoneError from None
 
     async def deliver(self, content: bytes, before: bytes = b"", after: bytes = b"") -> None:
         """Send one message of three parts, behind those that are on their way.
@@ -87,23 +93,23 @@ class Wire:
         too much is unread already.
         """
         uncounted = SHORT if self.busy else UNCOUNTED
-        with self._outgoing.hold(self._caller, content, uncounted):
+        with self._outgoing.reserve(self._caller, content, uncounted):
             async with self._delivering:
                 if len(content) > UNCOUNTED:
-                    await self._deliver_pieces(list(pieces_of(before, content, after)))
+                    await self._deliver_pieces(list(split_into_pieces(before, content, after)))
                 else:
                     whole = b"".join((before, content, after))
                     await self.send(self._as_message(whole, True, False))
 
     async def _deliver_pieces(self, pieces: list[bytes | memoryview]) -> None:
         try:
-            async with asyncio.timeout(seconds_for(sum(map(len, pieces)))):
+            async with asyncio.timeout(read_timeout(sum(map(len, pieces)))):
                 for number, piece in enumerate(pieces, start=1):
                     await self.send(self._as_message(piece, number == 1, number < len(pieces)))
                 await self._until_read()
         except TimeoutError:
             self.abort()
-            raise GoneError from None
+            raise PeerGoneError from None
 
     async def _until_read(self) -> None:
         if (waiting := self._drain()) is not None:

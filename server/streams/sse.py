@@ -15,11 +15,11 @@ from starlette.types import Message, Receive
 
 from resolvers.errors import UnavailableError
 from schema.errors import UNAVAILABLE, failure, masked
-from server.access.memory_budget import Held
-from server.graphql.exchange import Exchange
-from server.graphql.request import RequestRefusedError
-from server.streams.execution import Operations, Payloads
-from server.streams.sender import ENDING_SECONDS, GoneError, Wire
+from server.access.memory_budget import Reservation
+from server.graphql.request import GraphQLRequest
+from server.graphql.request_parsing import RequestRefusedError
+from server.streams.execution import StreamOperations, SubscriptionPayloads
+from server.streams.sender import ENDING_SECONDS, PeerGoneError, Sender
 
 log = structlog.get_logger("coingraph.streams")
 
@@ -42,15 +42,15 @@ class EventStream:
 
     def __init__(
         self,
-        operations: Operations,
-        exchange: Exchange,
-        wire: Wire,
+        operations: StreamOperations,
+        request: GraphQLRequest,
+        sender: Sender,
         *,
         keep_alive_seconds: float = KEEP_ALIVE_SECONDS,
     ) -> None:
         self._operations = operations
-        self._exchange = exchange
-        self._wire = wire
+        self._exchange = request
+        self._sender = sender
         self._keep_alive_seconds = keep_alive_seconds
         self._stopping = False
         self._streaming = False
@@ -61,20 +61,20 @@ class EventStream:
 
         Raises RequestRefusedError, before anything is sent, where too many are under way.
         """
-        with self._operations.hold(self._exchange) as held:
-            await self._serve(receive, held)
+        with self._operations.reserve(self._exchange) as reservation:
+            await self._serve(receive, reservation)
 
-    async def _serve(self, receive: Receive, held: Held) -> None:
+    async def _serve(self, receive: Receive, reservation: Reservation) -> None:
         headers = [*_HEADERS, *self._exchange.rate_limit()]
         start = {"type": "http.response.start", "status": 200, "headers": headers}
-        with contextlib.suppress(GoneError):
-            await self._wire.send(start)
-            await self._wire.deliver(b"", _COMMENT)  # the client hears that it is connected
-            self._answering = asyncio.create_task(self._answer(held))
+        with contextlib.suppress(PeerGoneError):
+            await self._sender.send(start)
+            await self._sender.deliver(b"", _COMMENT)  # the client hears that it is connected
+            self._answering = asyncio.create_task(self._answer(reservation))
             leaving = asyncio.create_task(_left(receive))
             try:
                 last = await self._last(leaving)
-                await self._wire.send({"type": "http.response.body", "body": last})
+                await self._sender.send({"type": "http.response.body", "body": last})
             finally:
                 leaving.cancel()
                 self._stop()
@@ -87,7 +87,7 @@ class EventStream:
 
         The body of a subscription ends without `complete`, after which clients connect again.
         """
-        self._wire.seconds = ENDING_SECONDS
+        self._sender.seconds = ENDING_SECONDS
         self._stop()
         return self._end()
 
@@ -95,7 +95,7 @@ class EventStream:
         """Leave the rest to `serve`."""
 
     def abort(self) -> None:
-        self._wire.abort()
+        self._sender.abort()
 
     async def _last(self, leaving: asyncio.Task[None]) -> bytes:
         """Give signs of life until all is sent but what comes last, which is returned."""
@@ -106,17 +106,17 @@ class EventStream:
                 return_when=asyncio.FIRST_COMPLETED,
             )
             if leaving in done:
-                raise GoneError
-            if not done and not self._wire.busy:
-                await self._wire.deliver(b"", _COMMENT)
+                raise PeerGoneError
+            if not done and not self._sender.busy:
+                await self._sender.deliver(b"", _COMMENT)
         return self._answering.result()
 
-    async def _answer(self, held: Held) -> bytes:
+    async def _answer(self, reservation: Reservation) -> bytes:
         """Send what the operation gives, but for what comes last."""
         try:
-            begun = await self._operations.begin(self._exchange, held)
+            begun = await self._operations.begin(self._exchange, reservation)
             del self._exchange.operation  # a subscription may last for days
-            if isinstance(begun, Payloads):
+            if isinstance(begun, SubscriptionPayloads):
                 return _COMPLETE if await self._stream(begun) else _LEFT_OPEN
             await self._next(begun)
         except RequestRefusedError as refused:
@@ -126,7 +126,7 @@ class EventStream:
         except UnavailableError as error:
             body = failure(UNAVAILABLE, str(error)).body
             return _BEFORE + orjson.dumps(body) + _AFTER + _COMPLETE
-        except GoneError:
+        except PeerGoneError:
             raise
         except Exception:
             log.exception("unexpected error")
@@ -134,7 +134,7 @@ class EventStream:
             return _BEFORE + orjson.dumps(body) + _AFTER + _COMPLETE
         return _COMPLETE
 
-    async def _stream(self, begun: Payloads) -> bool:
+    async def _stream(self, begun: SubscriptionPayloads) -> bool:
         """Send each event; whether they came to their own end."""
         try:
             async with begun.opened() as payloads:
@@ -159,7 +159,7 @@ class EventStream:
             self._answering.cancel()
 
     async def _next(self, payload: bytes) -> None:
-        await self._wire.deliver(payload, _BEFORE, _AFTER)
+        await self._sender.deliver(payload, _BEFORE, _AFTER)
 
 
 def body_part(data: bytes | memoryview, _first: bool, _more: bool) -> Message:

@@ -8,20 +8,20 @@ from typing import Any
 from starlette.types import Message, Receive
 
 from schema.errors import STATUS, UNAVAILABLE
-from server.graphql.exchange import Exchange
-from server.graphql.request import RequestRefusedError, operation_of
+from server.graphql.request import GraphQLRequest
+from server.graphql.request_parsing import RequestRefusedError, operation_of
 from server.streams import graphql_transport_ws as protocol
-from server.streams.execution import Operations
+from server.streams.execution import StreamOperations
 from server.streams.graphql_transport_ws import CloseError
-from server.streams.operation import Running
-from server.streams.sender import ENDING_SECONDS, GoneError, Wire
+from server.streams.operation import WebSocketOperation
+from server.streams.sender import ENDING_SECONDS, PeerGoneError, Sender
 
 INIT_SECONDS = 10.0
 ROOM_SECONDS = 5.0
 _NORMAL = 1000
 FRAGMENT = "coingraph.websocket.fragment"  # what ASGI lacks: a text message sent piece by piece
 # Makes the exchange of an operation, with the `authorization` that the client sent, if any.
-Exchanges = Callable[[str | None], Exchange]
+RequestFactory = Callable[[str | None], GraphQLRequest]
 
 
 def fragment(data: bytes | memoryview, first: bool, more: bool) -> Message:
@@ -29,29 +29,29 @@ def fragment(data: bytes | memoryview, first: bool, more: bool) -> Message:
     return {"type": FRAGMENT, "data": data, "first": first, "more": more}
 
 
-class Socket:
+class WebSocketConnection:
     """A WebSocket that was accepted. `begun` counts its operations, `code` is how it closed."""
 
     def __init__(
         self,
-        operations: Operations,
-        exchanges: Exchanges,
+        operations: StreamOperations,
+        exchanges: RequestFactory,
         receive: Receive,
-        wire: Wire,
+        sender: Sender,
         *,
         most_operations: int,
         init_seconds: float = INIT_SECONDS,
     ) -> None:
         self._operations = operations
-        self._exchanges = exchanges
+        self._request_factory = exchanges
         self._receive = receive
-        self._wire = wire
+        self._sender = sender
         self._most_operations = most_operations
         self._init_seconds = init_seconds
         self._authorization: str | None = None
         self._acknowledged = False
         self._ending = False
-        self._running: dict[str, Running] = {}
+        self._running: dict[str, WebSocketOperation] = {}
         self._tasks: set[asyncio.Task[None]] = set()  # those of operations given up included
         self.begun = 0
         self.code = _NORMAL
@@ -62,12 +62,12 @@ class Socket:
             await self._converse()
         except CloseError as error:
             await self._close(error.code, error.reason)
-        except GoneError:
+        except PeerGoneError:
             pass
         finally:
-            self._wire.gone = True
+            self._sender.gone = True
             for running in list(self._running.values()):
-                running.give_up()
+                running.abandon()
             await self._all_done()
 
     def end(self) -> Coroutine[Any, Any, None]:
@@ -76,9 +76,9 @@ class Socket:
         Then the socket closes with 1001, after which clients connect and subscribe again.
         """
         self._ending = True
-        self._wire.seconds = ENDING_SECONDS
+        self._sender.seconds = ENDING_SECONDS
         for running in list(self._running.values()):
-            running.leave_open()
+            running.stop_without_complete()
         return self._end()
 
     async def _end(self) -> None:
@@ -86,7 +86,7 @@ class Socket:
         await self._close(protocol.GOING_AWAY, "The server is going away.")
 
     def abort(self) -> None:
-        self._wire.abort()
+        self._sender.abort()
 
     async def _converse(self) -> None:
         try:
@@ -102,7 +102,7 @@ class Socket:
     async def _next(self) -> str | None:
         message = await self._receive()
         if message["type"] == "websocket.disconnect":
-            if not self._wire.gone:
+            if not self._sender.gone:
                 self.code = message.get("code") or self.code
             return None
         text: str | None = message.get("text")
@@ -122,7 +122,7 @@ class Socket:
                 await self._subscribe(operation_id, payload)
             case protocol.Complete(operation_id):
                 if running := self._running.pop(operation_id, None):
-                    running.give_up()
+                    running.abandon()
 
     async def _acknowledge(self, payload: dict[str, Any]) -> None:
         if self._acknowledged:
@@ -131,7 +131,7 @@ class Socket:
             if name.lower() == "authorization" and isinstance(value, str):
                 self._authorization = value
         try:
-            self._operations.admit(self._exchanges(self._authorization))
+            self._operations.admit(self._request_factory(self._authorization))
         except RequestRefusedError as refused:
             away = refused.answer.status == STATUS[UNAVAILABLE]
             code = protocol.TRY_AGAIN_LATER if away else protocol.FORBIDDEN
@@ -152,11 +152,11 @@ class Socket:
             raise CloseError(protocol.BAD_MESSAGE, refused.message) from None
         if self._ending:
             return
-        exchange = self._exchanges(self._authorization)
-        exchange.operation = operation
-        running = Running(operation_id, self._wire, lambda: self._forget(running))
+        request = self._request_factory(self._authorization)
+        request.operation = operation
+        running = WebSocketOperation(operation_id, self._sender, lambda: self._forget(running))
         try:
-            task = running.start(self._operations, exchange)
+            task = running.start(self._operations, request)
         except RequestRefusedError as refused:  # nothing more is heard until it is told
             await self._send(protocol.error(operation_id, refused.answer.body["errors"]))
             return
@@ -175,7 +175,7 @@ class Socket:
             reason = f"Too many operations: at most {self._most_operations} at once"
             raise CloseError(protocol.TOO_MANY, reason)
 
-    def _forget(self, running: Running) -> None:
+    def _forget(self, running: WebSocketOperation) -> None:
         if self._running.get(running.id) is running:
             del self._running[running.id]
 
@@ -184,10 +184,10 @@ class Socket:
             await asyncio.wait(self._tasks)
 
     async def _send(self, message: bytes) -> None:
-        await self._wire.deliver(b"", message)
+        await self._sender.deliver(b"", message)
 
     async def _close(self, code: int, reason: str) -> None:
         self.code = code
-        with contextlib.suppress(GoneError):
-            await self._wire.send({"type": "websocket.close", "code": code, "reason": reason})
-        self._wire.gone = True
+        with contextlib.suppress(PeerGoneError):
+            await self._sender.send({"type": "websocket.close", "code": code, "reason": reason})
+        self._sender.gone = True

@@ -14,7 +14,7 @@ MOST_EACH = 16_000_000  # bytes of one caller
 MOST = 64_000_000  # bytes of all together
 
 
-class Backlogs:
+class BacklogBudget:
     """Counts what all connections of this process hold. Callers are named by `caller_of`.
 
     Behind one of the `proxies` are many callers, so that only the bound of all holds for them.
@@ -45,25 +45,25 @@ class Backlogs:
         return len(self._held)
 
 
-class HoldingFlow(FlowControl):
-    """uvicorn's flow control, which reads nothing while `holding`.
+class PausableFlowControl(FlowControl):
+    """uvicorn's flow control, which reads nothing while `paused`.
 
     uvicorn resumes reading whenever an application asks for more of its request.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
         super().__init__(transport)
-        self.holding = False
+        self.paused = False
 
-    def hold(self) -> None:
-        self.holding = True
+    def pause(self) -> None:
+        self.paused = True
         self.pause_reading()
 
-    def release(self) -> None:
-        if self.holding:
-            self.holding = False
+    def resume(self) -> None:
+        if self.paused:
+            self.paused = False
             self.resume_reading()
 
     def resume_reading(self) -> None:
-        if not self.holding:
+        if not self.paused:
             super().resume_reading()

@@ -10,14 +10,14 @@ from websockets.server import ServerProtocol
 from websockets.typing import StatusLike
 
 from schema.errors import INTERNAL, failure
-from server.http.access_log import log_refusal
+from server.http.access_log import log_rejected_request
 from server.transport.http_bounds import early_headers
 
 _NOT_FOUND, _FAULT = 404, 500
 _NO_SOCKET = "There is no WebSocket at this address: it is at /graphql."
 
 
-class Handshakes(ServerProtocol):
+class HandshakeProtocol(ServerProtocol):
     """The protocol of one WebSocket; `client` gives the peer's address once it is known."""
 
     def __init__(
@@ -40,5 +40,5 @@ class Handshakes(ServerProtocol):
             (name.decode(), value.decode()) for name, value in early_headers(content)
         )
         client = self._client()
-        log_refusal(response.status_code, client[0] if client else None)
+        log_rejected_request(response.status_code, client[0] if client else None)
         return response

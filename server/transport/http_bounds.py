@@ -20,10 +20,10 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from schema.errors import UNAVAILABLE, failure
-from server.http.access_log import log_refusal
-from server.http.scope_state import LATE
+from server.http.access_log import log_rejected_request
+from server.http.scope_state import BODY_TIMED_OUT
 from server.http.security_headers import SECURITY_HEADERS
-from server.transport.backlog import Backlogs, HoldingFlow
+from server.transport.backlog import BacklogBudget, PausableFlowControl
 
 HEAD_SECONDS = 10.0
 BODY_SECONDS = 15.0
@@ -66,7 +66,7 @@ _KINDS = {  # lists are those that somebody takes apart
 }
 
 
-class BoundedProtocol(HttpToolsProtocol):
+class BoundedHttpProtocol(HttpToolsProtocol):
     """uvicorn's protocol on httptools with limits on heads, on what is left over, on slow reading.
 
     One request is parsed at a time: what comes behind it is held as bytes, and parsed when its
@@ -75,7 +75,7 @@ class BoundedProtocol(HttpToolsProtocol):
     docs/decisions/0038-one-request-at-a-time.md
     """
 
-    flow: HoldingFlow
+    flow: PausableFlowControl
     _in_head = True
     _refusal: tuple[int, str] | None = None  # why the parsing was ended, where it was ours to end
     _received = 0  # bytes of this message
@@ -85,7 +85,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _held = b""  # what is not parsed yet, from `_next` on
     _next = 0
     _has_begun = False  # a message has, perhaps with no more than a part of its first line
-    _counted = 0  # bytes of this connection that `Backlogs` knows
+    _counted = 0  # bytes of this connection that `BacklogBudget` knows
     _deadline: asyncio.TimerHandle | None = None  # of what is being sent to us
     _answering: RequestResponseCycle | None = None  # others may wait behind it: pipelined ones
     _reading: asyncio.TimerHandle | None = None  # when the client's reading is looked at again
@@ -98,7 +98,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         super().connection_made(transport)
-        self.flow = HoldingFlow(transport)
+        self.flow = PausableFlowControl(transport)
         self._expire(HEAD_SECONDS, self._head_is_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -165,9 +165,9 @@ class BoundedProtocol(HttpToolsProtocol):
             left = 0
         self._held, self._next = (data, start) if left else (b"", 0)
         if left > READ_AHEAD:
-            self.flow.hold()
+            self.flow.pause()
         else:
-            self.flow.release()
+            self.flow.resume()
         arriving = not self._in_head and not self.cycle.response_complete and not self._is_behind()
         if not self._count(self._received if arriving else left):
             self.refuse(503, _TOO_MUCH_UNREAD, UNAVAILABLE)
@@ -194,8 +194,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if size == self._counted:
             return True
         app: Any = self.config.app  # Starlette's
-        backlogs: Backlogs = app.state.application.backlogs
-        if not backlogs.change(self.client[0] if self.client else None, size - self._counted):
+        backlog_budget: BacklogBudget = app.state.application.backlog_budget
+        if not backlog_budget.change(self.client[0] if self.client else None, size - self._counted):
             return False
         self._counted = size
         return True
@@ -221,7 +221,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.parser.feed_data(piece)
             except httptools.HttpParserUpgrade as upgrade:
                 if self._should_upgrade():
-                    self.flow.release()
+                    self.flow.resume()
                     self.handle_websocket_upgrade()
                     return len(data)
                 end = start + upgrade.args[0]
@@ -417,7 +417,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _body_is_late(self) -> None:
         """Wake who waits for the body; a timeout around each wait would cost all requests."""
-        self.scope["state"][LATE] = True
+        self.scope["state"][BODY_TIMED_OUT] = True
         self.cycle.message_event.set()
 
     def _head_is_late(self) -> None:
@@ -449,7 +449,7 @@ class BoundedProtocol(HttpToolsProtocol):
         lines = (b"%b: %b\r\n" % header for header in (*early_headers(content), *more))
         self.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", content)))
         self.transport.close()
-        log_refusal(status, self.client[0] if self.client else None)
+        log_rejected_request(status, self.client[0] if self.client else None)
 
     def _origin(self) -> str | None:
         """Name the origin of the page that asks, as far as the head has arrived."""

@@ -13,10 +13,10 @@ from websockets.frames import Frame
 from websockets.protocol import State
 
 from server.config.addresses import plain_peer
-from server.http.backpressure import SLOWEST
-from server.http.scope_state import DRAIN, LEAVE
+from server.http.backpressure import MIN_BYTES_PER_SECOND
+from server.http.scope_state import DRAIN, RELEASE
 from server.streams.websocket import FRAGMENT
-from server.transport.handshake import Handshakes
+from server.transport.handshake import HandshakeProtocol
 
 _log = logging.getLogger("uvicorn.websockets")
 _INVALID_DATA, _TOO_BIG = 1007, 1009
@@ -26,7 +26,7 @@ _PONG_SECONDS = 20.0
 _LINGER_SECONDS = 12.0  # uvicorn waits 10 for the other side's close
 
 
-class SocketConnection(WebSocketsSansIOProtocol):
+class WebSocketProtocol(WebSocketsSansIOProtocol):
     """A WebSocket that does not outlive its peer's interest.
 
     Closing a transport waits until all is written, for ever with a peer that does not read, so
@@ -40,7 +40,7 @@ class SocketConnection(WebSocketsSansIOProtocol):
         # not the one that tells of the server's start: three lines a connection are too many
         self.logger = _log
         self.app_state = {**self.app_state, DRAIN: self._until_read}
-        self.conn = Handshakes(self.config.ws_max_size, lambda: self.client, _log)
+        self.conn = HandshakeProtocol(self.config.ws_max_size, lambda: self.client, _log)
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
@@ -93,11 +93,11 @@ class SocketConnection(WebSocketsSansIOProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self.app_state[LEAVE]()
+        self.app_state[RELEASE]()
 
     def send_keepalive_ping(self) -> None:
         """Wait for the pong until all before the ping has been read, as slowly as one may."""
-        self.ping_timeout = _PONG_SECONDS + self._unconfirmed / SLOWEST
+        self.ping_timeout = _PONG_SECONDS + self._unconfirmed / MIN_BYTES_PER_SECOND
         self._unconfirmed = 0
         super().send_keepalive_ping()
 

@@ -12,7 +12,7 @@ import structlog
 
 from models.postgres.database import Database
 from models.postgres.notifications import Listener
-from server.graphql.response_cache import AnswerCache
+from server.graphql.response_cache import ResponseCache
 from tests.conftest import new_database
 from tests.server.keeping import ROOM
 from tests.server.postgres_processes import make_data_dir
@@ -27,8 +27,8 @@ def listener() -> Listener:
 
 
 @pytest.fixture
-def cache(listener: Listener) -> AnswerCache:
-    cache = AnswerCache(ROOM, listener)
+def cache(listener: Listener) -> ResponseCache:
+    cache = ResponseCache(ROOM, listener)
     listener.join(cache)
     return cache
 

@@ -4,8 +4,8 @@ import asyncio
 from datetime import UTC, datetime
 
 from resolvers.cache_dependencies import Footprint
-from server.graphql.response import Reply
-from server.graphql.response_cache import MISS, AnswerCache, Key
+from server.graphql.response import EncodedResponse
+from server.graphql.response_cache import MISS, Key, ResponseCache
 
 ROOM = 1_000_000
 
@@ -14,18 +14,20 @@ def key(name: str) -> Key:
     return (name, None, b"")
 
 
-def reply(*series: int, size: int = 100, ok: bool = True, **more: object) -> Reply:
+def encoded(*series: int, size: int = 100, ok: bool = True, **more: object) -> EncodedResponse:
     """An answer made of these series; `relative`, `until`, `untold` set its footprint."""
     footprint = Footprint()
     footprint.series(series)
     for name, value in more.items():
         setattr(footprint, name, value)
     status = 200 if ok else 400
-    return Reply(b"x" * size, status, footprint, moment=datetime.now(UTC).timestamp(), ok=ok)
+    return EncodedResponse(
+        b"x" * size, status, footprint, moment=datetime.now(UTC).timestamp(), ok=ok
+    )
 
 
-async def fill(cache: AnswerCache, name: str, answer: Reply) -> None:
-    async def compute() -> Reply:
+async def fill(cache: ResponseCache, name: str, answer: EncodedResponse) -> None:
+    async def compute() -> EncodedResponse:
         return answer
 
     assert await cache.compute(key(name), compute) == (answer, MISS)
@@ -34,22 +36,22 @@ async def fill(cache: AnswerCache, name: str, answer: Reply) -> None:
 class Gate:
     """A computation that waits to be let through, and counts how often it began."""
 
-    def __init__(self, answer: Reply) -> None:
+    def __init__(self, answer: EncodedResponse) -> None:
         self.answer = answer
         self.begun = 0
         self.open = asyncio.Event()
 
-    async def compute(self) -> Reply:
+    async def compute(self) -> EncodedResponse:
         self.begun += 1
         await self.open.wait()
         return self.answer
 
 
-async def start(*tasks: asyncio.Task[tuple[Reply, bytes]]) -> None:
+async def start(*tasks: asyncio.Task[tuple[EncodedResponse, bytes]]) -> None:
     """Let these tasks run until each waits for something."""
     for _ in range(3 * len(tasks) + 3):
         await asyncio.sleep(0)
 
 
-def ask(cache: AnswerCache, gate: Gate) -> asyncio.Task[tuple[Reply, bytes]]:
+def ask(cache: ResponseCache, gate: Gate) -> asyncio.Task[tuple[EncodedResponse, bytes]]:
     return asyncio.create_task(cache.compute(key("one"), gate.compute))

@@ -147,9 +147,9 @@ async def test_a_network_has_its_subscriptions_together(
 
 
 async def test_a_network_leaves_its_answers_unread_together(proxied: LiveServer) -> None:
-    budget = proxied.application.endpoint.outgoing.budget
+    budget = proxied.application.endpoint.backpressure.budget
     budget.most_each = 4_000_000
-    with budget.hold("2001:db8::/64", 3_900_000), budget.hold("192.0.2.7", 3_900_000):
+    with budget.reserve("2001:db8::/64", 3_900_000), budget.reserve("192.0.2.7", 3_900_000):
         for number, (address, status) in enumerate(
             (
                 ("2001:db8::1", 503),

@@ -56,7 +56,7 @@ async def test_an_operation_at_the_limit_and_one_past_it(
     """A server is not started for each: it is given the schema that the setting makes."""
     settings = make_settings("postgresql://unused/x", shared_simulator, **{name: most})
     endpoint = scheduled_server.application.endpoint
-    monkeypatch.setattr(endpoint.answers, "_schema", build_schema(settings.limits))
+    monkeypatch.setattr(endpoint.handler, "_schema", build_schema(settings.limits))
     url = f"{scheduled_server.url}/graphql"
     fits = await post(url, fitting, values)
     assert "OPERATION_TOO_COMPLEX" not in json.dumps(fits), "at the limit"

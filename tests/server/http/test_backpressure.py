@@ -85,7 +85,7 @@ async def errors_over(server: LiveServer, transport: str, query: str) -> list[An
 @pytest.mark.parametrize("unread", OVER)
 async def test_one_bound_holds_for_all_transports(year: LiveServer, unread: str) -> None:
     """What one leaves unread in one way is refused to it in all ways."""
-    budget = year.application.endpoint.outgoing.budget
+    budget = year.application.endpoint.backpressure.budget
     budget.most_each = 7_000_000
     async with contextlib.AsyncExitStack() as deaf:
         for number in range(2):
@@ -105,9 +105,9 @@ async def test_one_bound_holds_for_all_transports(year: LiveServer, unread: str)
 
 @pytest.mark.slow
 async def test_a_bound_of_all_holds_for_those_who_left_nothing_unread(year: LiveServer) -> None:
-    budget = year.application.endpoint.outgoing.budget
+    budget = year.application.endpoint.backpressure.budget
     budget.most = 50_000_000
-    with budget.hold("192.0.2.1", 49_000_000):
+    with budget.reserve("192.0.2.1", 49_000_000):
         errors = await errors_over(year, "post", megabytes(0))
         assert errors is not None
         assert "unread" in errors[0]["message"]
@@ -130,7 +130,7 @@ async def test_an_answer_of_the_cache_is_in_memory_once(year: LiveServer, transp
                 reader = await deaf.enter_async_context(asking(year, megabytes(0)))
                 if transport != "websocket":
                     await reader.readuntil(b"\r\n\r\n")
-            budget = year.application.endpoint.outgoing.budget
+            budget = year.application.endpoint.backpressure.budget
             await eventually(lambda: budget.total > many * backpressure.PIECE)
             _, peak = tracemalloc.get_traced_memory()
         finally:
@@ -147,7 +147,7 @@ async def test_of_a_compressed_answer_nothing_else_is_held(
 ) -> None:
     settings = quiet(database_url, shared_simulator, cache_megabytes=0)
     async with live_server(settings, send_buffer=SEND_BUFFER) as server:
-        budget = server.application.endpoint.outgoing.budget
+        budget = server.application.endpoint.backpressure.budget
         tracemalloc.start()
         try:
             async with over_post(server, long_query(4_000), coding.encode()) as reader:
@@ -198,8 +198,8 @@ async def test_who_reads_too_slowly_is_cut(
     year: LiveServer, monkeypatch: pytest.MonkeyPatch, transport: str
 ) -> None:
     """Each sign of life is in time for the limit on reading nothing at all."""
-    monkeypatch.setattr(backpressure, "PATIENCE_SECONDS", 1.0)
-    monkeypatch.setattr(backpressure, "SLOWEST", 1e9)
+    monkeypatch.setattr(backpressure, "READ_GRACE_SECONDS", 1.0)
+    monkeypatch.setattr(backpressure, "MIN_BYTES_PER_SECOND", 1e9)
     read = 0
     async with OVER[transport](year, megabytes(0)) as slow, asyncio.timeout(60):
         with contextlib.suppress(ConnectionError):

@@ -60,8 +60,8 @@ async def test_an_address_that_has_all_its_connections_loses_an_idle_one(
         # two that have begun a request, so that nothing is idle
         for client in (first, third):
             client.send(WHOLE[:-1])
-        crowds = server.application.crowds
-        while crowds.idle:  # noqa: ASYNC110 - no event tells of it
+        connection_limits = server.application.connection_limits
+        while connection_limits.idle:  # noqa: ASYNC110 - no event tells of it
             await asyncio.sleep(0.01)
         fourth = await stack.enter_async_context(raw(server.url))
         assert (await fourth.answer()).status == 429

@@ -120,7 +120,7 @@ def test_ports_and_schemes_are_part_of_an_origin() -> None:
         (b"http://app.example.com:8443", True),
         (b"https://app.example.com:8443.evil.com", True),
     ):
-        assert origins.distrust({b"origin": text, b"host": b"api.example.com"}) is distrusted
+        assert origins.is_untrusted({b"origin": text, b"host": b"api.example.com"}) is distrusted
 
 
 EXPECTED = {

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from models.postgres.database import Database
-from server.leader.election import Leadership
+from server.leader.election import LeaderElection
 from simulator import Fault, Simulator
 from tests.server.proxy import proxy_to
 from tests.serving import LiveServer, connected, live_server, make_settings
@@ -22,7 +22,7 @@ class Candidate:
         self.ended = asyncio.Event()
         self.begun = 0
         self.failing = asyncio.Event()
-        self.leadership = Leadership(self.database, self._duties)
+        self.election = LeaderElection(self.database, self._duties)
 
     async def _duties(self, verify: Callable[[], Awaitable[None]], begun: asyncio.Event) -> None:
         await verify()
@@ -39,7 +39,7 @@ class Candidate:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["Candidate"]:
-        task = asyncio.create_task(self.leadership.run())
+        task = asyncio.create_task(self.election.run())
         try:
             yield self
         finally:
@@ -57,8 +57,8 @@ async def awaited(event: asyncio.Event) -> None:
 async def test_one_leads_and_the_other_when_it_stops(database_url: str) -> None:
     async with Candidate(database_url).running() as second:
         async with Candidate(database_url).running() as first:
-            await awaited(first.leadership.decided)
-            await awaited(second.leadership.decided)
+            await awaited(first.election.decided)
+            await awaited(second.election.decided)
             both = (first, second)
             leader = next(each for each in both if each.leading.is_set())
             assert [each.leading.is_set() for each in both].count(True) == 1
@@ -71,7 +71,7 @@ async def test_a_leader_that_is_cut_off_stops(database_url: str) -> None:
     async with proxy_to(database_url) as proxy, Candidate(proxy.url).running() as first:
         await awaited(first.leading)
         async with Candidate(database_url).running() as second:
-            await awaited(second.leadership.decided)
+            await awaited(second.election.decided)
             assert not second.leading.is_set()
             await proxy.cut()
             await awaited(second.leading)
@@ -87,7 +87,7 @@ async def test_a_leader_that_hears_nothing_stops(database_url: str) -> None:
     async with proxy_to(database_url) as proxy, Candidate(proxy.url).running() as first:
         await awaited(first.leading)
         async with Candidate(database_url).running() as second:
-            await awaited(second.leadership.decided)
+            await awaited(second.election.decided)
             proxy.freeze()
             await awaited(second.leading)
             assert first.ended.is_set(), "it stopped before the other one began"
@@ -111,7 +111,7 @@ async def test_nobody_answers_at_first(database_url: str) -> None:
     async with proxy_to(database_url) as proxy:
         await proxy.cut()
         async with Candidate(proxy.url).running() as only:
-            await awaited(only.leadership.decided)
+            await awaited(only.election.decided)
             assert not only.leading.is_set()
             await proxy.mend()
             await awaited(only.leading)

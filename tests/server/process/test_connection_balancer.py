@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from server.process import connection_balancer as dealing
-from server.process.connection_balancer import Dealer
+from server.process.connection_balancer import ConnectionBalancer
 from server.process.control_protocol import ALIVE, GONE, READY, TAKEN
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="one process only there")
@@ -20,14 +20,16 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="one process onl
 class Worker:
     """The other end of what a worker process has."""
 
-    def __init__(self, dealer: Dealer) -> None:
+    def __init__(self, dealer: ConnectionBalancer) -> None:
         ours, self.control = socket.socketpair()
         for end in (ours, self.control):
             end.setblocking(False)
         self.taken: list[socket.socket] = []
         self._ours = ours
         self.silent = asyncio.Event()
-        self._dealing = asyncio.create_task(dealer.deal_to(ours, lambda: None, self.silent.set))
+        self._dealing = asyncio.create_task(
+            dealer.serve_worker(ours, lambda: None, self.silent.set)
+        )
         self._arrived = asyncio.Event()
         asyncio.get_running_loop().add_reader(self.control, self._arrived.set)
 
@@ -59,7 +61,7 @@ class Table:
 
     def __init__(self, workers: int) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.dealer = Dealer([self._listener], workers)
+        self.dealer = ConnectionBalancer([self._listener], workers)
         self.workers = [Worker(self.dealer) for _ in range(workers)]
         self.clients: list[socket.socket] = []
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from server.graphql.request import RequestRules
+from server.graphql.request_parsing import RequestRules
 from simulator import Simulator
 from tests.server.streams.talking import FOLLOW, connected_to, talking_to
 from tests.serving import TOKEN, LiveServer, Reader, live_server, make_settings

@@ -69,7 +69,7 @@ async def test_who_does_not_read_is_dropped_and_holds_nobody_up(
     admission, endpoint = server.application.admission, server.application.endpoint
     settings = StreamSettings(stalled_seconds=0.2, most_operations=1000)
     streams = endpoint.streams = StreamEndpoint(
-        build_schema(), admission, endpoint.answers, settings, endpoint.outgoing
+        build_schema(), admission, endpoint.handler, settings, endpoint.backpressure
     )
     async with deaf(server) as connection, talking_to(server) as well:
         await well.begin()

@@ -10,10 +10,10 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from server.config.settings import Settings
-from server.http.scope_state import LEAVE
+from server.http.scope_state import RELEASE
 from server.process.server import server_config
 from server.streams.websocket import fragment
-from server.transport.websocket_protocol import SocketConnection
+from server.transport.websocket_protocol import WebSocketProtocol
 
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -49,7 +49,7 @@ class Pipe(asyncio.Transport):
 
 
 @contextlib.asynccontextmanager
-async def accepted() -> AsyncIterator[tuple[SocketConnection, Pipe, Send]]:
+async def accepted() -> AsyncIterator[tuple[WebSocketProtocol, Pipe, Send]]:
     """A WebSocket whose handshake is over, what it has written since, and how to send over it."""
     ready, over = asyncio.Event(), asyncio.Event()
     sends: list[Send] = []
@@ -66,7 +66,7 @@ async def accepted() -> AsyncIterator[tuple[SocketConnection, Pipe, Send]]:
     config = server_config(server)
     config.load()
     config.loaded_app = app
-    connection, pipe = SocketConnection(config, ServerState(), {LEAVE: over.set}), Pipe()
+    connection, pipe = WebSocketProtocol(config, ServerState(), {RELEASE: over.set}), Pipe()
     connection.connection_made(pipe)
     connection.data_received(HANDSHAKE)
     await asyncio.wait_for(ready.wait(), 60)

@@ -16,8 +16,8 @@ from schema.execution.schema import LimitedSchema
 from schema.execution.subscription import Subscription as Opened
 from schema.execution.subscription import read_subscription
 from schema.limits import Limits
-from server.graphql.request import RequestRefusedError
-from server.streams.execution import Payloads
+from server.graphql.request_parsing import RequestRefusedError
+from server.streams.execution import SubscriptionPayloads
 from server.streams.renderings import Renderings
 
 executed: list[int] = []
@@ -91,7 +91,9 @@ async def payloads(query: str = DOUBLED, *, most: int = 100) -> list[Any]:
     events = await opened.events(context)
     assert not isinstance(events, ExecutionResult), events
     told: list[Any] = []
-    async with Payloads(opened, events, context, query.encode(), Renderings()).opened() as stream:
+    async with SubscriptionPayloads(
+        opened, events, context, query.encode(), Renderings()
+    ).opened() as stream:
         async for payload in stream:
             told.append(orjson.loads(payload))
             if len(told) == most:

@@ -112,7 +112,7 @@ async def test_silence_is_broken_by_comments(server: LiveServer) -> None:
     admission, endpoint = server.application.admission, server.application.endpoint
     settings = StreamSettings(keep_alive_seconds=0.01)
     endpoint.streams = StreamEndpoint(
-        build_schema(), admission, endpoint.answers, settings, endpoint.outgoing
+        build_schema(), admission, endpoint.handler, settings, endpoint.backpressure
     )
     async with server.http.stream(
         "GET", "/graphql", params={"query": FOLLOW}, headers=EVENTS

@@ -4,10 +4,10 @@ import asyncio
 
 from starlette.types import Message, Send
 
-from server.http.backpressure import Outgoing
+from server.http.backpressure import BackpressureBudget
 from server.http.scope_state import ABORT
-from server.streams.sender import GoneError, Wire
-from server.streams.websocket import Socket, fragment
+from server.streams.sender import PeerGoneError, Sender
+from server.streams.websocket import WebSocketConnection, fragment
 
 
 async def nothing() -> Message:
@@ -15,17 +15,17 @@ async def nothing() -> Message:
     raise AssertionError
 
 
-def wire_to(send: Send) -> Wire:
-    return Wire({}, send, Outgoing(), fragment)
+def wire_to(send: Send) -> Sender:
+    return Sender({}, send, BackpressureBudget(), fragment)
 
 
-def socket_on(wire: Wire, receive: object = nothing) -> Socket:
+def socket_on(sender: Sender, receive: object = nothing) -> WebSocketConnection:
     """A socket whose client only says what `receive` gives."""
-    return Socket(
+    return WebSocketConnection(
         None,  # type: ignore[arg-type] # no operation comes to it
         None,  # type: ignore[arg-type] # likewise
         receive,  # type: ignore[arg-type] # a coroutine function
-        wire,
+        sender,
         most_operations=1,
         init_seconds=0.01,
     )
@@ -62,10 +62,12 @@ async def test_a_peer_that_takes_nothing_is_cut_off() -> None:
     async def send(_message: Message) -> None:
         await asyncio.Event().wait()
 
-    wire = Wire({"state": {ABORT: aborted.set}}, send, Outgoing(), fragment, seconds=0.01)
+    sender = Sender(
+        {"state": {ABORT: aborted.set}}, send, BackpressureBudget(), fragment, seconds=0.01
+    )
     try:
-        await asyncio.wait_for(wire.send({"type": "websocket.send", "text": "x"}), 60)
-    except GoneError:
+        await asyncio.wait_for(sender.send({"type": "websocket.send", "text": "x"}), 60)
+    except PeerGoneError:
         assert aborted.is_set()
     else:
         raise AssertionError

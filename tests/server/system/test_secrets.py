@@ -16,7 +16,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from server.http.access_log import is_request_id
+from server.http.access_log import is_valid_request_id
 from tests.server.postgres_processes import eventually
 from tests.server.raw import raw
 from tests.server.served import Served, served
@@ -266,4 +266,4 @@ async def hostile(url: str) -> list[str]:
     "name", ["a\r\nevil: 1", "a\x1b[31m", "x" * 129, "a b", "é", "\u202e", "<script>"]
 )
 def test_ids_of_requests_do_not_forge_lines(name: str) -> None:
-    assert not is_request_id(name)
+    assert not is_valid_request_id(name)

@@ -30,7 +30,7 @@ def _quiet(server: LiveServer) -> None:
     admission, endpoint = server.application.admission, server.application.endpoint
     settings = StreamSettings(keep_alive_seconds=3600)
     endpoint.streams = StreamEndpoint(
-        build_schema(), admission, endpoint.answers, settings, endpoint.outgoing
+        build_schema(), admission, endpoint.handler, settings, endpoint.backpressure
     )
 
 

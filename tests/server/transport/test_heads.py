@@ -7,7 +7,7 @@ from typing import ClassVar
 import httptools
 import pytest
 
-from server.graphql import request
+from server.graphql import request_parsing
 from server.http import negotiation
 from tests.server.raw import HEAD, QUERY, Answer, raw
 from tests.serving import Reader
@@ -101,7 +101,7 @@ async def test_percent_signs_of_an_address(
     reader: Reader, monkeypatch: pytest.MonkeyPatch, accept: bytes, piece: bytes
 ) -> None:
     address = b"/graphql?query=" + piece * (30_000 // len(piece))
-    monkeypatch.setattr(request, "QueryParams", None)  # nothing is decoded
+    monkeypatch.setattr(request_parsing, "QueryParams", None)  # nothing is decoded
     answer = await ask(reader, b"GET %b HTTP/1.1\r\n%b\r\n" % (address, accept))
     assert answer.status == 400
     assert "`%25`" in message_of(answer)

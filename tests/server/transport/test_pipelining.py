@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from server.transport import backlog
-from server.transport.http_bounds import BoundedProtocol
+from server.transport.http_bounds import BoundedHttpProtocol
 from tests.server.raw import HEAD, QUERY, WHOLE, Answer, Raw, raw
 from tests.serving import LiveServer, Reader
 
@@ -60,7 +60,7 @@ def check(answer: Answer, status: int, word: bytes) -> None:
     assert word in answer.body
 
 
-def pieces_of(sent: bytes, cuts: Iterable[int]) -> list[bytes]:
+def split_into_pieces(sent: bytes, cuts: Iterable[int]) -> list[bytes]:
     ends = sorted({cut % len(sent) for cut in cuts} - {0})
     return [sent[a:b] for a, b in zip([0, *ends], [*ends, len(sent)], strict=True)]
 
@@ -77,7 +77,7 @@ async def test_each_is_answered_in_its_turn(
 ) -> None:
     """Whatever they are, and in whatever pieces they arrive."""
     async with raw(reader.url) as client:
-        for piece in pieces_of(b"".join(KINDS[kind][0] for kind in order), cuts):
+        for piece in split_into_pieces(b"".join(KINDS[kind][0] for kind in order), cuts):
             client.send(piece)
             await asyncio.sleep(0)
         for kind in order:
@@ -136,9 +136,9 @@ async def streaming(server: LiveServer) -> AsyncIterator[Raw]:
 
 async def none_held(server: LiveServer) -> None:
     async with asyncio.timeout(60):
-        while server.application.backlogs.total:  # noqa: ASYNC110 - it tells nobody of its end
+        while server.application.backlog_budget.total:  # noqa: ASYNC110 - it tells nobody of its end
             await asyncio.sleep(0.01)
-    assert len(server.application.backlogs) == 0
+    assert len(server.application.backlog_budget) == 0
 
 
 @pytest.mark.slow
@@ -148,7 +148,7 @@ async def test_what_waits_behind_a_stream_is_bounded(server: LiveServer, sent: b
     async with contextlib.AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(streaming(server)) for _ in range(5)]
         await asyncio.gather(*(fill(client, sent) for client in clients))
-        assert 0 < server.application.backlogs.total <= 5 * 300_000
+        assert 0 < server.application.backlog_budget.total <= 5 * 300_000
         assert under_way() - before <= 5 * 2
         assert (await server.http.get("/health/live")).status_code == 200
         for client in clients:
@@ -169,7 +169,7 @@ async def test_past_the_bound_of_an_address_the_answer_is_the_last_one(
         check(await second.answer(), 200, b"currencies")
         while not second.reader.at_eof():  # some may have been answered before the bound was met
             await second.reader.read(65_536)
-        assert server.application.backlogs.total <= 100_000
+        assert server.application.backlog_budget.total <= 100_000
         async with raw(server.url) as third:
             third.send(WHOLE + LIVE)
             check(await third.answer(), 200, b"currencies")
@@ -189,7 +189,7 @@ async def test_bodies_that_do_not_arrive_are_counted(
         for client in (first, second):
             client.send(large[:-1])
         async with asyncio.timeout(60):
-            while server.application.backlogs.total < 140_000:  # noqa: ASYNC110 - as above
+            while server.application.backlog_budget.total < 140_000:  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.01)
         third.send(large[:-1])
         check(await third.answer(), 503, b"SERVICE_UNAVAILABLE")
@@ -247,14 +247,14 @@ async def test_a_head_comes_in_few_pieces_wherever_its_length_stands(
     reader: Reader, monkeypatch: pytest.MonkeyPatch, length: int
 ) -> None:
     pieces = 0
-    parse = BoundedProtocol._parse  # noqa: SLF001 - what is counted has no other name
+    parse = BoundedHttpProtocol._parse  # noqa: SLF001 - what is counted has no other name
 
-    def counted(self: BoundedProtocol, data: bytes, start: int, end: int) -> int:
+    def counted(self: BoundedHttpProtocol, data: bytes, start: int, end: int) -> int:
         nonlocal pieces
         pieces += 1
         return parse(self, data, start, end)
 
-    monkeypatch.setattr(BoundedProtocol, "_parse", counted)
+    monkeypatch.setattr(BoundedHttpProtocol, "_parse", counted)
     head = b"POST /graphql HTTP/1.1\r\nContent-Length: %d\r\n" % length
     head += b"Content-Type: application/json\r\nCookie: " + b"a" * 30_000 + b"\r\n\r\n"
     async with raw(reader.url) as client:
@@ -269,8 +269,8 @@ async def test_a_head_comes_in_few_pieces_wherever_its_length_stands(
 async def test_a_handshake_leaves_no_count_behind(
     server: LiveServer, line: bytes, behind: int
 ) -> None:
-    backlogs = server.application.backlogs
-    before = len(backlogs), backlogs.total
+    backlog_budget = server.application.backlog_budget
+    before = len(backlog_budget), backlog_budget.total
     for before_it in (b"", WHOLE):
         async with raw(server.url) as client:
             handshake = HANDSHAKE[:-2] + line + b"\r\n"
@@ -280,5 +280,5 @@ async def test_a_handshake_leaves_no_count_behind(
             answer = await client.answer()
             assert answer.status == (431 if line else 101)
     async with asyncio.timeout(60):
-        while (len(backlogs), backlogs.total) != before:  # noqa: ASYNC110 - it has no event
+        while (len(backlog_budget), backlog_budget.total) != before:  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0.01)

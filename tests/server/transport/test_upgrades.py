@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from server.transport.http_protocol import HttpConnection
-from server.transport.websocket_protocol import SocketConnection
+from server.transport.http_protocol import HttpProtocol
+from server.transport.websocket_protocol import WebSocketProtocol
 from tests.server.caching import is_true, until
 from tests.server.deaf import deaf
 from tests.server.raw import HEAD, QUERY, WHOLE, Answer, raw
@@ -76,9 +76,9 @@ async def test_a_websocket_after_an_answer_that_is_not_read(
     reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It writes nothing more before the client has read."""
-    sockets: list[SocketConnection] = []
-    observe(monkeypatch, HttpConnection, "connection_made", after=with_a_small_buffer)
-    observe(monkeypatch, SocketConnection, "connection_made", after=sockets.append)
+    sockets: list[WebSocketProtocol] = []
+    observe(monkeypatch, HttpProtocol, "connection_made", after=with_a_small_buffer)
+    observe(monkeypatch, WebSocketProtocol, "connection_made", after=sockets.append)
     ask = b'{"query": "{ __schema { types { fields { name description } } } }"}'
     head = HEAD + b"Accept-Encoding: identity\r\nContent-Length: %d\r\n\r\n" % len(ask)
     handshake = (
@@ -111,6 +111,6 @@ def observe(
     monkeypatch.setattr(kind, name, seen)
 
 
-def with_a_small_buffer(connection: HttpConnection) -> None:
+def with_a_small_buffer(connection: HttpProtocol) -> None:
     buffer = connection.transport.get_extra_info("socket")
     buffer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
