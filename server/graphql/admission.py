@@ -1,4 +1,4 @@
-"""Who is let in: those who may, who have something left to spend, and while there is a database."""
+"""Admission: access rights, rate limits and the availability of the database."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,10 @@ from server.graphql.request_parsing import RequestRefusedError
 
 
 class Admission:
-    """The door of all transports. `services` is None until the database is ready."""
+    """Admits or rejects requests of all transports.
+
+    `services` is None until the database is ready.
+    """
 
     def __init__(self, authenticator: Authenticator, rates: RateLimits | None = None) -> None:
         self._authenticator = authenticator
@@ -26,9 +29,11 @@ class Admission:
 
     @property
     def reads_are_open(self) -> bool:
+        """True if queries need no token."""
         return self._authenticator.reads_are_open
 
     def new_request(self, scope: Scope) -> GraphQLRequest:
+        """Make the request of an ASGI scope and decide whether its response is private."""
         request = GraphQLRequest(scope)
         request.private = (
             b"authorization" in request.headers or not self._authenticator.reads_are_open
@@ -36,7 +41,10 @@ class Admission:
         return request
 
     async def charge_request(self, request: GraphQLRequest) -> None:
-        """Charge the point that every request costs. Raises RequestRefusedError if none is left."""
+        """Charge the point that every request costs, once for each request.
+
+        Raises RequestRefusedError if the caller has no point left.
+        """
         if self.rates is None or request.account is not None:
             return
         token = None
@@ -49,16 +57,20 @@ class Admission:
             raise RequestRefusedError(refused(error)) from None
 
     def admit(self, request: GraphQLRequest) -> None:
-        """Raise RequestRefusedError where the caller may not read, or nobody can just now."""
+        """Raise RequestRefusedError if the caller may not read or the database is not ready."""
         self.check_reader(request)
         self.check_ready(request, "")
 
     def check_reader(self, request: GraphQLRequest) -> None:
+        """Raise RequestRefusedError if the caller may not read."""
         if request.private:
             self._require(require_read, request)
 
     def check_ready(self, request: GraphQLRequest, query: str) -> None:
-        """Refuse what needs the database; a mutation with a bad token for its token first."""
+        """Raise RequestRefusedError while the database is not ready.
+
+        A mutation without a valid token is rejected for its token, not for the database.
+        """
         if self.services is not None:
             return
         if is_mutation(query, request.operation.name):
@@ -68,8 +80,8 @@ class Admission:
         )
 
     def context(self, request: GraphQLRequest) -> Context:
-        """Make the context of an operation that was admitted."""
-        assert self.services is not None  # noqa: S101 - `admit` looked
+        """Make the context of an admitted operation."""
+        assert self.services is not None  # noqa: S101 - `admit` checks it
         account = request.account
         charge = None if account is None else account.charge_cost
         return Context(self.services, self._caller(request), encoded=True, charge=charge)

@@ -1,4 +1,4 @@
-"""Answers to queries and mutations: kept, or computed."""
+"""Handles queries and mutations: from the response cache, or by executing them."""
 
 import re
 
@@ -21,18 +21,18 @@ from server.graphql.response import EncodedResponse, encode
 from server.graphql.response_cache import HIT, ResponseCache
 
 _OK = 200
-# Apollo's clients then send the text beside the hash. Those that know no other media type than
-# JSON want 200, as Apollo Server answers; GraphQL's own allows no 200 without data.
+# Apollo's clients then send the text together with the hash. Clients that accept only JSON expect
+# status 200, as Apollo Server sends it; GraphQL's media type allows no 200 without data.
 _UNKNOWN_HASH = failure(
     "PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound", 404, Lenience.ANY_JSON
 )
-# A mutation or a subscription cannot be written without its keyword. A query that has the word in
-# a comment or in a string is taken for one too, and only not cached.
+# A mutation or a subscription contains its keyword. A query that has the keyword in a comment or in
+# a string matches too; it is only not cached.
 _MAY_BE_NO_QUERY = re.compile(r"\b(?:mutation|subscription)\b", re.ASCII)
 
 
 class OperationHandler:
-    """Answers the operations of all transports. Those that may be shown to others are kept."""
+    """Handles the operations of all transports and caches the responses that are public."""
 
     def __init__(self, schema: LimitedSchema, admission: Admission, cache: ResponseCache) -> None:
         self._schema = schema
@@ -41,12 +41,12 @@ class OperationHandler:
         self._persisted = PersistedQueries()
 
     async def handle(self, request: GraphQLRequest) -> EncodedResponse:
-        """Take the answer from the cache, or compute it. Raises RequestRefusedError."""
+        """Return the response from the cache, or compute it. Raises RequestRefusedError."""
         operation = request.operation
         self._admission.check_reader(request)
         query = self.text(operation)
         self._admission.check_ready(request, query)
-        asks_cost = (operation.extensions or {}).get("cost") is True  # no part of the key
+        asks_cost = (operation.extensions or {}).get("cost") is True  # not a part of the cache key
         if request.private or asks_cost or not self._cache.usable:
             return await self._compute(request, query)
         key = query, operation.name, operation.canonical
@@ -64,10 +64,13 @@ class OperationHandler:
         return response
 
     def text(self, operation: Operation) -> str:
-        """Give the operation's text, which may be known by its hash alone."""
+        """Return the text of the operation, looked up by its hash if only that was sent.
+
+        Raises RequestRefusedError if the hash is unknown or is not the hash of the text.
+        """
         query, sha256 = operation.query, operation.sha256
         if query is None:
-            assert sha256 is not None  # noqa: S101 - read_operation wants one of the two
+            assert sha256 is not None  # noqa: S101 - read_operation requires one of them
             query = self._persisted.get(sha256)
             if query is None:
                 raise RequestRefusedError(_UNKNOWN_HASH)
@@ -79,7 +82,7 @@ class OperationHandler:
         return query
 
     async def _compute(self, request: GraphQLRequest, query: str) -> EncodedResponse:
-        """Execute an operation and encode its answer."""
+        """Execute an operation and encode its response."""
         context = self._admission.context(request)
         token = database_time.set(request.database)
         try:
@@ -89,17 +92,19 @@ class OperationHandler:
         finally:
             database_time.reset(token)
         answer = answer_of(result, correlation_id.get() or "")
-        if answer.status == STATUS["RATE_LIMITED"]:  # not told to others who ask the same
+        if (
+            answer.status == STATUS["RATE_LIMITED"]
+        ):  # not shared with callers that wait for the same query
             raise RequestRefusedError(answer)
         if request.operation.sha256 and not isinstance(result, PreExecutionError):
             self._persisted.put(request.operation.sha256, query)
         footprint = context.footprint
         if request.database.seconds and not footprint.tags:
-            footprint.changes_untold()  # something was read that nobody has told of
+            footprint.changes_untold()  # a read without a dependency has no invalidation
         if footprint.untold and answer.status == _OK:
-            # who is told that a refresh is done is given its prices from then on
+            # A client that is notified of a finished refresh must read its prices afterwards.
             await self._cache.catch_up()
-        await breathe()  # all of a long answer is put together in one go
+        await breathe()  # encoding a long response blocks the event loop
         with request.encoding:
             return encode(
                 answer,
@@ -112,7 +117,7 @@ class OperationHandler:
 async def execute(
     schema: LimitedSchema, request: GraphQLRequest, query: str, context: Context
 ) -> ExecutionResult:
-    """Execute a query, or a mutation that was posted. Raises RequestRefusedError."""
+    """Execute a query, or a mutation sent by POST. Raises RequestRefusedError."""
     operation, method = request.operation, request.scope["method"]
     allowed = {OperationType.QUERY}
     if method == "POST":
@@ -136,7 +141,7 @@ def _wrong_kind(error: InvalidOperationTypeError, method: str) -> RequestRefused
     message = error.as_http_error_reason(method)
     if error.operation_type is OperationType.SUBSCRIPTION:
         message = (
-            "A subscription is answered by a stream: send `Accept: text/event-stream`, "
+            "A subscription needs a stream: send `Accept: text/event-stream`, "
             "or use a WebSocket with the subprotocol graphql-transport-ws."
         )
     if method == "POST":

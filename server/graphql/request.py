@@ -1,4 +1,4 @@
-"""One request, and what is noted of it on the way to its answer."""
+"""The state of one GraphQL request, from its arrival to its response."""
 
 from collections.abc import Sequence
 from time import perf_counter
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 
 class GraphQLRequest:
-    """`private`: its answer is for this caller alone. `cached`: what X-Cache will say.
+    """One GraphQL operation in an ASGI scope.
 
-    `account` is charged for it, where there are rate limits.
+    `private`: the response is for this caller only and is never cached. `cached`: the value of the
+    response header X-Cache. `account`: the rate limit account that the request is charged to, None
+    without rate limits. `database` and `encoding` measure the time for Server-Timing.
     """
 
     __slots__ = (
@@ -46,16 +48,16 @@ class GraphQLRequest:
 
     @property
     def caller(self) -> str:
-        """Name who asks, as `caller_of` does."""
+        """The caller's name, as `caller_of` derives it from the address."""
         client = self.scope.get("client")
         return caller_of(client[0] if client else None)
 
     def rate_limit(self) -> Sequence[tuple[bytes, bytes]]:
-        """Tell what is left of the caller's account, where there are rate limits."""
+        """Return the headers RateLimit and RateLimit-Policy; empty without rate limits."""
         return () if self.account is None else self.account.headers()
 
     def server_timing(self) -> bytes:
-        """Tell what took how long. https://www.w3.org/TR/server-timing/"""
+        """Return the value of Server-Timing. https://www.w3.org/TR/server-timing/"""
         return b"total;dur=%.2f, db;dur=%.2f, encode;dur=%.2f" % (
             (perf_counter() - self.started) * 1e3,
             self.database.seconds * 1e3,

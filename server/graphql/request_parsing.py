@@ -1,4 +1,4 @@
-"""GraphQL requests on their way in: methods, media types, bodies, what is no operation."""
+"""Parses HTTP requests into GraphQL operations: method, media type, body, parameters."""
 
 import re
 from dataclasses import dataclass
@@ -28,22 +28,24 @@ _JSON_TYPE = re.compile(
 )
 _UTF_8 = {None, b"", b"utf-8", b"utf8"}
 _LONGEST_LENGTH = 18  # digits
-MOST_PARAMETERS = 100  # of an address
-_NO_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")  # each takes a microsecond to decode
+MOST_PARAMETERS = 100  # in a query string
+_NO_ESCAPE = re.compile(
+    rb"%(?![0-9A-Fa-f]{2})"
+)  # a stray percent sign; each takes a microsecond to decode
 _OTHER_SITE = failure(
     "FORBIDDEN",
-    "A page of another site may only ask after a preflight: send the header "
+    "A page of another site may only send requests after a preflight: send the header "
     "`Apollo-Require-Preflight: true`, or have its origin added to CORS_ORIGINS.",
 )
 _NOT_ACCEPTABLE = failure(
     "BAD_USER_INPUT",
-    f"Answers are `{GRAPHQL_JSON.decode()}` or `{JSON.decode()}`: name one of them in Accept.",
+    f"Responses are `{GRAPHQL_JSON.decode()}` or `{JSON.decode()}`: name one of them in Accept.",
     406,
 )
 
 
 class RequestRefusedError(Exception):
-    """A request that never becomes an operation."""
+    """A request is rejected before its operation is executed. `answer` is the response."""
 
     def __init__(self, answer: Answer, **headers: str) -> None:
         super().__init__(answer.body)
@@ -52,20 +54,21 @@ class RequestRefusedError(Exception):
 
     @property
     def message(self) -> str:
-        """What the caller is told, of several errors the first."""
+        """The message of the first error in the response."""
         return str(self.answer.body["errors"][0]["message"])
 
     @property
-    def passing(self) -> bool:
-        """Whether the same request may well be answered a little later."""
+    def is_transient(self) -> bool:
+        """True if the same request may succeed a few seconds later."""
         return self.answer.status == STATUS[UNAVAILABLE]
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What a request asks for. Without `query`, the text that `sha256` stands for is meant.
+    """A GraphQL operation as a request names it.
 
-    `canonical`: the variables as JSON, equal ones alike.
+    If `query` is None, `sha256` is the hash of a persisted query. `canonical`: the variables as
+    JSON with sorted keys, b"" without variables.
     """
 
     query: str | None
@@ -77,7 +80,7 @@ class Operation:
 
 
 def headers_of(scope: Scope) -> dict[bytes, bytes]:
-    """Give the headers by name, in lower case; a list in several lines is one list."""
+    """Return the headers by their lower-case name; repeated headers are joined by commas."""
     headers: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
         headers[name] = headers[name] + b", " + value if name in headers else value
@@ -85,7 +88,7 @@ def headers_of(scope: Scope) -> dict[bytes, bytes]:
 
 
 def wants_page(scope: Scope, headers: dict[bytes, bytes]) -> bool:
-    """Whether a browser asks for a page, not for data."""
+    """Return True if a browser requests the GraphiQL page, not data."""
     return (
         scope["method"] in {"GET", "HEAD"}
         and prefers_page(headers.get(b"accept", b""))
@@ -95,13 +98,13 @@ def wants_page(scope: Scope, headers: dict[bytes, bytes]) -> bool:
 
 
 def wants_events(scope: Scope, headers: dict[bytes, bytes]) -> bool:
-    """Whether the answer is to come as Server-Sent Events."""
+    """Return True if the client requests Server-Sent Events."""
     return scope["method"] in {"GET", "POST"} and prefers_events(headers.get(b"accept", b""))
 
 
 @dataclass(frozen=True, slots=True)
 class RequestRules:
-    """How large a body may be, in bytes, and whose pages may ask."""
+    """`largest_body`: in bytes. `origins`: the pages that may send requests."""
 
     largest_body: int = 100_000
     origins: Origins = Origins()  # noqa: RUF009 - it is immutable
@@ -110,7 +113,7 @@ class RequestRules:
 async def read_operation(
     scope: Scope, headers: dict[bytes, bytes], receive: Receive, rules: RequestRules
 ) -> Operation:
-    """Read what is asked for. Raises RequestRefusedError and ClientDisconnect."""
+    """Parse the operation of a request. Raises RequestRefusedError and ClientDisconnect."""
     method = scope["method"]
     taken = accepted(headers.get(b"accept", b""))
     if taken is Accepted.NEITHER and not wants_events(scope, headers):
@@ -133,11 +136,12 @@ async def read_operation(
 
 
 def refusal(message: str) -> RequestRefusedError:
+    """Make the error of a malformed request: BAD_USER_INPUT."""
     return RequestRefusedError(failure("BAD_USER_INPUT", message))
 
 
 def _fault_of_address(scope: Scope) -> str | None:
-    """Say what would take long to decode, None for nothing."""
+    """Return the reason if the query string would be slow to decode, else None."""
     query: bytes = scope["query_string"]
     if query.count(b"&") >= MOST_PARAMETERS:
         return f"The address has more than {MOST_PARAMETERS} parameters."
@@ -159,9 +163,9 @@ def _fields_of_address(scope: Scope) -> dict[str, Any]:
 
 
 def _check_content(headers: dict[bytes, bytes]) -> None:
-    """Refuse all but JSON in UTF-8. With that media type a browser asks before it sends."""
+    """Reject all but JSON in UTF-8. Browsers send this media type only after a preflight."""
     content_type = headers.get(b"content-type", b"")
-    if content_type != JSON:  # as nearly all say it
+    if content_type != JSON:  # the common case
         form = _JSON_TYPE.fullmatch(content_type.lower())
         if form is None:
             message = f"Send `Content-Type: {JSON.decode()}`."
@@ -169,7 +173,7 @@ def _check_content(headers: dict[bytes, bytes]) -> None:
         if form["charset"] not in _UTF_8:
             raise RequestRefusedError(failure("BAD_USER_INPUT", "Send JSON in UTF-8.", 415))
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        message = "Send the body without `Content-Encoding`: compressed ones are not taken."
+        message = "Send the body without `Content-Encoding`: compressed bodies are not supported."
         refused = failure("BAD_USER_INPUT", message, 415)
         raise RequestRefusedError(refused, **{"Accept-Encoding": "identity"})
 
@@ -202,7 +206,7 @@ def _parse(text: bytes, what: str) -> Any:  # noqa: ANN401 - any JSON
 
 
 def operation_of(fields: dict[str, Any]) -> Operation:
-    """Read an operation from a request's fields. Raises RequestRefusedError."""
+    """Make an operation from the fields of a request. Raises RequestRefusedError."""
     for name, kind, what in (
         ("variables", dict, "an object"),
         ("operationName", str, "a string"),
@@ -229,7 +233,7 @@ def operation_of(fields: dict[str, Any]) -> Operation:
 
 
 def _canonical(variables: dict[str, Any] | None) -> bytes:
-    """Write equal variables alike. orjson writes 254 levels, where Python's own limit is far."""
+    """Return equal variables as equal JSON. Raises RequestRefusedError past 254 levels."""
     if not variables:
         return b""
     try:

@@ -1,4 +1,4 @@
-"""The response cache: answers to queries, dropped when something that they were made of changes."""
+"""The response cache: query responses, invalidated when the data that they depend on changes."""
 
 import asyncio
 import sys
@@ -11,24 +11,24 @@ from resolvers.cache_dependencies import CATALOGUE, Tag
 from server.graphql.response import EncodedResponse
 
 Key = tuple[str, str | None, bytes]
-"""A query's text, the operation's name, and its variables as JSON with sorted keys. Who asks is no
-part of it: answers that not everybody may see are not kept at all."""
+"""A query's text, the operation's name, and its variables as JSON with sorted keys. The caller is
+not a part of it: private responses are never cached."""
 
 Compute = Callable[[], Awaitable[EncodedResponse]]
 
 HIT, MISS, BYPASS = b"HIT", b"MISS", b"BYPASS"
 
-_SMALLEST_SHARE = 8  # of all room: a larger answer would push out too many others
-_OVERHEAD = 1_500  # bytes that Python takes for an answer and its key besides their contents
+_SMALLEST_SHARE = 8  # a response larger than capacity / 8 would evict too many others
+_OVERHEAD = 1_500  # bytes of the Python objects of an entry, without their contents
 _TAG_OVERHEAD = 100
 _MOST_TAGS = 200_000
 
 
 class Flight:
-    """A computation that is under way. `since` counts the changes told before it began.
+    """A computation in progress, which equal queries share.
 
-    `unchanged`, once it has landed: nothing that the reply was made of was told to have changed
-    meanwhile.
+    `since`: the number of notified changes when it began. `unchanged`, after it has finished: no
+    dependency of the response changed in the meantime.
     """
 
     __slots__ = ("_done", "_response", "since", "unchanged")
@@ -40,18 +40,19 @@ class Flight:
         self.unchanged = False
 
     def finish(self, response: EncodedResponse | None, *, unchanged: bool = False) -> None:
-        """Give the reply to those who wait. None where there is none."""
+        """Pass the response to the waiters; None if the computation failed."""
         self._response = response
         self.unchanged = unchanged
         self._done.set()
 
     async def wait(self) -> EncodedResponse | None:
+        """Wait for the computation; None if it failed."""
         await self._done.wait()
         return self._response
 
 
 class _Entry:
-    """An answer, and up to which change it was found to be unchanged."""
+    """A cached response, and the number of the last change that it was checked against."""
 
     __slots__ = ("response", "since")
 
@@ -61,12 +62,12 @@ class _Entry:
 
 
 class ResponseCache:
-    """Answers by their `Key`, the least recently used ones dropped when `capacity` is passed.
+    """An LRU cache of responses by `Key`, with single-flight computation.
 
-    `capacity` is in bytes; 0 keeps nothing. An answer is given only if nothing that it was made of
-    has been told to have changed since its computation began; and nothing is kept or given while
-    changes could go unheard. Changes are counted: to hear of one costs the same however much is
-    kept, and what it made old makes room as the least recently used does.
+    `capacity` is in bytes; 0 disables the cache. A response is served only if no dependency of it
+    changed since its computation began. The cache stores and serves nothing while the listener may
+    miss notifications. Changes are numbered: a notification costs O(1), and an invalidated entry is
+    evicted when it is looked up or becomes the least recently used one.
     """
 
     def __init__(self, capacity: int, listener: Listener) -> None:
@@ -74,7 +75,7 @@ class ResponseCache:
         self.size = 0
         self._listener = listener
         self._entries: OrderedDict[Key, _Entry] = OrderedDict()
-        self._flights: dict[Key, Flight] = {}  # those that one may still join
+        self._flights: dict[Key, Flight] = {}  # those that may still be joined
         self._changes = 0
         self._changed: dict[Tag, int] = {}  # by tag, the number of its last change
         self._all_changed = 0
@@ -84,9 +85,11 @@ class ResponseCache:
 
     @property
     def usable(self) -> bool:
+        """True if the cache is enabled and the listener receives notifications."""
         return self.capacity > 0 and self._listener.listening
 
     def get(self, key: Key) -> EncodedResponse | None:
+        """Return the valid response cached for `key`, else None."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -103,22 +106,22 @@ class ResponseCache:
         return response
 
     async def compute(self, key: Key, compute: Compute) -> tuple[EncodedResponse, bytes]:
-        """Compute an answer that is not kept, once for all who ask meanwhile; and say how.
+        """Compute the response for `key`; return it with HIT or MISS, for X-Cache.
 
-        Who joined a flight of an answer that has changed since it began, or that was over before
-        they asked, waits for one more, which one of them leads: that one began after all of them
-        had asked, so it is theirs whatever changes during it. Where a leader fails or goes, the
-        next one leads.
+        Single-flight: equal queries wait for the one in progress. If its response was invalidated
+        meanwhile, or expired before they asked, the waiters share one new computation, which one of
+        them leads. That one began after all of them asked, so it is valid for them even if a
+        dependency changes during it. If a leader fails or is cancelled, the next waiter leads.
         """
         asked, began_later = time(), False
         while (flight := self._flights.get(key)) is not None:
             response = await flight.wait()
             if response is not None:
-                if response.footprint.untold:  # for the one who asked alone
+                if response.footprint.untold:  # uncacheable: for its own caller only
                     return await compute(), MISS
                 if began_later or (flight.unchanged and response.cacheable_until > asked):
                     return response, HIT
-            began_later = True  # from here on: others are under way only since this one landed
+            began_later = True  # every later flight began after this one finished
             if (entry := self.get(key)) is not None:
                 return entry, HIT
         return await self._lead(key, compute), MISS
@@ -128,7 +131,7 @@ class ResponseCache:
         response, unchanged = None, False
         try:
             response = await compute()
-            # what a failure would have read if it had gone on is not known
+            # the dependencies of a failed computation are incomplete
             unchanged = flight.since == self._changes or (
                 response.ok and self._unchanged(response, flight.since)
             )
@@ -140,19 +143,22 @@ class ResponseCache:
             flight.finish(response, unchanged=unchanged)
 
     async def catch_up(self) -> None:
-        """Return when every change that was committed before this call has been heard."""
+        """Return once every change committed before this call has been processed."""
         await self._listener.catch_up()
 
     def series_changed(self, series_id: int, _revision: int) -> None:
+        """Invalidate the responses that depend on a series."""
         self._note(series_id)
 
     def catalogue_changed(self) -> None:
+        """Invalidate the responses that depend on the lists of coins, currencies or series."""
         self._note(CATALOGUE)
 
     def run_changed(self, run_id: str) -> None:
-        """Answers about runs are not kept."""
+        """Do nothing: responses about runs are not cached."""
 
     def anything_changed(self) -> None:
+        """Drop all entries, because notifications may have been missed."""
         self._changes += 1
         self._all_changed = self._changes
         self._changed.clear()
@@ -165,7 +171,7 @@ class ResponseCache:
     def _note(self, tag: Tag) -> None:
         self._changes += 1
         self._changed[tag] = self._changes
-        if len(self._changed) > _MOST_TAGS:  # more than there are series: somebody makes them up
+        if len(self._changed) > _MOST_TAGS:  # more than there are series: the ids are forged
             self.anything_changed()
 
     def _unchanged(self, response: EncodedResponse, since: int) -> bool:
@@ -198,6 +204,6 @@ class ResponseCache:
 
 
 def _size(key: Key, response: EncodedResponse) -> int:
-    """Estimate the memory of an answer that is kept, its key and what it depends on included."""
+    """Estimate the memory of an entry in bytes: the response, its key and its dependencies."""
     keys = sys.getsizeof(key[0]) + len(key[1] or "") + len(key[2])
     return _OVERHEAD + keys + response.body.size + _TAG_OVERHEAD * len(response.footprint.tags)

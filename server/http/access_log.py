@@ -1,4 +1,4 @@
-"""The access log: one line a request."""
+"""The access log: one line for each request."""
 
 import re
 import time
@@ -14,12 +14,12 @@ log = structlog.get_logger("coingraph.http")
 
 
 def is_valid_request_id(text: str) -> bool:
-    """Whether a caller's X-Request-ID may be taken over into answers and logs."""
+    """Return True if X-Request-ID of a caller may be copied into responses and logs."""
     return _REQUEST_ID.fullmatch(text) is not None
 
 
 class AccessLog:
-    """One line a request, once it is answered."""
+    """ASGI middleware that logs each HTTP request after its response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -30,14 +30,14 @@ class AccessLog:
             return
         started, status = time.perf_counter(), 0
 
-        async def remember(message: Message) -> None:
+        async def record_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self._app(scope, receive, remember)
+            await self._app(scope, receive, record_status)
         finally:
             log.info(
                 "request",
@@ -50,5 +50,5 @@ class AccessLog:
 
 
 def log_rejected_request(status: int, client: str | None) -> None:
-    """Write the line of what never became a request, be it no HTTP or no handshake."""
+    """Log bytes that are no valid HTTP request, or a rejected WebSocket handshake."""
     log.info("request", method=None, path=None, status=status, client=client)

@@ -98,7 +98,7 @@ class WebSocketOperation:
             elif self._state is not _State.ABANDONED:
                 await self._next(begun)
         except RequestRefusedError as refused:
-            if self._state is _State.LEFT_OPEN and refused.passing:
+            if self._state is _State.LEFT_OPEN and refused.is_transient:
                 return None  # another server may answer it
             return graphql_transport_ws.error(self.id, refused.answer.body["errors"])
         except UnavailableError as error:

@@ -120,7 +120,7 @@ class EventStream:
                 return _COMPLETE if await self._stream(begun) else _LEFT_OPEN
             await self._next(begun)
         except RequestRefusedError as refused:
-            if self._stopping and refused.passing:
+            if self._stopping and refused.is_transient:
                 return _LEFT_OPEN  # another server may answer it
             return _BEFORE + orjson.dumps(refused.answer.body) + _AFTER + _COMPLETE
         except UnavailableError as error:
