@@ -58,6 +58,7 @@ class GraphQLEndpoint:
         self.streams = StreamEndpoint(schema, admission, self.handler, streams, self.backpressure)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one ASGI connection."""
         if scope["type"] == "websocket":
             await self.streams.serve_socket(scope, receive, send)
             return

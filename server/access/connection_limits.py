@@ -1,4 +1,4 @@
-"""How many connections are open in this process, by address, and which of them are idle."""
+"""Limits on the open connections of this process, by address and in total."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -8,8 +8,8 @@ from itertools import islice
 from server.access.callers import caller_of
 from server.config.addresses import is_within
 
-_LOOKS = 16  # idle connections that are looked at to close one
-_PROXIES = "proxies"  # one name for all: no account of an address
+_TRIES = 16  # idle connections to try when one must be closed
+_PROXIES = "proxies"  # one name for all trusted proxies
 
 
 class ConnectionSlot:
@@ -30,20 +30,20 @@ class ConnectionSlot:
         self._released = False
 
     def release(self) -> None:
-        """Note that the connection has ended. Further calls do nothing."""
+        """Free the slot of an ended connection. Further calls do nothing."""
         if not self._released:
             self._released = True
             self._limits.release(self, self._name)
 
     def mark_idle(self) -> None:
-        """Note that the connection waits for its next request."""
+        """Record that the connection waits for its next request."""
         if not self._released:
             self._limits.idle.setdefault(self._name, {})[self] = None
             if self._name != _PROXIES:
                 self._limits.idle_clients[self] = None
 
     def mark_active(self) -> None:
-        """Note that the connection is not idle any longer, if it was."""
+        """Record that the connection is not idle."""
         same = self._limits.idle.get(self._name)
         if same is not None and self in same:
             del same[self]
@@ -52,7 +52,7 @@ class ConnectionSlot:
                 del self._limits.idle[self._name]
 
     def close_if_idle(self) -> bool:
-        """Close the idle connection, if its last answer has been read."""
+        """Close the idle connection; return False if its last response is still being read."""
         if not self._close_idle():
             return False
         self.mark_active()
@@ -61,11 +61,12 @@ class ConnectionSlot:
 
 
 class ConnectionLimits:
-    """Counts connections by address, an IPv6 network of 64 bits as one; `most` 0: without a limit.
+    """Counts connections by caller (`caller_of`).
 
-    Addresses of `proxies` are many people's, and are not limited. Past `most` of one address, and
-    past `room` in all, the connection that has been idle for longest is closed for the new one: of
-    that address, or of any, those of proxies last. So idle connections may stay for long.
+    `most`: connections of one caller, 0 for no limit. `room`: connections in total, None for no
+    limit. Addresses within `proxies` stand for many callers and have no limit of their own. At a
+    limit, a new connection replaces the one that has been idle for longest: of the same caller, or
+    of any caller, those of proxies last. So idle connections may stay open for long.
     """
 
     def __init__(
@@ -79,16 +80,16 @@ class ConnectionLimits:
         self._proxies = tuple(proxies)
         self._open: Counter[str] = Counter()
         self._total = 0
-        # the ones that have been idle for longest come first
+        # in the order in which they became idle
         self.idle: dict[str, dict[ConnectionSlot, None]] = {}
-        self.idle_clients: dict[ConnectionSlot, None] = {}  # of all names but the proxies'
+        self.idle_clients: dict[ConnectionSlot, None] = {}  # of all callers but the proxies
 
     def __len__(self) -> int:
-        """How many addresses have connections open."""
+        """The number of callers with open connections."""
         return len(self._open)
 
     def acquire(self, address: str | None, close_idle: Callable[[], bool]) -> ConnectionSlot | None:
-        """Count a connection. None: it is one too many."""
+        """Return the slot of a new connection, None if it exceeds the limit of its caller."""
         name = _PROXIES if is_within(address, self._proxies) else caller_of(address)
         full = 0 < self._most <= self._open.get(name, 0) and name != _PROXIES
         if full and not _close_one(self.idle.get(name, ())):
@@ -110,4 +111,4 @@ class ConnectionLimits:
 
 
 def _close_one(idle: Iterable[ConnectionSlot]) -> bool:
-    return any(slot.close_if_idle() for slot in list(islice(idle, _LOOKS)))
+    return any(slot.close_if_idle() for slot in list(islice(idle, _TRIES)))

@@ -25,7 +25,7 @@ _TOO_MUCH = (
 _FREE = Reservation(None, "")
 
 Drain = Callable[[], Awaitable[None] | None]
-"""Returns an awaitable that ends when the client has read all but UNCOUNTED bytes; None if it has."""
+"""Returns an awaitable until the client has read all but UNCOUNTED bytes; None if it has."""
 
 
 class BackpressureBudget:

@@ -124,6 +124,7 @@ class CrossOrigin(CORSMiddleware):
         self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one ASGI connection."""
         if scope["type"] == "http" and (self._origins or scope["method"] == "OPTIONS"):
             await super().__call__(scope, receive, send)
         else:

@@ -40,6 +40,7 @@ class Forwarding:
             self._believed = ProxyHeadersMiddleware(cast("ASGI3Application", self._go_on), trusted)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one ASGI connection."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return

@@ -56,6 +56,7 @@ class RouterBypass:
         self._endpoint = endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one ASGI connection."""
         here = scope["type"] != "lifespan" and scope["path"] == scope["root_path"] + self._path
         await (self._endpoint if here else self._app)(scope, receive, send)
 

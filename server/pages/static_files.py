@@ -68,6 +68,7 @@ class StaticFiles:
         self._admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one ASGI connection."""
         if scope["type"] != "http":
             await receive()
             await send({"type": "websocket.close"})

@@ -1,4 +1,4 @@
-"""The HTTP protocol that uvicorn is given: connections are counted, and can be dropped."""
+"""The HTTP protocol for uvicorn: it counts connections and lets the application abort them."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -12,14 +12,16 @@ from server.transport.http_bounds import BoundedHttpProtocol
 
 
 class HttpProtocol(BoundedHttpProtocol):
-    """Lets the application drop a connection: ASGI only knows how to close it.
+    """Counts its connection and gives the application functions that ASGI lacks.
 
-    What `app_state` holds is in the state of each scope, also after the upgrade to a WebSocket.
+    They are in the state of each scope, also after an upgrade to a WebSocket:
+    `server.http.scope_state`.
     """
 
     _slot: ConnectionSlot | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
+        """Count the connection; reject it if its address has too many."""
         peer = transport.get_extra_info("peername")
         address = peer[0] if isinstance(peer, tuple) else None
         app: Any = self.config.app  # Starlette's
@@ -36,6 +38,7 @@ class HttpProtocol(BoundedHttpProtocol):
             self.refuse(429, "Too many connections of this address are open.", "RATE_LIMITED")
 
     def on_response_complete(self) -> None:
+        """Mark the connection as idle if no other request waits."""
         super().on_response_complete()
         if self.timeout_keep_alive_task is not None and self._slot is not None:
             self._slot.mark_idle()
@@ -55,6 +58,7 @@ class HttpProtocol(BoundedHttpProtocol):
         return self.flow.drain() if self.flow.write_paused else None
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Release the slot of the connection."""
         super().connection_lost(exc)
         if self._slot is not None:
             self._slot.release()
