@@ -1,4 +1,4 @@
-"""GraphQL over HTTP: from a request to the bytes of its answer."""
+"""`/graphql`: GraphQL over HTTP, GraphiQL for browsers, and the entry to streams."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ _STOPPED = encode(failure(UNAVAILABLE, "The server is stopping. Try again in a f
 
 
 class GraphQLEndpoint:
-    """`/graphql`: operations for clients, GraphiQL for browsers. An ASGI application."""
+    """The ASGI application at `/graphql`: operations for clients, GraphiQL for browsers."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class GraphQLEndpoint:
         self._policy = policy
         self._rules = rules
         self.backpressure = BackpressureBudget()
-        # the page is loaded without a token: what nobody is told without one is not in it
+        # browsers load the page without a token, so it shows no schema that needs one
         self._shows_examples = schema.limits.introspection and admission.reads_are_open
         self.streams = StreamEndpoint(schema, admission, self.handler, streams, self.backpressure)
 
@@ -75,19 +75,19 @@ class GraphQLEndpoint:
             with request.encoding:
                 negotiated = await self._negotiate(request, response, request.headers)
             reservation.resize(min(len(negotiated[2]), PIECE), negotiated[2])
-            del response  # and so, but in the cache, what its other forms hold
-        except ClientDisconnect:  # nobody reads it but the log
+            del response  # frees its other codings, unless it is cached
+        except ClientDisconnect:  # the response is for the access log only
             await Response(status_code=_CLIENT_CLOSED_REQUEST)(scope, receive, send)
             return
         except UnavailableError as error:
             negotiated = await self._negotiate(
                 request, encode(failure(UNAVAILABLE, str(error))), {}
             )
-        except asyncio.CancelledError:  # the server stops, and has waited long enough
+        except asyncio.CancelledError:  # the grace period of the stopping server is over
             negotiated = await self._negotiate(request, _STOPPED, {})
         except Exception:
             log.exception("unexpected error")
-            # what may have failed is the form, so all of it is left out but the media type
+            # negotiation may have failed, so only the media type is negotiated
             accept = {b"accept": request.headers.get(b"accept", b"")}
             negotiated = await self._negotiate(
                 request, encode(masked(correlation_id.get() or "")), accept
@@ -113,13 +113,13 @@ class GraphQLEndpoint:
             *request.rate_limit(),
         )
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        with contextlib.suppress(asyncio.CancelledError):  # the server stops, and cuts it
+        with contextlib.suppress(asyncio.CancelledError):  # the server stops and cuts it off
             await send_body(content, request.scope, send)
 
     async def _respond(
         self, request: GraphQLRequest, receive: Receive, send: Send
     ) -> EncodedResponse | None:
-        """Give the answer, or None once it was sent as a stream."""
+        """Return the response, None if it was sent as a stream."""
         try:
             await self._admission.charge_request(request)
             request.operation = await read_operation(
@@ -134,7 +134,7 @@ class GraphQLEndpoint:
 
     async def _page(self, request: GraphQLRequest, send: Send) -> None:
         scope = request.scope
-        # A prefix that the proxy does not name is in the browser's address alone.
+        # Only the browser knows a prefix that the proxy strips without X-Forwarded-Prefix.
         root = f"{scope['root_path']}/" if scope["root_path"] else _way_up(scope["raw_path"])
         page = graphiql_page(
             endpoint=f"{root}graphql",
@@ -145,5 +145,5 @@ class GraphQLEndpoint:
 
 
 def _way_up(raw_path: bytes) -> str:
-    """Lead from the page's address to where `graphql` is, relatively."""
+    """Return the relative path from the page's address to the folder that has `graphql`."""
     return "../" * (len(raw_path) - len(raw_path.rstrip(b"/")))

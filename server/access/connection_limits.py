@@ -13,9 +13,9 @@ _PROXIES = "proxies"  # one name for all trusted proxies
 
 
 class ConnectionSlot:
-    """The place of one connection, from `ConnectionLimits.acquire` to `release`.
+    """The slot of one connection, from `ConnectionLimits.acquire` to `release`.
 
-    `close_idle` closes the connection between two requests, and returns False where its last answer
+    `close_idle` closes the connection between two requests. It returns False if the last response
     is still being read.
     """
 
@@ -102,7 +102,7 @@ class ConnectionLimits:
         return ConnectionSlot(self, name, close_idle)
 
     def release(self, slot: ConnectionSlot, name: str) -> None:
-        """Forget a connection; `ConnectionSlot.release` calls it once."""
+        """Count a connection no longer; `ConnectionSlot.release` calls it once."""
         slot.mark_active()
         self._total -= 1
         self._open[name] -= 1

@@ -1,4 +1,4 @@
-"""One leader among the processes of the deployment: it alone does what nobody asks for."""
+"""Elects one leader among the processes of a deployment, by an advisory lock."""
 
 import asyncio
 import random
@@ -11,9 +11,9 @@ from models.postgres.database import Database, DatabaseUnavailableError
 
 log = structlog.get_logger("coingraph.leadership")
 
-_ASK_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 _VERIFY_SECONDS = 1.0
-# A leader whose connection is gone may not know it for so long.
+# A leader that lost its connection may notice it only after this time.
 _GRACE_SECONDS = 2 * _VERIFY_SECONDS
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 
@@ -21,14 +21,14 @@ LeaderTasks = Callable[[Callable[[], Awaitable[None]], asyncio.Event], Awaitable
 
 
 class LeaderElection:
-    """Does the leader's duties while its task runs and this process is the leader.
+    """Runs the tasks of the leader while this process is the leader.
 
-    The leader holds an advisory lock of PostgreSQL, which a killed process loses at once. It makes
-    sure every second that it still has it, and gives its duties up when it has not; whoever comes
-    next leaves it the time for that. What the duties do must bear a leader too many all the same:
-    `verify`, which they are given, raises DatabaseUnavailableError where the lock is gone.
+    The leader holds an advisory lock in PostgreSQL, which a killed process loses at once. It
+    verifies the lock every second and cancels its tasks if the lock is lost; the next leader waits
+    _GRACE_SECONDS for that. Still, the tasks must tolerate two leaders for a moment: their argument
+    `verify` raises DatabaseUnavailableError if the lock is lost.
 
-    `decided` is set once somebody else is known to lead, or the duties have begun.
+    `decided` is set once another process is known to lead, or the tasks have begun.
     """
 
     def __init__(self, database: Database, tasks: LeaderTasks) -> None:
@@ -38,7 +38,7 @@ class LeaderElection:
         self.decided = asyncio.Event()
 
     async def run(self) -> None:
-        """Lead whenever it is this process's turn, until cancelled."""
+        """Take part in the election until cancelled."""
         pause = _FIRST_PAUSE
         while True:
             try:
@@ -61,7 +61,7 @@ class LeaderElection:
             nonlocal asked
             asked += 1
             self.decided.set()
-            return _ASK_SECONDS * (0.5 + random.random())  # noqa: S311 - not all at once
+            return _POLL_SECONDS * (0.5 + random.random())  # noqa: S311 - not all at once
 
         await lock.wait(pause)
         if asked:
@@ -69,7 +69,7 @@ class LeaderElection:
             await lock.verify()
 
     async def _lead(self, lock: AdvisoryLock) -> None:
-        """Do the duties until the lock is lost, which raises, or they fail."""
+        """Run the tasks until they fail or the lock is lost, which raises."""
         log.info("leading the deployment")
         tasks = asyncio.ensure_future(self._tasks(lock.verify, self.decided))
         try:
@@ -78,14 +78,16 @@ class LeaderElection:
                 await asyncio.wait([tasks], timeout=_VERIFY_SECONDS)
                 if tasks.done():
                     tasks.result()
-                    await asyncio.sleep(_VERIFY_SECONDS)  # nothing more to do but to lead
+                    await asyncio.sleep(
+                        _VERIFY_SECONDS
+                    )  # hold the lock although the tasks are done
         finally:
             tasks.cancel()
             await asyncio.gather(tasks, return_exceptions=True)
             log.info("no longer leading the deployment")
 
     def _log_reason(self, reason: str) -> None:
-        """Log why nothing is led, once."""
+        """Log a new reason why this process cannot take part."""
         if reason != self._reason:
             log.warning("not leading for now", reason=reason)
         self._reason = reason

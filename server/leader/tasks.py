@@ -1,4 +1,4 @@
-"""What the leader of the deployment does: the first load, scheduled refreshes, live polls."""
+"""The tasks of the leader: the first load, scheduled refreshes and live polling."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,7 +13,7 @@ from server.config.settings import Settings
 
 
 class LeaderTasks:
-    """The duties that the settings ask for."""
+    """The tasks that the settings enable."""
 
     def __init__(
         self, settings: Settings, database: Database, upstream: CoinGecko, refresher: Refresher
@@ -30,7 +30,7 @@ class LeaderTasks:
         )
 
     async def run(self, verify: Callable[[], Awaitable[None]], begun: asyncio.Event) -> None:
-        """Do them until cancelled; `begun` is set when the first load has started, if any."""
+        """Run until cancelled. `begun` is set when the first load, if any, has started."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._refreshes(begun))
             if self._poller:

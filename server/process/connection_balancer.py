@@ -1,6 +1,6 @@
-"""Deals the listeners' connections out: each to the worker that has the fewest.
+"""Accepts connections and passes each to the worker with the fewest.
 
-docs/decisions/0005-connections-are-dealt.md says why they do not accept for themselves.
+docs/decisions/0005-connections-are-dealt.md explains why workers do not accept themselves.
 """
 
 import asyncio
@@ -16,27 +16,28 @@ from server.process.control_protocol import CONNECTION, GONE, READY, TAKEN
 
 log = structlog.get_logger("coingraph.workers")
 
-_UNCONFIRMED = 16  # connections on their way to one worker: it has a moment to take them
+_UNCONFIRMED = 16  # connections passed to one worker that it has not confirmed yet
 _PAUSE_SECONDS = 1.0
-SILENCE_SECONDS = 30.0  # a worker says every second that it is alive
+SILENCE_SECONDS = 30.0  # a worker sends ALIVE every second
 _WAITS = 3
 
 
 class _WorkerChannel:
-    """A worker as the dealer knows it."""
+    """The control socket of a worker and the connections passed over it."""
 
     def __init__(self, control: socket.socket) -> None:
         self.control = control
         self.unconfirmed: deque[socket.socket] = deque()
-        self.connections = 0  # these included
+        self.connections = 0  # including unconfirmed ones
 
 
 class ConnectionBalancer:
-    """Accepts connections whenever a worker has room for one; else they wait in the kernel.
+    """Accepts a connection whenever a worker has room for it; else connections wait in the kernel.
 
-    A connection is kept until its worker has confirmed it, and dealt anew when the worker dies
-    before. (macOS also wants a descriptor kept open until it has arrived.) Nothing is dealt before
-    each of the first `workers` is ready or has failed, or the first one would get all who wait.
+    The balancer keeps its copy of a connection until the worker confirms it, and passes it to
+    another worker if the worker dies before. (macOS also requires the descriptor to stay open until
+    it has arrived.) It accepts nothing until each of the first `workers` is ready or has failed;
+    else the first worker would get all waiting connections.
     """
 
     def __init__(self, listeners: Sequence[socket.socket], workers: int) -> None:
@@ -44,18 +45,16 @@ class ConnectionBalancer:
             listener.setblocking(False)
         self._listeners = tuple(listeners)
         self._awaited = workers
-        self._channels: deque[_WorkerChannel] = (
-            deque()
-        )  # of equals, the one whose turn it is comes first
+        self._channels: deque[_WorkerChannel] = deque()  # in round-robin order
         self._waiting: deque[socket.socket] = deque()
         self._closed = False
 
     async def serve_worker(
         self, control: socket.socket, on_ready: Callable[[], None], on_silence: Callable[[], None]
     ) -> None:
-        """Deal to the worker at the other end, from its first word until it takes no more.
+        """Pass connections to the worker at the other end of `control` until the worker stops.
 
-        Call `on_silence`, again and again, while it does not even say that it is alive.
+        Calls `on_ready` at its READY, and `on_silence` for every SILENCE_SECONDS without a message.
         """
         channel = _WorkerChannel(control)
         try:
@@ -77,7 +76,7 @@ class ConnectionBalancer:
             self._distribute()
 
     def close(self) -> None:
-        """Refuse new connections from now on."""
+        """Close the listeners and all connections that no worker has."""
         if not self._closed:
             self._closed = True
             self._pause()
@@ -88,7 +87,7 @@ class ConnectionBalancer:
     async def _receive_messages(
         self, control: socket.socket, on_silence: Callable[[], None]
     ) -> bytes:
-        # by several waits: after all of us were suspended, one of them is over at once
+        # several waits: after the whole machine was suspended, one of them ends at once
         for waits in itertools.count(1):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SILENCE_SECONDS / _WAITS):
@@ -118,13 +117,13 @@ class ConnectionBalancer:
                 loop.add_reader(listener, self._accept, listener)
 
     def _pause(self) -> None:
-        """Accept nothing for now."""
+        """Stop accepting until `_distribute` resumes it."""
         loop = asyncio.get_running_loop()
         for listener in self._listeners:
             loop.remove_reader(listener)
 
     def _next(self) -> _WorkerChannel | None:
-        """Whose turn it is: a worker that is slow to take is passed over."""
+        """Return the worker with the fewest connections; skip those that are slow to confirm."""
         able = (each for each in self._channels if len(each.unconfirmed) < _UNCONFIRMED)
         return min(able, key=lambda each: each.connections, default=None)
 
@@ -132,8 +131,8 @@ class ConnectionBalancer:
         try:
             connection, _ = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
-            return  # the client has gone again
-        except OSError as error:  # out of descriptors or memory, for a while
+            return  # the client has disconnected
+        except OSError as error:  # out of descriptors or memory
             log.error("connections cannot be accepted", error=str(error))  # noqa: TRY400 - retried
             self._pause()
             asyncio.get_running_loop().call_later(_PAUSE_SECONDS, self._distribute)
@@ -147,8 +146,10 @@ class ConnectionBalancer:
             socket.send_fds(channel.control, [CONNECTION], [connection.fileno()])
         except OSError:
             self._waiting.appendleft(connection)
-            with contextlib.suppress(OSError):  # it is ending already
-                channel.control.shutdown(socket.SHUT_RDWR)  # it ends, and another one is started
+            with contextlib.suppress(OSError):  # the worker is ending
+                channel.control.shutdown(
+                    socket.SHUT_RDWR
+                )  # the worker ends, and the supervisor starts another
         else:
             channel.unconfirmed.append(connection)
             channel.connections += 1

@@ -1,4 +1,4 @@
-"""The parent of the workers: starts them, starts those anew that die, stops them together."""
+"""The parent process: starts the workers, restarts those that die, and stops them together."""
 
 import asyncio
 import contextlib
@@ -24,14 +24,14 @@ _ROOT = Path(__file__).resolve().parents[2]
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); from server.process.worker import main; main()"
 )
-_STEADY_SECONDS = 10.0  # who lived this long was sound: the next one starts without delay
+_STEADY_SECONDS = 10.0  # a worker that lived longer is restarted without a growing delay
 _MIN_PAUSE_SECONDS = 0.1
 _MAX_PAUSE_SECONDS = 10.0
 _KILL_AFTER_SECONDS = GRACE_SECONDS + 3
 
 
 class WorkersFailedError(Exception):
-    """Every worker ended before it could serve; the text is one line that says what to do."""
+    """Every worker ended before it could serve. The message is one line with the cause."""
 
 
 class WorkerSupervisor:
@@ -54,7 +54,7 @@ class WorkerSupervisor:
         self._failed: set[int] = set()
 
     async def run(self) -> None:
-        """Return once all have ended. Raises WorkersFailedError."""
+        """Return once all workers have ended. Raises WorkersFailedError."""
         tasks = [asyncio.create_task(self._keep(n)) for n in range(self._settings.workers)]
         with self._signals_handled():
             try:
@@ -67,7 +67,7 @@ class WorkerSupervisor:
 
     @contextlib.contextmanager
     def _signals_handled(self) -> Iterator[None]:
-        """Stop at a signal. A second one asks for haste."""
+        """Stop at a signal; a second one forces the exit."""
         loop = asyncio.get_running_loop()
         names = [signal.SIGTERM, signal.SIGINT]
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as `nohup` sets it
@@ -103,7 +103,7 @@ class WorkerSupervisor:
             await asyncio.wait(late)
 
     async def _keep(self, number: int) -> None:
-        """Run one worker after the other, with growing pauses while they die young."""
+        """Run one worker after another, with growing delays if they die early."""
         pause = 0.0
         while not self._stopping.is_set():
             started = time.monotonic()
@@ -126,18 +126,20 @@ class WorkerSupervisor:
             )
 
     async def _run_one(self, *, leads: bool) -> str:
-        """Run a worker to its end; how it ended."""
+        """Run a worker to its end; return how it ended, for the log."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with ours:
             process: asyncio.subprocess.Process | None = None
 
-            def end_it() -> None:
+            def kill_hung() -> None:
                 if process is not None and process.returncode is None:
                     log.error("a worker hangs", worker=process.pid)
                     process.kill()
 
-            dealing = asyncio.create_task(self._balancer.serve_worker(ours, self._on_ready, end_it))
+            balancing = asyncio.create_task(
+                self._balancer.serve_worker(ours, self._on_ready, kill_hung)
+            )
             try:
                 with theirs:
                     process = await self._start(theirs)
@@ -145,13 +147,13 @@ class WorkerSupervisor:
             except OSError as error:
                 return f"a process could not be started: {error}"
             finally:
-                await dealing
+                await balancing
 
     async def _await_end(self, process: asyncio.subprocess.Process, config: WorkerConfig) -> str:
-        assert process.stdin  # noqa: S101 - asked for in `_start`
+        assert process.stdin  # noqa: S101 - a pipe, see `_start`
         process.stdin.write(pickle.dumps(config))
         self._running.add(process)
-        if self._stopping.is_set():  # while it was being started
+        if self._stopping.is_set():  # set while the process was being started
             process.terminate()
         status = await process.wait()
         self._running.remove(process)
@@ -161,13 +163,13 @@ class WorkerSupervisor:
     async def _start(self, control: socket.socket) -> asyncio.subprocess.Process:
         passed = [control.fileno()]
         if self._embedded and self._embedded.lease is not None:
-            # Inherited, so that the database outlives every worker, should we be killed.
+            # Inherited: if this process is killed, the database outlives the workers.
             passed.append(self._embedded.lease)
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-c", _BOOT, str(_ROOT), str(control.fileno())),
-            stdin=asyncio.subprocess.PIPE,  # it ends with us: see server.process.control_protocol
+            stdin=asyncio.subprocess.PIPE,  # ends with this process: see control_protocol
             pass_fds=passed,
-            process_group=0,  # a terminal's Ctrl-C is for us; we tell them once
+            process_group=0,  # a terminal's Ctrl-C goes to the parent, which signals each once
         )
 
     def _on_ready(self) -> None:

@@ -1,4 +1,4 @@
-"""Connections that stay open, from their first byte on: who may open them, and which are open."""
+"""Admits WebSockets and event streams, and ends them when the server stops."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ log = structlog.get_logger("coingraph.streams")
 
 @dataclass(frozen=True, slots=True)
 class StreamSettings:
-    """`origins`: pages of which others than our own may open a WebSocket."""
+    """`origins`: the pages of other sites that may open a WebSocket. Times are in seconds."""
 
     origins: Origins = Origins()  # noqa: RUF009 - it is immutable
     most_operations: int = 20
@@ -39,14 +39,14 @@ class StreamSettings:
     keep_alive_seconds: float = KEEP_ALIVE_SECONDS
 
 
-class _Ends(Protocol):
+class _Stream(Protocol):
     def end(self) -> Coroutine[Any, Any, None]: ...
 
     def abort(self) -> None: ...
 
 
 class StreamEndpoint:
-    """Serves WebSockets and event streams, and ends them all with the server."""
+    """Serves WebSockets and event streams. Its length is the number of open ones."""
 
     def __init__(
         self,
@@ -59,14 +59,15 @@ class StreamEndpoint:
         self.operations = StreamOperations(schema, admission, handler)
         self._admission = admission
         self._settings = settings
-        self._outgoing = backpressure
-        self._open: set[_Ends] = set()
+        self._backpressure = backpressure
+        self._open: set[_Stream] = set()
         self._closing = False
 
     def __len__(self) -> int:
         return len(self._open)
 
     async def serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a WebSocket handshake and serve the WebSocket to its end."""
         await receive()  # websocket.connect
         sender = self._sender(scope, send, fragment)
         headers = headers_of(scope)
@@ -75,7 +76,7 @@ class StreamEndpoint:
                 await _refuse(sender, failure("FORBIDDEN", _FOREIGN))
             elif self._closing:
                 await _refuse(sender, _STOPPING)
-            elif refused := await self._spent(scope):
+            elif refused := await self._charge(scope):
                 await _refuse(sender, refused)
             elif SUBPROTOCOL not in scope["subprotocols"]:
                 await sender.send({"type": "websocket.accept"})
@@ -85,20 +86,20 @@ class StreamEndpoint:
                 )
             else:
                 await sender.send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
-                await self._converse(scope, receive, sender)
+                await self._serve_accepted(scope, receive, sender)
 
     def _sender(self, scope: Scope, send: Send, as_message: AsMessage) -> Sender:
-        return Sender(scope, send, self._outgoing, as_message, self._settings.stalled_seconds)
+        return Sender(scope, send, self._backpressure, as_message, self._settings.stalled_seconds)
 
-    async def _spent(self, scope: Scope) -> Answer | None:
-        """Charge a connection as a request; the answer where nothing is left to pay it with."""
+    async def _charge(self, scope: Scope) -> Answer | None:
+        """Charge a connection as a request; return the error if the rate limit is exhausted."""
         try:
             await self._admission.charge_request(self._request_factory(scope)(None))
         except RequestRefusedError as refused:
             return refused.answer
         return None
 
-    async def _converse(self, scope: Scope, receive: Receive, sender: Sender) -> None:
+    async def _serve_accepted(self, scope: Scope, receive: Receive, sender: Sender) -> None:
         started = time.perf_counter()
         socket = WebSocketConnection(
             self.operations,
@@ -111,7 +112,7 @@ class StreamEndpoint:
         with self._counted(socket):
             try:
                 await socket.serve()
-            except asyncio.CancelledError:  # the server stops, and has waited long enough
+            except asyncio.CancelledError:  # the grace period of the stopping server is over
                 sender.abort()
         log.info(
             "websocket closed",
@@ -122,7 +123,7 @@ class StreamEndpoint:
         )
 
     async def serve_events(self, request: GraphQLRequest, receive: Receive, send: Send) -> None:
-        """Send what an operation gives. Raises RequestRefusedError before anything is sent."""
+        """Stream the results of an operation. Raises RequestRefusedError before sending anything."""
         self._admission.admit(request)
         if self._closing:
             raise RequestRefusedError(_STOPPING)
@@ -136,10 +137,10 @@ class StreamEndpoint:
             await stream.serve(receive)
 
     async def close(self, seconds: float) -> None:
-        """End all that is open, well where it takes no longer than so many seconds.
+        """End all streams; abort those that take longer than `seconds`.
 
-        All subscriptions are stopped before anything is awaited, so that none of them completes
-        because what it follows ends with the server.
+        All subscriptions are stopped before the first await, so that none sends `complete` because
+        its source of events ends with the server.
         """
         self._closing = True
         ends = {asyncio.create_task(each.end()): each for each in self._open}
@@ -151,7 +152,7 @@ class StreamEndpoint:
             ends[end].abort()
 
     @contextlib.contextmanager
-    def _counted(self, stream: _Ends) -> Iterator[None]:
+    def _counted(self, stream: _Stream) -> Iterator[None]:
         self._open.add(stream)
         try:
             yield
@@ -159,7 +160,7 @@ class StreamEndpoint:
             self._open.discard(stream)
 
     def _request_factory(self, scope: Scope) -> RequestFactory:
-        """Let each operation be answered as one that was posted."""
+        """Return a function that makes the request of an operation, as if it were sent by POST."""
         others = [header for header in scope["headers"] if header[0] != b"authorization"]
 
         def make(authorization: str | None) -> GraphQLRequest:
@@ -173,12 +174,12 @@ class StreamEndpoint:
         return make
 
 
-_FOREIGN = "Pages of this origin may not connect: name it in CORS_ORIGINS on the server."
+_FOREIGN = "Pages of this origin may not connect: add it to CORS_ORIGINS on the server."
 _STOPPING = failure(UNAVAILABLE, "The server is stopping. Connect again in a few seconds.")
 
 
 async def _refuse(sender: Sender, answer: Answer) -> None:
-    """Answer a handshake like a request."""
+    """Answer a handshake with an HTTP error."""
     headers = [(b"content-type", b"application/json; charset=utf-8")]
     if answer.retry_after is not None:
         headers.append((b"retry-after", b"%d" % answer.retry_after))

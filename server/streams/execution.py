@@ -1,4 +1,4 @@
-"""From an operation to what is sent for it: one answer, or a payload for each event."""
+"""Executes operations of streams: one payload for a query, one for each event of a subscription."""
 
 import asyncio
 import contextlib
@@ -30,35 +30,35 @@ from server.streams.renderings import Rendered, Renderings
 
 log = structlog.get_logger("coingraph.streams")
 
-LARGEST_SUBSCRIPTION = 16_000  # bytes of its text and variables, which are kept while it lasts
-_MOST_EACH = 64_000_000  # bytes that the operations of one caller hold: some 4,000 subscriptions
-_MOST = 512_000_000  # of all together
-_OPERATION = 8_000  # bytes that an operation takes besides its document and variables
-_TOKEN = 600  # bytes of a parsed document for each token
-_EXPANDED = 20  # how many times larger JSON is in memory
+LARGEST_SUBSCRIPTION = 16_000  # bytes of text and variables, in memory while it is open
+_MOST_EACH = 64_000_000  # bytes of the operations of one caller: about 4,000 subscriptions
+_MOST = 512_000_000  # bytes of the operations of all callers
+_OPERATION = 8_000  # bytes of an operation without its document and variables
+_TOKEN = 600  # bytes of a parsed document per token
+_EXPANDED = 20  # the size of parsed JSON relative to its text
 _TOO_MANY = (
-    "Too many operations of your address are under way over WebSockets and event streams: end some "
+    "Too many operations of your address are running over WebSockets and event streams: end some "
     "of them, or try again in a few seconds."
 )
-LARGEST_PAYLOAD = 4_000_000  # bytes: it is one message, which is made and sent in one go
-# A subscription cannot be written without its keyword.
+LARGEST_PAYLOAD = 4_000_000  # bytes: a payload is one message, encoded at once
+# Every subscription contains its keyword.
 _MAY_SUBSCRIBE = re.compile(r"\bsubscription\b", re.ASCII)
 
 T = TypeVar("T")
 Key = bytes
-"""A digest of a subscription's text, the operation's name and its variables: kept for long."""
+"""A digest of a subscription's text, the operation's name and its variables."""
 
 Charge = Callable[[int], Awaitable[None]]
-"""Takes points from the caller's account. Raises RateLimitedError."""
+"""Spends points of the caller's account. Raises RateLimitedError."""
 
 
 class SubscriptionPayloads:
-    """What is sent for each event of a subscription: JSON.
+    """The payloads of a subscription in JSON, one for each event.
 
-    Events with an attribute `rendered`, a dict, are shared with other subscribers: each is
-    executed and encoded once for all who ask the same of it, and what that gave is kept there.
-    `charge` is paid for each event but the first, which was paid when the subscription began: its
-    cost, or one point where another one has executed it.
+    An event with the attribute `rendered`, a dict, is shared between subscribers: it is executed
+    and encoded once for each `key`, and `rendered` caches the payload. `charge` is called for each
+    event but the first, which was charged with the subscription. An event costs what the operation
+    costs, or one point if its payload is cached.
     """
 
     def __init__(
@@ -80,9 +80,9 @@ class SubscriptionPayloads:
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Give them in a block, which closes the source of the events at its end.
+        """Return a context manager with the payloads; it closes the source of events at its end.
 
-        Iterating raises RequestRefusedError where the events end by a failure.
+        Iteration raises RequestRefusedError if the source fails.
         """
         try:
             async with contextlib.aclosing(self._stream()) as payloads:
@@ -100,7 +100,7 @@ class SubscriptionPayloads:
                     await self._charge(self._price(event))
                 paid = False
                 yield await self._payload(event)
-        except Exception as error:  # noqa: BLE001 - `answer_of` logs what the caller is not told
+        except Exception as error:  # noqa: BLE001 - `answer_of` logs what it masks
             result = ExecutionResult(None, [GraphQLError(str(error), original_error=error)])
             raise _refused(result, self._request_id) from None
 
@@ -124,7 +124,7 @@ class SubscriptionPayloads:
                 known = rendered[self._key] = asyncio.create_task(self._render(event, context))
             if isinstance(known, bytes):
                 return known
-            payload = await asyncio.shield(known)  # others may wait for it when this one has gone
+            payload = await asyncio.shield(known)  # others may still wait if this subscriber leaves
             self._renderings.store(rendered, self._key, payload)
             return payload
 
@@ -147,7 +147,7 @@ class SubscriptionPayloads:
 
 
 class StreamOperations:
-    """Begins the operations of all connections that stay open, and counts what they hold."""
+    """Starts the operations of all streams and bounds their memory."""
 
     def __init__(
         self, schema: LimitedSchema, admission: Admission, handler: OperationHandler
@@ -159,13 +159,13 @@ class StreamOperations:
         self.budget = MemoryBudget(_MOST_EACH, _MOST, _TOO_MANY)
 
     def admit(self, request: GraphQLRequest) -> None:
-        """Raise RequestRefusedError where the caller may not read, or nobody can just now."""
+        """Raise RequestRefusedError if the caller may not read or the database is not ready."""
         self._admission.admit(request)
 
     def reserve(self, request: GraphQLRequest) -> Reservation:
-        """Count what an operation holds until it has ended.
+        """Reserve memory for an operation until it has ended.
 
-        Raises RequestRefusedError where the caller has too many under way.
+        Raises RequestRefusedError if the operations of the caller hold too much.
         """
         operation = request.operation
         size = sys.getsizeof(operation.query) + _weight_of_variables(operation.canonical)
@@ -177,9 +177,9 @@ class StreamOperations:
     async def begin(
         self, request: GraphQLRequest, reservation: Reservation
     ) -> bytes | SubscriptionPayloads:
-        """Answer a query or a mutation, or open the stream of a subscription.
+        """Execute a query or a mutation and return its payload, or start a subscription.
 
-        Raises RequestRefusedError with what keeps an operation from being executed at all.
+        Raises RequestRefusedError if the operation cannot be executed.
         """
         await self._admission.charge_request(request)
         text = self._handler.text(request.operation)
@@ -187,7 +187,7 @@ class StreamOperations:
             try:
                 return await self._open(request, text, reservation)
             except InvalidOperationTypeError:
-                pass  # it only has the word somewhere
+                pass  # the keyword is in a string, a comment or a name
             except CannotGetOperationTypeError as error:
                 raise refusal(error.as_http_error_reason()) from None
         response = await self._handler.handle(request)
@@ -220,15 +220,15 @@ def _check_size(text: str, operation: Operation) -> None:
         raise RequestRefusedError(
             failure(
                 "OPERATION_TOO_COMPLEX",
-                f"The subscription and its variables have {size:,} bytes; as they are kept for as "
-                f"long as it lasts, {LARGEST_SUBSCRIPTION:,} are taken: leave out comments and "
-                "fields that you do not need.",
+                f"The subscription and its variables have {size:,} bytes. The limit is "
+                f"{LARGEST_SUBSCRIPTION:,}, as they stay in memory while it is open: leave out "
+                "comments and fields that you do not need.",
             )
         )
 
 
 def _key_of(text: str, operation: Operation) -> Key:
-    # a cryptographic one: who could find another text with the same would be answered for others
+    # A cryptographic hash: a collision would send the payloads of another subscription.
     parts = (text.encode(), (operation.name or "").encode(), operation.canonical)
     return sha256(b"".join(b"%d:%b" % (len(part), part) for part in parts)).digest()
 
@@ -244,7 +244,7 @@ def _passed(opened: T | ExecutionResult) -> T:
 
 
 def _refused(result: ExecutionResult, request_id: str) -> RequestRefusedError:
-    """Turn a result into errors alone, as there is nothing beside them."""
+    """Make the error of a result without data."""
     answer = answer_of(result, request_id)
     return RequestRefusedError(Answer({"errors": answer.body["errors"]}, answer.status))
 
@@ -258,8 +258,8 @@ def _payload_of(response: EncodedResponse) -> bytes:
         raise RequestRefusedError(
             failure(
                 "OPERATION_TOO_COMPLEX",
-                f"The answer has {len(response.body.identity):,} bytes; a stream takes up to "
-                f"{LARGEST_PAYLOAD:,} of one. Ask by POST without a stream, or for less.",
+                f"The response has {len(response.body.identity):,} bytes; a stream sends at most "
+                f"{LARGEST_PAYLOAD:,} in one. Send a POST without a stream, or request less.",
             )
         )
     return response.body.identity

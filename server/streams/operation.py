@@ -21,18 +21,18 @@ log = structlog.get_logger("coingraph.streams")
 
 
 class _State(Enum):
-    """What is wanted of the operation."""
+    """How the operation ends."""
 
-    RUNNING = "go on"
-    LEFT_OPEN = "leave open"  # the server stops: the client subscribes again at another one
-    ABANDONED = "give up"  # and say nothing more
+    RUNNING = "running"  # by itself
+    LEFT_OPEN = "left open"  # without `complete`: the client subscribes again at another server
+    ABANDONED = "abandoned"  # without any further message
 
 
 class WebSocketOperation:
-    """An operation under way. `forget` is called when its id is free again.
+    """A running operation. `forget` is called when its id is free again.
 
-    Only a subscription is stopped midway. A query or a mutation goes on, as it does over HTTP
-    when its caller has gone.
+    Only subscriptions are cancelled. A query or a mutation runs to its end, as over HTTP when the
+    client disconnects.
     """
 
     def __init__(
@@ -49,17 +49,17 @@ class WebSocketOperation:
         self._streaming = False
 
     def start(self, operations: StreamOperations, request: GraphQLRequest) -> asyncio.Task[None]:
-        """Begin. Raises RequestRefusedError where the caller has too many operations under way."""
+        """Start the task. Raises RequestRefusedError if the caller's operations hold too much."""
         reservation = operations.reserve(request)
         self.task = asyncio.create_task(self._run(operations, request, reservation))
         return self.task
 
     def stop_without_complete(self) -> None:
-        """Stop a subscription without `complete`, after which clients would not subscribe again."""
+        """Stop a subscription without `complete`, so that the client subscribes again."""
         self._stop(_State.LEFT_OPEN)
 
     def abandon(self) -> None:
-        """Send nothing more: the client has lost interest, or has gone."""
+        """Send no further message: the client has lost interest or disconnected."""
         self._stop(_State.ABANDONED)
 
     def _stop(self, wish: _State) -> None:
@@ -74,21 +74,21 @@ class WebSocketOperation:
         del request  # a subscription may last for days
         with reservation, contextlib.suppress(PeerGoneError):
             last = await answering
-            # before it is told: the client may use the id again at once
+            # before the last message, after which the client may reuse the id
             self._forget()
             if last is not None and self._state is not _State.ABANDONED:
-                await self._say(last)
+                await self._send_last(last)
 
-    async def _say(self, last: bytes) -> None:
+    async def _send_last(self, last: bytes) -> None:
         try:
             await self._sender.deliver(last)
-        except UnavailableError as error:  # it is long: many errors
+        except UnavailableError as error:  # a long message: many errors
             await self._sender.deliver(self._unread(error))
 
     async def _answer(
         self, operations: StreamOperations, request: GraphQLRequest, reservation: Reservation
     ) -> bytes | None:
-        """Send what the operation gives; its last message, None where it is left open."""
+        """Send the payloads; return the last message, None if the operation is left open."""
         try:
             begun = await operations.begin(request, reservation)
             del request
@@ -118,7 +118,7 @@ class WebSocketOperation:
         await self._sender.deliver(payload, graphql_transport_ws.opening(self.id), b"}")
 
     async def _stream(self, begun: SubscriptionPayloads) -> bool:
-        """Send each event; whether they came to their own end."""
+        """Send each event; return True if the source of events ended by itself."""
         try:
             async with begun.opened() as payloads:
                 if self._state is not _State.RUNNING:
@@ -128,7 +128,7 @@ class WebSocketOperation:
                     await self._next(payload)
         except asyncio.CancelledError:
             if self._state is _State.RUNNING:
-                raise  # somebody else's, at the end of the process
+                raise  # cancelled from outside, at the end of the process
             return False
         else:
             return True

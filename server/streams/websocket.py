@@ -1,4 +1,4 @@
-"""One WebSocket: what its client says, and the operations that it has begun."""
+"""One WebSocket: reads the messages of its client and runs its operations."""
 
 import asyncio
 import contextlib
@@ -19,18 +19,18 @@ from server.streams.sender import ENDING_SECONDS, PeerGoneError, Sender
 INIT_SECONDS = 10.0
 ROOM_SECONDS = 5.0
 _NORMAL = 1000
-FRAGMENT = "coingraph.websocket.fragment"  # what ASGI lacks: a text message sent piece by piece
-# Makes the exchange of an operation, with the `authorization` that the client sent, if any.
+FRAGMENT = "coingraph.websocket.fragment"  # an ASGI extension: a text message sent in fragments
+# Makes the request of an operation, with the `authorization` of `connection_init`, if any.
 RequestFactory = Callable[[str | None], GraphQLRequest]
 
 
 def fragment(data: bytes | memoryview, first: bool, more: bool) -> Message:
-    """Make what sends a piece of a message: UTF-8, as one frame."""
+    """Make the ASGI message for a fragment of a text message in UTF-8: one frame."""
     return {"type": FRAGMENT, "data": data, "first": first, "more": more}
 
 
 class WebSocketConnection:
-    """A WebSocket that was accepted. `begun` counts its operations, `code` is how it closed."""
+    """An accepted WebSocket. `begun`: the number of its operations. `code`: its close code."""
 
     def __init__(
         self,
@@ -52,14 +52,14 @@ class WebSocketConnection:
         self._acknowledged = False
         self._ending = False
         self._running: dict[str, WebSocketOperation] = {}
-        self._tasks: set[asyncio.Task[None]] = set()  # those of operations given up included
+        self._tasks: set[asyncio.Task[None]] = set()  # including those of abandoned operations
         self.begun = 0
         self.code = _NORMAL
 
     async def serve(self) -> None:
-        """Converse until one side closes; then nothing is left running."""
+        """Process messages until one side closes; then wait for all operations to end."""
         try:
-            await self._converse()
+            await self._process_messages()
         except CloseError as error:
             await self._close(error.code, error.reason)
         except PeerGoneError:
@@ -71,9 +71,9 @@ class WebSocketConnection:
             await self._all_done()
 
     def end(self) -> Coroutine[Any, Any, None]:
-        """Stop all subscriptions at once; to be awaited until the answers under way are sent.
+        """Stop all subscriptions at once; return a coroutine that waits for the other operations.
 
-        Then the socket closes with 1001, after which clients connect and subscribe again.
+        Then it closes the WebSocket with 1001, after which clients connect and subscribe again.
         """
         self._ending = True
         self._sender.seconds = ENDING_SECONDS
@@ -86,15 +86,16 @@ class WebSocketConnection:
         await self._close(protocol.GOING_AWAY, "The server is going away.")
 
     def abort(self) -> None:
+        """Abort the connection."""
         self._sender.abort()
 
-    async def _converse(self) -> None:
+    async def _process_messages(self) -> None:
         try:
-            async with asyncio.timeout(self._init_seconds) as patience:
+            async with asyncio.timeout(self._init_seconds) as deadline:
                 while (text := await self._next()) is not None:
                     await self._take(protocol.read(text))
                     if self._acknowledged:
-                        patience.reschedule(None)
+                        deadline.reschedule(None)
         except TimeoutError:
             reason = "Connection initialisation timeout"
             raise CloseError(protocol.INIT_TIMEOUT, reason) from None
@@ -145,7 +146,7 @@ class WebSocketConnection:
         if operation_id in self._running:
             reason = f"Subscriber for {operation_id} already exists"
             raise CloseError(protocol.ALREADY_EXISTS, reason)
-        await self._room()
+        await self._wait_for_room()
         try:
             operation = operation_of(payload)
         except RequestRefusedError as refused:
@@ -157,7 +158,7 @@ class WebSocketConnection:
         running = WebSocketOperation(operation_id, self._sender, lambda: self._forget(running))
         try:
             task = running.start(self._operations, request)
-        except RequestRefusedError as refused:  # nothing more is heard until it is told
+        except RequestRefusedError as refused:  # no further message is read until it is sent
             await self._send(protocol.error(operation_id, refused.answer.body["errors"]))
             return
         self._running[operation_id] = running
@@ -165,8 +166,8 @@ class WebSocketConnection:
         running.task.add_done_callback(self._tasks.discard)
         self.begun += 1
 
-    async def _room(self) -> None:
-        """Wait for those that the client has given up, or has had the answer of, to end."""
+    async def _wait_for_room(self) -> None:
+        """Wait until abandoned and finished operations have ended and make room for another."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ROOM_SECONDS):
                 while len(self._running) < self._most_operations <= len(self._tasks):

@@ -93,7 +93,7 @@ async def test_a_redis_that_does_not_answer_holds_nobody(
         assert min(left(answer)[0] for answer in answers) == POINTS - 20 * COST
         answer = await ask(servers[0])  # it is not even asked
         assert left(answer)[0] == POINTS - 21 * COST
-    assert len([line for line in logs if "counted here alone" in line["event"]]) == 1
+    assert len([line for line in logs if "counted in this process alone" in line["event"]]) == 1
 
 
 async def test_a_redis_that_is_full_or_has_forgotten(
