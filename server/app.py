@@ -1,4 +1,4 @@
-"""The application: what belongs together is brought together here, and only here."""
+"""The application: the only place that wires all components together."""
 
 import asyncio
 import contextlib
@@ -56,9 +56,9 @@ _MEGABYTE = 1_000_000
 
 
 class Application:
-    """What lives as long as the server. `settings` name a database and tokens.
+    """All components that live as long as the server. `settings` must have a `database_url`.
 
-    Of the workers of one server, the one that `leads` may come to lead the deployment.
+    `leads`: this process takes part in the leader election; True for one worker of each server.
     """
 
     def __init__(self, settings: Settings, *, leads: bool = True) -> None:
@@ -69,7 +69,7 @@ class Application:
         self.database = make_database(
             settings,
             pool_size=pool_size(settings.workers, settings.database_pool_size),
-            # the operation ends first, and says why
+            # the operation times out first, with its own error
             read_seconds=settings.operation_timeout.total_seconds() + 1,
         )
         self.upstream = make_upstream(settings, self.database)
@@ -117,6 +117,7 @@ class Application:
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        """Start the background tasks and stop them at the end."""
         async with self.upstream:
             start = asyncio.create_task(self._start())
             leading = self._leading = asyncio.create_task(self._lead())
@@ -127,7 +128,7 @@ class Application:
                 asyncio.create_task(self.updates.run()),
             ]
             try:
-                # usually done in a moment; where the database is away, serve what can be served
+                # Usually done at once. While the database is unavailable, serve the rest.
                 await asyncio.wait([start], timeout=_RETRY_SECONDS)
                 if start.done():
                     start.result()
@@ -145,19 +146,19 @@ class Application:
                 await self.database.close()
 
     async def end_streams(self, seconds: float) -> None:
-        """End what clients follow, and let new ones follow nothing."""
+        """End all streams, within `seconds`, and reject new ones."""
         self.updates.close()
         await self.endpoint.streams.close(seconds)
 
     async def end_refreshes(self) -> None:
-        """End this process's refresh, and start none any more."""
+        """Stop the refresh of this process and start no further one."""
         if self._leading is not None:
             self._leading.cancel()
             await asyncio.wait([self._leading])
         await self.refresher.stop()
 
     async def _start(self) -> None:
-        """Get the database ready, however long it takes to come up."""
+        """Prepare the database, retrying until it is available; then admit operations."""
         while True:
             try:
                 self._seeded = await prepare_database(self.settings, self.database)
@@ -185,7 +186,7 @@ class Application:
             await self.election.decided.wait()
 
     async def _seed_later(self) -> None:
-        """Seed a database that took no writes at the start, when it does."""
+        """Seed a database that was read-only at the start once it is writable."""
         await self._prepared.wait()
         while not self._seeded:
             await asyncio.sleep(_RETRY_SECONDS)
@@ -193,12 +194,12 @@ class Application:
                 self._seeded = await prepare_database(self.settings, self.database)
 
     async def _listen(self) -> None:
-        """Hear of changes, from the moment on that there is a database."""
+        """Listen for notifications once the database is prepared."""
         await self._prepared.wait()
         await self.listener.run()
 
     async def _lead(self) -> None:
-        """Lead the deployment whenever it is this process's turn."""
+        """Take part in the leader election once the database is prepared."""
         await self._prepared.wait()
         if self._leads:
             await self.election.run()
@@ -210,17 +211,17 @@ def _log_failure(start: asyncio.Task[None]) -> None:
 
 
 async def _start_page(request: Request) -> RedirectResponse:
-    """Lead to the API: relatively, for proxies that strip a prefix and do not name it."""
+    """Redirect to the API by a relative path, for proxies that strip a prefix silently."""
     root = request.scope["root_path"]
     return RedirectResponse(f"{root}/graphql" if root else "graphql")
 
 
 def create_app(settings: Settings, *, leads: bool = True) -> Starlette:
-    """Make the ASGI application. Its database is opened, migrated and seeded by the lifespan."""
+    """Make the ASGI application. Its lifespan opens, migrates and seeds the database."""
     application = Application(settings, leads=leads)
     routes = [
         Route("/", _start_page),
-        Route("/graphql", application.endpoint),  # which judges of methods itself
+        Route("/graphql", application.endpoint),  # it handles all methods itself
         WebSocketRoute("/graphql", application.endpoint),
         Route("/health/live", live),
         Route("/health/ready", application.readiness.handle),
@@ -233,6 +234,6 @@ def create_app(settings: Settings, *, leads: bool = True) -> Starlette:
         exception_handlers=error_handlers(application.origins),
         lifespan=application.lifespan,
     )
-    app.router.redirect_slashes = False  # it would build an absolute address from Host
+    app.router.redirect_slashes = False  # a redirect would build an absolute URL from Host
     app.state.application = application
     return app

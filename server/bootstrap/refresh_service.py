@@ -1,4 +1,4 @@
-"""The refresher as GraphQL knows it."""
+"""Implements the RefreshService of the GraphQL schema by the refresher."""
 
 import math
 from collections.abc import Sequence
@@ -25,20 +25,26 @@ from schema.scalars import DateTime
 
 
 class IngestionRefreshService:
-    """A RefreshService: what goes wrong in it is told as clients are told."""
+    """A RefreshService whose errors are those of the GraphQL schema."""
 
     def __init__(self, refresher: Refresher) -> None:
         self._refresher = refresher
 
     @property
     def coins(self) -> Sequence[str]:
+        """The ids of the tracked coins."""
         return self._refresher.coins
 
     @property
     def currencies(self) -> Sequence[str]:
+        """The codes of the tracked currencies."""
         return self._refresher.currencies
 
     async def start(self, scope: RefreshScope, *, key: str | None) -> tuple[UUID, bool]:
+        """Start or join a run; return its id and True if it was started.
+
+        Raises UnavailableError if another run is in progress or the credits are spent.
+        """
         request = _request(scope)
         try:
             return await self._refresher.start(request, RefreshTrigger.MUTATION, key=key)
@@ -48,9 +54,11 @@ class IngestionRefreshService:
             raise no_credits(error) from error
 
     async def plan(self, scope: RefreshScope) -> RefreshPlan:
+        """Return the planned calls of a refresh and their cost."""
         return shown_plan(await self._refresher.outlook(_request(scope)))
 
     async def wait(self, run_id: UUID) -> None:
+        """Wait for a run of this process to end."""
         await self._refresher.wait(run_id)
 
 
@@ -59,12 +67,13 @@ def _request(scope: RefreshScope) -> RefreshRequest:
 
 
 def no_credits(error: BudgetExceededError) -> UnavailableError:
-    """Tell a scheduler to come back when the next month begins."""
+    """Make the error of spent credits; `retry_after` is the start of the next month."""
     seconds = math.ceil((error.resets_at - datetime.now(UTC)).total_seconds())
     return UnavailableError(str(error), retry_after=max(1, seconds))
 
 
 def shown_plan(outlook: Outlook) -> RefreshPlan:
+    """Convert a plan of ingestion into its GraphQL type."""
     preparation, budget = outlook.preparation, outlook.budget
     return RefreshPlan(
         calls=outlook.calls,

@@ -1,4 +1,4 @@
-"""The path under which a proxy publishes the server, by ROOT_PATH or X-Forwarded-Prefix."""
+"""Normalises the path under which a proxy publishes the server."""
 
 import re
 
@@ -7,10 +7,10 @@ _LONGEST = 200  # characters
 
 
 def normal_root_path(text: str) -> str:
-    """Write a prefix with a slash at its start and none at its end; "" where there is none.
+    """Normalise a prefix: a slash at its start, none at its end; "" for no prefix.
 
-    Raises ValueError with one sentence. Only letters, digits and `._~-` pass: the prefix gets into
-    pages and into Location.
+    Only letters, digits and `._~-` are allowed, because the prefix is written into pages and into
+    Location. Raises ValueError with one sentence.
     """
     path = text.rstrip("/")
     if path and not path.startswith("/"):

@@ -17,7 +17,7 @@ _VERIFY_SECONDS = 1.0
 _GRACE_SECONDS = 2 * _VERIFY_SECONDS
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 
-LeaderTasks = Callable[[Callable[[], Awaitable[None]], asyncio.Event], Awaitable[None]]
+RunTasks = Callable[[Callable[[], Awaitable[None]], asyncio.Event], Awaitable[None]]
 
 
 class LeaderElection:
@@ -31,7 +31,7 @@ class LeaderElection:
     `decided` is set once another process is known to lead, or the tasks have begun.
     """
 
-    def __init__(self, database: Database, tasks: LeaderTasks) -> None:
+    def __init__(self, database: Database, tasks: RunTasks) -> None:
         self._database = database
         self._tasks = tasks
         self._reason: str | None = None

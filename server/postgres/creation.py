@@ -1,4 +1,4 @@
-"""How a cluster comes into being: by initdb, aside, and then whole."""
+"""Creates a database cluster by initdb."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ _ASIDE = ".coingraph-initdb-"
 
 
 def create_cluster(config: LaunchConfig) -> None:
-    """Makes the cluster aside and moves it in whole: an interrupted initdb leaves none."""
+    """Create the cluster in a temporary folder and rename it, so that it is never incomplete."""
     if config.cluster.exists():
         return
     home = Path(config.home)
@@ -25,7 +25,7 @@ def create_cluster(config: LaunchConfig) -> None:
             shutil.rmtree(old, ignore_errors=True)
         fresh = home / f"initdb-{os.getpid()}"
         _initialize(config, fresh)
-    else:  # initdb would not run as an account without a name
+    else:  # initdb does not run as an account without a name
         for old in home.parent.glob(f"{_ASIDE}*"):
             shutil.rmtree(old, ignore_errors=True)
         fresh = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=home.parent))
@@ -35,7 +35,7 @@ def create_cluster(config: LaunchConfig) -> None:
         ownership.hand_over(fresh, config.uid)
     fresh.rename(config.cluster)
     folder = os.open(home, os.O_RDONLY)
-    os.fsync(folder)  # the data is only as durable as the name it is found by
+    os.fsync(folder)  # makes the rename durable
     os.close(folder)
 
 

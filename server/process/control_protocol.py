@@ -18,7 +18,7 @@ GONE = b"g"  # for each ended connection, with a delay
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """The configuration of a worker; not in arguments or environment, as other accounts see those."""
+    """A worker's configuration. Never in its arguments or environment: others can read those."""
 
     settings: Settings  # with `database_url`
     leads: bool  # the worker that takes part in the leader election

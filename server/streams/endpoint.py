@@ -123,7 +123,10 @@ class StreamEndpoint:
         )
 
     async def serve_events(self, request: GraphQLRequest, receive: Receive, send: Send) -> None:
-        """Stream the results of an operation. Raises RequestRefusedError before sending anything."""
+        """Stream the results of an operation.
+
+        Raises RequestRefusedError before it sends anything.
+        """
         self._admission.admit(request)
         if self._closing:
             raise RequestRefusedError(_STOPPING)

@@ -105,5 +105,5 @@ async def test_what_is_refused(
     assert "A server with other COINS runs" in await refused("ethereum", COINS="tron")
     async with AdvisoryLock(server.application.database, REFRESH_LOCK) as lock:
         assert await lock.acquire()
-        assert "A refresh is under way" in await refused("ethereum")
+        assert "A refresh is running" in await refused("ethereum")
     assert await count(sql, "ethereum") == kept
