@@ -207,7 +207,7 @@ class Application:
 
 def _log_failure(start: asyncio.Task[None]) -> None:
     if not start.cancelled() and (error := start.exception()):
-        log.error("the start failed, operations stay unavailable", exc_info=error)
+        log.error("the startup failed, operations stay unavailable", exc_info=error)
 
 
 async def _start_page(request: Request) -> RedirectResponse:

@@ -38,7 +38,7 @@ def status() -> int:
     ):
         rows = asyncio.run(_status(settings))
     now = datetime.now(UTC)
-    table = Table("coin", "currency", "newest", "age", "hours kept", "revision", "", box=None)
+    table = Table("coin", "currency", "newest", "age", "stored hours", "revision", "", box=None)
     for freshness in rows:
         series, latest = freshness.row.series, freshness.row.latest
         kept = "-"

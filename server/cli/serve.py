@@ -155,7 +155,7 @@ async def _watched(embedded: EmbeddedPostgres | None) -> AsyncIterator[None]:
                 try:
                     await asyncio.to_thread(database.start)
                 except EmbeddedPostgresError as error:
-                    log.error("embedded database", error=str(error))  # noqa: TRY400 - retried
+                    log.error("the embedded database cannot be restarted", error=str(error))  # noqa: TRY400 - retried
 
     task = asyncio.create_task(watch(embedded)) if embedded else None
     try:

@@ -137,7 +137,7 @@ def with_token(settings: Settings) -> Settings:
     if new:
         path = settings.data_dir / TOKEN_FILE
         shown = f": {token.get_secret_value()}" if _is_terminal() else ""
-        _say(f"Refresh token: made, and kept in {path}{shown}")
+        _say(f"Refresh token: created and stored in {path}{shown}")
     return settings.model_copy(update={"refresh_tokens": (token,)})
 
 

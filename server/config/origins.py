@@ -16,7 +16,7 @@ _SHAPE = re.compile(
     re.IGNORECASE,
 )
 _NO_ORIGIN = (
-    "{!r} is no origin; write such as https://app.example.com, https://*.example.com for all its "
+    "{!r} is no origin; write it like https://app.example.com, https://*.example.com for all its "
     "subdomains, capacitor://localhost or null, without a path, or * for all"
 )
 _TOO_WIDE = "{!r} would allow strangers; name at least two labels after *., or localhost"

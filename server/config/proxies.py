@@ -131,7 +131,7 @@ def _proxy(value: str, variable: str) -> Proxy:
     place = re.split(r"[/?#]", place, maxsplit=1)[0]
     form = _HOST_AND_PORT.fullmatch(place)
     if form is None or (form[2] and not 0 < int(form[2]) <= _MOST_PORT):
-        raise ProxyError(f"{variable}: names no proxy; write such as http://proxy.example:3128")
+        raise ProxyError(f"{variable}: names no proxy; write it like http://proxy.example:3128")
     user, _, password = login.partition(":")
     port = form[2] or _PORTS[scheme]
     return Proxy(

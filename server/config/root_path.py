@@ -16,5 +16,5 @@ def normal_root_path(text: str) -> str:
     if path and not path.startswith("/"):
         path = f"/{path}"
     if path and (len(path) > _LONGEST or not _PREFIX.fullmatch(path)):
-        raise ValueError(f"{text[:60]!r} is no path; write such as /coingraph")
+        raise ValueError(f"{text[:60]!r} is no path; write it like /coingraph")
     return path

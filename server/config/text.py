@@ -83,5 +83,5 @@ def check_text(value: str, field: FieldInfo) -> str:
     if len(value) > _LONGEST:
         raise ValueError(f"it is longer than {_LONGEST:,} characters")
     if {int, float} & kinds and ("_" in value or not value.isascii()):
-        raise ValueError("input should be a valid number in plain digits, such as 1000")
+        raise ValueError("input should be a valid number in plain digits, for example 1000")
     return value

@@ -85,7 +85,7 @@ def _duration(value: object) -> object:
     if isinstance(value, str):
         form = _DURATION.fullmatch(value.strip())
         if form is None:
-            raise ValueError("write a duration such as 90s, 15m, 6h or 1d")
+            raise ValueError("write a duration like 90s, 15m, 6h or 1d")
         try:
             value = timedelta(seconds=float(form[1]) * _UNITS[form[2]])
         except OverflowError:
@@ -121,7 +121,7 @@ def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
             network = normal_network(value)
         except ValueError:
             raise ValueError(
-                f"{value[:60]!r} is no address or network; write such as 10.0.0.7 or 10.0.0.0/8"
+                f"{value[:60]!r} is no address or network; write it like 10.0.0.7 or 10.0.0.0/8"
             ) from None
         found.append(str(network) if "/" in value else str(network.network_address))
     return tuple(found)
@@ -135,7 +135,7 @@ def _storage_url(value: SecretStr) -> SecretStr:
     except ValueError:  # an invalid port
         usable = False
     if not usable:
-        raise ValueError("write such as redis://host:6379/0, or rediss:// for TLS")
+        raise ValueError("write it like redis://host:6379/0, or rediss:// for TLS")
     return value
 
 

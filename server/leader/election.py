@@ -49,7 +49,7 @@ class LeaderElection:
             except DatabaseUnavailableError as error:
                 self._log_reason(str(error))
             except Exception:
-                log.exception("leading failed")
+                log.exception("the tasks of the leader failed")
             self.decided.set()
             await asyncio.sleep(pause * (1 + random.random()))  # noqa: S311 - jitter
             pause = min(2 * pause, _LONGEST_PAUSE)
@@ -89,5 +89,5 @@ class LeaderElection:
     def _log_reason(self, reason: str) -> None:
         """Log a new reason why this process cannot take part."""
         if reason != self._reason:
-            log.warning("not leading for now", reason=reason)
+            log.warning("cannot take part in the leader election for now", reason=reason)
         self._reason = reason

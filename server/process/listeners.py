@@ -83,7 +83,7 @@ def _addresses_of(name: str, port: int) -> list[_Address]:
         reason = getattr(error, "strerror", None) or error
         raise ListenError(
             f"HOST: {name[:60]!r} is no address of this machine: {reason}. "
-            "Write such as 127.0.0.1, ::1, localhost, or :: for all addresses."
+            "Write it like 127.0.0.1, ::1, localhost, or :: for all addresses."
         ) from None
     return [(family, str(address[0])) for family, _, _, _, address in found]
 

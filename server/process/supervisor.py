@@ -114,7 +114,7 @@ class WorkerSupervisor:
             lived = time.monotonic() - started
             pause = min(2 * pause or _MIN_PAUSE_SECONDS, _MAX_PAUSE_SECONDS)
             pause = _MIN_PAUSE_SECONDS if lived > _STEADY_SECONDS else pause
-            log.error("a worker is started again", because=end, pause_seconds=pause)
+            log.error("a worker is restarted", because=end, pause_seconds=pause)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
 
@@ -134,7 +134,7 @@ class WorkerSupervisor:
 
             def kill_hung() -> None:
                 if process is not None and process.returncode is None:
-                    log.error("a worker hangs", worker=process.pid)
+                    log.error("a worker hangs and is killed", worker=process.pid)
                     process.kill()
 
             balancing = asyncio.create_task(

@@ -87,7 +87,9 @@ class Worker(Server):
         self._taken += 1
         self._send(TAKEN)
         if not descriptors:
-            log.error("a connection was refused: too many are open; raise the limit (ulimit -n)")
+            log.error(
+                "a connection was refused: too many files are open; raise the limit (ulimit -n)"
+            )
         for descriptor in descriptors:
             task = asyncio.create_task(self._connect(socket.socket(fileno=descriptor)))
             self._tasks.add(task)

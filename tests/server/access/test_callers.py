@@ -89,7 +89,7 @@ async def eventually(holds: Callable[[], object]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("greedy", GREEDY)
 @pytest.mark.parametrize("query", [search, dear])
-async def test_one_caller_refuses_no_others_their_turn(
+async def test_a_caller_at_its_limit_does_not_block_others(
     proxied: LiveServer,
     query: Callable[[int], str],
     greedy: str,
@@ -125,7 +125,7 @@ async def test_one_caller_refuses_no_others_their_turn(
         ("192.0.2.1", 200),
     ],
 )
-async def test_a_network_has_its_subscriptions_together(
+async def test_an_ipv6_network_shares_the_budget_of_subscriptions(
     proxied: LiveServer, address: str, status: int
 ) -> None:
     budget = proxied.application.endpoint.streams.operations.budget
@@ -146,7 +146,7 @@ async def test_a_network_has_its_subscriptions_together(
                 assert answer.status_code == status
 
 
-async def test_a_network_leaves_its_answers_unread_together(proxied: LiveServer) -> None:
+async def test_an_ipv6_network_shares_the_budget_of_unread_responses(proxied: LiveServer) -> None:
     budget = proxied.application.endpoint.backpressure.budget
     budget.most_each = 4_000_000
     with budget.reserve("2001:db8::/64", 3_900_000), budget.reserve("192.0.2.7", 3_900_000):

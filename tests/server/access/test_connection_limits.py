@@ -20,7 +20,7 @@ def acquire(connection_limits: ConnectionLimits, address: str) -> ConnectionSlot
     return connection_limits.acquire(address, lambda: True)
 
 
-def test_each_address_has_its_own_count() -> None:
+def test_each_address_has_its_own_limit() -> None:
     connection_limits = ConnectionLimits(2)
     slot = acquire(connection_limits, "192.0.2.1")
     assert slot is not None
@@ -33,7 +33,7 @@ def test_each_address_has_its_own_count() -> None:
     assert acquire(connection_limits, "192.0.2.1") is None
 
 
-def test_a_network_of_ipv6_is_one_address_and_a_proxy_is_many() -> None:
+def test_an_ipv6_network_counts_as_one_address_and_a_proxy_has_no_limit() -> None:
     connection_limits = ConnectionLimits(1, [ip_network("10.0.0.0/8")])
     for address, enters in (
         ("2001:db8::1", True),
@@ -49,7 +49,7 @@ def test_a_network_of_ipv6_is_one_address_and_a_proxy_is_many() -> None:
         assert (acquire(connection_limits, address) is not None) == enters, address
 
 
-def test_nothing_is_kept_of_who_has_left() -> None:
+def test_released_slots_leave_no_state() -> None:
     connection_limits = ConnectionLimits(1)
     for number in range(200):
         slot = acquire(connection_limits, f"192.0.2.{number}")
@@ -88,7 +88,7 @@ class Connections:
         return slot
 
 
-def test_the_one_that_has_been_idle_for_longest_is_closed_for_a_new_one() -> None:
+def test_a_new_connection_replaces_the_longest_idle_one() -> None:
     connections = Connections(ConnectionLimits(3))
     first, _, third = (connections.idle(name, "192.0.2.1") for name in "abc")
     first.mark_active()
@@ -104,7 +104,7 @@ def test_the_one_that_has_been_idle_for_longest_is_closed_for_a_new_one() -> Non
     assert connections.closed == ["b", "a"]
 
 
-def test_where_files_run_short_idle_clients_go_first_and_proxies_last() -> None:
+def test_at_the_file_limit_idle_clients_are_closed_before_proxies() -> None:
     connections = Connections(ConnectionLimits(0, [ip_network("10.0.0.0/8")], room=3))
     connections.idle("proxy", "10.0.0.1")
     connections.idle("a", "192.0.2.1")
@@ -114,7 +114,7 @@ def test_where_files_run_short_idle_clients_go_first_and_proxies_last() -> None:
     assert connections.closed == ["a", "b", "proxy"]
 
 
-async def test_one_connection_too_many_is_refused(
+async def test_a_connection_past_the_limit_is_rejected(
     database_url: str, shared_simulator: Simulator
 ) -> None:
     settings = make_settings(database_url, shared_simulator, max_connections_per_address=MOST)

@@ -77,12 +77,12 @@ async def by_socket(server: LiveServer, token: str | None) -> str | None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ask", [by_post, by_events, by_socket])
-async def test_every_way_in_asks_for_the_same(guarded: LiveServer, ask: Any) -> None:
+async def test_every_transport_requires_the_token(guarded: LiveServer, ask: Any) -> None:
     for token, code in EXPECTED.items():
         assert await ask(guarded, token) == code, token
 
 
-async def test_reads_that_are_open_open_no_mutation(server: LiveServer) -> None:
+async def test_open_reads_do_not_open_mutations(server: LiveServer) -> None:
     for token in (None, "wrong", f"{TOKEN}x"):
         assert await by_post(server, token) == "UNAUTHENTICATED"
         assert await by_events(server, token) == "UNAUTHENTICATED"
@@ -91,7 +91,7 @@ async def test_reads_that_are_open_open_no_mutation(server: LiveServer) -> None:
             assert code_in((await talk.hear())["payload"]) == "UNAUTHENTICATED"
 
 
-async def test_what_would_go_round_it(guarded: LiveServer) -> None:
+async def test_the_token_cannot_be_bypassed(guarded: LiveServer) -> None:
     headers = headers_with(TOKEN)
     got = await guarded.http.get("/graphql", params={"query": MUTATION}, headers=headers)
     assert (got.status_code, got.headers["allow"]) == (405, "POST")
@@ -104,7 +104,7 @@ async def test_what_would_go_round_it(guarded: LiveServer) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
-async def test_a_token_in_the_address_is_never_read(guarded: LiveServer, place: str) -> None:
+async def test_a_token_in_the_query_string_is_ignored(guarded: LiveServer, place: str) -> None:
     """It would be in the logs of every proxy on the way."""
     for value in (READER, TOKEN, f"Bearer {TOKEN}"):
         got = await guarded.http.get("/graphql", params={"query": "{ __typename }", place: value})
@@ -116,7 +116,7 @@ async def test_a_token_in_the_address_is_never_read(guarded: LiveServer, place: 
         assert posted.status_code == 401
 
 
-async def test_answers_to_tokens_are_kept_by_nobody(guarded: LiveServer) -> None:
+async def test_responses_to_tokens_are_never_cached(guarded: LiveServer) -> None:
     for token, status in ((None, 401), ("wrong", 401), (READER, 200)):
         got = await guarded.http.get(
             "/graphql", params={"query": "{ __typename }"}, headers=headers_with(token)

@@ -14,7 +14,7 @@ from tests.serving import live_server, make_settings
 LATEST = "{ latestPrices { price } }"  # 1,260
 
 
-async def test_so_many_windows_are_kept_and_no_more() -> None:
+async def test_the_number_of_windows_is_bounded() -> None:
     clock = Clock()
     memory = BoundedMemory(clock, most=3)
     for name in "abcd":
@@ -27,7 +27,7 @@ async def test_so_many_windows_are_kept_and_no_more() -> None:
     assert [await memory.get(name) for name in "bcde"] == [0, 1, 1, 1]
 
 
-async def test_windows_that_have_ended_make_room() -> None:
+async def test_ended_windows_are_dropped() -> None:
     clock = Clock()
     memory = BoundedMemory(clock)
     for number in range(1_000):
@@ -55,7 +55,7 @@ class _Gate(BoundedMemory):
         return await super().incr(key, expiry, amount)
 
 
-async def test_who_is_refused_is_refused_alone(
+async def test_a_rejected_caller_does_not_affect_others(
     database_url: str, shared_simulator: Simulator
 ) -> None:
     """Others ask the same meanwhile, and wait for the answer that the spender has no points for."""
@@ -81,7 +81,7 @@ async def test_who_is_refused_is_refused_alone(
         assert sorted(spent) == [1, 1, 1_260]  # one of them led, in the spender's place
 
 
-async def test_without_its_redis_each_process_counts_for_itself(
+async def test_without_redis_each_process_counts_in_memory(
     database_url: str, shared_simulator: Simulator
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:

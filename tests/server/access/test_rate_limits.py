@@ -34,7 +34,7 @@ async def spend_all(server: LiveServer, **headers: str) -> None:
 
 
 @pytest.mark.slow
-async def test_at_the_limit_and_one_past_it_and_refilled(limited: LiveServer, clock: Clock) -> None:
+async def test_the_limit_one_past_it_and_the_next_window(limited: LiveServer, clock: Clock) -> None:
     for number in range(1, POINTS // COST + 1):
         response = await ask(limited)
         assert response.status_code == 200
@@ -53,7 +53,7 @@ async def test_at_the_limit_and_one_past_it_and_refilled(limited: LiveServer, cl
     assert left(await ask(limited)) == (POINTS - COST, 60)
 
 
-async def test_what_is_kept_costs_one_point(limited: LiveServer) -> None:
+async def test_a_cached_response_costs_one_point(limited: LiveServer) -> None:
     await hearing(limited)
     first = await limited.post("{ currencies { code } }")
     before, _ = left(first)
@@ -75,7 +75,7 @@ async def test_what_is_kept_costs_one_point(limited: LiveServer) -> None:
         (b"#" * 200_000, 413),
     ],
 )
-async def test_what_is_refused_costs_one_point(
+async def test_a_rejected_request_costs_one_point(
     limited: LiveServer, body: bytes, status: int
 ) -> None:
     headers = {"Content-Type": "application/json"}
@@ -83,7 +83,7 @@ async def test_what_is_refused_costs_one_point(
     assert (response.status_code, left(response)[0]) == (status, POINTS - 1)
 
 
-async def test_an_operation_that_costs_more_than_is_left_takes_nothing(limited: LiveServer) -> None:
+async def test_an_operation_past_the_limit_spends_nothing(limited: LiveServer) -> None:
     for _ in range(POINTS // COST - 2):
         await ask(limited)
     refused = await ask(limited, "{ a: __typename b: __typename c: __typename }")
@@ -95,7 +95,7 @@ async def test_an_operation_that_costs_more_than_is_left_takes_nothing(limited: 
 
 
 @pytest.mark.slow
-async def test_pages_and_health_cost_nothing(limited: LiveServer) -> None:
+async def test_pages_and_health_checks_are_free(limited: LiveServer) -> None:
     await spend_all(limited)
     page = await limited.http.get("/graphql", headers={"Accept": "text/html"})
     assert page.status_code == 200
@@ -104,7 +104,7 @@ async def test_pages_and_health_cost_nothing(limited: LiveServer) -> None:
 
 
 @pytest.mark.slow
-async def test_a_file_costs_a_point(limited: LiveServer) -> None:
+async def test_a_static_file_costs_one_point(limited: LiveServer) -> None:
     before, _ = left(await ask(limited))
     for number, path in enumerate(("favicon.svg", "favicon.svg?v=1", "graphiql.js"), 1):
         answer = await limited.http.get(f"/graphiql/{path}")
@@ -158,7 +158,7 @@ async def test_a_valid_token_has_an_account_of_its_own(
         ),
     ],
 )
-async def test_whose_address_is_charged(
+async def test_the_charged_address(
     database_url: str,
     shared_simulator: Simulator,
     clock: Clock,
@@ -202,7 +202,7 @@ async def test_operations_of_event_streams_are_charged(limited: LiveServer) -> N
 
 
 @pytest.mark.slow
-async def test_nobody_comes_in_with_nothing_left(limited: LiveServer) -> None:
+async def test_every_transport_rejects_callers_without_points(limited: LiveServer) -> None:
     await spend_all(limited)
     async with events_of(limited, ONE) as events:
         assert events.response.status_code == 429

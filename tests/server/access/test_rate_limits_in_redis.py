@@ -82,7 +82,7 @@ async def test_a_redis_that_is_killed_and_comes_back(
     assert await redis.spent() == [POINTS - points]
 
 
-async def test_a_redis_that_does_not_answer_holds_nobody(
+async def test_an_unresponsive_redis_delays_no_request(
     redis: Redis, servers: tuple[LiveServer, LiveServer]
 ) -> None:
     """They would wait for it for ever, and httpx for 30 s; and it is told once, not by each."""
@@ -96,7 +96,7 @@ async def test_a_redis_that_does_not_answer_holds_nobody(
     assert len([line for line in logs if "counted in this process alone" in line["event"]]) == 1
 
 
-async def test_a_redis_that_is_full_or_has_forgotten(
+async def test_a_redis_that_is_full_or_lost_its_data(
     redis: Redis, servers: tuple[LiveServer, LiveServer], hasty: None
 ) -> None:
     await redis.tell("CONFIG", "SET", "maxmemory-policy", "noeviction")
@@ -117,7 +117,7 @@ async def counted(redis: Redis, servers: tuple[LiveServer, LiveServer]) -> bool:
     return bool(await redis.spent())
 
 
-async def test_what_is_given_back_is_no_gift(redis: Redis) -> None:
+async def test_refunds_add_no_points(redis: Redis) -> None:
     """The account is forgotten between the two, so that there is nothing to give back to."""
 
     class Forgetful(RateLimits):
@@ -146,7 +146,9 @@ class Frozen(MemoryStorage):
         raise StorageError(TimeoutError())
 
 
-async def test_one_at_a_time_tries_what_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_request_at_a_time_tries_a_failed_storage(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     storage = Frozen()
     limits = RateLimits(POINTS, storage, clock=Clock())
     now = 1000.0

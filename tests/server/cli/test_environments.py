@@ -37,7 +37,7 @@ OF_ANOTHER_SERVER = {
 
 
 @pytest.mark.processes
-def test_the_demo_asks_its_own_simulator(tmp_path: Path) -> None:
+def test_the_demo_uses_its_own_simulator(tmp_path: Path) -> None:
     """Past all proxies: each of these would refuse. And so with its own database."""
     odd = ODD | OF_ANOTHER_SERVER
     with served(tmp_path, "--demo", **odd) as server, server.client() as client:
@@ -72,7 +72,7 @@ def test_the_demo_asks_its_own_simulator(tmp_path: Path) -> None:
         ({"https_proxy": "http://u:s3cret@h:x"}, "https_proxy: names no proxy"),
     ],
 )
-async def test_a_server_serves_what_it_has(
+async def test_a_server_without_upstream_serves_stored_prices(
     monkeypatch: pytest.MonkeyPatch,
     database_url: str,
     shared_simulator: Simulator,
@@ -123,7 +123,7 @@ async def test_commands(database_url: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.processes
-async def test_one_line_in_the_log_of_a_server(database_url: str, tmp_path: Path) -> None:
+async def test_a_server_logs_an_outbound_error_once(database_url: str, tmp_path: Path) -> None:
     with served(tmp_path, DATABASE_URL=database_url, SSL_CERT_FILE="/nonexistent") as server:
         await asyncio.to_thread(server.await_line, "refresh ended")
         (line,) = server.lines("CoinGecko cannot be reached")
@@ -133,7 +133,7 @@ async def test_one_line_in_the_log_of_a_server(database_url: str, tmp_path: Path
 
 @pytest.mark.endurance
 @pytest.mark.processes
-async def test_a_locale_without_our_characters(
+async def test_output_in_a_locale_without_unicode(
     database: Database,
     database_url: str,
     shared_simulator: Simulator,

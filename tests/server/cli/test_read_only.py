@@ -59,7 +59,9 @@ async def reader_url(
     await sql.execute(f"DROP ROLE {role}")
 
 
-async def test_another_shells_defaults_stay_out(reader_url: str, sql: asyncpg.Connection) -> None:
+async def test_settings_of_another_shell_change_nothing(
+    reader_url: str, sql: asyncpg.Connection
+) -> None:
     """From a shell with other COINS, as a role that may not even write."""
     before = await everything(sql)
     for done in await read({"DATABASE_URL": reader_url, "COINS": "ethereum"}):
@@ -86,7 +88,7 @@ async def test_the_api_lists_what_its_server_tracks(
     assert data["coins"] == {"totalCount": 1, "nodes": [{"id": "bitcoin", "tracked": True}]}
 
 
-async def test_a_plan_for_coins_that_are_not_there_yet(
+async def test_a_plan_for_unseeded_coins(
     bitcoin: Database, database_url: str, sql: asyncpg.Connection
 ) -> None:
     """It shows what a refresh with these settings would do, which would add them."""
@@ -131,14 +133,14 @@ async def test_a_database_of_another_version(
     assert await sql.fetchval("SELECT version_num FROM alembic_version") == version
 
 
-async def test_no_database_is_made(tmp_path: Path) -> None:
+async def test_no_embedded_database_is_created(tmp_path: Path) -> None:
     for done in await read({"COINS": "tron"}, tmp_path):
         line = one_line(done)
         assert line.startswith("There is no database in DATA_DIR (.coingraph) yet: ")
     assert os.listdir(tmp_path) == []  # noqa: PTH208 - and it does not block
 
 
-async def test_migrate_makes_tables_and_no_coins(empty_url: str) -> None:
+async def test_migrate_creates_tables_without_coins(empty_url: str) -> None:
     done = run(["migrate"], {"DATABASE_URL": empty_url})
     assert done.returncode == 0, done.stderr.decode()
     sql = await asyncpg.connect(empty_url.replace("+asyncpg", ""))

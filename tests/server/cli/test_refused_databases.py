@@ -95,7 +95,7 @@ def said(
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("case", CASES)
-def test_one_line(
+def test_refused_databases_print_one_line(
     cluster: Cluster,
     case: str,
     command: str,
@@ -109,9 +109,7 @@ def test_one_line(
     assert told in said(command, url.rstrip("?"), monkeypatch, capsys)
 
 
-def test_the_grants_of_the_documents_suffice(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_documented_grants_suffice(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     for statement in ("CREATE ROLE granted LOGIN", "CREATE DATABASE granted"):
         asyncio.run(administer(cluster.url(), statement))
     grant = "GRANT CREATE, USAGE ON SCHEMA public TO granted"
@@ -200,7 +198,7 @@ def test_tls(
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"serve"}))
-def test_nobody_is_there(
+def test_an_unreachable_database(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An outage: a command has nothing to wait for, a server has."""
@@ -214,7 +212,7 @@ def test_nobody_is_there(
     assert "secret" not in line
 
 
-def test_read_only_is_said(
+def test_a_read_only_database_is_reported(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asyncio.run(administer(cluster.url(), "CREATE DATABASE frozen"))

@@ -44,7 +44,7 @@ async def count(sql: asyncpg.Connection, coin: str) -> dict[str, int]:
     return rows
 
 
-async def test_it_is_gone_from_the_database_and_from_memory(
+async def test_a_removed_coin_leaves_the_database_and_the_caches(
     server: LiveServer, database_url: str, sql: asyncpg.Connection
 ) -> None:
     mine = {"DATABASE_URL": database_url, **MINE}
@@ -89,7 +89,7 @@ async def test_it_is_gone_from_the_database_and_from_memory(
 
 
 @pytest.mark.endurance
-async def test_what_is_refused(
+async def test_rejected_values(
     server: LiveServer, database_url: str, sql: asyncpg.Connection
 ) -> None:
     kept = await count(sql, "ethereum")

@@ -52,7 +52,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("mode", ["prefer", "allow"])
-def test_a_home_of_somebody_else_is_no_reason_to_be_unready(
+def test_an_unreadable_home_does_not_prevent_readiness(
     home: Path, tmp_path: Path, database_url: str, shared_simulator: Simulator, mode: str
 ) -> None:
     """Over TCP, where asyncpg looks for a client certificate in the home."""

@@ -30,7 +30,7 @@ def test_plain_addresses(written: str, plain: str) -> None:
     assert caller_of(written) == caller_of(plain)
 
 
-def test_a_network_that_is_mapped_is_of_ipv4() -> None:
+def test_an_ipv4_mapped_network_becomes_ipv4() -> None:
     assert normal_network("::ffff:10.0.0.0/104") == ip_network("10.0.0.0/8")
     assert normal_network("::ffff:10.0.0.7") == ip_network("10.0.0.7/32")
     assert normal_network("::/0") == ip_network("::/0")

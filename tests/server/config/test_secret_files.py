@@ -48,7 +48,7 @@ def test_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, end:
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_files_that_hold_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+def test_files_without_a_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
     for file, content in {
         "empty": b"", "blank": b" \n", "binary": b"\x00\x01s3cret", "latin": b"s3cret\xff",
         "large": b"s3cret" * 20_000, "utf16": "s3cret".encode("utf-16"),
@@ -83,7 +83,9 @@ def refusal() -> str:
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_both(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+def test_a_setting_and_its_file_together(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
     (tmp_path / "secret").write_text(SECRETS[name])
     Path(".env").write_text(f"{name.upper()}='{SECRETS[name]}'\nPOSTGRES_PASSWORD_FILE=/nowhere\n")
     monkeypatch.setenv(f"{name.upper()}_FILE", str(tmp_path / "secret"))
@@ -102,7 +104,7 @@ def test_a_bad_value_in_a_file_names_the_setting(
     assert refusal() == "READ_TOKENS: it has a line break or another control character"
 
 
-def test_a_password_without_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_without_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_PASSWORD", "s3cret")
     assert refusal() == "DATABASE_PASSWORD: is set, but DATABASE_URL is not; set both"
 
@@ -130,7 +132,7 @@ async def test_any_character_of_a_password(
         assert door.refused == 0
 
 
-async def test_a_whole_address_that_is_rotated(database_url: str, tmp_path: Path) -> None:
+async def test_a_rotated_url(database_url: str, tmp_path: Path) -> None:
     path = tmp_path / "secret"
     async with password_door(database_url, "first") as door:
         address = door.url.replace("@127", ":%s@127")
@@ -215,7 +217,7 @@ def asked(client: httpx.Client, query: str) -> str:
     return ask().text
 
 
-def test_tokens_of_ours_are_taken_by_eventbridge(tmp_path: Path) -> None:
+def test_generated_tokens_are_valid_in_eventbridge(tmp_path: Path) -> None:
     """https://docs.aws.amazon.com/eventbridge/latest/APIReference: ApiKeyValue's bounds."""
     token, _ = generated_token(tmp_path)
     value = f"Bearer {token.get_secret_value()}"

@@ -57,7 +57,7 @@ async def test_not_modified(server: LiveServer, method: str) -> None:
     assert after.headers["etag"] != etag
 
 
-async def test_not_modified_on_every_way_to_an_answer(
+async def test_not_modified_with_and_without_the_cache(
     server: LiveServer, database_url: str, shared_simulator: Simulator
 ) -> None:
     """Other processes give the same answer the same tag, whether it is kept or computed."""
@@ -86,7 +86,7 @@ async def test_not_modified_on_every_way_to_an_answer(
         ("{ nothing }", "no-store"),
     ],
 )
-async def test_how_long_an_answer_may_be_kept(reader: Reader, query: str, expected: str) -> None:
+async def test_cache_control(reader: Reader, query: str, expected: str) -> None:
     for method in ("GET", "POST"):
         answer = await ask(reader, method, query)
         assert answer.headers["cache-control"] == expected
@@ -94,7 +94,7 @@ async def test_how_long_an_answer_may_be_kept(reader: Reader, query: str, expect
         assert ("etag" in answer.headers) == (expected != "no-store")
 
 
-async def test_ranges_that_reach_into_now(reader: Reader) -> None:
+async def test_cache_control_of_ranges_up_to_now(reader: Reader) -> None:
     """They change by themselves when the bucket that is running now ends, if not before."""
     open_end = '{ prices(coin: "bitcoin", from: "2026-01-01", granularity: DAY) { to } }'
     answer = await ask(reader, "GET", open_end)
@@ -107,7 +107,7 @@ async def test_ranges_that_reach_into_now(reader: Reader) -> None:
 
 
 @pytest.mark.slow
-async def test_settings_of_others_caches(
+async def test_settings_of_cache_control(
     server: LiveServer, database_url: str, shared_simulator: Simulator
 ) -> None:
     for max_age, stale, expected in (
@@ -161,7 +161,7 @@ async def test_codings(reader: Reader, query: str) -> None:
         assert answer.headers.get("etag") == plain.headers.get("etag")
 
 
-async def test_media_types_share_what_is_kept(server: LiveServer) -> None:
+async def test_media_types_share_the_cache(server: LiveServer) -> None:
     await hearing(server)
     for method in ("POST", "GET"):
         for wanted in ("application/json", "application/graphql-response+json"):
@@ -170,7 +170,7 @@ async def test_media_types_share_what_is_kept(server: LiveServer) -> None:
     assert said(answer) == "HIT"
 
 
-async def test_an_answer_of_megabytes_in_every_coding(server: LiveServer) -> None:
+async def test_a_large_response_in_every_coding(server: LiveServer) -> None:
     """It is compressed apart, once for all who ask at the same time."""
     fields = "timestamp price marketCap volume observedAt partial samples"
     part = f'prices(coin: "bitcoin", to: "2100-01-01", first: 999) {{ points {{ {fields} }} }}'
@@ -197,7 +197,7 @@ async def test_server_timing(reader: Reader) -> None:
     assert none == 0
 
 
-async def test_other_origins_may_ask_and_see(
+async def test_allowed_origins_may_read_the_headers(
     database_url: str, shared_simulator: Simulator
 ) -> None:
     settings = make_settings(database_url, shared_simulator, cors_origins="https://app.example.com")

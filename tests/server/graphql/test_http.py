@@ -106,7 +106,7 @@ async def test_media_types(reader: Reader) -> None:
         (b'{"query": "query A { __typename } query B { __typename }"}', "`operationName`"),
     ],
 )
-async def test_bodies_that_are_none(reader: Reader, content: bytes, words: str) -> None:
+async def test_malformed_bodies(reader: Reader, content: bytes, words: str) -> None:
     assert words in refused(await post(reader, content), 400)
 
 
@@ -121,13 +121,13 @@ async def test_bodies_that_are_none(reader: Reader, content: bytes, words: str) 
         ({"query": QUERY, "operationName": "X"}, 'named "X"'),
     ],
 )
-async def test_addresses_that_are_none(
+async def test_malformed_query_strings(
     reader: Reader, parameters: dict[str, str], words: str
 ) -> None:
     assert words in refused(await reader.http.get("/graphql", params=parameters), 400)
 
 
-async def test_a_mutation_by_get_is_refused(reader: Reader) -> None:
+async def test_a_mutation_by_get_is_rejected(reader: Reader) -> None:
     before = await reader.sql.fetchval("SELECT count(*) FROM refresh_run")
     headers = {"Authorization": f"Bearer {TOKEN}"}
     mutation = "mutation M { refreshPrices { started } }"
@@ -173,7 +173,7 @@ async def test_bodies_that_are_too_large(reader: Reader) -> None:
     assert (await post(reader, body(1000))).status_code == 200
 
 
-async def test_browsers_are_given_graphiql(reader: Reader) -> None:
+async def test_browsers_receive_graphiql(reader: Reader) -> None:
     accept = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
     page = await reader.http.get("/graphql", headers=accept)
     assert page.headers["content-type"].startswith("text/html")

@@ -11,7 +11,7 @@ from server.graphql.response_cache import ResponseCache
 from tests.server.keeping import ROOM, Gate, encoded, fill, key, start
 
 
-async def test_an_answer_is_kept_until_one_of_its_series_changes(cache: ResponseCache) -> None:
+async def test_a_response_is_cached_until_one_of_its_series_changes(cache: ResponseCache) -> None:
     one, both, none = encoded(1), encoded(1, 2), encoded()
     for name, answer in (("one", one), ("both", both), ("none", none)):
         await fill(cache, name, answer)
@@ -26,7 +26,7 @@ async def test_an_answer_is_kept_until_one_of_its_series_changes(cache: Response
     assert (len(cache), cache.size) == (0, 0)
 
 
-async def test_what_is_never_kept(cache: ResponseCache) -> None:
+async def test_responses_that_are_never_cached(cache: ResponseCache) -> None:
     await fill(cache, "failed", encoded(1, ok=False))
     await fill(cache, "untold", encoded(1, untold=True))
     await fill(cache, "over", encoded(1, until=datetime.now(UTC) - timedelta(seconds=1)))
@@ -34,7 +34,7 @@ async def test_what_is_never_kept(cache: ResponseCache) -> None:
     assert (len(cache), cache.size) == (0, 0)
 
 
-async def test_answers_that_depend_on_the_moment_are_kept_for_a_moment(
+async def test_responses_relative_to_now_are_cached_for_a_second(
     cache: ResponseCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = datetime.now(UTC)
@@ -49,7 +49,7 @@ async def test_answers_that_depend_on_the_moment_are_kept_for_a_moment(
 
 
 @pytest.mark.parametrize("change", ["series_changed", "catalogue_changed", "anything_changed"])
-async def test_what_changes_while_an_answer_is_computed(cache: ResponseCache, change: str) -> None:
+async def test_a_change_during_the_computation(cache: ResponseCache, change: str) -> None:
     """It may have been read before, so it is not kept; what does not hang on it is."""
 
     touched, untouched = encoded(1), encoded(2)
@@ -66,7 +66,7 @@ async def test_what_changes_while_an_answer_is_computed(cache: ResponseCache, ch
     assert kept is (None if change == "anything_changed" else untouched)
 
 
-async def test_nothing_is_kept_that_was_computed_while_deaf(
+async def test_nothing_is_cached_while_notifications_may_be_missed(
     cache: ResponseCache, listener: Listener
 ) -> None:
     async def compute() -> EncodedResponse:
@@ -80,7 +80,7 @@ async def test_nothing_is_kept_that_was_computed_while_deaf(
     assert len(cache) == 0
 
 
-async def test_a_flood_takes_no_more_than_its_room(cache: ResponseCache) -> None:
+async def test_the_capacity_bounds_the_memory(cache: ResponseCache) -> None:
     names = [f"{'ü' * (number % 50)} {number}" for number in range(3_000)]
     for number, name in enumerate(names):
         answer = encoded(*range(number % 40), size=number % 7_000)
@@ -102,7 +102,7 @@ async def test_a_flood_takes_no_more_than_its_room(cache: ResponseCache) -> None
     assert (cache.size, len(cache)) == (0, 0)
 
 
-async def test_the_least_used_answer_goes_first(cache: ResponseCache) -> None:
+async def test_the_least_recently_used_response_is_evicted_first(cache: ResponseCache) -> None:
     for number in range(8):
         await fill(cache, str(number), encoded(size=100_000))
     assert cache.get(key("0")) is not None
@@ -112,12 +112,12 @@ async def test_the_least_used_answer_goes_first(cache: ResponseCache) -> None:
     assert cache.get(key("1")) is None
 
 
-async def test_an_answer_that_would_push_out_many_is_not_kept(cache: ResponseCache) -> None:
+async def test_a_response_that_would_evict_many_is_not_cached(cache: ResponseCache) -> None:
     await fill(cache, "large", encoded(size=ROOM // 8))
     assert len(cache) == 0
 
 
-async def test_an_answer_dropped_while_it_is_compressed_counts_no_more(
+async def test_a_response_evicted_during_compression_is_not_counted(
     cache: ResponseCache,
 ) -> None:
     answer = encoded(1, size=1_000)
@@ -132,7 +132,7 @@ async def test_an_answer_dropped_while_it_is_compressed_counts_no_more(
     assert cache.size == 0
 
 
-async def test_names_of_series_that_somebody_makes_up(cache: ResponseCache) -> None:
+async def test_forged_series_ids_are_bounded(cache: ResponseCache) -> None:
     """They take no more memory than names of series may."""
     await fill(cache, "one", encoded(1))
     for number in range(2, 200_010):
@@ -144,5 +144,5 @@ async def test_names_of_series_that_somebody_makes_up(cache: ResponseCache) -> N
     assert cache.get(key("one")) is None
 
 
-async def test_no_room_keeps_nothing(listener: Listener) -> None:
+async def test_capacity_0_disables_the_cache(listener: Listener) -> None:
     assert not ResponseCache(0, listener).usable

@@ -13,7 +13,7 @@ from tests.server.keeping import Gate, ask, encoded, key, start
 
 
 @pytest.mark.parametrize("ok", [True, False])
-async def test_equal_questions_are_computed_once(cache: ResponseCache, ok: bool) -> None:
+async def test_concurrent_queries_share_one_computation(cache: ResponseCache, ok: bool) -> None:
     gate = Gate(encoded(1, ok=ok))
     tasks = [ask(cache, gate) for _ in range(5)]
     await start(*tasks)
@@ -25,7 +25,7 @@ async def test_equal_questions_are_computed_once(cache: ResponseCache, ok: bool)
     assert len(cache) == ok, "a failure is told to all who waited, and not kept"
 
 
-async def test_who_asks_after_a_change_gets_an_answer_of_its_own(cache: ResponseCache) -> None:
+async def test_a_query_after_a_change_starts_its_own_computation(cache: ResponseCache) -> None:
     before, after = Gate(encoded(1)), Gate(encoded(1))
     first = ask(cache, before)
     await start(first)
@@ -39,7 +39,7 @@ async def test_who_asks_after_a_change_gets_an_answer_of_its_own(cache: Response
     assert cache.get(key("one")) is after.answer
 
 
-async def test_who_waits_when_a_change_comes_is_computed_for_anew(cache: ResponseCache) -> None:
+async def test_a_change_starts_one_new_computation_for_the_waiters(cache: ResponseCache) -> None:
     """The change may have been committed before those who wait began to ask: once for all."""
     gate, own = Gate(encoded(1)), Gate(encoded(1))
     first = ask(cache, gate)
@@ -59,7 +59,7 @@ async def test_who_waits_when_a_change_comes_is_computed_for_anew(cache: Respons
     assert (own.begun, len(cache)) == (1, 0)
 
 
-async def test_changes_of_what_was_not_read(cache: ResponseCache) -> None:
+async def test_changes_of_other_series_do_not_matter(cache: ResponseCache) -> None:
     gate = Gate(encoded(1))
     tasks = []
     for _ in range(5):
@@ -73,7 +73,7 @@ async def test_changes_of_what_was_not_read(cache: ResponseCache) -> None:
     assert gate.begun == 1
 
 
-async def test_a_failure_may_have_read_less_than_it_would(cache: ResponseCache) -> None:
+async def test_a_failure_is_not_shared_after_a_change(cache: ResponseCache) -> None:
     gate, own = Gate(encoded(1, ok=False)), Gate(encoded(1, 7))
     own.open.set()
     first, second = ask(cache, gate), ask(cache, own)
@@ -83,7 +83,7 @@ async def test_a_failure_may_have_read_less_than_it_would(cache: ResponseCache) 
     assert (await second)[0] is own.answer
 
 
-async def test_who_comes_to_a_second_flight_after_a_change(cache: ResponseCache) -> None:
+async def test_a_change_during_the_second_computation(cache: ResponseCache) -> None:
     first, second, third = (Gate(encoded(1)) for _ in range(3))
     leader, waiting = ask(cache, first), ask(cache, second)
     await start(leader, waiting)
@@ -100,7 +100,7 @@ async def test_who_comes_to_a_second_flight_after_a_change(cache: ResponseCache)
 
 
 @pytest.mark.parametrize("footprint", ["relative", "until"])
-async def test_who_asks_when_an_answer_is_over(
+async def test_a_query_after_the_expiry_of_a_response(
     cache: ResponseCache, footprint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     soon = datetime.now(UTC) + timedelta(seconds=1)
@@ -120,7 +120,9 @@ async def test_who_asks_when_an_answer_is_over(
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_nobody_is_given_what_was_before_they_asked(cache: ResponseCache, seed: int) -> None:
+async def test_no_caller_receives_data_older_than_its_query(
+    cache: ResponseCache, seed: int
+) -> None:
     """Whatever changes and whoever goes, in whatever order."""
     chance = random.Random(seed)  # noqa: S311 - no secret
     stored, computed = 0, 0
@@ -157,7 +159,7 @@ async def test_nobody_is_given_what_was_before_they_asked(cache: ResponseCache, 
     assert computed < len(tasks) / 2
 
 
-async def test_what_changes_untold_is_shared_with_nobody(cache: ResponseCache) -> None:
+async def test_uncacheable_responses_are_not_shared(cache: ResponseCache) -> None:
     gate = Gate(encoded(untold=True))
     tasks = [ask(cache, gate) for _ in range(3)]
     await start(*tasks)
@@ -167,7 +169,7 @@ async def test_what_changes_untold_is_shared_with_nobody(cache: ResponseCache) -
     assert {how for _, how in answers} == {MISS}
 
 
-async def test_a_client_that_goes_takes_no_other_answer_along(cache: ResponseCache) -> None:
+async def test_a_cancelled_leader_does_not_cancel_the_waiters(cache: ResponseCache) -> None:
     gate, own = Gate(encoded(1)), Gate(encoded(1))
     first, second = ask(cache, gate), ask(cache, gate)
     others = [ask(cache, own) for _ in range(8)]
@@ -186,7 +188,7 @@ async def test_a_client_that_goes_takes_no_other_answer_along(cache: ResponseCac
     assert {type(each) for each in gone} == {asyncio.CancelledError}
 
 
-async def test_an_unexpected_error_leaves_nothing_behind(cache: ResponseCache) -> None:
+async def test_an_unexpected_error_leaves_no_state(cache: ResponseCache) -> None:
     async def fail() -> EncodedResponse:
         await asyncio.sleep(0)
         raise ZeroDivisionError

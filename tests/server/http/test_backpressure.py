@@ -42,7 +42,7 @@ async def year(database_url: str, shared_simulator: Simulator) -> AsyncIterator[
         yield live
 
 
-async def test_a_long_answer_comes_whole(year: LiveServer) -> None:
+async def test_a_long_response_is_complete(year: LiveServer) -> None:
     answer = await year.data(long_query(1_000))
     points = answer["prices"]["points"]
     assert len(points) == 1_000
@@ -83,7 +83,7 @@ async def errors_over(server: LiveServer, transport: str, query: str) -> list[An
 
 @pytest.mark.slow
 @pytest.mark.parametrize("unread", OVER)
-async def test_one_bound_holds_for_all_transports(year: LiveServer, unread: str) -> None:
+async def test_all_transports_share_one_budget(year: LiveServer, unread: str) -> None:
     """What one leaves unread in one way is refused to it in all ways."""
     budget = year.application.endpoint.backpressure.budget
     budget.most_each = 7_000_000
@@ -104,7 +104,7 @@ async def test_one_bound_holds_for_all_transports(year: LiveServer, unread: str)
 
 
 @pytest.mark.slow
-async def test_a_bound_of_all_holds_for_those_who_left_nothing_unread(year: LiveServer) -> None:
+async def test_the_total_budget_applies_to_all_callers(year: LiveServer) -> None:
     budget = year.application.endpoint.backpressure.budget
     budget.most = 50_000_000
     with budget.reserve("192.0.2.1", 49_000_000):
@@ -116,7 +116,7 @@ async def test_a_bound_of_all_holds_for_those_who_left_nothing_unread(year: Live
 
 @pytest.mark.slow
 @pytest.mark.parametrize("transport", OVER)
-async def test_an_answer_of_the_cache_is_in_memory_once(year: LiveServer, transport: str) -> None:
+async def test_a_cached_response_is_in_memory_once(year: LiveServer, transport: str) -> None:
     """However many ask for it and do not read."""
     assert await errors_over(year, "post", megabytes(0)) is None
     asking = OVER[transport]
@@ -142,7 +142,7 @@ async def test_an_answer_of_the_cache_is_in_memory_once(year: LiveServer, transp
 
 @pytest.mark.slow
 @pytest.mark.parametrize("coding", ["br", "gzip"])
-async def test_of_a_compressed_answer_nothing_else_is_held(
+async def test_a_compressed_response_holds_no_other_coding(
     database_url: str, shared_simulator: Simulator, coding: str
 ) -> None:
     settings = quiet(database_url, shared_simulator, cache_megabytes=0)
@@ -163,7 +163,7 @@ async def test_of_a_compressed_answer_nothing_else_is_held(
 
 
 @pytest.mark.slow
-async def test_who_reads_slowly_gets_all_answers_whole(year: LiveServer) -> None:
+async def test_a_slow_client_receives_all_responses(year: LiveServer) -> None:
     """Of several operations on one socket, through small buffers, in whatever pieces they come."""
     queries = [megabytes(number) for number in (0, 1, 0)]
     async with slow_talk(year) as talk:
@@ -186,7 +186,7 @@ async def test_who_reads_slowly_gets_all_answers_whole(year: LiveServer) -> None
 
 
 @pytest.mark.slow
-async def test_an_event_of_several_pieces_comes_whole(year: LiveServer) -> None:
+async def test_an_event_of_several_pieces_is_complete(year: LiveServer) -> None:
     async with events_of(year, megabytes(0)) as events:
         assert (await events.next()) == ("next", {"data": await year.data(megabytes(0))})
         assert (await events.next())[0] == "complete"
@@ -194,7 +194,7 @@ async def test_an_event_of_several_pieces_comes_whole(year: LiveServer) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("transport", OVER)
-async def test_who_reads_too_slowly_is_cut(
+async def test_a_client_that_is_too_slow_is_aborted(
     year: LiveServer, monkeypatch: pytest.MonkeyPatch, transport: str
 ) -> None:
     """Each sign of life is in time for the limit on reading nothing at all."""
@@ -210,7 +210,7 @@ async def test_who_reads_too_slowly_is_cut(
 
 
 @pytest.mark.slow
-async def test_a_stream_takes_no_long_answers(year: LiveServer) -> None:
+async def test_a_stream_rejects_long_payloads(year: LiveServer) -> None:
     async with talking_to(year) as talk, events_of(year, long_query(2_000)) as events:
         await talk.begin(long_query(2_000))
         message = await talk.hear()

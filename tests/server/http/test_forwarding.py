@@ -79,7 +79,7 @@ def check_page(server: Site, path: str, public: str, strips: str = "", **headers
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["plain", "proxied", "rooted", "both"])
 @pytest.mark.parametrize("slashes", ["", "/", "//"])
-def test_a_slash_at_the_end_is_answered_at_once(
+def test_a_trailing_slash_is_not_redirected(
     served: dict[str, Site], name: str, slashes: str
 ) -> None:
     server = served[name]
@@ -137,7 +137,7 @@ def test_nothing_else_appears_or_redirects(served: dict[str, Site], path: str) -
         ("both", "/coingraph/", {"X-Forwarded-Prefix": "/other"}, "/other/graphql"),
     ],
 )
-def test_the_start_leads_to_a_path_and_never_to_a_host(
+def test_the_start_page_redirects_to_a_path(
     served: dict[str, Site], name: str, path: str, headers: dict[str, str], location: str
 ) -> None:
     answer = ask(served[name], "GET", path, headers=headers)
@@ -150,9 +150,7 @@ def test_the_start_leads_to_a_path_and_never_to_a_host(
     [("rooted", {}), ("proxied", {"X-Forwarded-Prefix": PREFIX}), ("both", {}),
      ("proxied", {"X-Forwarded-Prefix": f"{PREFIX}/"})],
 )  # fmt: skip
-def test_a_prefix_that_is_known(
-    served: dict[str, Site], name: str, headers: dict[str, str]
-) -> None:
+def test_a_configured_prefix(served: dict[str, Site], name: str, headers: dict[str, str]) -> None:
     server = served[name]
     for strips in ("", PREFIX):
         kept = "" if strips else PREFIX
@@ -164,7 +162,7 @@ def test_a_prefix_that_is_known(
         assert f"The API is at {PREFIX}/graphql." in asset.json()["errors"][0]["message"]
 
 
-def test_a_prefix_that_is_not_known_needs_no_setting(served: dict[str, Site]) -> None:
+def test_a_stripped_prefix_needs_no_setting(served: dict[str, Site]) -> None:
     """The page is relative where the proxy strips the prefix without a word."""
     for public in ("/graphql", "/any/where/graphql"):
         check_page(served["plain"], "/graphql", public, public.removesuffix("/graphql"))
@@ -182,7 +180,7 @@ def test_a_hostile_prefix_is_ignored(served: dict[str, Site], prefix: str) -> No
         assert start.headers["location"] == ask(server, "GET", "/").headers["location"]
 
 
-def test_only_a_trusted_proxy_is_believed(served: dict[str, Site]) -> None:
+def test_only_a_trusted_proxy_may_forward(served: dict[str, Site]) -> None:
     headers = {**PAGE, "X-Forwarded-Prefix": "/other"}
     for name, believed in (("plain", False), ("rooted", False), ("proxied", True), ("both", True)):
         page = ask(served[name], "GET", "/graphql", headers=headers).text
@@ -210,7 +208,7 @@ def test_pages_of_the_public_host_are_our_own(
     "root_path",
     ["//evil.example", "/a/../b", "https://example.com/a", "/a b", "/a?b", "/'", "/a//b"],
 )
-def test_a_root_path_that_is_none_stops_the_start(
+def test_an_invalid_root_path_stops_the_start(
     monkeypatch: pytest.MonkeyPatch, root_path: str
 ) -> None:
     monkeypatch.setenv("ROOT_PATH", root_path)

@@ -13,7 +13,7 @@ from tests.serving import LiveServer
 REQUEST = Request({"type": "http", "method": "GET", "path": "/health/ready", "headers": []})
 
 
-async def test_all_who_ask_at_once_share_one_look(
+async def test_concurrent_calls_share_one_check(
     server: LiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = 0

@@ -133,7 +133,7 @@ def front(
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-async def test_all_ways_in(front: Front, prefix: str) -> None:
+async def test_all_routes_through_a_proxy(front: Front, prefix: str) -> None:
     async with httpx.AsyncClient(base_url=front.url + prefix, timeout=120) as http:
         for slash in ("", "/"):
             page = await http.get(f"/graphql{slash}", headers={"Accept": "text/html"})
@@ -168,7 +168,7 @@ _ANSWER = """(() => {
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-async def test_graphiql_asks_and_follows_through_a_prefix(
+async def test_graphiql_queries_and_subscribes_through_a_prefix(
     tmp_path: Path, server: Site, prefix: str
 ) -> None:
     folder = tmp_path / "nginx"

@@ -26,7 +26,7 @@ HOSTS = ["evil.example", "evil.example:1", "evil.example/", "@evil.example", "12
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 @pytest.mark.parametrize("accept", ["*/*", "text/html"])
-async def test_no_redirect_is_made_of_the_host(reader: Reader, method: str, accept: str) -> None:
+async def test_no_redirect_contains_the_host(reader: Reader, method: str, accept: str) -> None:
     more = "X-Forwarded-Host: evil.example\r\nX-Forwarded-Prefix: //evil.example\r\n"
     more += f"Forwarded: host=evil.example\r\nAccept: {accept}\r\nConnection: close\r\n"
     found = set()

@@ -201,7 +201,9 @@ def test_missed_times_are_caught_up_once(url: str, tmp_path: Path, simulator: Si
 
 
 @pytest.mark.endurance
-def test_what_a_killed_leader_began_is_done(url: str, tmp_path: Path, simulator: Simulator) -> None:
+def test_the_run_of_a_killed_leader_is_completed(
+    url: str, tmp_path: Path, simulator: Simulator
+) -> None:
     with servers(tmp_path, "", url, simulator, REFRESH_EVERY="1d") as start:
         first = start("a")
         first.await_line("the next refresh is due later")
@@ -222,7 +224,7 @@ def test_what_a_killed_leader_began_is_done(url: str, tmp_path: Path, simulator:
 
 
 @pytest.mark.endurance
-def test_what_others_ask_for_counts(url: str, tmp_path: Path, simulator: Simulator) -> None:
+def test_runs_of_other_processes_count(url: str, tmp_path: Path, simulator: Simulator) -> None:
     """A refresh of everything, by whomever, moves the next one; one of some coins does not."""
     mutation = "mutation {{ refreshPrices(input: {{wait: true{}}}) {{ run {{ status }} }} }}"
     with servers(tmp_path, "", url, simulator, REFRESH_EVERY="1d") as start:

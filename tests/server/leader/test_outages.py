@@ -54,7 +54,7 @@ async def awaited(event: asyncio.Event) -> None:
 
 
 @pytest.mark.slow
-async def test_one_leads_and_the_other_when_it_stops(database_url: str) -> None:
+async def test_another_process_leads_when_the_leader_stops(database_url: str) -> None:
     async with Candidate(database_url).running() as second:
         async with Candidate(database_url).running() as first:
             await awaited(first.election.decided)
@@ -82,7 +82,7 @@ async def test_a_leader_that_is_cut_off_stops(database_url: str) -> None:
 
 
 @pytest.mark.endurance
-async def test_a_leader_that_hears_nothing_stops(database_url: str) -> None:
+async def test_a_leader_without_responses_stops(database_url: str) -> None:
     """A network that loses all packets: PostgreSQL keeps the lock for a while after that."""
     async with proxy_to(database_url) as proxy, Candidate(proxy.url).running() as first:
         await awaited(first.leading)
@@ -96,7 +96,7 @@ async def test_a_leader_that_hears_nothing_stops(database_url: str) -> None:
 
 
 @pytest.mark.slow
-async def test_duties_that_fail_are_taken_up_again(database_url: str) -> None:
+async def test_failed_tasks_are_started_again(database_url: str) -> None:
     async with Candidate(database_url).running() as only:
         await awaited(only.leading)
         only.failing.set()
@@ -107,7 +107,7 @@ async def test_duties_that_fail_are_taken_up_again(database_url: str) -> None:
 
 
 @pytest.mark.slow
-async def test_nobody_answers_at_first(database_url: str) -> None:
+async def test_the_database_is_unavailable_at_first(database_url: str) -> None:
     async with proxy_to(database_url) as proxy:
         await proxy.cut()
         async with Candidate(proxy.url).running() as only:
@@ -118,7 +118,7 @@ async def test_nobody_answers_at_first(database_url: str) -> None:
 
 
 @pytest.mark.slow
-async def test_a_first_load_that_loses_the_database_is_begun_again(
+async def test_a_first_load_that_loses_the_database_is_started_again(
     empty_url: str, simulator: Simulator
 ) -> None:
     simulator.add_fault(Fault("slow", path="market_chart", times=None, seconds=0.5))

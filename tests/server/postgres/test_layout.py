@@ -45,7 +45,7 @@ def open_dir() -> Iterator[Path]:
 @pytest.mark.parametrize(
     "name", ["with space", 'it\'s "quoted" $HOME %20', "a,b:c", "x" * 200, "größe"]
 )
-def test_any_path_will_do(made: Path, tmp_path: Path, name: str) -> None:
+def test_any_path_is_possible(made: Path, tmp_path: Path, name: str) -> None:
     data_dir = tmp_path / name
     shutil.copytree(made, data_dir)
     embedded = EmbeddedPostgres(data_dir)
@@ -80,7 +80,7 @@ def test_another_major_is_refused(data_dir: Path, version: str | None) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_cluster_that_does_not_start_says_why(data_dir: Path) -> None:
+def test_a_cluster_that_does_not_start_reports_the_reason(data_dir: Path) -> None:
     (data_dir / "postgres/cluster/postgresql.conf").write_text("no_such = setting\n")
     with pytest.raises(EmbeddedPostgresError, match=r"FATAL: .*configuration.*DATABASE_URL"):
         EmbeddedPostgres(data_dir).start()
@@ -101,7 +101,7 @@ def test_an_unusable_folder_is_named(tmp_path: Path) -> None:
         EmbeddedPostgres(tmp_path / "file").start()
 
 
-def test_without_the_programs_a_line_says_so(tmp_path: Path) -> None:
+def test_missing_programs_are_one_line(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; sys.path.append(sys.argv[1])\n"
         "from server.postgres.embedded import EmbeddedPostgres\n"
@@ -230,7 +230,7 @@ def test_links_in_a_cluster_of_nobody_are_not_followed(of_nobody: Path, kind: st
 
 
 @as_root
-def test_what_somebody_runs_as_nobody_stays_theirs(of_nobody: Path) -> None:
+def test_a_cluster_run_as_nobody_is_unchanged(of_nobody: Path) -> None:
     nobody = pwd.getpwnam("nobody").pw_uid
     for lock in (of_nobody / "postgres").glob("*.lock"):
         os.chown(lock, nobody, nobody)
@@ -242,7 +242,7 @@ def test_what_somebody_runs_as_nobody_stays_theirs(of_nobody: Path) -> None:
 
 @as_root
 @pytest.mark.parametrize("whose", ["postgres", "postgres/cluster", "a closed folder"])
-def test_what_is_another_account_s_is_refused(made: Path, open_dir: Path, whose: str) -> None:
+def test_folders_of_another_account_are_rejected(made: Path, open_dir: Path, whose: str) -> None:
     """Nothing is changed by trying."""
     data_dir, daemon = Path(shutil.copytree(made, open_dir / "data")), pwd.getpwnam("daemon").pw_uid
     if whose == "a closed folder":

@@ -85,7 +85,7 @@ def peer(connection: socket.socket) -> object:
     return connection.getpeername()
 
 
-async def test_those_who_wait_for_the_start_are_shared_out(table: Table) -> None:
+async def test_connections_waiting_for_the_start_are_balanced(table: Table) -> None:
     first, second = table.workers
     first.control.send(READY)
     clients = {table.connect().getsockname() for _ in range(4)}
@@ -95,7 +95,7 @@ async def test_those_who_wait_for_the_start_are_shared_out(table: Table) -> None
     assert taken == clients
 
 
-async def test_one_that_dies_at_the_start_does_not_keep_others_waiting(table: Table) -> None:
+async def test_a_worker_that_dies_at_the_start_blocks_no_other(table: Table) -> None:
     first, second = table.workers
     second.control.send(READY)
     client = table.connect()
@@ -104,7 +104,7 @@ async def test_one_that_dies_at_the_start_does_not_keep_others_waiting(table: Ta
     assert peer(await second.take()) == client.getsockname()
 
 
-async def test_what_a_dead_worker_has_not_confirmed_goes_to_another(table: Table) -> None:
+async def test_unconfirmed_connections_of_a_dead_worker_go_to_another(table: Table) -> None:
     first, second = table.workers
     for worker in table.workers:
         worker.control.send(READY)
@@ -122,7 +122,7 @@ async def test_what_a_dead_worker_has_not_confirmed_goes_to_another(table: Table
     assert client.recv(100) == b"still here"
 
 
-async def test_one_that_hangs_is_passed_over(table: Table) -> None:
+async def test_a_hanging_worker_is_skipped(table: Table) -> None:
     _hanging, second = table.workers
     for worker in table.workers:
         worker.control.send(READY)
@@ -132,7 +132,7 @@ async def test_one_that_hangs_is_passed_over(table: Table) -> None:
     assert taken < clients
 
 
-async def test_who_has_the_fewest_is_next(table: Table) -> None:
+async def test_the_worker_with_the_fewest_connections_is_next(table: Table) -> None:
     first, second = table.workers
     for worker in table.workers:
         worker.control.send(READY)
@@ -148,7 +148,7 @@ async def test_who_has_the_fewest_is_next(table: Table) -> None:
     await first.take()
 
 
-async def test_a_closed_one_refuses(table: Table) -> None:
+async def test_a_closed_balancer_refuses_connections(table: Table) -> None:
     table.workers[0].control.send(READY)
     table.connect()
     address = table.clients[0].getpeername()
@@ -191,7 +191,7 @@ def _open() -> set[tuple[int, int, int]]:
 
 
 @pytest.mark.slow
-async def test_silence_is_told_and_a_word_is_none(
+async def test_silence_is_reported_and_a_message_ends_it(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dealing, "SILENCE_SECONDS", 2.0)

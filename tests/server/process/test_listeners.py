@@ -64,7 +64,7 @@ def reachable(address: str, port: int) -> bool:
         ("::1,::1", ["::1"], "[::1]"),
     ],
 )
-def test_what_a_host_stands_for(host: str, addresses: list[str], url: str) -> None:
+def test_the_addresses_of_a_host(host: str, addresses: list[str], url: str) -> None:
     with listening(host) as listeners:
         port = listeners[0].getsockname()[1]
         assert {each.getsockname()[1] for each in listeners} == {port}
@@ -115,7 +115,7 @@ def test_a_system_without_dual_stack_sockets_has_two(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     "host", ["no.such.host.invalid", "300.1.1.1", "a b", "http://x", "x" * 300, " ", ",", "[]"]
 )
-def test_what_is_no_address_is_one_line(host: str) -> None:
+def test_an_invalid_address_is_one_line(host: str) -> None:
     with pytest.raises(ListenError) as caught:
         open_listeners(host, 0)
     assert "\n" not in str(caught.value)

@@ -32,7 +32,7 @@ pytestmark = [
 @pytest.mark.endurance
 @pytest.mark.parametrize("again", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("arguments", WORKERS, ids=["alone", "workers"])
-def test_a_second_signal_hastens(
+def test_a_second_signal_forces_the_exit(
     url: str,
     simulator: Simulator,
     tmp_path: Path,
@@ -61,7 +61,7 @@ def test_a_second_signal_hastens(
 
 @pytest.mark.endurance
 @pytest.mark.parametrize("arguments", WORKERS, ids=["alone", "workers"])
-def test_haste_ends_its_own_database_too(
+def test_a_forced_exit_stops_the_embedded_database(
     tmp_path: Path, threads: ThreadPoolExecutor, arguments: tuple[str, ...]
 ) -> None:
     with served(tmp_path, "--demo", *arguments, DATA_DIR="data", **patience(tmp_path)) as server:

@@ -42,7 +42,7 @@ pytestmark = [
 
 @pytest.mark.endurance
 @pytest.mark.parametrize("arguments", WORKERS, ids=["alone", "workers"])
-def test_a_query_under_way_is_answered(
+def test_a_running_query_is_answered(
     url: str,
     shared_simulator: Simulator,
     tmp_path: Path,
@@ -68,7 +68,7 @@ def test_a_query_under_way_is_answered(
 
 @pytest.mark.endurance
 @pytest.mark.parametrize("arguments", WORKERS, ids=["alone", "workers"])
-def test_a_query_that_does_not_end_is_cut(
+def test_a_query_that_does_not_end_is_cancelled(
     url: str,
     shared_simulator: Simulator,
     tmp_path: Path,
@@ -169,7 +169,7 @@ def test_a_refresh_that_is_about_to_begin_is_marked(
 
 
 @pytest.mark.endurance
-def test_an_answer_that_nobody_reads_is_cut(
+def test_an_unread_response_is_aborted(
     url: str, shared_simulator: Simulator, tmp_path: Path
 ) -> None:
     times = " ".join(f"a{number}: timestamp" for number in range(150))

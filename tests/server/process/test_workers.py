@@ -79,7 +79,7 @@ def test_connections_are_shared_out_evenly(three: Served) -> None:
         assert [three.worker_of(client) for client in clients] == found, "kept alive"
 
 
-def test_what_is_done_once_is_done_once(three: Served, three_url: str) -> None:
+def test_the_first_load_runs_in_one_worker(three: Served, three_url: str) -> None:
     (migrated,) = three.lines("database migrated")
     assert "worker" not in migrated, "the parent's work"
     assert len(three.lines("refresh started")) == 1
@@ -87,7 +87,7 @@ def test_what_is_done_once_is_done_once(three: Served, three_url: str) -> None:
     assert three.await_line("serving")["workers"] == 3
 
 
-def test_their_connections_fit_into_the_usual_100() -> None:
+def test_the_pools_fit_into_100_connections() -> None:
     """All but the 3 that PostgreSQL reserves; one for each that listens, for refresh and leader.
 
     With 32 workers one of them may have to wait, should all want all of theirs at once.
@@ -98,7 +98,7 @@ def test_their_connections_fit_into_the_usual_100() -> None:
         assert workers * (size + 1) + 2 <= (98 if workers == 32 else 97)
 
 
-def test_nothing_secret_is_in_a_command_line(three: Served, three_url: str) -> None:
+def test_no_secret_is_in_a_command_line(three: Served, three_url: str) -> None:
     table = processes()
     commands = " ".join(table[pid][1] for pid in three.await_workers(3))
     assert "server.process.worker" in commands
@@ -139,7 +139,7 @@ def test_a_killed_worker_is_replaced(three: Served) -> None:
         eventually(lambda: _answers(three) in after - before)
     assert any(
         line["because"] == f"process {killed} ended by SIGKILL"
-        for line in three.lines("a worker is started again")
+        for line in three.lines("a worker is restarted")
     )
     assert len(three.lines("refresh started")) == runs
 
@@ -176,11 +176,11 @@ def test_a_signal_stops_them_all(
         "INTERRUPTED"
     )
     assert "Traceback" not in server.log.read_text()
-    assert not server.lines("a worker is started again")
+    assert not server.lines("a worker is restarted")
 
 
 @pytest.mark.endurance
-def test_nothing_is_left_of_a_killed_parent(tmp_path: Path) -> None:
+def test_the_workers_of_a_killed_parent_end(tmp_path: Path) -> None:
     with served(tmp_path, "--demo", "--workers", "2", DATA_DIR="data") as server:
         workers = server.await_workers(2)
         database = servers_of(tmp_path / "data/demo")
@@ -219,7 +219,7 @@ def test_workers_that_cannot_start_end_it(
 
 
 @pytest.mark.parametrize("count", ["0", "33"])
-def test_a_number_that_cannot_be(count: str, tmp_path: Path) -> None:
+def test_an_invalid_number_of_workers(count: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [*COMMAND, "--workers", count],
         env=environment(SMALL),

@@ -63,7 +63,7 @@ def without(name: str) -> dict[str, Any]:
         b'{"type":"ping"}',
     ],
 )
-async def test_what_is_no_message_closes_with_4400(reader: Reader, said: str | bytes) -> None:
+async def test_a_malformed_message_closes_with_4400(reader: Reader, said: str | bytes) -> None:
     async with talking_to(reader) as talk:
         await talk.connection.send(said)
         code, reason = await talk.closed()
@@ -71,7 +71,7 @@ async def test_what_is_no_message_closes_with_4400(reader: Reader, said: str | b
     assert reason.endswith((".", "}"))
 
 
-async def test_a_message_before_the_init_is_too_early(reader: Reader) -> None:
+async def test_an_operation_before_the_init_closes_with_4401(reader: Reader) -> None:
     async with connected_to(reader) as talk:
         await talk.connection.send(json.dumps(SUBSCRIBE))
         assert await talk.closed() == (4401, "Unauthorized")
@@ -140,7 +140,7 @@ async def test_a_frame_that_is_too_large_closes_with_1009(reader: Reader) -> Non
 
 
 @pytest.mark.parametrize("offered", [["graphql-ws"], ["graphql-ws", "x"], None])
-async def test_no_other_subprotocol_is_spoken(reader: Reader, offered: Any) -> None:
+async def test_other_subprotocols_are_rejected(reader: Reader, offered: Any) -> None:
     async with connected_to(reader, subprotocols=offered) as talk:
         assert await talk.closed() == (4406, "Use the subprotocol graphql-transport-ws")
 
@@ -177,7 +177,7 @@ async def test_another_path_has_no_socket(reader: Reader) -> None:
             pass
 
 
-async def test_bytes_that_are_no_text_close_with_1007(reader: Reader) -> None:
+async def test_invalid_utf_8_closes_with_1007(reader: Reader) -> None:
     async with talking_to(reader) as talk:
         await talk.connection.send(b"\xff\xfe", text=True)
         assert (await talk.closed())[0] == 1007
@@ -202,7 +202,7 @@ async def guarded(database_url: str, shared_simulator: Simulator) -> AsyncIterat
     "payload",
     [None, {}, {"authorization": "Bearer wrong"}, {"authorization": 7}, {"token": "reader"}],
 )
-async def test_without_a_token_that_may_read_4403(guarded: LiveServer, payload: Any) -> None:
+async def test_without_a_read_token_closes_with_4403(guarded: LiveServer, payload: Any) -> None:
     async with connected_to(guarded) as talk:
         await talk.say("connection_init", **({} if payload is None else {"payload": payload}))
         code, reason = await talk.closed()

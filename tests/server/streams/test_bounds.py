@@ -50,7 +50,7 @@ async def test_the_limit_and_one_past_it(
 
 
 @pytest.mark.slow
-async def test_an_event_has_as_long_as_an_operation_and_a_stream_as_it_likes(
+async def test_the_timeout_applies_to_events_and_not_to_streams(
     database_url: str, database: Database, shared_simulator: Simulator, sql: asyncpg.Connection
 ) -> None:
     settings = make_settings(database_url, shared_simulator, operation_timeout=timedelta(seconds=2))

@@ -36,7 +36,7 @@ def tasks() -> int:
     return len(asyncio.all_tasks())
 
 
-async def test_when_all_have_left_nothing_is_left(
+async def test_closed_streams_leave_no_state(
     server: LiveServer, database: Database, sql: asyncpg.Connection
 ) -> None:
     streams, updates = server.application.endpoint.streams, server.application.updates
@@ -63,7 +63,7 @@ async def test_when_all_have_left_nothing_is_left(
 
 
 @pytest.mark.endurance
-async def test_who_does_not_read_is_dropped_and_holds_nobody_up(
+async def test_a_client_that_does_not_read_is_aborted_and_delays_no_other(
     server: LiveServer, database: Database, sql: asyncpg.Connection
 ) -> None:
     admission, endpoint = server.application.admission, server.application.endpoint
@@ -96,7 +96,7 @@ def settings(database_url: str, shared_simulator: Simulator) -> dict[str, str]:
 @pytest.mark.endurance
 @pytest.mark.processes
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_a_server_that_stops_says_so(
+async def test_a_stopping_server_closes_its_streams(
     settings: dict[str, str],
     tmp_path: Path,
     database: Database,

@@ -44,7 +44,7 @@ async def first_over(server: LiveServer, transport: str, query: str, **variables
 
 @pytest.mark.parametrize("transport", ["websocket", "events"])
 @pytest.mark.parametrize("padding", ["x", "\N{GRINNING FACE}"])
-async def test_a_subscription_is_as_large_as_it_may_be_and_no_larger(
+async def test_the_size_of_a_subscription_is_bounded(
     server: LiveServer, transport: str, padding: str
 ) -> None:
     most = padded(LARGEST_SUBSCRIPTION, padding)
@@ -60,7 +60,7 @@ async def test_a_subscription_is_as_large_as_it_may_be_and_no_larger(
 
 
 @pytest.mark.slow
-async def test_what_is_held_of_subscriptions_is_counted(server: LiveServer) -> None:
+async def test_the_memory_of_subscriptions_is_counted(server: LiveServer) -> None:
     """As much as there is, within a factor of two, until they have ended."""
     budget = server.application.endpoint.streams.operations.budget
     fields = " ".join(f"{{0}}{number}: price" for number in range(100))
@@ -85,7 +85,7 @@ async def test_what_is_held_of_subscriptions_is_counted(server: LiveServer) -> N
             await asyncio.sleep(0.01)
 
 
-async def test_an_address_has_so_many_subscriptions_over_all_its_connections(
+async def test_the_subscriptions_of_an_address_are_bounded(
     server: LiveServer,
 ) -> None:
     budget = server.application.endpoint.streams.operations.budget
@@ -125,7 +125,7 @@ async def paying(
 
 
 @pytest.mark.parametrize("transport", ["websocket", "events"])
-async def test_each_event_is_paid_for(
+async def test_each_event_is_charged(
     paying: LiveServer, database: Database, sql: asyncpg.Connection, transport: str
 ) -> None:
     async with talking_to(paying) as talk, contextlib.AsyncExitStack() as stack:
@@ -153,7 +153,7 @@ async def test_each_event_is_paid_for(
         assert error["extensions"]["retryAfterSeconds"] > 0
 
 
-async def test_an_event_that_another_one_has_executed_costs_a_point(
+async def test_an_event_with_a_cached_payload_costs_one_point(
     paying: LiveServer, database: Database, sql: asyncpg.Connection
 ) -> None:
     async with talking_to(paying) as first, talking_to(paying) as second:
@@ -167,7 +167,7 @@ async def test_an_event_that_another_one_has_executed_costs_a_point(
                 assert (await talk.hear())["type"] == "next"
 
 
-async def test_each_event_takes_its_turn(
+async def test_each_event_waits_in_the_queue(
     server: LiveServer, database: Database, sql: asyncpg.Connection
 ) -> None:
     """Behind those that are under way, while all else is answered."""

@@ -20,7 +20,7 @@ async def narrow(database_url: str, shared_simulator: Simulator) -> AsyncIterato
 
 
 @pytest.mark.slow
-async def test_operations_that_were_completed_make_room(narrow: LiveServer) -> None:
+async def test_completed_operations_make_room(narrow: LiveServer) -> None:
     """Though they come faster than they end; whoever sends them so fast is heard more slowly."""
     async with talking_to(narrow) as talk:
         for number in range(100):
@@ -33,7 +33,7 @@ async def test_operations_that_were_completed_make_room(narrow: LiveServer) -> N
 
 
 @pytest.mark.parametrize("patient", [True, False])
-async def test_a_query_that_was_completed_takes_its_place_until_it_ends(
+async def test_an_abandoned_query_counts_until_it_ends(
     narrow: LiveServer, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, patient: bool
 ) -> None:
     """Or else nothing would limit how many of them go on."""

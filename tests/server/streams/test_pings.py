@@ -76,7 +76,7 @@ async def accepted() -> AsyncIterator[tuple[WebSocketProtocol, Pipe, Send]]:
     assert over.is_set()
 
 
-async def test_they_do_not_pile_up() -> None:
+async def test_pongs_do_not_accumulate() -> None:
     async with accepted() as (connection, pipe, _):
         connection.data_received(PING)
         assert pipe.written == PONG
@@ -89,7 +89,7 @@ async def test_they_do_not_pile_up() -> None:
         assert pipe.written == 2 * PONG
 
 
-async def test_a_pong_has_as_long_as_reading_all_before_it_takes() -> None:
+async def test_the_pong_timeout_grows_with_unread_bytes() -> None:
     """Who still reads an answer is not taken for dead."""
     async with accepted() as (connection, _, send):
         connection.send_keepalive_ping()

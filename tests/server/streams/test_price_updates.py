@@ -22,7 +22,7 @@ from tests.serving import LiveServer, connected
 pytestmark = pytest.mark.processes
 
 
-async def test_what_a_refresh_in_another_process_writes(
+async def test_prices_of_another_process_are_pushed(
     server: LiveServer, database_url: str, shared_simulator: Simulator, sql: asyncpg.Connection
 ) -> None:
     await sql.execute("UPDATE price_latest SET price = -1, observed_at = '2020-01-01'")
@@ -50,7 +50,7 @@ async def test_what_a_refresh_in_another_process_writes(
     assert application.updates.subscribers == 0
 
 
-async def test_a_server_that_stops_ends_what_is_followed(server: LiveServer) -> None:
+async def test_a_stopping_server_ends_subscriptions(server: LiveServer) -> None:
     application = server.application
     async with following(application.database, application.updates) as subscriber:
         await subscriber.next_of("SNAPSHOT")

@@ -118,7 +118,7 @@ async def server_of(
 
 
 @pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.endurance)])
-async def test_every_client_comes_back(
+async def test_every_client_reconnects(
     database_url: str,
     shared_simulator: Simulator,
     tmp_path_factory: pytest.TempPathFactory,

@@ -42,7 +42,7 @@ async def test_no_init_closes_with_4408() -> None:
     assert (close["type"], close["code"]) == ("websocket.close", 4408)
 
 
-async def test_pings_do_not_stand_for_an_init() -> None:
+async def test_pings_do_not_replace_the_init() -> None:
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -56,7 +56,7 @@ async def test_pings_do_not_stand_for_an_init() -> None:
     assert sent[-1]["code"] == 4408
 
 
-async def test_a_peer_that_takes_nothing_is_cut_off() -> None:
+async def test_a_client_that_reads_nothing_is_aborted() -> None:
     aborted = asyncio.Event()
 
     async def send(_message: Message) -> None:

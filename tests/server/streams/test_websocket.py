@@ -25,7 +25,7 @@ async def next_update(talk: Talk, operation_id: str = "1") -> Any:
     return message["payload"]["data"]["priceUpdates"]
 
 
-async def test_a_subscription_begins_with_what_is_and_tells_what_changes(
+async def test_a_subscription_sends_a_snapshot_and_changes(
     server: LiveServer, database: Database, sql: asyncpg.Connection
 ) -> None:
     latest = (await server.data(LATEST))["latestPrices"]
@@ -45,7 +45,7 @@ async def test_a_subscription_begins_with_what_is_and_tells_what_changes(
         assert await talk.hear() == {"type": "complete", "id": "1"}
 
 
-async def test_a_query_has_one_answer(server: LiveServer) -> None:
+async def test_a_query_has_one_result(server: LiveServer) -> None:
     async with talking_to(server) as talk:
         await talk.begin(LATEST, 'ü"')
         message = await talk.hear()
@@ -86,7 +86,7 @@ async def test_a_mutation_without_its_token_is_refused(
         ("subscription($c: [ID!]!) { priceUpdates(coins: $c) { kind } }", "BAD_USER_INPUT"),
     ],
 )
-async def test_what_cannot_be_executed_gets_an_error_and_the_connection_goes_on(
+async def test_an_invalid_operation_gets_an_error_and_the_connection_continues(
     server: LiveServer, query: str, code: str
 ) -> None:
     async with talking_to(server) as talk:
@@ -98,13 +98,13 @@ async def test_what_cannot_be_executed_gets_an_error_and_the_connection_goes_on(
         assert (await talk.hear())["payload"] == {"data": {"__typename": "Query"}}
 
 
-async def test_the_word_alone_makes_no_subscription(server: LiveServer) -> None:
+async def test_the_keyword_in_a_string_makes_no_subscription(server: LiveServer) -> None:
     async with talking_to(server) as talk:
         await talk.begin("query subscription { __typename } # subscription")
         assert (await talk.hear())["payload"] == {"data": {"__typename": "Query"}}
 
 
-async def test_variables_and_the_name_of_the_operation_are_heeded(server: LiveServer) -> None:
+async def test_variables_and_the_operation_name_are_used(server: LiveServer) -> None:
     query = """
       query Other { __typename }
       subscription Follow($coins: [ID!]) { priceUpdates(coins: $coins) { prices { coin } } }

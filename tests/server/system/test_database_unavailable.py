@@ -64,7 +64,7 @@ async def ready_again(server: LiveServer) -> Any:
     return told
 
 
-async def test_nothing_listens(shared_simulator: Simulator) -> None:
+async def test_no_server_listens(shared_simulator: Simulator) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
         url = f"postgresql://u:secret@127.0.0.1:{taken.getsockname()[1]}/db"
@@ -85,7 +85,7 @@ async def test_nothing_listens(shared_simulator: Simulator) -> None:
 
 
 @pytest.mark.slow
-async def test_a_database_that_comes_up_later(empty_url: str, shared_simulator: Simulator) -> None:
+async def test_a_database_that_starts_later(empty_url: str, shared_simulator: Simulator) -> None:
     """Not even migrated when the server starts."""
     async with proxy_to(empty_url) as proxy:
         await proxy.cut()
@@ -115,7 +115,7 @@ async def test_connections_that_are_terminated(server: LiveServer, sql: asyncpg.
 
 
 @pytest.mark.slow
-async def test_a_database_that_goes_and_returns(
+async def test_a_database_that_stops_and_returns(
     database_url: str, shared_simulator: Simulator
 ) -> None:
     async with proxy_to(database_url) as proxy:
@@ -144,7 +144,7 @@ async def test_a_database_that_goes_and_returns(
 
 
 @pytest.mark.slow
-async def test_a_database_that_does_not_answer(
+async def test_an_unresponsive_database(
     database_url: str, shared_simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Readiness must not hang with it: who asks would not learn anything."""
@@ -163,7 +163,7 @@ async def test_a_database_that_does_not_answer(
         await ready_again(server)
 
 
-async def test_ready_means_that_operations_are_answered(server: LiveServer) -> None:
+async def test_ready_means_that_operations_are_admitted(server: LiveServer) -> None:
     """The database may be there before the server has noticed."""
     server.application.admission.services = None
     unavailable(await server.post(QUERY))
@@ -171,7 +171,9 @@ async def test_ready_means_that_operations_are_answered(server: LiveServer) -> N
     assert (ready.status_code, ready.json()["database"]) == (503, "reachable")
 
 
-async def test_ready_tells_how_old_the_data_is(server: LiveServer, sql: asyncpg.Connection) -> None:
+async def test_readiness_reports_the_age_of_the_data(
+    server: LiveServer, sql: asyncpg.Connection
+) -> None:
     ready = await server.http.get("/health/ready")
     age = await sql.fetchval(
         "SELECT extract(epoch FROM now() - max(observed_at))::float8 FROM price_latest"

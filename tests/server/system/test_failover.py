@@ -74,7 +74,7 @@ async def refreshes(server: LiveServer) -> bool:
     return bool(answer.json()["data"]["refreshPrices"]["run"]["status"] == "SUCCEEDED")
 
 
-async def test_the_standby_was_shown_for_a_while(
+async def test_a_connection_to_the_standby_for_a_while(
     primary: Cluster, standby: Cluster, shared_simulator: Simulator
 ) -> None:
     """Everything that went there comes back: the pool, the leader, what listens, refreshes."""
@@ -128,7 +128,7 @@ async def test_the_standby_is_promoted(
         await until(lambda: _hears(server))
 
 
-async def test_the_whole_server_was_read_only(
+async def test_a_primary_that_is_read_only_for_a_while(
     primary: Cluster, shared_simulator: Simulator
 ) -> None:
     """Sessions that are open follow a change of the configuration."""

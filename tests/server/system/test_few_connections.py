@@ -89,7 +89,7 @@ async def test_a_small_pool(database_url: str, shared_simulator: Simulator, size
 
 
 @pytest.mark.slow
-async def test_others_may_have_them_all(database_url: str, sql: asyncpg.Connection) -> None:
+async def test_no_connection_is_available(database_url: str, sql: asyncpg.Connection) -> None:
     """Who comes waits, with none of our own to wait for, and goes on when one is free."""
     async with limited(database_url, 2) as url:
         other, database = Database(url), Database(url)
@@ -114,7 +114,7 @@ async def test_others_may_have_them_all(database_url: str, sql: asyncpg.Connecti
         await other.close()
 
 
-async def test_connections_at_hand_are_given_up(database: Database) -> None:
+async def test_idle_connections_are_released(database: Database) -> None:
     """Idle ones that `fetch` would take are no reason for others to wait."""
     await asyncio.gather(*(database.fetch("SELECT pg_sleep(0.05)") for _ in range(12)))
     database._pool._places.shrink_to(1)  # noqa: SLF001 - as a refusal does

@@ -88,7 +88,7 @@ async def test_clocks_that_differ_by_minutes_are_believed(
 
 
 @pytest.mark.slow
-async def test_what_an_earlier_version_stored_heals(
+async def test_future_prices_of_an_earlier_version_are_repaired(
     live: LiveServer, upstream: ScriptedUpstream, sql: asyncpg.Connection
 ) -> None:
     await live.data(REFRESH, token=TOKEN)

@@ -18,7 +18,7 @@ from tests.serving import LiveServer, live_server, make_settings
 POINTS = '{ prices(coin: "bitcoin", to: "2100-01-01", first: 9) { points { price observedAt } } }'
 
 
-async def test_what_another_server_writes(
+async def test_writes_of_another_server(
     server: LiveServer, database_url: str, shared_simulator: Simulator
 ) -> None:
     async with live_server(make_settings(database_url, shared_simulator)) as other:
@@ -36,7 +36,7 @@ async def test_what_another_server_writes(
 
 
 @pytest.mark.processes
-async def test_what_another_process_writes(
+async def test_writes_of_another_process(
     server: LiveServer, database_url: str, shared_simulator: Simulator, sql: asyncpg.Connection
 ) -> None:
     await hearing(server)
@@ -102,7 +102,7 @@ async def test_a_listener_that_is_terminated(
 
 
 @pytest.mark.slow
-async def test_a_database_that_goes_and_returns(
+async def test_a_database_that_stops_and_returns(
     server: LiveServer, database_url: str, shared_simulator: Simulator
 ) -> None:
     async with (

@@ -32,7 +32,7 @@ async def readiness(server: LiveServer) -> int:
 
 
 @pytest.mark.parametrize("how", ["silent", "slow"])
-async def test_nobody_waits_for_a_database_that_does_not_answer(
+async def test_no_request_waits_for_an_unresponsive_database(
     database_url: str, shared_simulator: Simulator, how: str
 ) -> None:
     async with far_server(database_url, shared_simulator) as (server, proxy):
@@ -77,7 +77,7 @@ async def test_an_outage_leaves_no_connection_in_use(
             gc.enable()
 
 
-async def test_while_it_is_away_it_is_asked_by_one_connection_at_a_time(
+async def test_an_unavailable_database_is_probed_by_one_connection(
     database_url: str, shared_simulator: Simulator
 ) -> None:
     async with far_server(database_url, shared_simulator) as (server, proxy):
@@ -91,7 +91,7 @@ async def test_while_it_is_away_it_is_asked_by_one_connection_at_a_time(
 
 
 @pytest.mark.parametrize("passed", [1, 40, 400, 4_000, 12_000])
-async def test_answers_that_are_cut_in_the_middle(
+async def test_results_that_are_cut_off(
     database_url: str, shared_simulator: Simulator, passed: int
 ) -> None:
     """A read is sent once more, so that a cut is seen only where the way stays cut."""
@@ -138,7 +138,7 @@ async def test_a_crowded_pool(
     assert await readiness(server) == 200
 
 
-async def test_what_waits_too_long_is_given_up_and_cancelled(
+async def test_a_late_statement_is_cancelled(
     server: LiveServer, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database answers, only not this."""
@@ -161,7 +161,7 @@ async def nobody_waits(sql: asyncpg.Connection) -> bool:
     )
 
 
-async def test_it_stops_while_the_database_does_not_answer(
+async def test_the_server_stops_while_the_database_is_unresponsive(
     refreshed: object, database_url: str, simulator: Simulator
 ) -> None:
     """In the midst of a refresh, which the next server finds and closes."""
@@ -219,7 +219,7 @@ async def test_a_connection_of_a_client_outlives_the_outage(
         ("statement_timeout = 1000", "too long"),
     ],
 )
-async def test_what_an_operator_may_set(database_url: str, setting: str, told: str) -> None:
+async def test_timeouts_set_by_an_operator(database_url: str, setting: str, told: str) -> None:
     options = quote(f"-c {setting}".replace(" = ", "="))
     database = Database(f"{database_url}{'&' if '?' in database_url else '?'}options={options}")
     with pytest.raises(DatabaseUnavailableError, match=told):

@@ -20,7 +20,7 @@ pytestmark = [
 ]
 
 
-def test_each_of_them_says_so_and_recovers(
+def test_each_worker_logs_the_outage_and_recovers(
     empty_url: str, shared_simulator: Simulator, tmp_path: Path
 ) -> None:
     settings = {"COINGECKO_BASE_URL": shared_simulator.base_url, "WORKERS": "2"}

@@ -76,7 +76,9 @@ async def test_other_modes_are_refused(cluster: Cluster, mode: str) -> None:
         ("?sslmode=require", "offers no TLS"),
     ],
 )
-async def test_what_it_refuses(cluster: Cluster, parameters: str, told: str) -> None:
+async def test_statements_that_pgbouncer_refuses(
+    cluster: Cluster, parameters: str, told: str
+) -> None:
     with pgbouncer(cluster) as port:
         database = Database(url_at(port, parameters))
         with pytest.raises(DatabaseRefusedError) as refused:
@@ -85,7 +87,9 @@ async def test_what_it_refuses(cluster: Cluster, parameters: str, told: str) -> 
         await database.close()
 
 
-async def test_it_cannot_reach_postgresql(cluster: Cluster, shared_simulator: Simulator) -> None:
+async def test_pgbouncer_cannot_reach_postgresql(
+    cluster: Cluster, shared_simulator: Simulator
+) -> None:
     """An outage, which is waited for, although the pooler answers."""
     with pgbouncer(cluster, "server_login_retry = 1") as port:
         settings = make_settings(url_at(port), shared_simulator, cache_megabytes=0)

@@ -40,7 +40,9 @@ async def refreshes(server: LiveServer) -> bool:
 
 
 @pytest.mark.slow
-async def test_it_was_read_only_for_a_while(server: LiveServer, sql: asyncpg.Connection) -> None:
+async def test_a_database_that_is_read_only_for_a_while(
+    server: LiveServer, sql: asyncpg.Connection
+) -> None:
     before = await server.data(PRICES)
     await read_only(sql, "on")
     await end_others(sql)
@@ -92,7 +94,7 @@ async def test_an_empty_database_that_is_read_only(
             await until(lambda: has_coin(server, "bitcoin"))
 
 
-async def test_no_lock_is_held_where_nothing_can_be_written(
+async def test_a_read_only_database_holds_no_lock(
     database: Database, sql: asyncpg.Connection
 ) -> None:
     lock = AdvisoryLock(database, 42)
@@ -105,7 +107,7 @@ async def test_no_lock_is_held_where_nothing_can_be_written(
         await read_only(sql, "off")
 
 
-async def test_a_refused_write_is_the_last_of_its_session(
+async def test_a_rejected_write_ends_its_session(
     database: Database, sql: asyncpg.Connection
 ) -> None:
     for _ in range(2):

@@ -73,7 +73,7 @@ async def bad_tokens(server: LiveServer) -> None:
 
 
 @pytest.mark.slow
-async def test_a_bad_token_is_a_bad_token_whatever_the_database_does(
+async def test_a_bad_token_is_rejected_in_any_state_of_the_database(
     database_url: str, shared_simulator: Simulator
 ) -> None:
     async with (

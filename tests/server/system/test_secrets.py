@@ -123,7 +123,9 @@ def settings(**more: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-async def test_a_database_and_an_upstream_that_tell_all(tmp_path: Path, log_format: str) -> None:
+async def test_a_database_and_an_upstream_that_echo_secrets(
+    tmp_path: Path, log_format: str
+) -> None:
     with answering(Doorkeeper) as database, answering(Echo) as upstream:
         url = f"postgresql://coingraph:{DATABASE_PASSWORD}@127.0.0.1:{database.server_address[1]}/x"
         base = f"http://user:{URL_PASSWORD}@127.0.0.1:{upstream.server_address[1]}/api/v3"
@@ -142,7 +144,7 @@ async def test_a_database_and_an_upstream_that_tell_all(tmp_path: Path, log_form
 
 
 @pytest.mark.parametrize("where", ["url", "setting"])
-def test_a_database_that_refuses_and_tells_all(tmp_path: Path, where: str) -> None:
+def test_a_database_that_refuses_and_echoes_secrets(tmp_path: Path, where: str) -> None:
     with answering(Refuser) as database:
         secret = f":{DATABASE_PASSWORD}" if where == "url" else ""
         url = f"postgresql://coingraph{secret}@127.0.0.1:{database.server_address[1]}/x"
@@ -202,7 +204,7 @@ class Quoting(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_: Any) -> None: ...
 
 
-async def test_what_upstream_says_is_for_the_log_alone(tmp_path: Path, empty_url: str) -> None:
+async def test_messages_of_upstream_are_only_logged(tmp_path: Path, empty_url: str) -> None:
     """Anybody may ask why a series failed."""
     coins = "as-json,as-html,as-basic,as-split"
     with answering(Quoting) as upstream:
@@ -265,5 +267,5 @@ async def hostile(url: str) -> list[str]:
 @pytest.mark.parametrize(
     "name", ["a\r\nevil: 1", "a\x1b[31m", "x" * 129, "a b", "é", "\u202e", "<script>"]
 )
-def test_ids_of_requests_do_not_forge_lines(name: str) -> None:
+def test_request_ids_cannot_forge_log_lines(name: str) -> None:
     assert not is_valid_request_id(name)

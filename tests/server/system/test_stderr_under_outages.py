@@ -132,7 +132,7 @@ async def far_process(
             yield server, proxy
 
 
-async def test_nothing_is_abandoned(
+async def test_outages_leave_no_unretrieved_errors(
     database_url: str,
     shared_simulator: Simulator,
     sql: asyncpg.Connection,

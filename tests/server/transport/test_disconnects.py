@@ -40,7 +40,7 @@ async def none_open(server: LiveServer) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_stream_ends_with_its_client_though_more_was_asked(server: LiveServer) -> None:
+async def test_a_stream_ends_with_its_client_despite_pipelined_requests(server: LiveServer) -> None:
     async with raw(server.url) as client:
         client.send(STREAM + WHOLE)
         await client.reader.readuntil(b"SNAPSHOT")
@@ -48,7 +48,7 @@ async def test_a_stream_ends_with_its_client_though_more_was_asked(server: LiveS
     await none_open(server)
 
 
-async def test_no_websocket_begins_within_an_answer(server: LiveServer) -> None:
+async def test_no_websocket_opens_during_a_response(server: LiveServer) -> None:
     async with raw(server.url) as client:
         client.send(STREAM)
         await client.reader.readuntil(b"SNAPSHOT")
@@ -60,7 +60,7 @@ async def test_no_websocket_begins_within_an_answer(server: LiveServer) -> None:
         assert (await client.reader.readline()).startswith(b"HTTP/1.1 503"), "its turn comes then"
 
 
-async def test_what_comes_after_the_close_is_passed_over(
+async def test_messages_after_the_close_are_ignored(
     server: LiveServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.ERROR)

@@ -35,7 +35,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-async def test_a_handshake_that_comes_to_nothing(reader: Reader, name: str) -> None:
+async def test_a_rejected_handshake_has_a_json_error(reader: Reader, name: str) -> None:
     sent, status, words = REFUSED[name]
     async with raw(reader.url) as client, asyncio.timeout(SECONDS):
         client.send(sent + b"\r\n" + (b"abc" if name == "a body" else b""))

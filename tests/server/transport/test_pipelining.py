@@ -72,7 +72,7 @@ def split_into_pieces(sent: bytes, cuts: Iterable[int]) -> list[bytes]:
     order=st.lists(st.sampled_from(range(len(KINDS))), min_size=1, max_size=12),
     cuts=st.lists(st.integers(min_value=1, max_value=10_000), max_size=12),
 )
-async def test_each_is_answered_in_its_turn(
+async def test_pipelined_requests_are_answered_in_order(
     reader: Reader, order: list[int], cuts: list[int]
 ) -> None:
     """Whatever they are, and in whatever pieces they arrive."""
@@ -105,7 +105,7 @@ def under_way() -> int:
     "sent", [LIVE, WHOLE, chunked(QUERY, 9), b"GET / HTTP/1.1\r\n\r\n"],
     ids=["get", "post", "chunked", "shortest"],
 )  # fmt: skip
-async def test_requests_are_not_parsed_before_their_turn(server: LiveServer, sent: bytes) -> None:
+async def test_pipelined_requests_are_parsed_one_at_a_time(server: LiveServer, sent: bytes) -> None:
     async with raw(server.url) as client:
         client.send(sent * 2000)
         for _ in range(10):
@@ -143,7 +143,7 @@ async def none_held(server: LiveServer) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", [LIVE, WHOLE, HANDSHAKE], ids=["get", "post", "websocket"])
-async def test_what_waits_behind_a_stream_is_bounded(server: LiveServer, sent: bytes) -> None:
+async def test_bytes_after_a_stream_are_bounded(server: LiveServer, sent: bytes) -> None:
     before = under_way()
     async with contextlib.AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(streaming(server)) for _ in range(5)]
@@ -158,7 +158,7 @@ async def test_what_waits_behind_a_stream_is_bounded(server: LiveServer, sent: b
     await none_held(server)
 
 
-async def test_past_the_bound_of_an_address_the_answer_is_the_last_one(
+async def test_past_the_bound_of_an_address_the_response_is_the_last(
     server: LiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is complete, and what was behind it can be sent again."""
@@ -180,7 +180,7 @@ async def test_past_the_bound_of_an_address_the_answer_is_the_last_one(
 
 
 @pytest.mark.slow
-async def test_bodies_that_do_not_arrive_are_counted(
+async def test_incomplete_bodies_are_counted(
     server: LiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backlog, "MOST_EACH", 150_000)
@@ -203,14 +203,14 @@ async def test_bodies_that_do_not_arrive_are_counted(
 
 @pytest.mark.parametrize("last", [WHOLE.replace(b"Host", b"Connection: close\r\nHost"),
                                   WHOLE.replace(b"HTTP/1.1", b"HTTP/1.0")])  # fmt: skip
-async def test_nothing_is_answered_behind_the_last_answer(reader: Reader, last: bytes) -> None:
+async def test_no_response_follows_the_last_one(reader: Reader, last: bytes) -> None:
     async with raw(reader.url) as client:
         client.send(last + LIVE * 3000)
         check(await client.answer(), 200, b"currencies")
         assert await client.closed()
 
 
-async def test_a_handshake_waits_for_the_answers_before_it(reader: Reader) -> None:
+async def test_a_handshake_waits_for_earlier_responses(reader: Reader) -> None:
     async with raw(reader.url) as client:
         client.send(WHOLE + LIVE + HANDSHAKE)
         check(await client.answer(), 200, b"currencies")
@@ -218,7 +218,7 @@ async def test_a_handshake_waits_for_the_answers_before_it(reader: Reader) -> No
         assert (await client.answer()).status == 101
 
 
-async def test_requests_behind_a_handshake_are_not_answered(reader: Reader) -> None:
+async def test_requests_after_a_handshake_are_not_answered(reader: Reader) -> None:
     """Nor are they frames: the connection is a WebSocket."""
     async with raw(reader.url) as client:
         client.send(HANDSHAKE + LIVE * 2000)
@@ -228,7 +228,7 @@ async def test_requests_behind_a_handshake_are_not_answered(reader: Reader) -> N
 
 
 @pytest.mark.parametrize("garbage", [b"no HTTP\r\n\r\n", b"X" * 40_000, LIVE[:-2] + b": x\r\n\r\n"])
-async def test_garbage_does_not_get_into_an_answer(server: LiveServer, garbage: bytes) -> None:
+async def test_an_error_does_not_corrupt_a_response(server: LiveServer, garbage: bytes) -> None:
     large = b'{"query": "{ __schema { types { name description fields { name description } } } }"}'
     async with raw(server.url) as client:
         client.send(posted(large) + garbage)
@@ -266,7 +266,7 @@ async def test_a_head_comes_in_few_pieces_wherever_its_length_stands(
 
 @pytest.mark.parametrize("line", [b"", b"X: " + b"a" * 9_000 + b"\r\n"], ids=["good", "431"])
 @pytest.mark.parametrize("behind", [0, 100, 55_000])
-async def test_a_handshake_leaves_no_count_behind(
+async def test_a_handshake_leaves_no_bytes_counted(
     server: LiveServer, line: bytes, behind: int
 ) -> None:
     backlog_budget = server.application.backlog_budget

@@ -41,13 +41,13 @@ async def test_ten_megabytes_of_comment(reader: Reader) -> None:
     assert "100,000 bytes" in refused(await ask(reader, body), 413)
 
 
-async def test_an_answer_comes_before_the_body(reader: Reader) -> None:
+async def test_a_response_precedes_the_body(reader: Reader) -> None:
     async with raw(reader.url) as client:
         client.send(HEAD + b"Content-Length: 10000000\r\n\r\n" + b"#" * 1000)
         assert "100,000 bytes" in refused(await client.answer(), 413)
 
 
-async def test_who_waits_for_100_continue_sends_nothing(reader: Reader) -> None:
+async def test_a_client_waiting_for_100_continue_sends_no_body(reader: Reader) -> None:
     async with raw(reader.url) as client:
         client.send(HEAD + b"Expect: 100-continue\r\nContent-Length: 10000000\r\n\r\n")
         assert "100,000 bytes" in refused(await client.answer(), 413)
@@ -62,7 +62,7 @@ async def test_chunks_without_an_end(reader: Reader) -> None:
         assert (await client.answer()).status == 200
 
 
-async def test_more_than_is_thrown_away(reader: Reader) -> None:
+async def test_more_bytes_than_are_discarded(reader: Reader) -> None:
     async with raw(reader.url) as client:
         client.send(HEAD + b"Content-Length: 100000000\r\n\r\n")
         assert "100,000 bytes" in refused(await client.answer(), 413)
@@ -154,7 +154,7 @@ async def test_heads_that_are_too_large(reader: Reader) -> None:
              b"POST /graphql HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
              b"POST /graphql HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"],
 )  # fmt: skip
-async def test_what_is_no_http(reader: Reader, sent: bytes) -> None:
+async def test_bytes_that_are_no_http(reader: Reader, sent: bytes) -> None:
     async with raw(reader.url) as client:
         client.send(sent)
         assert refused(await client.answer(), 400) == "Invalid HTTP request received."
@@ -205,12 +205,12 @@ async def test_slow_senders(hasty: LiveServer) -> None:
         assert await client.closed(), "what is left of the body is not waited for"
 
 
-async def test_who_says_nothing_is_let_go(hasty: LiveServer) -> None:
+async def test_a_silent_client_is_disconnected(hasty: LiveServer) -> None:
     async with raw(hasty.url) as client:
         assert await client.closed()
 
 
-async def test_who_does_not_read_is_let_go(hasty: LiveServer) -> None:
+async def test_a_client_that_does_not_read_is_disconnected(hasty: LiveServer) -> None:
     large = b'{"query": "{ __schema { types { name description fields { name description } } } }"}'
     async with raw(hasty.url) as client:
         client.writer.transport.pause_reading()  # type: ignore[attr-defined] # of sockets
@@ -230,7 +230,7 @@ async def test_who_does_not_read_is_let_go(hasty: LiveServer) -> None:
         (b"HTTP/1.0", b"chunked"),
     ],
 )
-async def test_other_transfer_codings_are_refused(
+async def test_other_transfer_codings_are_rejected(
     reader: Reader, line: bytes, coding: bytes
 ) -> None:
     async with raw(reader.url) as client:
@@ -240,7 +240,7 @@ async def test_other_transfer_codings_are_refused(
         assert await client.closed()
 
 
-async def test_plain_chunks_are_taken(reader: Reader) -> None:
+async def test_plain_chunks_are_accepted(reader: Reader) -> None:
     async with raw(reader.url) as client:
         chunk = b"%x\r\n%b\r\n0\r\n\r\n" % (len(QUERY), QUERY)
         client.send(HEAD + b"Transfer-Encoding: Chunked\r\n\r\n" + chunk)

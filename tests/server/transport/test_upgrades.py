@@ -30,7 +30,9 @@ def refusal(answer: Answer, status: int) -> str:
 
 @pytest.mark.parametrize("upgrade", UPGRADES)
 @pytest.mark.parametrize("apart", [False, True])
-async def test_an_upgrade_that_is_not_heeded(reader: Reader, upgrade: bytes, apart: bool) -> None:
+async def test_an_unsupported_upgrade_is_ignored(
+    reader: Reader, upgrade: bytes, apart: bool
+) -> None:
     """Java's client asks for HTTP/2 so, with its body, which is still that request's."""
     head = HEAD + upgrade + b"Content-Length: %d\r\n\r\n" % len(QUERY)
     rest = QUERY + WHOLE.replace(b"json", b"xml")
@@ -43,7 +45,7 @@ async def test_an_upgrade_that_is_not_heeded(reader: Reader, upgrade: bytes, apa
         assert "Content-Type" in refusal(await client.answer(), 415)
 
 
-async def test_a_body_is_no_request(reader: Reader) -> None:
+async def test_a_body_is_not_parsed_as_a_request(reader: Reader) -> None:
     """Not even where a proxy that does not look into it hands on an upgrade before it."""
     head = HEAD + UPGRADES[1] + b"Content-Length: %d\r\n\r\n" % len(WHOLE)
     async with raw(reader.url) as client:
@@ -56,7 +58,7 @@ async def test_a_body_is_no_request(reader: Reader) -> None:
 
 
 @pytest.mark.slow
-async def test_many_of_them_in_one_piece(reader: Reader) -> None:
+async def test_many_upgrades_in_one_piece(reader: Reader) -> None:
     line = b"GET /health/live HTTP/1.1\r\n" + UPGRADES[1] + b"\r\n"
     async with raw(reader.url) as client:
         client.send(line * 2000)
@@ -65,14 +67,14 @@ async def test_many_of_them_in_one_piece(reader: Reader) -> None:
 
 
 @pytest.mark.parametrize("target", [b"other:443", b"/graphql"])
-async def test_no_tunnel(reader: Reader, target: bytes) -> None:
+async def test_connect_is_rejected(reader: Reader, target: bytes) -> None:
     async with raw(reader.url) as client:
         client.send(b"CONNECT " + target + b" HTTP/1.1\r\nHost: other\r\n\r\n" + WHOLE)
         assert refusal(await client.answer(), 400)
         assert await client.closed()
 
 
-async def test_a_websocket_after_an_answer_that_is_not_read(
+async def test_a_websocket_after_an_unread_response(
     reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It writes nothing more before the client has read."""
