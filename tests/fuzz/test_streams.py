@@ -29,7 +29,7 @@ _CODES |= {4400, 4401, 4403, 4406, 4408, 4409, 4429}
 
 
 def _judge_frame(frame: Frame, closes: set[bytes]) -> None:
-    """Judge what was answered to a client, which may have said these things to close."""
+    """Check a frame of the server; `closes` are the close frames that the client sent."""
     assert frame.opcode != Opcode.BINARY
     if frame.opcode == Opcode.CLOSE:
         code = struct.unpack_from("!H", frame.data)[0] if frame.data else 1005

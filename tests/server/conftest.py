@@ -1,4 +1,4 @@
-"""A response cache by itself, something to log to, databases, and threads."""
+"""Fixtures: a response cache, a log stream, databases and threads."""
 
 import io
 import logging
@@ -20,7 +20,7 @@ from tests.server.postgres_processes import make_data_dir
 
 @pytest.fixture
 def listener() -> Listener:
-    """As if it listened."""
+    """A listener in the state of listening."""
     listener = Listener(Database("postgresql://nobody@localhost/nothing"))
     listener.listening = True
     return listener
@@ -35,7 +35,7 @@ def cache(listener: Listener) -> ResponseCache:
 
 @pytest.fixture
 def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """To log to; afterwards logging is put back as it was."""
+    """A stream to log to; logging is restored afterwards."""
     configure = structlog.configure
     monkeypatch.setattr(  # a logger that remembers its configuration would keep it after this test
         structlog,
@@ -53,7 +53,7 @@ def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory made once, for copies: most tests are not about initdb."""
+    """A data directory to copy, made once: initdb is slow."""
     return make_data_dir(tmp_path_factory.mktemp("made"))
 
 
@@ -64,7 +64,7 @@ def data_dir(made: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def url(postgres_url: str) -> Iterator[str]:
-    """An empty database of the test's own."""
+    """The URL of an empty database for one test."""
     with new_database(postgres_url) as url:
         yield url
 

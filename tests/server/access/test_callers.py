@@ -1,4 +1,4 @@
-"""Who a caller is, wherever callers take turns or are bounded: behind a proxy, over real HTTP."""
+"""The caller's name behind a proxy, wherever callers are queued or bounded, over real HTTP."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -67,7 +67,7 @@ def search(number: int) -> str:
 
 
 def dear(number: int) -> str:
-    """Ask for what costs enough to queue, each number for something else."""
+    """Send a query that is expensive enough to queue; each number gives another query."""
     asked = f'coin: "bitcoin", from: "2026-01-01T00:00:00Z", first: {7_000 + number}, fill: NULL'
     return f"{{ prices({asked}) {{ points {{ timestamp price volume }} }} }}"
 
@@ -94,7 +94,7 @@ async def test_a_caller_at_its_limit_does_not_block_others(
     query: Callable[[int], str],
     greedy: str,
 ) -> None:
-    """Forty of one caller and twenty of others, while all that is under way takes its time."""
+    """Forty queries of one caller and twenty of others, while slow ones are running."""
     queue = proxied.application.endpoint.streams.operations.schema.work
     async with httpx.AsyncClient(
         base_url=proxied.url, timeout=120, trust_env=False, limits=httpx.Limits()

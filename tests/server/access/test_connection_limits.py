@@ -1,4 +1,4 @@
-"""Connections of one address: how many may be open, and that those which end are forgotten."""
+"""Limits on connections by address and in total."""
 
 import asyncio
 from ipaddress import ip_network
@@ -65,7 +65,7 @@ def test_released_slots_leave_no_state() -> None:
 
 
 class Connections:
-    """Which connections were closed for new ones; those that `read` are not."""
+    """Records the connections closed for new ones; those in `read` refuse to be closed."""
 
     def __init__(self, connection_limits: ConnectionLimits) -> None:
         self.connection_limits = connection_limits

@@ -1,4 +1,4 @@
-"""How many connections a process has files for."""
+"""The limit of open files, and the connections that it allows."""
 
 import resource
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The mutation asks for the same token on every way in, and takes it from nowhere else."""
+"""The mutation requires the same token on every transport, in the Authorization header only."""
 
 import json
 from collections.abc import AsyncIterator
@@ -35,7 +35,7 @@ def headers_with(token: str | None) -> dict[str, str]:
 
 
 def code_in(answer: Any) -> str | None:
-    """Give the code of the one error there is."""
+    """Return the code of the only error."""
     errors = answer.get("errors")
     if not errors:
         assert isinstance(answer["data"]["refreshPrices"]["started"], bool)
@@ -105,7 +105,7 @@ async def test_the_token_cannot_be_bypassed(guarded: LiveServer) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 async def test_a_token_in_the_query_string_is_ignored(guarded: LiveServer, place: str) -> None:
-    """It would be in the logs of every proxy on the way."""
+    """Every proxy on the path would log it."""
     for value in (READER, TOKEN, f"Bearer {TOKEN}"):
         got = await guarded.http.get("/graphql", params={"query": "{ __typename }", place: value})
         assert (got.status_code, code_in(got.json())) == (401, "UNAUTHENTICATED")

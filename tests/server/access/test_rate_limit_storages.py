@@ -1,4 +1,4 @@
-"""Where accounts are kept: in bounded memory, in a Redis, and what happens without that."""
+"""The storages of rate limits: bounded memory, Redis, and the fallback without Redis."""
 
 import asyncio
 import socket
@@ -38,7 +38,7 @@ async def test_ended_windows_are_dropped() -> None:
 
 
 class _Gate(BoundedMemory):
-    """A storage that takes its time over what is dear."""
+    """A storage that delays expensive operations."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
@@ -58,7 +58,7 @@ class _Gate(BoundedMemory):
 async def test_a_rejected_caller_does_not_affect_others(
     database_url: str, shared_simulator: Simulator
 ) -> None:
-    """Others ask the same meanwhile, and wait for the answer that the spender has no points for."""
+    """Other callers wait for the same response, for which the first caller has no points."""
     settings = make_settings(database_url, shared_simulator, trusted_proxies="127.0.0.1")
     async with live_server(settings) as server:
         await hearing(server)

@@ -1,4 +1,4 @@
-"""What callers may spend in a window: over real connections, at the limit and one past it."""
+"""The points of a window, over real connections, at the limit and one past it."""
 
 from collections.abc import AsyncIterator
 

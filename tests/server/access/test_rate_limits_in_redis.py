@@ -1,4 +1,4 @@
-"""Accounts in a real Redis: two servers count together, and go on when it fails."""
+"""Rate limits in a real Redis: two servers share counts and continue when it fails."""
 
 import asyncio
 import itertools
@@ -45,7 +45,7 @@ async def servers(
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Try a Redis that has failed again at once."""
+    """Retry a failed Redis at once."""
     monkeypatch.setattr(rate_limits, "_AWAY_SECONDS", 0.0)
 
 
@@ -85,7 +85,7 @@ async def test_a_redis_that_is_killed_and_comes_back(
 async def test_an_unresponsive_redis_delays_no_request(
     redis: Redis, servers: tuple[LiveServer, LiveServer]
 ) -> None:
-    """They would wait for it for ever, and httpx for 30 s; and it is told once, not by each."""
+    """Without a timeout requests would wait for ever. The failure is logged once."""
     await asyncio.gather(*(ask(servers[0]) for _ in range(10)))
     with redis.stopped(), structlog.testing.capture_logs() as logs:
         answers = await asyncio.gather(*(ask(servers[0]) for _ in range(20)))
@@ -118,7 +118,7 @@ async def counted(redis: Redis, servers: tuple[LiveServer, LiveServer]) -> bool:
 
 
 async def test_refunds_add_no_points(redis: Redis) -> None:
-    """The account is forgotten between the two, so that there is nothing to give back to."""
+    """The window ends between the charge and the refund."""
 
     class Forgetful(RateLimits):
         async def spend(self, key: str, points: int) -> tuple[int, float]:
@@ -136,7 +136,7 @@ async def test_refunds_add_no_points(redis: Redis) -> None:
 
 
 class Frozen(MemoryStorage):
-    """A storage that is away, and counts who tries it."""
+    """An unresponsive storage that counts attempts."""
 
     tried = 0
 

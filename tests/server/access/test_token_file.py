@@ -1,4 +1,4 @@
-"""The token in DATA_DIR: nothing that another account may have put there or read is taken."""
+"""The token file in DATA_DIR: one that another account may have planted or read is rejected."""
 
 import io
 import os
@@ -101,7 +101,7 @@ def test_untrusted_token_files_are_rejected(plant: Callable[[Path], None], tmp_p
 
 
 def test_names_planted_for_the_scratch_file_get_no_token(tmp_path: Path) -> None:
-    """The earlier one was named after the process, and opened with O_TRUNC."""
+    """An earlier version named it after the process and opened it with O_TRUNC."""
     victim = tmp_path / "victim"
     victim.write_text("untouched")
     (tmp_path / f".{TOKEN_FILE}.{os.getpid()}").symlink_to(victim)

@@ -1,4 +1,4 @@
-"""Who may read and who may refresh; and what is logged of those who may not."""
+"""Access to reads and refreshes by token, and the log lines of rejected callers."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ INTROSPECTION = "{ __schema { queryType { name } } }"
 
 
 async def ask(server: Client, query: str, authorization: bytes | str | None = None) -> Any:
-    """Send an operation with exactly this header; the response and its first code."""
+    """Send an operation with this header; return the response and its first error code."""
     headers = [] if authorization is None else [("Authorization", authorization)]
     raw = [
         (name.encode(), value.encode() if isinstance(value, str) else value)

@@ -1,4 +1,4 @@
-"""Environments that other programs bear: commands end well in them, and servers serve."""
+"""Environments that other programs tolerate: commands succeed in them, and servers serve."""
 
 import asyncio
 from pathlib import Path
@@ -38,7 +38,7 @@ OF_ANOTHER_SERVER = {
 
 @pytest.mark.processes
 def test_the_demo_uses_its_own_simulator(tmp_path: Path) -> None:
-    """Past all proxies: each of these would refuse. And so with its own database."""
+    """The demo bypasses proxies, which would refuse, and DATABASE_URL."""
     odd = ODD | OF_ANOTHER_SERVER
     with served(tmp_path, "--demo", **odd) as server, server.client() as client:
         query = {"query": "{ latestPrices { price } }"}
@@ -100,7 +100,7 @@ async def test_a_server_without_upstream_serves_stored_prices(
 @pytest.mark.endurance
 @pytest.mark.processes
 async def test_commands(database_url: str, tmp_path: Path) -> None:
-    """Only the one that asks upstream says that it cannot."""
+    """Only the command that calls upstream fails."""
     where = {"DATABASE_URL": database_url, "COINS": "bitcoin", "CURRENCIES": "usd"}
     status, plan, migrate, schema, refresh = await asyncio.gather(
         *(
@@ -139,7 +139,7 @@ async def test_output_in_a_locale_without_unicode(
     shared_simulator: Simulator,
     tmp_path: Path,
 ) -> None:
-    """Files are UTF-8; what people read has an escape for each character that is missing."""
+    """Files are UTF-8; printed text has escapes for characters that the locale lacks."""
     async with database.write() as session:
         coins = [*seeds.coins(["bitcoin"]), Coin(id="żółw", symbol="ż", name="Żółw")]
         await coin_rows.seed(session, coins, seeds.currencies(["usd"]))

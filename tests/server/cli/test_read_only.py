@@ -1,4 +1,4 @@
-"""Commands that only read write nothing: neither rows nor tables nor a database."""
+"""Read-only commands write nothing: no row, no table, no database."""
 
 import asyncio
 import os
@@ -39,7 +39,7 @@ async def everything(sql: asyncpg.Connection) -> dict[str, Any]:
 
 @pytest.fixture
 async def bitcoin(database: Database) -> Database:
-    """A database of a server that tracks bitcoin alone."""
+    """The database of a server that tracks only bitcoin."""
     async with database.write() as session:
         await coin_rows.seed(session, seeds.coins(["bitcoin"]), seeds.currencies(["usd"]))
     return database
@@ -49,7 +49,7 @@ async def bitcoin(database: Database) -> Database:
 async def reader_url(
     database_url: str, bitcoin: Database, sql: asyncpg.Connection
 ) -> AsyncIterator[str]:
-    """Address of that database for a role that may only read, and cannot by default do else."""
+    """The URL of that database for a read-only role."""
     role = f"reader_{bitcoin.url.database}"
     await sql.execute(f"CREATE ROLE {role} LOGIN")
     await sql.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
@@ -62,7 +62,7 @@ async def reader_url(
 async def test_settings_of_another_shell_change_nothing(
     reader_url: str, sql: asyncpg.Connection
 ) -> None:
-    """From a shell with other COINS, as a role that may not even write."""
+    """In a shell with other COINS, with a read-only role."""
     before = await everything(sql)
     for done in await read({"DATABASE_URL": reader_url, "COINS": "ethereum"}):
         said = [line for line in done.stderr.splitlines() if b"takes no writes" not in line]
@@ -73,7 +73,7 @@ async def test_settings_of_another_shell_change_nothing(
 async def read(
     variables: Mapping[str, str], cwd: Path | None = None
 ) -> list[subprocess.CompletedProcess[bytes]]:
-    """Run all that only reads."""
+    """Run all read-only commands."""
     return await asyncio.gather(*(run_beside(command, variables, cwd) for command in READING))
 
 
@@ -91,7 +91,7 @@ async def test_the_api_lists_what_its_server_tracks(
 async def test_a_plan_for_unseeded_coins(
     bitcoin: Database, database_url: str, sql: asyncpg.Connection
 ) -> None:
-    """It shows what a refresh with these settings would do, which would add them."""
+    """The plan includes coins that the refresh would add."""
     before = await everything(sql)
     more = {"COINS": "ethereum,bitcoin,tron", "CURRENCIES": "usd,eur"}
     done = run(["refresh", "--dry-run"], {"DATABASE_URL": database_url, **more})

@@ -1,4 +1,4 @@
-"""`coingraph refresh --dry-run`, in a process of its own."""
+"""`coingraph refresh --dry-run` in its own process."""
 
 import os
 import subprocess

@@ -71,7 +71,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(autouse=True)
 def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The log stays as the tests have it, and a port is free."""
+    """Leave the log configuration alone and use a free port."""
     monkeypatch.setattr(startup, "set_up_logs", lambda *_: None)
     monkeypatch.setenv("PORT", "0")
     monkeypatch.setenv("REFRESH_TOKENS", "token")
@@ -81,7 +81,7 @@ def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 def said(
     command: str, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> str:
-    """Run a command that must fail; its one line."""
+    """Run a command that must fail; return its only line."""
     monkeypatch.setenv("DATABASE_URL", url)
     with pytest.raises(SystemExit) as ended:
         COMMANDS[command]()
@@ -121,7 +121,7 @@ def test_the_documented_grants_suffice(cluster: Cluster, monkeypatch: pytest.Mon
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An authority, a server's certificate for localhost, and another authority."""
+    """A certificate authority, a server certificate for localhost, and another authority."""
     folder = tmp_path_factory.mktemp("certificates")
 
     def openssl(*arguments: str) -> None:
@@ -146,7 +146,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def encrypted(certificates: Path) -> Iterator[Cluster]:
-    """A server that takes nothing but TLS over TCP."""
+    """A server that requires TLS over TCP."""
     with ordinary_folder() as folder:
         cluster = Cluster(folder)
         cluster.create("hostnossl all all 127.0.0.1/32 reject")
@@ -201,7 +201,7 @@ def test_tls(
 def test_an_unreachable_database(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An outage: a command has nothing to wait for, a server has."""
+    """During an outage a command fails, while a server waits."""
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:secret@127.0.0.1:1/db")
     with pytest.raises(SystemExit) as ended:
         COMMANDS[command]()

@@ -1,4 +1,4 @@
-"""`coingraph remove-coin`, beside a running server."""
+"""`coingraph remove-coin` while a server runs."""
 
 from collections.abc import AsyncIterator
 
@@ -21,7 +21,7 @@ MINE = {"COINS": "bitcoin", "CURRENCIES": "usd,eur"}
 
 @pytest.fixture
 async def server(database_url: str, shared_simulator: Simulator) -> AsyncIterator[LiveServer]:
-    """A server that tracks bitcoin; ethereum was loaded by one before it."""
+    """A server that tracks bitcoin; an earlier one loaded ethereum."""
     refresh = "mutation { refreshPrices(input: {wait: true}) { run { status } } }"
     async with live_server(make_settings(database_url, shared_simulator)) as before:
         await before.data(refresh, token=TOKEN)

@@ -1,4 +1,4 @@
-"""One spelling for each address: IPv4 stays IPv4 in the notation of a dual-stack socket."""
+"""Normalising addresses: IPv4-mapped IPv6 becomes IPv4."""
 
 from ipaddress import ip_network
 

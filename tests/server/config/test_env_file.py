@@ -1,4 +1,4 @@
-"""`.env`: read as it is meant, or refused with one line that names it."""
+"""`.env`: read correctly, or rejected with one line that names it."""
 
 import os
 import subprocess
@@ -85,7 +85,7 @@ def test_a_path_that_is_no_regular_file() -> None:
 
 @pytest.mark.processes
 def test_an_unreadable_file(tmp_path: Path) -> None:
-    """By an ordinary account: nothing is closed to root."""
+    """As an ordinary account, because root can read everything."""
     path = tmp_path / ".env"
     path.write_text(TOKENS)
     path.chmod(0)
@@ -146,7 +146,7 @@ def test_names_of_other_programs() -> None:
 
 
 def test_misspelt_names_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only what is all but ours: the environment has names of everything."""
+    """Only very similar names: the environment has names of all programs."""
     for name in ("READ_TOKEN", "HOSTNAME", "PORTS", "LANG", "WORKER_ID", "DATABASE"):
         monkeypatch.setenv(name, "s3cret")
     assert [hint for hint in settings_hints() if "did you mean" in hint] == [

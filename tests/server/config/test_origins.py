@@ -1,4 +1,4 @@
-"""CORS_ORIGINS: spellings that people use become what browsers send, all others stop the start."""
+"""CORS_ORIGINS: common spellings become what browsers send, all others stop the start."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Proxies and certificates of the environment: every spelling is read, or is one clear line."""
+"""Proxies and certificates of the environment: each value is accepted or gives one line."""
 
 import contextlib
 import http.server
@@ -268,7 +268,7 @@ def test_folders_of_certificates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 @contextlib.contextmanager
 def tls_upstream(folder: Path) -> Iterator[int]:
-    """Answer pings with the `cert` and `key` in a folder; the port."""
+    """Serve pings with the `cert` and `key` in a folder; yield the port."""
 
     class Ping(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -312,7 +312,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def test_certificates_of_a_file_are_trusted(
     monkeypatch: pytest.MonkeyPatch, certificate: Path, by_proxy: bool
 ) -> None:
-    """An upstream with TLS, whose certificate only SSL_CERT_FILE has, also through CONNECT."""
+    """An upstream with a certificate that only SSL_CERT_FILE has, also through CONNECT."""
     with tls_upstream(certificate) as port, forwarding("http", ("127.0.0.1", port)) as proxy:
         url = f"https://localhost:{port}/api/v3"
         if by_proxy:

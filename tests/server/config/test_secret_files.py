@@ -1,4 +1,4 @@
-"""Secrets in files, and the database's password apart from its address, also when it is rotated."""
+"""Secrets in files, and a database password separate from its URL, also rotated."""
 
 import os
 from pathlib import Path
@@ -115,7 +115,7 @@ def test_a_password_without_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_any_character_of_a_password(
     database_url: str, tmp_path: Path, in_url: str, password: str
 ) -> None:
-    """As it is, for all connections: the pool's, those past it, and a lock's."""
+    """Used verbatim by all connections: of the pool, beyond it, and of locks."""
     (tmp_path / "secret").write_text(password + "\n")
     async with password_door(database_url, password) as door:
         url = door.url.replace("@127", f"{in_url}@127")
@@ -164,7 +164,7 @@ async def fails(database: Database, words: str) -> str:
 @pytest.mark.endurance
 @pytest.mark.processes
 def test_a_rotation_needs_no_restart(empty_url: str, tmp_path: Path) -> None:
-    """A server that starts with the wrong password, gets the right one, and then another."""
+    """A server starts with a wrong password, then the right one, then a rotated one."""
     wrong, first, second = "s3cret-wrong", "s3cret-first:@/'", 's3cret-second"\\'
     path = tmp_path / "secret"
     path.write_text(wrong)
@@ -207,7 +207,7 @@ def test_a_rotation_needs_no_restart(empty_url: str, tmp_path: Path) -> None:
 
 
 def asked(client: httpx.Client, query: str) -> str:
-    """The answer, once the server has found the database again in all its parts."""
+    """Return the response once all parts of the server have reconnected."""
     headers = {"Authorization": f"Bearer {TOKEN}"}
 
     def ask() -> httpx.Response:

@@ -1,4 +1,4 @@
-"""Settings: each bad value stops with one line that names it; nothing secret is shown."""
+"""Settings: each invalid value gives one line that names it; no secret is shown."""
 
 import re
 import subprocess
@@ -204,7 +204,7 @@ def test_every_setting_is_documented() -> None:
 
 
 def test_the_example_is_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is commented out there says what holds without it; examples of the unset apart."""
+    """Commented-out lines have the default values, except for unset ones."""
     text = (ROOT / ".env.example").read_text()
     lines = re.findall(r"^#([A-Z][A-Z0-9_]*)=(.*)$", text, re.MULTILINE)
     default = load_settings()

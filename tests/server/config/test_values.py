@@ -1,4 +1,4 @@
-"""The values of settings: quotes that are no part of them, and hostile ones of each setting."""
+"""The values of settings: quotes around them, and hostile values of each setting."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -27,7 +27,7 @@ def kinds(name: str) -> set[Any]:
 
 
 def is_strict(name: str) -> bool:
-    """Whether none of the hostile values can be meant: numbers, durations, words of a list."""
+    """Return True if no hostile value is valid: numbers, durations, enumerations."""
     found = kinds(name)
     return (
         bool({int, float, bool, HttpUrl} & found)
@@ -39,7 +39,7 @@ def is_strict(name: str) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(FIELDS))
 def test_hostile_values(name: str) -> None:
-    """One line that names the setting, or a value that can be meant; never anything else."""
+    """Each gives one line that names the setting, or a valid value; never anything else."""
     for value in HOSTILE:
         if line := refusal(name, value):
             assert len(line) < 600, line
@@ -49,7 +49,7 @@ def test_hostile_values(name: str) -> None:
 
 
 def refusal(name: str, value: str) -> str | None:
-    """The line that refuses a value; None where it is taken."""
+    """Return the line that rejects a value, None if it is accepted."""
     try:
         load_settings(**{name: value})
     except SettingsError as error:
@@ -70,7 +70,7 @@ def test_any_text(name: str, value: str) -> None:
 
 @pytest.mark.parametrize("quote", ["'", '"'])
 def test_quotes_that_docker_passes_on(monkeypatch: pytest.MonkeyPatch, quote: str) -> None:
-    """`docker run --env-file` hands on what is written, quotes and all."""
+    """`docker run --env-file` passes values on with their quotes."""
     values = {
         "READ_TOKENS": "s3cret-tok", "COINS": "tron,bitcoin", "PORT": "8100",
         "DATABASE_URL": "postgresql://u:s3cret-pw@h/db", "LIVE_EVERY": "60s",
