@@ -1,4 +1,4 @@
-"""What the tests of the response cache by itself put into it."""
+"""Responses and computations for the tests of the response cache."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ def key(name: str) -> Key:
 
 
 def encoded(*series: int, size: int = 100, ok: bool = True, **more: object) -> EncodedResponse:
-    """An answer made of these series; `relative`, `until`, `untold` set its footprint."""
+    """Make a response that depends on these series; `more` sets attributes of its footprint."""
     footprint = Footprint()
     footprint.series(series)
     for name, value in more.items():
@@ -34,7 +34,7 @@ async def fill(cache: ResponseCache, name: str, answer: EncodedResponse) -> None
 
 
 class Gate:
-    """A computation that waits to be let through, and counts how often it began."""
+    """A computation that waits for `open` and counts how often it began."""
 
     def __init__(self, answer: EncodedResponse) -> None:
         self.answer = answer
@@ -48,7 +48,7 @@ class Gate:
 
 
 async def start(*tasks: asyncio.Task[tuple[EncodedResponse, bytes]]) -> None:
-    """Let these tasks run until each waits for something."""
+    """Run these tasks until each waits."""
     for _ in range(3 * len(tasks) + 3):
         await asyncio.sleep(0)
 

@@ -1,4 +1,4 @@
-"""A way to PostgreSQL that can be cut and mended."""
+"""A proxy to PostgreSQL that can be cut and restored."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from models.postgres.connection import database_url
 
 
 class Proxy:
-    """Passes bytes on between 127.0.0.1:`port` and the real server, while it is not cut."""
+    """Passes bytes between 127.0.0.1:`port` and the real server unless it is cut."""
 
     def __init__(self, real_url: str) -> None:
         self._real = database_url(real_url)
@@ -25,7 +25,7 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """Address of the same database by this way."""
+        """Return the URL of the same database through this proxy."""
         plain = self._real.set(host="127.0.0.1", port=self.port, query={})
         return plain.render_as_string(hide_password=False)
 
@@ -34,7 +34,7 @@ class Proxy:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def cut(self) -> None:
-        """Refuse new connections and drop those that are open."""
+        """Refuse new connections and close open ones."""
         if self._server is not None:
             self._server.close()
         for writer in self._writers:
@@ -42,7 +42,7 @@ class Proxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def cut_soon(self) -> None:
-        """Do the same, asked from another thread; so with `mend_soon`."""
+        """Cut it from another thread; `mend_soon` restores it."""
         self._in_loop(self.cut())
 
     def mend_soon(self) -> None:
@@ -53,7 +53,7 @@ class Proxy:
         asyncio.run_coroutine_threadsafe(work, self._server.get_loop()).result()
 
     def freeze(self) -> None:
-        """Take everything and pass nothing on, as a network does that loses packets."""
+        """Accept bytes and pass none on, like a network that loses packets."""
         self._flowing.clear()
 
     def thaw(self) -> None:

@@ -1,4 +1,4 @@
-"""Logs as a machine reads them, and what callers are told of what only the logs know."""
+"""JSON logs, and errors that are masked for callers and logged in full."""
 
 import contextlib
 import io
@@ -24,7 +24,7 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 @pytest.fixture
 def lines(stream: io.StringIO) -> Lines:
-    """Log as JSON; give what was logged since the last time of asking."""
+    """Log as JSON; return a function that gives the lines since its last call."""
     with contextlib.redirect_stderr(stream):
         set_up_logs("json", "info")
     read = 0
@@ -178,7 +178,7 @@ async def test_starting_and_stopping_is_json_too(
 
 
 def test_redundant_lines_of_libraries_are_dropped(lines: Lines) -> None:
-    """stamina logs each retry through structlog; the throttle has said why already."""
+    """stamina logs each retry through structlog; the throttle has logged the reason."""
     for name in ("stamina", "httpx"):
         for log in (structlog.get_logger(name), logging.getLogger(name)):
             log.info("not shown")

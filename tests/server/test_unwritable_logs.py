@@ -1,4 +1,4 @@
-"""Nothing fails because what it says of itself cannot be written."""
+"""Unwritable logs and output fail nothing."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""Answers that are kept are those that would be computed, whatever is written meanwhile."""
+"""Cached responses equal computed ones, whatever is written meanwhile."""
 
 import asyncio
 import random
@@ -67,7 +67,7 @@ async def test_every_write_invalidates(
 
 @pytest.mark.slow
 async def test_every_write_invalidates_the_responses_that_show_it(cached: LiveServer) -> None:
-    """Each of the writer's writes changes some answer, or the test above would show nothing."""
+    """Each write changes some response; otherwise the test above would prove nothing."""
     writer = Writer(cached, random.Random(1))  # noqa: S311 - no secret
     for write in writer.writes():
         for _ in range(30):  # what is drawn may be what is there already
@@ -101,7 +101,7 @@ async def test_get_and_post_share_the_cache(cached: LiveServer) -> None:
 
 @pytest.mark.slow
 async def test_an_expired_response_is_recomputed(cached: LiveServer) -> None:
-    """By who asked for a refresh and by who learns of one, without waiting for anything."""
+    """For the caller of a refresh and for a subscriber, without any delay."""
     for _ in range(3):
         before = await cached.data(LATEST)
         await quote(cached.application.database, 4.5)

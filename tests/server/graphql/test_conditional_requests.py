@@ -1,4 +1,4 @@
-"""What a browser or a CDN may keep, how it asks whether that is still true, and in which coding."""
+"""Cache-Control, conditional requests and content codings."""
 
 import gzip
 import re
@@ -60,7 +60,7 @@ async def test_not_modified(server: LiveServer, method: str) -> None:
 async def test_not_modified_with_and_without_the_cache(
     server: LiveServer, database_url: str, shared_simulator: Simulator
 ) -> None:
-    """Other processes give the same answer the same tag, whether it is kept or computed."""
+    """All processes give equal responses equal tags, cached or computed."""
     settings = make_settings(database_url, shared_simulator, cache_megabytes=0)
     async with live_server(settings) as plain:
         etag = (await ask(server, "GET", LATEST)).headers["etag"]
@@ -95,7 +95,7 @@ async def test_cache_control(reader: Reader, query: str, expected: str) -> None:
 
 
 async def test_cache_control_of_ranges_up_to_now(reader: Reader) -> None:
-    """They change by themselves when the bucket that is running now ends, if not before."""
+    """They change by time alone, at the latest when the current bucket ends."""
     open_end = '{ prices(coin: "bitcoin", from: "2026-01-01", granularity: DAY) { to } }'
     answer = await ask(reader, "GET", open_end)
     # within a day's last second nobody may keep it at all
@@ -126,7 +126,7 @@ async def test_settings_of_cache_control(
 
 
 def decoded(raw: bytes, coding: str | None) -> bytes:
-    """Decode with libraries of our own choosing."""
+    """Decode with the libraries of this test."""
     if coding == "br":
         return brotli.decompress(raw)  # type: ignore[no-any-return] # it has no types
     if coding == "zstd":
@@ -138,7 +138,7 @@ def decoded(raw: bytes, coding: str | None) -> bytes:
     "query", [HOURS, "{ refreshRuns { nodes { items { coin } } } }", "{ nothing }"]
 )
 async def test_codings(reader: Reader, query: str) -> None:
-    """Kept, computed each time, or failed: each coding holds the same bytes."""
+    """Cached, computed or failed: each coding holds the same bytes."""
     plain = await ask(reader, "POST", query, Accept_Encoding="identity")
     assert "content-encoding" not in plain.headers
     assert int(plain.headers["content-length"]) == len(plain.content)
@@ -171,7 +171,7 @@ async def test_media_types_share_the_cache(server: LiveServer) -> None:
 
 
 async def test_a_large_response_in_every_coding(server: LiveServer) -> None:
-    """It is compressed apart, once for all who ask at the same time."""
+    """It is compressed in a thread, once for concurrent requests."""
     fields = "timestamp price marketCap volume observedAt partial samples"
     part = f'prices(coin: "bitcoin", to: "2100-01-01", first: 999) {{ points {{ {fields} }} }}'
     query = "{ " + " ".join(f"p{n}: {part}" for n in range(25)) + " }"

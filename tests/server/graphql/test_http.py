@@ -1,4 +1,4 @@
-"""GraphQL over HTTP: methods, media types, bodies, what is no operation."""
+"""GraphQL over HTTP: methods, media types, bodies, malformed requests."""
 
 import gzip
 import json
@@ -15,7 +15,7 @@ LEAKS = ("Traceback", "SELECT", "sqlalchemy", ".py", "Error(")
 
 
 def refused(response: httpx.Response, status: int, code: str = "BAD_USER_INPUT") -> str:
-    """Check a refusal; its message."""
+    """Check an error; return its message."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/json; charset=utf-8"
     assert not any(leak in response.text for leak in LEAKS), response.text
@@ -184,7 +184,7 @@ async def test_browsers_receive_graphiql(reader: Reader) -> None:
 
 
 async def test_other_origins(server: LiveServer) -> None:
-    """Without CORS_ORIGINS no page of another origin may read an answer."""
+    """Without CORS_ORIGINS no page of another origin may read a response."""
     headers = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "POST"}
     preflight = await server.http.options("/graphql", headers=headers)
     assert preflight.status_code == 405

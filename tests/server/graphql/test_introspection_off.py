@@ -1,4 +1,4 @@
-"""With introspection off, no way in suggests names: HTTP, addresses, WebSockets, event streams."""
+"""With introspection off, no transport suggests names."""
 
 import json
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Each limit at its number and one past it, as clients meet it: over real sockets."""
+"""Each limit at its value and one past it, over real sockets."""
 
 import json
 from typing import Any
@@ -24,7 +24,7 @@ OVERLAPPING = {12: "{" + "__typename " * 4 + "}", 13: "{" + "__typename " * 5 + 
 
 
 def cases() -> list[tuple[str, int, str, dict[str, Any], str, dict[str, Any]]]:
-    """Name a setting and its number; give what fits, and what is one past it."""
+    """Yield a setting, its value, a request at the limit and one past it."""
     found: list[tuple[str, int, str, dict[str, Any], str, dict[str, Any]]] = []
     for name, make in DOCUMENTS.items():
         most = MOST.get(name, 6)
@@ -53,7 +53,7 @@ async def test_an_operation_at_the_limit_and_one_past_it(
     past: str,
     more: dict[str, Any],
 ) -> None:
-    """A server is not started for each: it is given the schema that the setting makes."""
+    """One server for all: the test replaces its schema."""
     settings = make_settings("postgresql://unused/x", shared_simulator, **{name: most})
     endpoint = scheduled_server.application.endpoint
     monkeypatch.setattr(endpoint.handler, "_schema", build_schema(settings.limits))
@@ -67,7 +67,7 @@ async def test_an_operation_at_the_limit_and_one_past_it(
 
 
 async def post(url: str, query: str, variables: dict[str, Any]) -> Any:
-    """Ask with a client of this event loop; the server runs in another."""
+    """Send a query with a client of this event loop; the server runs in another."""
     async with raw(url) as client:
         content = json.dumps({"query": query, "variables": variables}).encode()
         client.send(HEAD + b"Content-Length: %d\r\n\r\n" % len(content) + content)

@@ -59,7 +59,7 @@ def not_found(answer: httpx.Response) -> None:
 
 
 async def test_an_unknown_hash_with_the_graphql_media_type(server: LiveServer) -> None:
-    """It allows no 200 without data: the status is for caches and for people."""
+    """The media type allows no status 200 without data."""
     for accept, status in (
         ("application/graphql-response+json, application/json;q=0.9", 404),
         ("application/json", 200),

@@ -1,4 +1,4 @@
-"""The response cache by itself: what it keeps and drops, and how much memory it takes."""
+"""The response cache: storing, invalidation, eviction and memory."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -50,7 +50,7 @@ async def test_responses_relative_to_now_are_cached_for_a_second(
 
 @pytest.mark.parametrize("change", ["series_changed", "catalogue_changed", "anything_changed"])
 async def test_a_change_during_the_computation(cache: ResponseCache, change: str) -> None:
-    """It may have been read before, so it is not kept; what does not hang on it is."""
+    """Data read before the change makes a response stale; unrelated ones are cached."""
 
     touched, untouched = encoded(1), encoded(2)
     touched.footprint.catalogue()
@@ -133,7 +133,7 @@ async def test_a_response_evicted_during_compression_is_not_counted(
 
 
 async def test_forged_series_ids_are_bounded(cache: ResponseCache) -> None:
-    """They take no more memory than names of series may."""
+    """Their memory is bounded."""
     await fill(cache, "one", encoded(1))
     for number in range(2, 200_010):
         cache.series_changed(number, 1)

@@ -1,4 +1,4 @@
-"""Equal queries at the same time: computed once, and none is given what was before it."""
+"""Concurrent equal queries share one computation, and none receives stale data."""
 
 import asyncio
 import random
@@ -40,7 +40,7 @@ async def test_a_query_after_a_change_starts_its_own_computation(cache: Response
 
 
 async def test_a_change_starts_one_new_computation_for_the_waiters(cache: ResponseCache) -> None:
-    """The change may have been committed before those who wait began to ask: once for all."""
+    """The change may be older than the waiters' queries, so they share one new computation."""
     gate, own = Gate(encoded(1)), Gate(encoded(1))
     first = ask(cache, gate)
     others = [ask(cache, own) for _ in range(10)]
@@ -123,7 +123,7 @@ async def test_a_query_after_the_expiry_of_a_response(
 async def test_no_caller_receives_data_older_than_its_query(
     cache: ResponseCache, seed: int
 ) -> None:
-    """Whatever changes and whoever goes, in whatever order."""
+    """Random changes and cancellations, in random order."""
     chance = random.Random(seed)  # noqa: S311 - no secret
     stored, computed = 0, 0
 

@@ -1,4 +1,4 @@
-"""What the status says, by the media type asked for: docs/decisions/0018-graphql-over-http.md."""
+"""HTTP statuses by accepted media type: docs/decisions/0018-graphql-over-http.md."""
 
 import pytest
 

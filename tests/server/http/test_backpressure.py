@@ -1,4 +1,4 @@
-"""Answers that are not read hold neither the memory nor the server for long."""
+"""Unread responses hold bounded memory for a bounded time."""
 
 import asyncio
 import contextlib
@@ -23,13 +23,13 @@ TIMES = " ".join(f"a{number}: timestamp" for number in range(150))
 
 
 def long_query(hours: int) -> str:
-    """Ask for some 5 KB for each hour, whether there is a price or not."""
+    """Return a query for about 5 KB an hour, with or without prices."""
     asked = f'coin: "bitcoin", from: "2026-01-01T00:00:00Z", first: {hours}, fill: NULL'
     return f"{{ prices({asked}) {{ points {{ {TIMES} }} }} }}"
 
 
 def quiet(database_url: str, simulator: Simulator, **more: Any) -> Settings:
-    """Settings of a server whose upstream does not answer, so that nothing changes meanwhile."""
+    """Settings of a server without upstream, so that no data changes."""
     nobody = "http://127.0.0.1:1"
     return make_settings(
         database_url, simulator, history_days=365, coingecko_base_url=nobody, **more
@@ -51,7 +51,7 @@ async def test_a_long_response_is_complete(year: LiveServer) -> None:
 
 
 def megabytes(number: int) -> str:
-    """Ask for some 2.6 MB, each number for others."""
+    """Return a query for about 2.6 MB; each number gives another one."""
     return long_query(600 + number)
 
 
@@ -62,7 +62,7 @@ async def eventually(holds: Callable[[], object]) -> None:
 
 
 async def errors_over(server: LiveServer, transport: str, query: str) -> list[Any] | None:
-    """Ask as one who reads; the errors of the answer, if any."""
+    """Send a query and read the response; return its errors, if any."""
     found: list[Any] | None
     if transport == "websocket":
         async with talking_to(server, max_size=None) as talk:
@@ -84,7 +84,7 @@ async def errors_over(server: LiveServer, transport: str, query: str) -> list[An
 @pytest.mark.slow
 @pytest.mark.parametrize("unread", OVER)
 async def test_all_transports_share_one_budget(year: LiveServer, unread: str) -> None:
-    """What one leaves unread in one way is refused to it in all ways."""
+    """Unread bytes on one transport count on all transports."""
     budget = year.application.endpoint.backpressure.budget
     budget.most_each = 7_000_000
     async with contextlib.AsyncExitStack() as deaf:
@@ -117,7 +117,7 @@ async def test_the_total_budget_applies_to_all_callers(year: LiveServer) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("transport", OVER)
 async def test_a_cached_response_is_in_memory_once(year: LiveServer, transport: str) -> None:
-    """However many ask for it and do not read."""
+    """Regardless of the number of clients that do not read it."""
     assert await errors_over(year, "post", megabytes(0)) is None
     asking = OVER[transport]
     many = 5
@@ -164,7 +164,7 @@ async def test_a_compressed_response_holds_no_other_coding(
 
 @pytest.mark.slow
 async def test_a_slow_client_receives_all_responses(year: LiveServer) -> None:
-    """Of several operations on one socket, through small buffers, in whatever pieces they come."""
+    """Several operations on one socket, through small buffers, in any pieces."""
     queries = [megabytes(number) for number in (0, 1, 0)]
     async with slow_talk(year) as talk:
         for number, query in enumerate(queries):
@@ -197,7 +197,7 @@ async def test_an_event_of_several_pieces_is_complete(year: LiveServer) -> None:
 async def test_a_client_that_is_too_slow_is_aborted(
     year: LiveServer, monkeypatch: pytest.MonkeyPatch, transport: str
 ) -> None:
-    """Each sign of life is in time for the limit on reading nothing at all."""
+    """It reads often enough for the limit on reading nothing."""
     monkeypatch.setattr(backpressure, "READ_GRACE_SECONDS", 1.0)
     monkeypatch.setattr(backpressure, "MIN_BYTES_PER_SECOND", 1e9)
     read = 0

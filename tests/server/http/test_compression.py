@@ -1,4 +1,4 @@
-"""Content codings as clients see them: those that name zstd and cannot read it, too."""
+"""Content codings with real clients, also those that name zstd but cannot decode it."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ console.log(JSON.stringify(seen));
 
 
 def nodes() -> list[str]:
-    """Every Node that there is: the one of the tests and the system's."""
+    """All installed versions of Node: of the tests and of the system."""
     found = {shutil.which("node"), shutil.which("node", path="/usr/bin")}
     return sorted(path for path in found if path is not None)
 

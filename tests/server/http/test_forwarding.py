@@ -1,4 +1,4 @@
-"""Behind a proxy: prefixes, slashes at the end, addresses; each over real sockets."""
+"""Behind a proxy: prefixes, trailing slashes and addresses, over real sockets."""
 
 import html
 import json
@@ -33,7 +33,7 @@ HOSTILE = [
 def served(
     postgres_url: str, template: str, shared_simulator: Simulator
 ) -> Iterator[dict[str, Site]]:
-    """Servers behind nothing, behind a trusted proxy, with ROOT_PATH, and with both."""
+    """Servers without proxy, behind a trusted proxy, with ROOT_PATH, and with both."""
     trusted = {"trusted_proxies": "10.0.0.0/8,127.0.0.1"}
     root = {"root_path": f"{PREFIX}/"}
     with new_database(postgres_url, template) as url:
@@ -51,7 +51,7 @@ def served(
 
 
 def references(page: str) -> list[str]:
-    """All addresses that the page of GraphiQL names, its endpoint the last."""
+    """Return all URLs in the GraphiQL page, its endpoint last."""
     found = [html.unescape(url) for url in re.findall(r'(?:src|href)="([^"]*)"', page)]
     config = re.search(
         r'<script id="config" type="application/json">(.*?)</script>', page, re.DOTALL
@@ -61,9 +61,9 @@ def references(page: str) -> list[str]:
 
 
 def check_page(server: Site, path: str, public: str, strips: str = "", **headers: str) -> None:
-    """See that the page at `path`, shown at `public`, names only what is answered.
+    """Check that all URLs in the page at `path`, published at `public`, are served.
 
-    A proxy takes `strips` off the start of each path.
+    A proxy strips `strips` from the start of each path.
     """
     answer = ask(server, "GET", path, headers=PAGE | headers)
     assert answer.status_code == 200
@@ -163,7 +163,7 @@ def test_a_configured_prefix(served: dict[str, Site], name: str, headers: dict[s
 
 
 def test_a_stripped_prefix_needs_no_setting(served: dict[str, Site]) -> None:
-    """The page is relative where the proxy strips the prefix without a word."""
+    """The page uses relative URLs if the proxy strips the prefix without a header."""
     for public in ("/graphql", "/any/where/graphql"):
         check_page(served["plain"], "/graphql", public, public.removesuffix("/graphql"))
 

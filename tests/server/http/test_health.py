@@ -1,4 +1,4 @@
-"""What an orchestrator asks, and anybody else: it must not cost others the database."""
+"""The health checks, which anybody may call: they must not load the database."""
 
 import asyncio
 

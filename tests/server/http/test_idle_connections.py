@@ -1,4 +1,4 @@
-"""Connections between two requests: how long they stay, and which are closed for new ones."""
+"""Idle connections: their timeout, and which are closed for new ones."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""What clients would rather be sent: codings, media types, a page or data."""
+"""Content negotiation: codings, media types, a page or data."""
 
 from typing import Any
 

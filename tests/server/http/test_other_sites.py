@@ -1,4 +1,4 @@
-"""Pages of other sites, and what every answer tells a browser, over real sockets."""
+"""Requests from pages of other sites, and security headers, over real sockets."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""No answer sends a client to another host, whatever the request says of hosts and paths."""
+"""No response redirects to another host, whatever hosts and paths the request names."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""The leader among processes whose ways to PostgreSQL are cut and mended."""
+"""Leader election between processes whose connections to PostgreSQL are cut and restored."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from tests.serving import LiveServer, connected, live_server, make_settings
 
 
 class Candidate:
-    """A process that would lead, and how many lead by now."""
+    """A candidate, and the number of current leaders."""
 
     def __init__(self, url: str) -> None:
         self.database = Database(url)
@@ -83,7 +83,7 @@ async def test_a_leader_that_is_cut_off_stops(database_url: str) -> None:
 
 @pytest.mark.endurance
 async def test_a_leader_without_responses_stops(database_url: str) -> None:
-    """A network that loses all packets: PostgreSQL keeps the lock for a while after that."""
+    """The network loses all packets: PostgreSQL keeps the lock for a while."""
     async with proxy_to(database_url) as proxy, Candidate(proxy.url).running() as first:
         await awaited(first.leading)
         async with Candidate(database_url).running() as second:

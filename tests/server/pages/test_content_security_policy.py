@@ -1,4 +1,4 @@
-"""The page's Content-Security-Policy, in a real browser: what it must let through, and what not."""
+"""The Content-Security-Policy of the page, in a real browser: what it allows and blocks."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""GraphiQL works without a network: all it loads is ours, and a real browser shows it."""
+"""GraphiQL loads only local files, and a real browser shows it."""
 
 import hashlib
 import html

@@ -1,4 +1,4 @@
-"""Our own files, over real sockets: compressed once, and whole in every coding."""
+"""Static files over real sockets: compressed once, and complete in every coding."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL, for real: its processes are started, shared and killed."""
+"""The embedded PostgreSQL: its real processes are started, shared and killed."""
 
 import os
 import signal
@@ -173,7 +173,7 @@ def test_a_stale_pid_file_is_no_obstacle(data_dir: Path, content: str) -> None:
 
 
 def interrupted(data_dir: Path) -> bool:
-    """Kill a first start within its initdb; whether that was soon enough."""
+    """Kill a first start during its initdb; return True if it was in time."""
     home = data_dir / "postgres"
     user = User(data_dir)
     eventually(lambda: [*home.glob("initdb-*/base"), *home.glob("cluster")])

@@ -1,4 +1,4 @@
-"""Where the embedded PostgreSQL may live, whom it runs as there, and what it refuses."""
+"""Folders and accounts of the embedded PostgreSQL, and what it rejects."""
 
 import os
 import pwd
@@ -36,7 +36,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="about root")
 
 @pytest.fixture
 def open_dir() -> Iterator[Path]:
-    """A folder that every account may pass through, unlike pytest's own."""
+    """A folder that every account may enter, unlike pytest's."""
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
@@ -155,7 +155,7 @@ def uid_of(pid: int) -> int:
 
 
 def is_nobody_elses(uid: int) -> bool:
-    """Whether the system knows no such account."""
+    """Return True if the system has no such account."""
     return uid not in {entry.pw_uid for entry in pwd.getpwall()}
 
 
@@ -178,7 +178,7 @@ def test_no_process_of_nobody_reaches_roots_database(open_dir: Path) -> None:
 
 @pytest.fixture
 def of_nobody(made: Path, open_dir: Path) -> Path:
-    """A data directory as an earlier version made it when root started it."""
+    """A data directory as an earlier version created it for root."""
     data_dir = Path(shutil.copytree(made, open_dir / "data"))
     data_dir.chmod(0o755)
     nobody = pwd.getpwnam("nobody")
@@ -214,7 +214,7 @@ def test_a_cluster_of_nobody_is_taken_over(of_nobody: Path, moment: str) -> None
 @as_root
 @pytest.mark.parametrize("kind", ["symbolic", "hard"])
 def test_links_in_a_cluster_of_nobody_are_not_followed(of_nobody: Path, kind: str) -> None:
-    """Its processes could have put them there, for root to give them away."""
+    """Processes of `nobody` could plant them to obtain files of root."""
     victim = of_nobody / "victim"
     victim.touch(0o600)
     link = of_nobody / "postgres/cluster/base/link"
@@ -243,7 +243,7 @@ def test_a_cluster_run_as_nobody_is_unchanged(of_nobody: Path) -> None:
 @as_root
 @pytest.mark.parametrize("whose", ["postgres", "postgres/cluster", "a closed folder"])
 def test_folders_of_another_account_are_rejected(made: Path, open_dir: Path, whose: str) -> None:
-    """Nothing is changed by trying."""
+    """The attempt changes nothing."""
     data_dir, daemon = Path(shutil.copytree(made, open_dir / "data")), pwd.getpwnam("daemon").pw_uid
     if whose == "a closed folder":
         shutil.rmtree(data_dir / "postgres")
@@ -267,7 +267,7 @@ def test_folders_of_another_account_are_rejected(made: Path, open_dir: Path, who
 
 
 def shapes(folder: Path) -> dict[Path, tuple[int, ...]]:
-    """Whose everything below is, who may use it, and when it was written."""
+    """Return the owner, mode and modification time of everything below."""
     found = {each: each.lstat() for each in folder.rglob("*")}
     return {each: (it.st_uid, it.st_mode, it.st_mtime_ns) for each, it in found.items()}
 
@@ -276,7 +276,7 @@ def shapes(folder: Path) -> dict[Path, tuple[int, ...]]:
 def test_a_missing_program_is_named(
     tmp_path: Path, program: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a half-installed package leaves it."""
+    """As after an incomplete installation."""
     binaries = tmp_path / "bin"
     found = embedded_module._binaries()  # noqa: SLF001 - where it would look
     shutil.copytree(found, binaries, symlinks=True)

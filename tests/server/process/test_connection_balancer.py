@@ -1,4 +1,4 @@
-"""Who gets which connection, when workers come, lag, end and die."""
+"""The distribution of connections while workers start, lag, end and die."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="one process onl
 
 
 class Worker:
-    """The other end of what a worker process has."""
+    """The worker's end of a control socket."""
 
     def __init__(self, dealer: ConnectionBalancer) -> None:
         ours, self.control = socket.socketpair()
@@ -57,7 +57,7 @@ class Worker:
 
 
 class Table:
-    """A dealer, its workers and its clients."""
+    """A balancer with workers and clients."""
 
     def __init__(self, workers: int) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -161,7 +161,7 @@ async def test_a_closed_balancer_refuses_connections(table: Table) -> None:
 
 
 def test_descriptors_are_not_leaked() -> None:
-    """Nothing of what was dealt stays open here."""
+    """No passed connection stays open in the parent."""
 
     async def deal() -> None:
         table = Table(1)
@@ -181,7 +181,7 @@ def test_descriptors_are_not_leaked() -> None:
 
 
 def _open() -> set[tuple[int, int, int]]:
-    """What is open in this process."""
+    """Return the open descriptors of this process."""
     found = set()
     for each in Path("/dev/fd").iterdir():
         with contextlib.suppress(OSError):  # of this listing itself

@@ -1,4 +1,4 @@
-"""HOST: which addresses are listened on, and at which of them a browser finds the server."""
+"""HOST: the listening addresses, and the URL for a browser."""
 
 import errno
 import os
@@ -77,7 +77,7 @@ def test_the_addresses_of_a_host(host: str, addresses: list[str], url: str) -> N
 
 
 def without(monkeypatch: pytest.MonkeyPatch, code: int, *families: socket.AddressFamily) -> None:
-    """Make the machine one that does not have these kinds of addresses."""
+    """Simulate a machine without these address families."""
     create = socket.create_server
 
     def refuse(address: Any, **more: Any) -> socket.socket:
@@ -136,7 +136,7 @@ def test_a_port_that_is_taken_is_one_line_and_leaves_nothing_open(host: str) -> 
 @needs_ipv6
 @pytest.mark.processes
 def test_a_server_on_all_addresses_shows_ipv4_callers_as_ipv4(tmp_path: Path) -> None:
-    """Its workers, its log, its limits and its healthcheck."""
+    """In its workers, log, limits and health check."""
     settings = {"HOST": "::", "WORKERS": "2", "TRUSTED_PROXIES": "127.0.0.1", "ROOT_PATH": "/x"}
     with served(tmp_path, **settings) as server:
         server.await_workers(2)

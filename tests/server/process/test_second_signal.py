@@ -1,4 +1,4 @@
-"""A second signal, or a third: it ends at once, and leaves nothing either."""
+"""A second or third signal ends the server at once, without leftovers."""
 
 import signal
 import sys
@@ -40,7 +40,7 @@ def test_a_second_signal_forces_the_exit(
     arguments: tuple[str, ...],
     again: signal.Signals,
 ) -> None:
-    """It ends while the table is still locked; its run is marked all the same."""
+    """The server ends while a table is locked; its run is marked as interrupted."""
     simulator.add_fault(Fault("slow", path="/market_chart", times=None, seconds=60))
     with started(tmp_path, url, simulator, *arguments, **patience(tmp_path)) as server:
         server.await_line("refresh started")

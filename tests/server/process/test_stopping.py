@@ -1,4 +1,4 @@
-"""Stopping under load: what is under way is finished, in 10 s; nothing is left."""
+"""Stopping under load: running requests have 10 s to finish; no process is left."""
 
 import contextlib
 import json
@@ -121,7 +121,7 @@ def test_a_query_over_a_socket_is_waited_for_as_long(
 def test_its_own_database_ends_last(
     tmp_path: Path, threads: ThreadPoolExecutor, arguments: tuple[str, ...]
 ) -> None:
-    """All get the signal at once, as from systemd, PostgreSQL's supervisor included."""
+    """All processes receive the signal at once, as from systemd."""
     with served(tmp_path, "--demo", *arguments, DATA_DIR="data") as server:
         pids = await_start(server, arguments)
         database = servers_of(tmp_path / "data/demo")
@@ -144,7 +144,7 @@ def test_its_own_database_ends_last(
 def test_a_refresh_that_is_about_to_begin_is_marked(
     url: str, simulator: Simulator, tmp_path: Path, threads: ThreadPoolExecutor
 ) -> None:
-    """It is being planned when the signal comes."""
+    """The signal arrives while the refresh is being planned."""
     with started(tmp_path, url, simulator) as server:
         server.await_line("refresh ended")
         simulator.add_fault(Fault("slow", times=None, seconds=60))
@@ -184,7 +184,7 @@ def test_an_unread_response_is_aborted(
 
 @contextlib.contextmanager
 def deaf(url: str, text: str) -> Iterator[None]:
-    """A client that reads the beginning of an answer and no more."""
+    """A client that reads only the beginning of a response."""
     body = json.dumps({"query": text}).encode()
     head = f"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
     address = urlsplit(url)

@@ -1,4 +1,4 @@
-"""`serve --workers N`, for real: its processes are asked, killed and stopped."""
+"""`serve --workers N`: its real processes are queried, killed and stopped."""
 
 import asyncio
 import os
@@ -48,7 +48,7 @@ def three_url(postgres_url: str) -> Iterator[str]:
 def three(
     three_url: str, upstream: Simulator, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
-    """Three workers on a database that was empty, their first refresh over. They heal if killed."""
+    """Three workers after their first refresh. Killed ones are replaced."""
     folder = tmp_path_factory.mktemp("three")
     settings = {"DATABASE_URL": three_url, "COINGECKO_BASE_URL": upstream.base_url}
     with served(folder, "--workers", "3", **settings) as server:
@@ -88,9 +88,9 @@ def test_the_first_load_runs_in_one_worker(three: Served, three_url: str) -> Non
 
 
 def test_the_pools_fit_into_100_connections() -> None:
-    """All but the 3 that PostgreSQL reserves; one for each that listens, for refresh and leader.
+    """Of 100, PostgreSQL reserves 3; each listener, refresh and leader takes one more.
 
-    With 32 workers one of them may have to wait, should all want all of theirs at once.
+    With 32 workers a worker may have to wait if all use their whole pool.
     """
     for workers in range(1, 33):
         size = pool_size(workers)
@@ -145,7 +145,7 @@ def test_a_killed_worker_is_replaced(three: Served) -> None:
 
 
 def _answers(server: Served) -> int:
-    """Which worker a new connection is dealt to."""
+    """Return the worker that serves a new connection."""
     with server.client() as client:
         return server.worker_of(client)
 
@@ -196,7 +196,7 @@ def test_the_workers_of_a_killed_parent_end(tmp_path: Path) -> None:
 def test_workers_that_cannot_start_end_it(
     empty_url: str, shared_simulator: Simulator, tmp_path: Path
 ) -> None:
-    """A worker's Python, told by its flag, ends before our code runs."""
+    """The Python of a worker ends before our code runs."""
     text = "import os, sys\nif '-P' in sys.orig_argv: os._exit(7)\n"
     (tmp_path / "sitecustomize.py").write_text(text)
     given = {

@@ -1,4 +1,4 @@
-"""A client that reads Server-Sent Events as they come."""
+"""A client of Server-Sent Events."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ class Events:
         self._lines = response.aiter_lines()
 
     async def next(self) -> tuple[str, Any]:
-        """Wait for the next event; its name and its data, without comments."""
+        """Wait for the next event, skipping comments; return its name and data."""
         name, data = "", ""
         async with asyncio.timeout(SECONDS):
             async for line in self._lines:

@@ -1,4 +1,4 @@
-"""A client that says over a WebSocket what it is told to, right or wrong."""
+"""A WebSocket client that sends any messages, valid or not."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ class Talk:
         await self.say("subscribe", id=operation_id, payload={"query": query, **payload})
 
     async def closed(self) -> tuple[int, str]:
-        """Wait for the close, through whatever comes before it; its code and reason."""
+        """Skip messages until the close; return its code and reason."""
         async with asyncio.timeout(SECONDS):
             with contextlib.suppress(ConnectionClosed):
                 while True:
@@ -46,7 +46,7 @@ class Talk:
 
 @contextlib.asynccontextmanager
 async def connected_to(client: Client, **more: Any) -> AsyncIterator[Talk]:
-    """Connect, without a word."""
+    """Connect without sending a message."""
     url = client.url.replace("http", "ws", 1) + "/graphql"
     options: dict[str, Any] = {"subprotocols": ["graphql-transport-ws"], "proxy": None, **more}
     async with connect(url, **options) as connection:

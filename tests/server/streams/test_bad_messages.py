@@ -1,4 +1,4 @@
-"""What is no proper conversation ends by the protocol's own close codes, without a traceback."""
+"""Violations of the protocol close with its codes, without a traceback."""
 
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -185,7 +185,7 @@ async def test_invalid_utf_8_closes_with_1007(reader: Reader) -> None:
 
 @pytest.fixture
 async def guarded(database_url: str, shared_simulator: Simulator) -> AsyncIterator[LiveServer]:
-    """A server that wants a token for reading, and has its page elsewhere."""
+    """A server that requires a read token and allows a page of another origin."""
     settings = make_settings(
         database_url,
         shared_simulator,

@@ -1,4 +1,4 @@
-"""Limits, costs and the time of an operation hold for subscriptions too; a stream has no end."""
+"""Limits, costs and the timeout apply to subscriptions; a stream itself has no timeout."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Client libraries that frontends use, on Node, against a real server. tests/clients has them."""
+"""The client libraries of tests/clients on Node, against a real server."""
 
 import json
 

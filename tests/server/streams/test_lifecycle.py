@@ -1,4 +1,4 @@
-"""What becomes of subscribers who leave, who do not read, and whose server stops."""
+"""Subscribers that leave or do not read, and servers that stop."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ SERIES = '{ prices(coin: "bitcoin") { points { timestamp price marketCap volume 
 
 
 async def eventually(holds: Any) -> None:
-    """Wait until it does."""
+    """Wait until the condition holds."""
     async with asyncio.timeout(SECONDS):
         while not holds():  # noqa: ASYNC110 - no event tells of it
             await asyncio.sleep(0.01)
@@ -131,7 +131,7 @@ async def test_a_stopping_server_closes_its_streams(
 
 
 async def heard(first: Talk, second: Talk, events: Events) -> None:
-    """All are told of the change, whichever worker serves them."""
+    """Wait until all subscribers receive the change, on any worker."""
     told = [(await talk.hear())["payload"] for talk in (first, second)]
     told.append((await events.next())[1])
     for payload in told:

@@ -1,4 +1,4 @@
-"""What subscriptions hold is bounded, and each of their events takes its turn and is paid for."""
+"""The memory of subscriptions is bounded; each event is queued and charged."""
 
 import asyncio
 import contextlib
@@ -22,13 +22,13 @@ COST = 1_000 + 3 * 100 + 3 * 100  # of FOLLOW: four series, in columns
 
 
 def padded(size: int, padding: str) -> str:
-    """A subscription of so many bytes, most of them a comment."""
+    """Return a subscription of `size` bytes, most of them a comment."""
     text = f"{FOLLOW} #{padding}"
     return text + "x" * (size - len(text.encode()))
 
 
 async def first_over(server: LiveServer, transport: str, query: str, **variables: Any) -> Any:
-    """Subscribe; the code of the first error, or the first event."""
+    """Subscribe; return the code of the first error, or the first event."""
     if transport == "websocket":
         async with talking_to(server) as talk:
             await talk.begin(query, variables=variables)
@@ -61,7 +61,7 @@ async def test_the_size_of_a_subscription_is_bounded(
 
 @pytest.mark.slow
 async def test_the_memory_of_subscriptions_is_counted(server: LiveServer) -> None:
-    """As much as there is, within a factor of two, until they have ended."""
+    """The count is within a factor of two of the real memory, until they end."""
     budget = server.application.endpoint.streams.operations.budget
     fields = " ".join(f"{{0}}{number}: price" for number in range(100))
     async with talking_to(server) as talk:
@@ -116,7 +116,7 @@ async def test_the_subscriptions_of_an_address_are_bounded(
 async def paying(
     refreshed: object, database_url: str, shared_simulator: Simulator
 ) -> AsyncIterator[LiveServer]:
-    """A server that gives each address four events of FOLLOW, and 99 points."""
+    """A server with points for four events of FOLLOW, and 99 more."""
     settings = make_settings(
         database_url, shared_simulator, max_cost=COST, rate_limit_points=4 * COST + 99
     )
@@ -170,7 +170,7 @@ async def test_an_event_with_a_cached_payload_costs_one_point(
 async def test_each_event_waits_in_the_queue(
     server: LiveServer, database: Database, sql: asyncpg.Connection
 ) -> None:
-    """Behind those that are under way, while all else is answered."""
+    """After running ones, while other requests are answered."""
     queue = server.application.endpoint.streams.operations.schema.events
     async with talking_to(server) as talk:
         await talk.begin()

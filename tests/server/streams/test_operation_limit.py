@@ -1,4 +1,4 @@
-"""How many operations a connection may have at once, when they come and go fast."""
+"""The limit of concurrent operations of a connection."""
 
 from collections.abc import AsyncIterator
 
@@ -13,7 +13,7 @@ from tests.serving import LiveServer, live_server, make_settings
 
 @pytest.fixture
 async def narrow(database_url: str, shared_simulator: Simulator) -> AsyncIterator[LiveServer]:
-    """A server that lets a connection have one."""
+    """A server that allows one operation for each connection."""
     settings = make_settings(database_url, shared_simulator, operations_per_connection=1)
     async with live_server(settings) as live:
         yield live
@@ -21,7 +21,7 @@ async def narrow(database_url: str, shared_simulator: Simulator) -> AsyncIterato
 
 @pytest.mark.slow
 async def test_completed_operations_make_room(narrow: LiveServer) -> None:
-    """Though they come faster than they end; whoever sends them so fast is heard more slowly."""
+    """They arrive faster than they end, so the server reads more slowly."""
     async with talking_to(narrow) as talk:
         for number in range(100):
             await talk.begin(FOLLOW, f"given up {number}")
@@ -36,7 +36,7 @@ async def test_completed_operations_make_room(narrow: LiveServer) -> None:
 async def test_an_abandoned_query_counts_until_it_ends(
     narrow: LiveServer, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, patient: bool
 ) -> None:
-    """Or else nothing would limit how many of them go on."""
+    """Otherwise the number of running ones would be unbounded."""
     if not patient:
         monkeypatch.setattr(websocket, "ROOM_SECONDS", 0.05)
     async with talking_to(narrow) as talk:

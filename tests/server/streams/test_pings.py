@@ -1,4 +1,4 @@
-"""The answers to pings of a peer that does not read, on a transport that is full."""
+"""Pongs to a peer that does not read, on a full transport."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ PONG = b"\x8a\x04" + b"ping"
 
 
 class Pipe(asyncio.Transport):
-    """Keeps what is written."""
+    """A transport that records what is written."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,17 +40,17 @@ class Pipe(asyncio.Transport):
         raise AssertionError("pings are no messages")
 
     def resume_reading(self) -> None:
-        """It has never ended."""
+        """Reading was never paused."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Nothing to close."""
 
     abort = close
 
 
 @contextlib.asynccontextmanager
 async def accepted() -> AsyncIterator[tuple[WebSocketProtocol, Pipe, Send]]:
-    """A WebSocket whose handshake is over, what it has written since, and how to send over it."""
+    """Return an open WebSocket, its transport, and a function that sends over it."""
     ready, over = asyncio.Event(), asyncio.Event()
     sends: list[Send] = []
 
@@ -90,7 +90,7 @@ async def test_pongs_do_not_accumulate() -> None:
 
 
 async def test_the_pong_timeout_grows_with_unread_bytes() -> None:
-    """Who still reads an answer is not taken for dead."""
+    """A client that still reads a response is not disconnected."""
     async with accepted() as (connection, _, send):
         connection.send_keepalive_ping()
         assert connection.ping_timeout == 20

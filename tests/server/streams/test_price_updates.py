@@ -1,4 +1,4 @@
-"""Price updates of a server: what other processes write, and a PostgreSQL that is restarted."""
+"""Price updates: written by other processes, and across a restart of PostgreSQL."""
 
 import asyncio
 import subprocess

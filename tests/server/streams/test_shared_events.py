@@ -1,4 +1,4 @@
-"""An event that many are given is executed once for all who ask the same of it."""
+"""A shared event is executed once for equal subscriptions."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -42,7 +42,7 @@ class Tick:
 
 
 def tick(number: int) -> Tick:
-    """An event that is shared."""
+    """Make a shared event."""
     return Tick(number=number, rendered={})
 
 

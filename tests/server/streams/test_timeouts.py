@@ -1,4 +1,4 @@
-"""How long a WebSocket waits for its client, without a real one."""
+"""Timeouts of a WebSocket, without a real client."""
 
 import asyncio
 
@@ -20,7 +20,7 @@ def wire_to(send: Send) -> Sender:
 
 
 def socket_on(sender: Sender, receive: object = nothing) -> WebSocketConnection:
-    """A socket whose client only says what `receive` gives."""
+    """Make a WebSocket whose client sends what `receive` returns."""
     return WebSocketConnection(
         None,  # type: ignore[arg-type] # no operation comes to it
         None,  # type: ignore[arg-type] # likewise

@@ -1,4 +1,4 @@
-"""A server with an embedded database and an upstream that changes, for tests that mistreat it."""
+"""A server with an embedded database and an exchangeable upstream, to be killed by tests."""
 
 import contextlib
 import signal
@@ -47,7 +47,7 @@ def await_ready(server: Served) -> None:
 
 
 def rebuild(server: Served) -> str:
-    """Take everything anew from upstream; how that ended."""
+    """Fetch everything again from upstream; return the status of the run."""
     headers = {"Authorization": f"Bearer {TOKEN}"}
     with server.client() as http:
         answer = http.post("/graphql", json={"query": _REBUILD}, headers=headers)
@@ -57,7 +57,7 @@ def rebuild(server: Served) -> str:
 
 @contextlib.contextmanager
 def refreshing(server: Served, worlds: Worlds, pause: float) -> Iterator[None]:
-    """Enter some time after a rebuild from another upstream was asked for."""
+    """Enter the block a while after the start of a rebuild from another upstream."""
 
     def ask() -> None:
         with contextlib.suppress(httpx.TransportError):  # the server may be what is killed

@@ -1,4 +1,4 @@
-"""The database that is not there, goes away, comes back."""
+"""The database is missing, goes away and comes back."""
 
 import asyncio
 import socket
@@ -48,9 +48,9 @@ async def works(server: LiveServer) -> bool:
 
 
 async def ready_again(server: LiveServer) -> Any:
-    """Await what a server says that is ready.
+    """Wait for a ready server; return its response.
 
-    One look may fail after the database's return: it connects anew, and has little time here.
+    One check may fail after the database's return: it must reconnect within a short timeout.
     """
     told: Any = None
 
@@ -86,7 +86,7 @@ async def test_no_server_listens(shared_simulator: Simulator) -> None:
 
 @pytest.mark.slow
 async def test_a_database_that_starts_later(empty_url: str, shared_simulator: Simulator) -> None:
-    """Not even migrated when the server starts."""
+    """It is not even migrated when the server starts."""
     async with proxy_to(empty_url) as proxy:
         await proxy.cut()
         settings = make_settings(proxy.url, shared_simulator)
@@ -147,7 +147,7 @@ async def test_a_database_that_stops_and_returns(
 async def test_an_unresponsive_database(
     database_url: str, shared_simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Readiness must not hang with it: who asks would not learn anything."""
+    """The readiness check must not hang with it."""
     async with (
         proxy_to(database_url) as proxy,
         live_server(make_settings(proxy.url, shared_simulator)) as server,
@@ -164,7 +164,7 @@ async def test_an_unresponsive_database(
 
 
 async def test_ready_means_that_operations_are_admitted(server: LiveServer) -> None:
-    """The database may be there before the server has noticed."""
+    """The database may be available before the server has noticed."""
     server.application.admission.services = None
     unavailable(await server.post(QUERY))
     ready = await server.http.get("/health/ready")

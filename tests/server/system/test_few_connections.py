@@ -1,4 +1,4 @@
-"""Fewer connections than the pool would open: callers wait, and nothing else is shut out."""
+"""Fewer connections than the pool may open: callers wait, and other programs connect."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ from tests.serving import TOKEN, LiveServer, live_server, make_settings
 
 @contextlib.asynccontextmanager
 async def limited(database_url: str, most: int) -> AsyncIterator[str]:
-    """Give the address of a database for a role that may open so many connections."""
+    """Return the URL of a database for a role with a connection limit."""
     role = f"few_{make_url(database_url).database}"
     await administer(database_url, f"CREATE ROLE {role} LOGIN CONNECTION LIMIT {most}")
     try:
@@ -35,7 +35,7 @@ async def hears(server: LiveServer) -> bool:
 
 
 async def all_answered(server: LiveServer, count: int, parallel: int) -> None:
-    """Ask for what takes a while and is in no cache, so many at once."""
+    """Send `count` slow, uncached queries at once."""
     turns = asyncio.Semaphore(parallel)
 
     async def ask(number: int) -> int:
@@ -71,7 +71,7 @@ async def test_a_role_with_few_connections(
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2, 3])
 async def test_a_small_pool(database_url: str, shared_simulator: Simulator, size: int) -> None:
-    """No operation needs two connections of the pool at once."""
+    """No operation needs two pooled connections at once."""
     settings = make_settings(
         database_url,
         shared_simulator,
@@ -90,7 +90,7 @@ async def test_a_small_pool(database_url: str, shared_simulator: Simulator, size
 
 @pytest.mark.slow
 async def test_no_connection_is_available(database_url: str, sql: asyncpg.Connection) -> None:
-    """Who comes waits, with none of our own to wait for, and goes on when one is free."""
+    """Requests wait although the pool is empty, and continue when a connection is free."""
     async with limited(database_url, 2) as url:
         other, database = Database(url), Database(url)
         one, two = (AdvisoryLock(other, key) for key in (1, 2))
@@ -115,7 +115,7 @@ async def test_no_connection_is_available(database_url: str, sql: asyncpg.Connec
 
 
 async def test_idle_connections_are_released(database: Database) -> None:
-    """Idle ones that `fetch` would take are no reason for others to wait."""
+    """Idle connections reserved for `fetch` do not make others wait."""
     await asyncio.gather(*(database.fetch("SELECT pg_sleep(0.05)") for _ in range(12)))
     database._pool._places.shrink_to(1)  # noqa: SLF001 - as a refusal does
     async with database.write() as session:

@@ -1,4 +1,4 @@
-"""Servers that share a database, lose it, and never show what was before."""
+"""Servers that share a database, lose it, and never serve stale data."""
 
 import asyncio
 import subprocess
@@ -69,7 +69,7 @@ async def test_writes_of_another_process(
 async def test_a_listener_that_is_terminated(
     server: LiveServer, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While nothing is heard, nothing is kept or taken from what is kept."""
+    """While notifications may be missed, the cache is neither filled nor read."""
     await hearing(server)
     application, connect = server.application, Database.connect
     assert [said(await server.post(LATEST)) for _ in range(2)] == ["MISS", "HIT"]

@@ -1,4 +1,4 @@
-"""The database away in every way but a plain refusal: silent, slow, cut short, crowded, closed."""
+"""Database outages other than a refused connection: silent, slow, cut off, crowded, closed."""
 
 import asyncio
 import gc
@@ -62,7 +62,7 @@ async def test_no_request_waits_for_an_unresponsive_database(
 async def test_an_outage_leaves_no_connection_in_use(
     database_url: str, shared_simulator: Simulator
 ) -> None:
-    """What SQLAlchemy loses is found by the garbage collector, which may be far away."""
+    """A connection lost by SQLAlchemy would only be found by the garbage collector."""
     async with far_server(database_url, shared_simulator) as (server, proxy):
         await server.data(REFRESH, token=TOKEN)
         pool = server.application.database._pool  # noqa: SLF001 - to see what it holds
@@ -94,7 +94,7 @@ async def test_an_unavailable_database_is_probed_by_one_connection(
 async def test_results_that_are_cut_off(
     database_url: str, shared_simulator: Simulator, passed: int
 ) -> None:
-    """A read is sent once more, so that a cut is seen only where the way stays cut."""
+    """A read is retried once, so a cut is visible only if it persists."""
     async with far_server(database_url, shared_simulator) as (server, proxy):
         await server.data(REFRESH, token=TOKEN)
         before = await server.data(PRICES)
@@ -141,7 +141,7 @@ async def test_a_crowded_pool(
 async def test_a_late_statement_is_cancelled(
     server: LiveServer, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The database answers, only not this."""
+    """The database responds, except to this statement."""
     monkeypatch.setattr(server.application.database, "_read_seconds", 1.0)
     async with sql.transaction():
         await sql.execute("LOCK TABLE refresh_run, price_hourly")
@@ -164,7 +164,7 @@ async def nobody_waits(sql: asyncpg.Connection) -> bool:
 async def test_the_server_stops_while_the_database_is_unresponsive(
     refreshed: object, database_url: str, simulator: Simulator
 ) -> None:
-    """In the midst of a refresh, which the next server finds and closes."""
+    """During a refresh, which the next server finds and marks as interrupted."""
     async with proxy_to(database_url) as proxy:
         async with (
             asyncio.timeout(PATIENCE),

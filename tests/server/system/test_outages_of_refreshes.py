@@ -1,4 +1,4 @@
-"""Refreshes that lose the database, and get it back."""
+"""Refreshes that lose the database and reconnect."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Several workers lose the database, and get it back."""
+"""Several workers lose the database and reconnect."""
 
 import contextlib
 import sys

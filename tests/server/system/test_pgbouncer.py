@@ -1,4 +1,4 @@
-"""Behind PgBouncer as Debian configures it: session mode for everything, others are refused."""
+"""PgBouncer as Debian configures it: session mode works, other modes are rejected."""
 
 import asyncio
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ async def works_whole(server: LiveServer, cluster: Cluster) -> None:
 
 
 async def is_new(server: LiveServer) -> bool:
-    """Whether the cache has dropped what it had."""
+    """Return True if the cache has dropped its entries."""
     return (await server.post(PRICES)).headers["x-cache"] == "MISS"
 
 
@@ -51,7 +51,7 @@ async def is_new(server: LiveServer) -> bool:
 async def test_session_mode(
     cluster: Cluster, shared_simulator: Simulator, lines: tuple[str, ...]
 ) -> None:
-    """With fewer sessions than the server would like to have, too."""
+    """Also with fewer sessions than the pool may open."""
     with pgbouncer(cluster, *lines) as port:
         settings = make_settings(url_at(port), shared_simulator, operation_timeout="120s")
         async with live_server(settings) as server:
@@ -90,7 +90,7 @@ async def test_statements_that_pgbouncer_refuses(
 async def test_pgbouncer_cannot_reach_postgresql(
     cluster: Cluster, shared_simulator: Simulator
 ) -> None:
-    """An outage, which is waited for, although the pooler answers."""
+    """An outage that the server waits for, although PgBouncer responds."""
     with pgbouncer(cluster, "server_login_retry = 1") as port:
         settings = make_settings(url_at(port), shared_simulator, cache_megabytes=0)
         async with live_server(settings) as server:

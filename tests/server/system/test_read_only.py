@@ -1,4 +1,4 @@
-"""A database that is made read-only for a while, and one that is so when a server starts."""
+"""A database that is read-only for a while, or when a server starts."""
 
 import asyncpg
 import pytest
@@ -21,7 +21,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def read_only(sql: asyncpg.Connection, value: str) -> None:
-    """Make it so for sessions to come; those that are open stay as they are."""
+    """Make new sessions read-only; open ones stay as they are."""
     await sql.execute("SET default_transaction_read_only = off")
     name = await sql.fetchval("SELECT current_database()")
     await sql.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = {value}")
@@ -84,7 +84,7 @@ async def test_a_server_starts_on_a_read_only_database(
 async def test_an_empty_database_that_is_read_only(
     empty_url: str, shared_simulator: Simulator
 ) -> None:
-    """Nothing can be read from it, until it takes writes."""
+    """No data can be read until it is writable."""
     async with connected(empty_url) as sql:
         await read_only(sql, "on")
         settings = make_settings(empty_url, shared_simulator)

@@ -1,4 +1,4 @@
-"""What a scheduler sees over HTTP: 200, 401, or 503 with Retry-After; one key is one run."""
+"""HTTP statuses for a scheduler: 200, 401, or 503 with Retry-After. One key gives one run."""
 
 import asyncio
 import socket
@@ -29,7 +29,7 @@ def code_of(response: httpx.Response) -> str:
 
 
 def refused(response: httpx.Response) -> int:
-    """Make sure of a 503; after how many seconds to come again."""
+    """Check a 503; return its Retry-After in seconds."""
     assert response.status_code == 503, response.text
     assert code_of(response) == "SERVICE_UNAVAILABLE"
     return int(response.headers["retry-after"])
@@ -115,7 +115,7 @@ async def test_without_the_token_setting(database_url: str, shared_simulator: Si
 async def test_a_hundred_at_once_with_one_key(
     database_url: str, simulator: Simulator, sql: asyncpg.Connection
 ) -> None:
-    """At one process, and at two: one run each time, in the same answer for all."""
+    """One run, and the same response for all."""
     settings = make_settings(database_url, simulator)
     async with live_server(settings) as here, live_server(settings) as there:
         payload(await fire(here, wait=True))

@@ -1,4 +1,4 @@
-"""What is never shown: tokens, passwords and keys, however things fail, at any log level."""
+"""Tokens, passwords and keys are never shown, whatever fails, at any log level."""
 
 import asyncio
 import base64
@@ -40,7 +40,7 @@ UPGRADE = (
 
 
 class Echo(http.server.BaseHTTPRequestHandler):
-    """An upstream that fails, and says in its answer all that it was sent."""
+    """An upstream that fails and echoes the request in its response."""
 
     def do_GET(self) -> None:
         status = {"/api/v3/coins/bitcoin": 401, "/api/v3/ping": 500}.get(
@@ -56,7 +56,7 @@ class Echo(http.server.BaseHTTPRequestHandler):
 
 
 class Doorkeeper(socketserver.BaseRequestHandler):
-    """As PostgreSQL: asks for a password, in clear, and tells it in its refusal."""
+    """A PostgreSQL that requires a clear-text password and echoes it in its error."""
 
     state = b"57P03"  # it cannot be connected to now, but that may change
 
@@ -181,7 +181,7 @@ async def test_a_refresh_that_fails(tmp_path: Path, empty_url: str) -> None:
 
 
 class Quoting(http.server.BaseHTTPRequestHandler):
-    """An upstream that refuses each coin, and quotes what it was sent in one way for each."""
+    """An upstream that rejects each coin and quotes the request in another way for each."""
 
     def do_GET(self) -> None:
         pair = f"{USER}:{URL_PASSWORD}"
@@ -205,7 +205,7 @@ class Quoting(http.server.BaseHTTPRequestHandler):
 
 
 async def test_messages_of_upstream_are_only_logged(tmp_path: Path, empty_url: str) -> None:
-    """Anybody may ask why a series failed."""
+    """Every caller may query why a series failed."""
     coins = "as-json,as-html,as-basic,as-split"
     with answering(Quoting) as upstream:
         base = (
@@ -234,7 +234,7 @@ async def test_messages_of_upstream_are_only_logged(tmp_path: Path, empty_url: s
 
 
 async def hostile(url: str) -> list[str]:
-    """Send tokens in all the places where they may get into a log; what was answered."""
+    """Send tokens in all places that may be logged; return the responses."""
     answers = []
     sent: list[tuple[str, str, dict[str, Any]]] = [
         ("POST", "/graphql", {"json": {"query": "{ currencies { code } }"}}),

@@ -1,6 +1,6 @@
-"""Whatever the database does to requests under way, no coroutine and no failure is left behind.
+"""Outages during requests leave no coroutine un-awaited and no exception unretrieved.
 
-Python and asyncio say so on stderr, when the abandoned object is collected.
+Python and asyncio report such objects on stderr when they are collected.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ ABANDONED = re.compile(r".*(?:never awaited|never retrieved|was destroyed but|Un
 
 
 class Load:
-    """Requests that differ, so that none is answered by another's execution."""
+    """Sends distinct requests, so that none shares a computation."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -59,7 +59,7 @@ class Load:
         return (await self._client.post(text, token=TOKEN)).status_code
 
     async def follow(self) -> None:
-        """Subscribe both ways, and ask within the WebSocket; no answer is expected."""
+        """Subscribe over both transports and query over the WebSocket; expect no response."""
         with contextlib.suppress(Exception):
             async with talking_to(self._client) as talk, events_of(self._client, FOLLOW) as events:
                 for number, query in enumerate((FOLLOW, WIDE % {"coin": COIN}, *QUERIES)):
@@ -69,7 +69,7 @@ class Load:
                     await talk.hear()
 
     async def leave(self, query: str, after: float) -> None:
-        """Ask, and give up."""
+        """Send a query and cancel it."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(after):
                 await self.ask(query)
@@ -118,7 +118,7 @@ KINDS = ["cut within an answer", "cut", "silent", "terminated", "cancelled", "br
 async def far_process(
     folder: Path, url: str, simulator: Simulator
 ) -> AsyncIterator[tuple[Served, Proxy]]:
-    """Run a server without a cache, in a process that warns, behind a way that can be cut."""
+    """Run a server without a cache, with warnings, behind a proxy that can be cut."""
     async with proxy_to(url) as proxy:
         settings = {
             "DATABASE_URL": proxy.url,

@@ -1,4 +1,4 @@
-"""Clients that go, or go on, in the middle of what they had begun."""
+"""Clients that disconnect or continue in the middle of a request or stream."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ HANDSHAKE = (
 
 @pytest.fixture(autouse=True)
 def _quiet(server: LiveServer) -> None:
-    """Signs of life come too seldom to find out by them that a client has gone."""
+    """Keep-alives are too rare to detect a disconnected client."""
     admission, endpoint = server.application.admission, server.application.endpoint
     settings = StreamSettings(keep_alive_seconds=3600)
     endpoint.streams = StreamEndpoint(

@@ -1,4 +1,4 @@
-"""Handshakes that come to nothing: each is answered in JSON, with a code, and ended."""
+"""Rejected handshakes: each gets a JSON error with a code, and the connection closes."""
 
 import asyncio
 import json

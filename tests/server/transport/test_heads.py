@@ -1,4 +1,4 @@
-"""Heads with many lines, values or parameters, and legal spellings of them, over real sockets."""
+"""Heads with many lines, values or parameters, and unusual legal spellings, over real sockets."""
 
 import json
 from itertools import accumulate
@@ -201,7 +201,7 @@ async def test_a_transfer_coding_with_trailing_space(reader: Reader) -> None:
 
 
 class CountingParser(httptools.HttpRequestParser):
-    """httptools' parser, which notes how many bytes it is fed at a time."""
+    """httptools' parser, which records how many bytes it is fed at a time."""
 
     fed: ClassVar[list[int]] = []
 
@@ -215,7 +215,7 @@ class CountingParser(httptools.HttpRequestParser):
 async def test_the_end_of_a_head_near_the_end_of_a_piece(
     reader: Reader, monkeypatch: pytest.MonkeyPatch, border: str, beyond: int
 ) -> None:
-    """The next request does not come into the same piece."""
+    """The next request is not parsed in the same piece."""
     monkeypatch.setattr(httptools, "HttpRequestParser", CountingParser)
     fed: list[int] = []
     monkeypatch.setattr(CountingParser, "fed", fed)

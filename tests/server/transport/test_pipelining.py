@@ -1,4 +1,4 @@
-"""Requests that are sent before the earlier ones are answered, over real sockets."""
+"""Pipelined requests, over real sockets."""
 
 import asyncio
 import contextlib
@@ -75,7 +75,7 @@ def split_into_pieces(sent: bytes, cuts: Iterable[int]) -> list[bytes]:
 async def test_pipelined_requests_are_answered_in_order(
     reader: Reader, order: list[int], cuts: list[int]
 ) -> None:
-    """Whatever they are, and in whatever pieces they arrive."""
+    """Any requests, arriving in any pieces."""
     async with raw(reader.url) as client:
         for piece in split_into_pieces(b"".join(KINDS[kind][0] for kind in order), cuts):
             client.send(piece)
@@ -95,7 +95,7 @@ async def test_byte_by_byte(reader: Reader) -> None:
 
 
 def under_way() -> int:
-    """How many requests this process has made of what was sent, answered ones excluded."""
+    """Return the number of parsed, unanswered requests in this process."""
     found = [each for each in gc.get_objects() if isinstance(each, RequestResponseCycle)]
     return sum(not each.response_complete for each in found)
 
@@ -115,7 +115,7 @@ async def test_pipelined_requests_are_parsed_one_at_a_time(server: LiveServer, s
 
 
 async def fill(client: Raw, sent: bytes) -> None:
-    """Send so much that the server cannot have taken it all, until it takes no more."""
+    """Send until the server reads no more."""
     client.writer.transport.set_write_buffer_limits(high=0)
     with contextlib.suppress(TimeoutError, ConnectionError):
         async with asyncio.timeout(20):
@@ -127,7 +127,7 @@ async def fill(client: Raw, sent: bytes) -> None:
 
 @contextlib.asynccontextmanager
 async def streaming(server: LiveServer) -> AsyncIterator[Raw]:
-    """A client with an event stream that has begun, and that does not end."""
+    """A client with an open event stream."""
     async with raw(server.url) as client:
         client.send(posted(UPDATES, STREAM))
         await client.reader.readuntil(b"SNAPSHOT")
@@ -161,7 +161,7 @@ async def test_bytes_after_a_stream_are_bounded(server: LiveServer, sent: bytes)
 async def test_past_the_bound_of_an_address_the_response_is_the_last(
     server: LiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is complete, and what was behind it can be sent again."""
+    """It is complete, and the client can send the later requests again."""
     monkeypatch.setattr(backlog, "MOST_EACH", 100_000)
     async with streaming(server) as first, raw(server.url) as second:
         first.send(LIVE * 3000)
@@ -219,7 +219,7 @@ async def test_a_handshake_waits_for_earlier_responses(reader: Reader) -> None:
 
 
 async def test_requests_after_a_handshake_are_not_answered(reader: Reader) -> None:
-    """Nor are they frames: the connection is a WebSocket."""
+    """The connection is a WebSocket, and the bytes are no frames."""
     async with raw(reader.url) as client:
         client.send(HANDSHAKE + LIVE * 2000)
         assert (await client.answer()).status == 101

@@ -1,4 +1,4 @@
-"""How much a request may be, and how long it may take to come, over real sockets."""
+"""Bounds on the size and the duration of requests, over real sockets."""
 
 import asyncio
 import gzip
@@ -25,7 +25,7 @@ def refused(answer: Answer, status: int) -> str:
 
 
 async def ask(reader: Reader, body: bytes, *headers: bytes) -> Answer:
-    """Send a body, and check that its connection serves the next request, too."""
+    """Send a body and check that the connection serves the next request."""
     async with raw(reader.url) as client:
         lines = b"".join(b"%b\r\n" % header for header in headers)
         client.send(HEAD + lines + b"Content-Length: %d\r\n\r\n" % len(body) + body)
@@ -36,7 +36,7 @@ async def ask(reader: Reader, body: bytes, *headers: bytes) -> Answer:
 
 
 async def test_ten_megabytes_of_comment(reader: Reader) -> None:
-    """They are refused by what the head says, and thrown away as they come."""
+    """They are rejected by their head and discarded as they arrive."""
     body = b'{"query": "' + b"#" * 10_000_000 + b'"}'
     assert "100,000 bytes" in refused(await ask(reader, body), 413)
 
@@ -165,7 +165,7 @@ async def test_bytes_that_are_no_http(reader: Reader, sent: bytes) -> None:
 async def hasty(
     database_url: str, shared_simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[LiveServer]:
-    """A server that waits for nobody longer than a moment."""
+    """A server with very short timeouts."""
     for name in ("HEAD_SECONDS", "BODY_SECONDS", "LINGER_SECONDS", "STALLED_SECONDS"):
         monkeypatch.setattr(http_bounds, name, 0.2)
     async with live_server(make_settings(database_url, shared_simulator)) as server:
@@ -173,7 +173,7 @@ async def hasty(
 
 
 async def dribble(client: Raw, data: bytes) -> None:
-    """Send a byte now and then, until there is an answer."""
+    """Send a byte now and then until a response arrives."""
     for byte in data:
         if client.writer.is_closing():
             return

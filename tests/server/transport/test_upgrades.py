@@ -1,4 +1,4 @@
-"""Protocols that are asked for and not spoken here, over real sockets."""
+"""Upgrades to unsupported protocols, over real sockets."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ def refusal(answer: Answer, status: int) -> str:
 async def test_an_unsupported_upgrade_is_ignored(
     reader: Reader, upgrade: bytes, apart: bool
 ) -> None:
-    """Java's client asks for HTTP/2 so, with its body, which is still that request's."""
+    """Java's client offers HTTP/2 this way; its body still belongs to the request."""
     head = HEAD + upgrade + b"Content-Length: %d\r\n\r\n" % len(QUERY)
     rest = QUERY + WHOLE.replace(b"json", b"xml")
     async with raw(reader.url) as client:
@@ -46,7 +46,7 @@ async def test_an_unsupported_upgrade_is_ignored(
 
 
 async def test_a_body_is_not_parsed_as_a_request(reader: Reader) -> None:
-    """Not even where a proxy that does not look into it hands on an upgrade before it."""
+    """Also after an upgrade that a proxy has passed on."""
     head = HEAD + UPGRADES[1] + b"Content-Length: %d\r\n\r\n" % len(WHOLE)
     async with raw(reader.url) as client:
         client.send(WHOLE + head)
@@ -77,7 +77,7 @@ async def test_connect_is_rejected(reader: Reader, target: bytes) -> None:
 async def test_a_websocket_after_an_unread_response(
     reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It writes nothing more before the client has read."""
+    """It writes nothing until the client has read."""
     sockets: list[WebSocketProtocol] = []
     observe(monkeypatch, HttpProtocol, "connection_made", after=with_a_small_buffer)
     observe(monkeypatch, WebSocketProtocol, "connection_made", after=sockets.append)
@@ -103,7 +103,7 @@ async def test_a_websocket_after_an_unread_response(
 def observe(
     monkeypatch: pytest.MonkeyPatch, kind: type, name: str, after: Callable[[Any], None]
 ) -> None:
-    """Let `after` see each instance once its method has run."""
+    """Call `after` with the instance after each call of a method."""
     method = getattr(kind, name)
 
     def seen(self: Any, *given: Any) -> None:
