@@ -22,7 +22,7 @@ def _subscription(document: str) -> str:
 
 @cache
 def open_documents() -> list[str]:
-    """Make `count` valid documents; equal seeds give equal documents."""
+    """Return valid documents, the same for the same seed."""
     found: list[str] = []
 
     @seed(int(SEED))

@@ -37,7 +37,7 @@ def is_true(check: Callable[[], bool]) -> Callable[[], Awaitable[bool]]:
     return look
 
 
-async def hearing(server: LiveServer) -> LiveServer:
+async def wait_for_listener(server: LiveServer) -> LiveServer:
     """Wait until the server listens and has processed all notifications so far."""
     listener = server.application.listener
     await until(is_true(lambda: listener.listening))

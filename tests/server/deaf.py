@@ -94,7 +94,7 @@ async def slow_talk(client: Client) -> AsyncIterator[Talk]:
         connected_to(client, sock=connection, max_size=None) as talk,
     ):
         await talk.say("connection_init")
-        assert await talk.hear() == {"type": "connection_ack"}
+        assert await talk.receive() == {"type": "connection_ack"}
         yield talk
 
 

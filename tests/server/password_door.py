@@ -62,7 +62,7 @@ class _Replayed:
 @contextlib.asynccontextmanager
 async def password_door(real_url: str, password: str) -> AsyncIterator[PasswordDoor]:
     door = PasswordDoor(real_url, password)
-    await door.mend()
+    await door.restore()
     try:
         yield door
     finally:

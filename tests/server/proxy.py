@@ -29,7 +29,7 @@ class Proxy:
         plain = self._real.set(host="127.0.0.1", port=self.port, query={})
         return plain.render_as_string(hide_password=False)
 
-    async def mend(self) -> None:
+    async def restore(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -42,11 +42,11 @@ class Proxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def cut_soon(self) -> None:
-        """Cut it from another thread; `mend_soon` restores it."""
+        """Cut it from another thread; `restore_soon` restores it."""
         self._in_loop(self.cut())
 
-    def mend_soon(self) -> None:
-        self._in_loop(self.mend())
+    def restore_soon(self) -> None:
+        self._in_loop(self.restore())
 
     def _in_loop(self, work: Coroutine[Any, Any, None]) -> None:
         assert self._server is not None
@@ -95,7 +95,7 @@ class Proxy:
 @contextlib.asynccontextmanager
 async def proxy_to(real_url: str) -> AsyncIterator[Proxy]:
     proxy = Proxy(real_url)
-    await proxy.mend()
+    await proxy.restore()
     try:
         yield proxy
     finally:

@@ -88,11 +88,11 @@ class Served:
         mark = uuid4().hex
         client.get("/health/live", headers={"X-Request-ID": mark}).raise_for_status()
 
-        def told() -> list[int]:
+        def shown() -> list[int]:
             return [r["worker"] for r in self.lines("request") if r["request_id"] == mark]
 
-        eventually(told)
-        return told()[0]
+        eventually(shown)
+        return shown()[0]
 
 
 def environment(given: Mapping[str, str]) -> dict[str, str]:

@@ -122,7 +122,7 @@ async def test_subscriptions_too(reader: Reader, case: Case) -> None:
             assert (name, event["data"]["one"]["kind"]) == ("next", "SNAPSHOT")
         async with talking_to(reader) as talk:
             await talk.begin(text, variables=variables)
-            message = await talk.hear()
+            message = await talk.receive()
             assert message["type"] == "next", message
             assert message["payload"]["data"]["one"]["kind"] == "SNAPSHOT"
 
@@ -171,7 +171,7 @@ async def test_over_streams_as_well(reader: Reader) -> None:
         assert (name, event["errors"][0]["extensions"]["code"]) == ("next", "BAD_USER_INPUT")
     async with talking_to(reader) as talk:
         await talk.begin(query, variables={"v": None})
-        message = await talk.hear()
+        message = await talk.receive()
         assert message["type"] == "error"
         assert message["payload"][0]["extensions"]["code"] == "BAD_USER_INPUT"
 
@@ -197,4 +197,4 @@ async def test_the_request_itself_takes_nulls(reader: Reader, more: dict[str, An
     assert got.json() == posted.json()
     async with talking_to(reader) as talk:
         await talk.say("subscribe", id="1", payload=body)
-        assert (await talk.hear())["payload"] == posted.json()
+        assert (await talk.receive())["payload"] == posted.json()

@@ -31,7 +31,7 @@ class Redis:
 
     async def _answers(self) -> bool:
         try:
-            return bool(await self.tell("PING"))
+            return bool(await self.command("PING"))
         except RedisError:
             return False
 
@@ -48,7 +48,7 @@ class Redis:
         finally:
             self.process.send_signal(signal.SIGCONT)
 
-    async def tell(self, *command: str) -> object:
+    async def command(self, *command: str) -> object:
         async with Client.from_url(self.url) as client:
             answer: object = await client.execute_command(*command)  # type: ignore[no-untyped-call] # redis-py's
             return answer

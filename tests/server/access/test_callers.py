@@ -66,7 +66,7 @@ def search(number: int) -> str:
     return f"{{ anomalies(threshold: {number + 4}) {{ timestamp }} }}"
 
 
-def dear(number: int) -> str:
+def expensive(number: int) -> str:
     """Send a query that is expensive enough to queue; each number gives another query."""
     asked = f'coin: "bitcoin", from: "2026-01-01T00:00:00Z", first: {7_000 + number}, fill: NULL'
     return f"{{ prices({asked}) {{ points {{ timestamp price volume }} }} }}"
@@ -82,13 +82,13 @@ async def ask(server: LiveServer, address: str, query: str) -> int:
 
 async def eventually(holds: Callable[[], object]) -> None:
     async with asyncio.timeout(SECONDS):
-        while not holds():  # noqa: ASYNC110 - no event tells of it
+        while not holds():  # noqa: ASYNC110 - no event signals it
             await asyncio.sleep(0.005)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("greedy", GREEDY)
-@pytest.mark.parametrize("query", [search, dear])
+@pytest.mark.parametrize("query", [search, expensive])
 async def test_a_caller_at_its_limit_does_not_block_others(
     proxied: LiveServer,
     query: Callable[[int], str],
@@ -159,4 +159,4 @@ async def test_an_ipv6_network_shares_the_budget_of_unread_responses(proxied: Li
                 ("192.0.2.8", 200),
             )
         ):
-            assert await ask(proxied, address, dear(number)) == status, address
+            assert await ask(proxied, address, expensive(number)) == status, address

@@ -134,6 +134,6 @@ async def test_a_connection_past_the_limit_is_rejected(
         await socket.close()
         for _, other in others:
             other.close()
-        while server.application.connection_limits:  # noqa: ASYNC110 - no event tells of it
+        while server.application.connection_limits:  # noqa: ASYNC110 - no event signals it
             await asyncio.sleep(0.01)
         assert (await server.http.get("/health/live")).status_code == 200

@@ -68,9 +68,9 @@ async def by_socket(server: LiveServer, token: str | None) -> str | None:
         if token not in {READER, TOKEN}:
             assert (await talk.closed())[0] == 4403
             return "UNAUTHENTICATED"
-        assert (await talk.hear())["type"] == "connection_ack"
+        assert (await talk.receive())["type"] == "connection_ack"
         await talk.begin(MUTATION)
-        message = await talk.hear()
+        message = await talk.receive()
         body = message["payload"]
         return code_in(body if message["type"] == "next" else {"errors": body})
 
@@ -88,7 +88,7 @@ async def test_open_reads_do_not_open_mutations(server: LiveServer) -> None:
         assert await by_events(server, token) == "UNAUTHENTICATED"
         async with talking_to(server, headers_with(token)) as talk:
             await talk.begin(MUTATION)
-            assert code_in((await talk.hear())["payload"]) == "UNAUTHENTICATED"
+            assert code_in((await talk.receive())["payload"]) == "UNAUTHENTICATED"
 
 
 async def test_the_token_cannot_be_bypassed(guarded: LiveServer) -> None:

@@ -8,7 +8,7 @@ from server.access.rate_limit_memory import BoundedMemory
 from server.access.rate_limits import RateLimits
 from simulator import Simulator
 from tests.server.access.spending import COST, POINTS, Clock, ask, left
-from tests.server.caching import hearing, is_true, until
+from tests.server.caching import is_true, until, wait_for_listener
 from tests.serving import live_server, make_settings
 
 LATEST = "{ latestPrices { price } }"  # 1,260
@@ -61,7 +61,7 @@ async def test_a_rejected_caller_does_not_affect_others(
     """Other callers wait for the same response, for which the first caller has no points."""
     settings = make_settings(database_url, shared_simulator, trusted_proxies="127.0.0.1")
     async with live_server(settings) as server:
-        await hearing(server)
+        await wait_for_listener(server)
         gate = _Gate(Clock())
         rates = server.application.admission.rates = RateLimits(POINTS, gate)
         await BoundedMemory.incr(gate, "address:203.0.113.1", 60, POINTS - 10)

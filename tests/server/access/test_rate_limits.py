@@ -7,7 +7,7 @@ from websockets.exceptions import InvalidStatus
 
 from simulator import Simulator
 from tests.server.access.spending import COST, ONE, POINTS, Clock, ask, left, limited_server
-from tests.server.caching import hearing
+from tests.server.caching import wait_for_listener
 from tests.server.streams.listening import events_of
 from tests.server.streams.talking import SECONDS, connected_to, talking_to
 from tests.serving import TOKEN, LiveServer
@@ -54,7 +54,7 @@ async def test_the_limit_one_past_it_and_the_next_window(limited: LiveServer, cl
 
 
 async def test_a_cached_response_costs_one_point(limited: LiveServer) -> None:
-    await hearing(limited)
+    await wait_for_listener(limited)
     first = await limited.post("{ currencies { code } }")
     before, _ = left(first)
     assert before == POINTS - (1_000 + 2 * 100)
@@ -181,16 +181,16 @@ async def test_operations_of_a_websocket_are_charged(limited: LiveServer) -> Non
     async with talking_to(limited) as talk:  # which costs a point itself
         for number in range(POINTS // COST - 1):
             await talk.begin(ONE, str(number), extensions={"cost": True})
-            assert (await talk.hear())["type"] == "next"
-            assert (await talk.hear())["type"] == "complete"
+            assert (await talk.receive())["type"] == "next"
+            assert (await talk.receive())["type"] == "complete"
         assert left(await ask(limited, "{"))[0] == COST - 1 - 1
         await talk.begin(ONE, "past", extensions={"cost": True})
-        message = await talk.hear()
+        message = await talk.receive()
         assert (message["type"], message["id"]) == ("error", "past")
         assert message["payload"][0]["extensions"]["code"] == "RATE_LIMITED"
         follow = "subscription { priceUpdates { revision } }"
         await talk.begin(follow, "follow")
-        message = await talk.hear()
+        message = await talk.receive()
         assert message["payload"][0]["extensions"]["code"] == "RATE_LIMITED"
 
 

@@ -69,7 +69,7 @@ async def test_a_redis_that_is_killed_and_comes_back(
     await ask(servers[0])
     await redis.kill()
     for number in (1, 2, 3):
-        for server in servers:  # each has an account of its own now, which begins anew
+        for server in servers:  # each has an account of its own now, which begins again
             response = await ask(server)
             assert (response.status_code, left(response)[0]) == (200, POINTS - number * COST)
     await redis.start()  # with nothing that it knew, scripts included
@@ -99,14 +99,14 @@ async def test_an_unresponsive_redis_delays_no_request(
 async def test_a_redis_that_is_full_or_lost_its_data(
     redis: Redis, servers: tuple[LiveServer, LiveServer], hasty: None
 ) -> None:
-    await redis.tell("CONFIG", "SET", "maxmemory-policy", "noeviction")
-    await redis.tell("CONFIG", "SET", "maxmemory", "1")
+    await redis.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    await redis.command("CONFIG", "SET", "maxmemory", "1")
     for number in (1, 2):  # it refuses to write: each counts for itself
         for server in servers:
             assert left(await ask(server))[0] == POINTS - number * COST
-    await redis.tell("CONFIG", "SET", "maxmemory", "0")
+    await redis.command("CONFIG", "SET", "maxmemory", "0")
     await until(lambda: counted(redis, servers))
-    await redis.tell("FLUSHALL")  # as evicting does: an account begins anew
+    await redis.command("FLUSHALL")  # as evicting does: an account begins again
     assert left(await ask(servers[0]))[0] == POINTS - COST
     assert left(await ask(servers[1]))[0] == POINTS - 2 * COST
 
@@ -123,7 +123,7 @@ async def test_refunds_add_no_points(redis: Redis) -> None:
     class Forgetful(RateLimits):
         async def spend(self, key: str, points: int) -> tuple[int, float]:
             if points == -10 * COST:
-                await redis.tell("FLUSHALL")
+                await redis.command("FLUSHALL")
             return await super().spend(key, points)
 
     limits = Forgetful(POINTS, redis_storage(redis.url))

@@ -89,12 +89,12 @@ def test_untrusted_token_files_are_rejected(plant: Callable[[Path], None], tmp_p
     before = sorted(tmp_path.iterdir())
     with pytest.raises(TokenFileError) as caught:
         generated_token(tmp_path)
-    told = str(caught.value)
-    assert str(tmp_path / TOKEN_FILE) in told
-    assert "Remove it" in told
-    assert "REFRESH_TOKENS" in told
-    assert "\n" not in told
-    assert PLANTED not in told
+    shown = str(caught.value)
+    assert str(tmp_path / TOKEN_FILE) in shown
+    assert "Remove it" in shown
+    assert "REFRESH_TOKENS" in shown
+    assert "\n" not in shown
+    assert PLANTED not in shown
     assert sorted(tmp_path.iterdir()) == before
     with pytest.raises(CommandError, match="Remove it"):
         with_token(Settings(_env_file=None, data_dir=tmp_path))
@@ -129,14 +129,14 @@ class Terminal(io.StringIO):
 def test_the_token_is_printed_on_terminals_only(
     stream: type[io.StringIO], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = stream()
-    monkeypatch.setattr(sys, "stderr", told)
+    shown = stream()
+    monkeypatch.setattr(sys, "stderr", shown)
     (token,) = with_token(Settings(_env_file=None, data_dir=tmp_path)).refresh_tokens
-    first = told.getvalue()
+    first = shown.getvalue()
     assert str(tmp_path / TOKEN_FILE) in first
     assert (token.get_secret_value() in first) is (stream is Terminal)
     with_token(Settings(_env_file=None, data_dir=tmp_path))
-    assert told.getvalue() == first
+    assert shown.getvalue() == first
 
 
 @pytest.mark.processes
@@ -172,10 +172,10 @@ def test_a_terminal_shows_the_generated_token(tmp_path: Path) -> None:
     ) as process:
         os.close(theirs)
         try:
-            told = ""
-            while "Refresh token" not in told or not told.endswith("\n"):
-                told += os.read(ours, 10_000).decode()
+            shown = ""
+            while "Refresh token" not in shown or not shown.endswith("\n"):
+                shown += os.read(ours, 10_000).decode()
         finally:
             process.kill()
             os.close(ours)
-    assert (tmp_path / ".coingraph" / TOKEN_FILE).read_text().strip() in told
+    assert (tmp_path / ".coingraph" / TOKEN_FILE).read_text().strip() in shown

@@ -113,10 +113,12 @@ async def test_commands(database_url: str, tmp_path: Path) -> None:
     assert b"Pool" not in migrate.stderr, "the log has no lines of the pool's own"
     for done in (status, plan, migrate, schema):
         assert done.returncode == 0, done.stderr.decode()
-    told = refresh.stderr.decode()
-    assert refresh.returncode == 2, told
-    assert "FAILED: nothing new" in told
-    assert "CoinGecko cannot be reached: SSL_CERT_FILE: '/nonexistent' cannot be used: No s" in told
+    shown = refresh.stderr.decode()
+    assert refresh.returncode == 2, shown
+    assert "FAILED: nothing new" in shown
+    assert (
+        "CoinGecko cannot be reached: SSL_CERT_FILE: '/nonexistent' cannot be used: No s" in shown
+    )
     for done in (status, plan, migrate, schema, refresh):
         assert b"Traceback" not in done.stderr
         assert b"s3cret" not in done.stderr + done.stdout

@@ -102,11 +102,11 @@ def test_refused_databases_print_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    role, database, parameters, told = CASES[case]
+    role, database, parameters, shown = CASES[case]
     if command == "status" and case in {"no schema", "no create"}:
-        told = "no tables"  # it only reads, so that it may lack a place to make them in
+        shown = "no tables"  # it only reads, so that it may lack a place to make them in
     url = f"postgresql://{role}@127.0.0.1:{cluster.port}/{database}?{parameters}"
-    assert told in said(command, url.rstrip("?"), monkeypatch, capsys)
+    assert shown in said(command, url.rstrip("?"), monkeypatch, capsys)
 
 
 def test_the_documented_grants_suffice(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,12 +186,12 @@ def test_tls(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    host, parameters, told = TLS[case]
+    host, parameters, shown = TLS[case]
     files = {name: certificates / f"{name}.crt" for name in ("ca", "other")}
     parameters = parameters.format(**files, names=certificates / "names")
     url = f"postgres://postgres@{host}:{encrypted.port}/postgres?{parameters}".rstrip("?")
-    if told is not None:
-        assert told in said("status", url, monkeypatch, capsys)
+    if shown is not None:
+        assert shown in said("status", url, monkeypatch, capsys)
         return
     monkeypatch.setenv("DATABASE_URL", url)
     assert migrate() == 0

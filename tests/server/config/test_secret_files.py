@@ -186,7 +186,7 @@ def test_a_rotation_needs_no_restart(empty_url: str, tmp_path: Path) -> None:
                 path.write_text(second)
                 refused = door.refused
                 door.cut_soon()
-                door.mend_soon()
+                door.restore_soon()
                 eventually(lambda: client.get("/health/ready").status_code == 200, PATIENCE)
                 for query in (
                     "{ currencies { code } }",
@@ -196,12 +196,12 @@ def test_a_rotation_needs_no_restart(empty_url: str, tmp_path: Path) -> None:
                 assert door.refused == refused
             server.process.terminate()
             server.process.wait(60)
-        told = server.log.read_text()
+        shown = server.log.read_text()
     for secret in (wrong, first, second):
         for form in (secret, secret.replace("\\", "\\\\").replace('"', '\\"')):
-            assert form not in told
+            assert form not in shown
             assert not any(form in answer for answer in answers)
-    assert "password authentication failed: [hidden]" in told
+    assert "password authentication failed: [hidden]" in shown
     assert '"usd"' in answers[1]
     assert "CoinGecko cannot be reached" in answers[2]
 

@@ -10,7 +10,7 @@ import pytest
 from models.series import latest_of
 from simulator import Simulator
 from tests.counting import statements
-from tests.server.caching import CURRENCIES, LATEST, hearing, quote, said, until
+from tests.server.caching import CURRENCIES, LATEST, quote, said, until, wait_for_listener
 from tests.server.writing import Writer
 from tests.serving import TOKEN, LiveServer, live_server, make_settings
 
@@ -39,7 +39,7 @@ QUERIES = [
 
 @pytest.fixture
 async def cached(server: LiveServer) -> LiveServer:
-    return await hearing(server)
+    return await wait_for_listener(server)
 
 
 @pytest.mark.endurance
@@ -179,7 +179,7 @@ async def test_with_read_tokens_nothing_is_cached(
 ) -> None:
     settings = make_settings(database_url, shared_simulator, read_tokens="reader")
     async with live_server(settings) as closed:
-        await hearing(closed)
+        await wait_for_listener(closed)
         for token, status in (("reader", 200), ("reader", 200), (None, 401), ("wrong", 401)):
             answer = await closed.post(LATEST, token=token)
             assert answer.status_code == status

@@ -11,7 +11,7 @@ import zstandard
 
 from server.graphql.response import names_etag
 from simulator import Simulator
-from tests.server.caching import CURRENCIES, LATEST, hearing, quote, said
+from tests.server.caching import CURRENCIES, LATEST, quote, said, wait_for_listener
 from tests.serving import LiveServer, Reader, live_server, make_settings
 
 HOURS = '{ prices(coin: "bitcoin", to: "2100-01-01", first: 100) { points { timestamp price } } }'
@@ -30,7 +30,7 @@ async def ask(reader: Any, method: str, query: str, **headers: str) -> httpx.Res
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_not_modified(server: LiveServer, method: str) -> None:
-    await hearing(server)
+    await wait_for_listener(server)
     first = await ask(server, method, LATEST)
     etag = first.headers["etag"]
     assert re.fullmatch(r'W/"[0-9a-f]{32}"', etag)
@@ -153,16 +153,16 @@ async def test_codings(reader: Reader, query: str) -> None:
         answer = await reader.http.send(request, stream=True)
         raw = b"".join([chunk async for chunk in answer.aiter_raw()])
         await answer.aclose()
-        told = answer.headers.get("content-encoding")
+        shown = answer.headers.get("content-encoding")
         small = len(plain.content) < 500
-        assert told == (None if small else coding)
-        assert decoded(raw, told) == plain.content
+        assert shown == (None if small else coding)
+        assert decoded(raw, shown) == plain.content
         assert int(answer.headers["content-length"]) == len(raw)
         assert answer.headers.get("etag") == plain.headers.get("etag")
 
 
 async def test_media_types_share_the_cache(server: LiveServer) -> None:
-    await hearing(server)
+    await wait_for_listener(server)
     for method in ("POST", "GET"):
         for wanted in ("application/json", "application/graphql-response+json"):
             answer = await ask(server, method, HOURS, Accept=wanted)
@@ -187,9 +187,9 @@ async def test_server_timing(reader: Reader) -> None:
     query = "{ timed: coins(first: 3) { nodes { name } } }"  # prices may be in memory
     times = []
     for _ in range(2):
-        told = (await ask(reader, "POST", query)).headers["server-timing"]
-        found = re.fullmatch(r"total;dur=([\d.]+), db;dur=([\d.]+), encode;dur=([\d.]+)", told)
-        assert found, told
+        shown = (await ask(reader, "POST", query)).headers["server-timing"]
+        found = re.fullmatch(r"total;dur=([\d.]+), db;dur=([\d.]+), encode;dur=([\d.]+)", shown)
+        assert found, shown
         times.append([float(number) for number in found.groups()])
     (total, database, encode), (_, none, _) = times
     assert 0 < database <= total

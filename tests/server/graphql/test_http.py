@@ -216,6 +216,6 @@ async def test_origins_that_are_allowed(database_url: str, shared_simulator: Sim
                 await server.http.post("/graphql", json={"query": QUERY}, headers=headers),
                 await server.http.post("/graphql", content=b"", headers=headers),
             ):
-                told = answer.headers.get("access-control-allow-origin")
-                assert told == (origin if allowed else None)
+                shown = answer.headers.get("access-control-allow-origin")
+                assert shown == (origin if allowed else None)
                 assert "access-control-allow-credentials" not in answer.headers

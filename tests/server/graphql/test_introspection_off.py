@@ -63,7 +63,7 @@ async def test_over_a_websocket(closed: LiveServer) -> None:
     async with talking_to(closed) as talk:
         for number, mistake in enumerate(QUERIES + SUBSCRIPTIONS):
             await talk.begin(mistake.text, str(number), variables=mistake.variables)
-            message = await talk.hear()
+            message = await talk.receive()
             assert message["type"] == "error"
             check(mistake, message["payload"])
 

@@ -142,8 +142,8 @@ async def test_a_request_id(reader: Reader, size: int, kept: bool) -> None:
 async def test_an_id_of_an_operation(reader: Reader) -> None:
     async with talking_to(reader) as talk:
         await talk.begin("{ __typename }", "x" * 256)
-        assert (await talk.hear())["id"] == "x" * 256
+        assert (await talk.receive())["id"] == "x" * 256
         await talk.begin("{ __typename }", "x" * 257)
-        while (await talk.hear())["type"] != "complete":
+        while (await talk.receive())["type"] != "complete":
             pass
         assert (await talk.closed())[0] == 4400

@@ -14,7 +14,7 @@ from server.graphql.persisted_queries import (
     PersistedQueries,
 )
 from simulator import Simulator
-from tests.server.caching import hearing, said
+from tests.server.caching import said, wait_for_listener
 from tests.serving import TOKEN, Client, LiveServer, live_server, make_settings
 
 QUERY = "query Codes($n: Int!) { coins(first: $n) { nodes { id } } }"
@@ -76,7 +76,7 @@ async def test_an_unknown_hash_with_the_graphql_media_type(server: LiveServer) -
 @pytest.mark.parametrize("register", ["GET", "POST"])
 @pytest.mark.parametrize("ask", ["GET", "POST"])
 async def test_the_protocol(server: LiveServer, register: str, ask: str) -> None:
-    await hearing(server)
+    await wait_for_listener(server)
     known = extension(hash_of(QUERY))
     not_found(await send(server, ask, extensions=known))
     registered = await send(server, register, query=QUERY, extensions=known)
@@ -93,7 +93,7 @@ async def test_the_protocol(server: LiveServer, register: str, ask: str) -> None
 
 
 async def test_a_cached_response_registers_its_query(server: LiveServer) -> None:
-    await hearing(server)
+    await wait_for_listener(server)
     assert said(await send(server, "POST", query=QUERY)) == "MISS"
     known = extension(hash_of(QUERY))
     not_found(await send(server, "GET", extensions=known))

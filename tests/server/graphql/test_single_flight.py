@@ -22,7 +22,7 @@ async def test_concurrent_queries_share_one_computation(cache: ResponseCache, ok
     assert gate.begun == 1
     assert sorted(how for _, how in answers) == [HIT] * 4 + [MISS]
     assert all(answer is gate.answer for answer, _ in answers)
-    assert len(cache) == ok, "a failure is told to all who waited, and not kept"
+    assert len(cache) == ok, "all waiters receive a failure, and it is not cached"
 
 
 async def test_a_query_after_a_change_starts_its_own_computation(cache: ResponseCache) -> None:

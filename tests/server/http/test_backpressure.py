@@ -57,7 +57,7 @@ def megabytes(number: int) -> str:
 
 async def eventually(holds: Callable[[], object]) -> None:
     async with asyncio.timeout(60):
-        while not holds():  # noqa: ASYNC110 - no event tells of it
+        while not holds():  # noqa: ASYNC110 - no event signals it
             await asyncio.sleep(0.01)
 
 
@@ -67,7 +67,7 @@ async def errors_over(server: LiveServer, transport: str, query: str) -> list[An
     if transport == "websocket":
         async with talking_to(server, max_size=None) as talk:
             await talk.begin(query)
-            message = await talk.hear()
+            message = await talk.receive()
         payload = message["payload"]
         found = payload if message["type"] == "error" else payload.get("errors")
     elif transport == "events":
@@ -170,17 +170,17 @@ async def test_a_slow_client_receives_all_responses(year: LiveServer) -> None:
         for number, query in enumerate(queries):
             await talk.begin(query, str(number))
         await talk.say("ping", payload={"in": "between"})
-        told: dict[str, list[Any]] = {}
+        shown: dict[str, list[Any]] = {}
         pongs = 0
-        while sum(len(each) for each in told.values()) < 2 * len(queries):
-            message = await talk.hear()
+        while sum(len(each) for each in shown.values()) < 2 * len(queries):
+            message = await talk.receive()
             if message["type"] == "pong":
                 pongs += 1
             else:
-                told.setdefault(message["id"], []).append(message)
+                shown.setdefault(message["id"], []).append(message)
     assert pongs == 1
     for number, query in enumerate(queries):
-        payload, end = told[str(number)]
+        payload, end = shown[str(number)]
         assert payload["payload"] == {"data": await year.data(query)}
         assert end["type"] == "complete"
 
@@ -213,7 +213,7 @@ async def test_a_client_that_is_too_slow_is_aborted(
 async def test_a_stream_rejects_long_payloads(year: LiveServer) -> None:
     async with talking_to(year) as talk, events_of(year, long_query(2_000)) as events:
         await talk.begin(long_query(2_000))
-        message = await talk.hear()
+        message = await talk.receive()
         _, payload = await events.next()
     for error in (*message["payload"], *payload["errors"]):
         assert error["extensions"]["code"] == "OPERATION_TOO_COMPLEX"

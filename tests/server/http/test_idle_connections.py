@@ -61,7 +61,7 @@ async def test_at_its_limit_an_address_loses_an_idle_connection(
         for client in (first, third):
             client.send(WHOLE[:-1])
         connection_limits = server.application.connection_limits
-        while connection_limits.idle:  # noqa: ASYNC110 - no event tells of it
+        while connection_limits.idle:  # noqa: ASYNC110 - no event signals it
             await asyncio.sleep(0.01)
         fourth = await stack.enter_async_context(raw(server.url))
         assert (await fourth.answer()).status == 429

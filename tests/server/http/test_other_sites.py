@@ -92,7 +92,7 @@ async def test_origins_by_setting(database_url: str, shared_simulator: Simulator
             varies = [name.strip() for name in answer.headers["vary"].split(",")]
             assert varies.count("Origin") == 1, "a cache would give one origin the other's answer"
         exposed = set(answer.headers.get("access-control-expose-headers", "").split(", "))
-        assert exposed == {""}, "only who may read is told what"
+        assert exposed == {""}, "headers are exposed only to allowed origins"
         answer = await server.http.get("/graphql", params=QUERY, headers={"Origin": FRIEND})
         exposed = set(answer.headers["access-control-expose-headers"].split(", "))
         assert {"ETag", "Retry-After", "X-Request-ID", "RateLimit"} <= exposed

@@ -76,7 +76,7 @@ async def test_a_leader_that_is_cut_off_stops(database_url: str) -> None:
             await proxy.cut()
             await awaited(second.leading)
             assert first.ended.is_set(), "it stopped before the other one began"
-            await proxy.mend()
+            await proxy.restore()
         await awaited(first.leading)
         assert (first.begun, second.begun) == (2, 1)
 
@@ -113,7 +113,7 @@ async def test_the_database_is_unavailable_at_first(database_url: str) -> None:
         async with Candidate(proxy.url).running() as only:
             await awaited(only.election.decided)
             assert not only.leading.is_set()
-            await proxy.mend()
+            await proxy.restore()
             await awaited(only.leading)
 
 
@@ -136,7 +136,7 @@ async def test_a_first_load_that_loses_the_database_is_started_again(
             await until(asked)
             await proxy.cut()
             simulator.clear_faults()
-            await proxy.mend()
+            await proxy.restore()
             await until(loaded)
             await until(lambda: _ready(server))
             runs = await sql.fetch("SELECT trigger, status FROM refresh_run ORDER BY id")

@@ -108,8 +108,8 @@ def test_missing_programs_are_one_line(tmp_path: Path) -> None:
         "EmbeddedPostgres(Path(sys.argv[2])).start()\n"
     )
     bare = [sys.executable, "-I", "-S", "-c", script, str(ROOT), str(tmp_path)]
-    told = subprocess.run(bare, capture_output=True, text=True, check=False).stderr
-    assert "set DATABASE_URL" in told.splitlines()[-1]
+    shown = subprocess.run(bare, capture_output=True, text=True, check=False).stderr
+    assert "set DATABASE_URL" in shown.splitlines()[-1]
 
 
 @as_root
@@ -260,9 +260,9 @@ def test_folders_of_another_account_are_rejected(made: Path, open_dir: Path, who
             embedded.start()
     finally:
         os.seteuid(0)
-    told = str(caught.value)
-    assert "\n" not in told
-    assert ("Permission denied" if whose == "a closed folder" else "run as that") in told
+    shown = str(caught.value)
+    assert "\n" not in shown
+    assert ("Permission denied" if whose == "a closed folder" else "run as that") in shown
     assert shapes(data_dir) == before
 
 

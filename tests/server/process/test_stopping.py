@@ -158,9 +158,9 @@ def test_a_refresh_that_is_about_to_begin_is_marked(
             server.process.terminate()
             eventually(lambda: refuses(server.url))
             lock.release()
-            told = refreshing.result()
-        assert told.status_code == 200
-        assert told.json()["data"]["refreshPrices"]["run"]["status"] == "INTERRUPTED"
+            shown = refreshing.result()
+        assert shown.status_code == 200
+        assert shown.json()["data"]["refreshPrices"]["run"]["status"] == "INTERRUPTED"
         assert server.process.wait(START_SECONDS) == 0
         assert [line["status"] for line in server.lines("refresh ended")] == [
             "SUCCEEDED",

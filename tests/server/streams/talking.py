@@ -24,7 +24,7 @@ class Talk:
     async def say(self, kind: str, /, **more: Any) -> None:
         await self.connection.send(json.dumps({"type": kind, **more}))
 
-    async def hear(self) -> Any:
+    async def receive(self) -> Any:
         """Wait for the next message, which must be text."""
         async with asyncio.timeout(SECONDS):
             text = await self.connection.recv()
@@ -60,5 +60,5 @@ async def talking_to(
     """Connect and be acknowledged."""
     async with connected_to(client, **more) as talk:
         await talk.say("connection_init", **({} if payload is None else {"payload": payload}))
-        assert await talk.hear() == {"type": "connection_ack"}
+        assert await talk.receive() == {"type": "connection_ack"}
         yield talk

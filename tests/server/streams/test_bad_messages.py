@@ -83,11 +83,11 @@ async def test_an_operation_before_the_init_closes_with_4401(reader: Reader) -> 
 async def test_a_ping_needs_no_init(reader: Reader) -> None:
     async with connected_to(reader) as talk:
         await talk.say("ping", payload={"a": [1]})
-        assert await talk.hear() == {"type": "pong", "payload": {"a": [1]}}
+        assert await talk.receive() == {"type": "pong", "payload": {"a": [1]}}
         await talk.say("pong")
         await talk.say("complete", id="unknown")
         await talk.say("ping")
-        assert await talk.hear() == {"type": "pong"}
+        assert await talk.receive() == {"type": "pong"}
 
 
 async def test_a_second_init_closes_with_4429(reader: Reader) -> None:
@@ -109,12 +109,12 @@ async def test_more_operations_than_a_connection_may_have_close_with_4429(reader
     async with talking_to(reader) as talk:
         for number in range(20):
             await talk.begin(operation_id=str(number))
-            assert (await talk.hear())["id"] == str(number)
+            assert (await talk.receive())["id"] == str(number)
         await talk.say("complete", id="3")
         await talk.say("ping")
-        assert await talk.hear() == {"type": "pong"}
+        assert await talk.receive() == {"type": "pong"}
         await talk.begin(operation_id="in its place")
-        assert (await talk.hear())["id"] == "in its place"
+        assert (await talk.receive())["id"] == "in its place"
         await talk.begin(operation_id="one more")
         assert await talk.closed() == (4429, "Too many operations: at most 20 at once")
 
@@ -122,7 +122,7 @@ async def test_more_operations_than_a_connection_may_have_close_with_4429(reader
 async def test_a_message_in_fragments_without_end_closes_with_1009(reader: Reader) -> None:
     async with talking_to(reader) as talk:
         await talk.connection.send(['{"type":', *[""] * 900, '"ping"}'])
-        assert await talk.hear() == {"type": "pong"}
+        assert await talk.receive() == {"type": "pong"}
         await talk.connection.send([""] * 1000)  # and one that ends them, the first too many
         assert (await talk.closed())[0] == 1009
 
@@ -134,7 +134,7 @@ async def test_a_frame_that_is_too_large_closes_with_1009(reader: Reader) -> Non
             '""', '"' + "x" * (RequestRules().largest_body - len(message)) + '"'
         )
         await talk.connection.send(fitting)
-        assert (await talk.hear())["type"] == "pong"
+        assert (await talk.receive())["type"] == "pong"
         await talk.connection.send([fitting[:50_000], fitting[50_000:] + " "])
         assert (await talk.closed())[0] == 1009
 
@@ -167,7 +167,7 @@ async def test_a_foreign_page_is_refused_at_the_handshake(reader: Reader, origin
 async def test_our_own_page_is_not(reader: Reader) -> None:
     async with talking_to(reader, additional_headers={"Origin": reader.url}) as talk:
         await talk.begin("{ __typename }")
-        assert (await talk.hear())["payload"] == {"data": {"__typename": "Query"}}
+        assert (await talk.receive())["payload"] == {"data": {"__typename": "Query"}}
 
 
 async def test_another_path_has_no_socket(reader: Reader) -> None:
@@ -217,9 +217,9 @@ async def test_the_token_comes_with_the_init_or_with_the_handshake(
     elsewhere = {"Origin": "https://app.example.com"}
     async with talking_to(guarded, {name: "Bearer reader"}, additional_headers=elsewhere) as talk:
         await talk.begin(FOLLOW)
-        assert (await talk.hear())["type"] == "next"
+        assert (await talk.receive())["type"] == "next"
         await talk.begin(FOLLOW, "2")
         assert await talk.closed() == (4429, "Too many operations: at most 1 at once")
     async with talking_to(guarded, additional_headers={name: f"Bearer {TOKEN}"}) as talk:
         await talk.begin(FOLLOW)
-        assert (await talk.hear())["type"] == "next"
+        assert (await talk.receive())["type"] == "next"

@@ -37,7 +37,7 @@ async def test_the_limit_and_one_past_it(
             events_of(server, query) as events,
         ):
             await talk.begin(query)
-            message = await talk.hear()
+            message = await talk.receive()
             _, payload = await events.next()
             if most == allowed:
                 assert message["type"] == "next"
@@ -57,17 +57,17 @@ async def test_the_timeout_applies_to_events_and_not_to_streams(
     async with live_server(settings) as server, talking_to(server) as talk:
         data = await server.data(REFRESH, token=TOKEN)
         await talk.begin(FOLLOW, "prices")
-        assert (await talk.hear())["type"] == "next"
+        assert (await talk.receive())["type"] == "next"
         async with sql.transaction():
             await sql.execute("LOCK TABLE refresh_run_item IN ACCESS EXCLUSIVE MODE")
             variables = {"id": data["refreshPrices"]["run"]["id"]}
             await talk.begin(PROGRESS, "run", variables=variables)
-            message = await talk.hear()
+            message = await talk.receive()
         assert (message["type"], message["id"]) == ("next", "run")
         (error,) = message["payload"]["errors"]
         assert error["extensions"]["code"] == "SERVICE_UNAVAILABLE"
         assert "stopped after 2 s (OPERATION_TIMEOUT)" in error["message"]
-        assert (await talk.hear()) == {"id": "run", "type": "complete"}
+        assert (await talk.receive()) == {"id": "run", "type": "complete"}
         await move(database, sql, coin="bitcoin", currency="usd", price=3.5)
-        message = await talk.hear()  # of a subscription that is older than that
+        message = await talk.receive()  # of a subscription that is older than that
         assert message["payload"]["data"]["priceUpdates"]["kind"] == "CHANGE"

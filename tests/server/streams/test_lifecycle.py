@@ -28,7 +28,7 @@ SERIES = '{ prices(coin: "bitcoin") { points { timestamp price marketCap volume 
 async def eventually(holds: Any) -> None:
     """Wait until the condition holds."""
     async with asyncio.timeout(SECONDS):
-        while not holds():  # noqa: ASYNC110 - no event tells of it
+        while not holds():  # noqa: ASYNC110 - no event signals it
             await asyncio.sleep(0.01)
 
 
@@ -45,7 +45,7 @@ async def test_closed_streams_leave_no_state(
         for number in range(20):
             talk = await stack.enter_async_context(talking_to(server))
             await talk.begin(operation_id="a")
-            await talk.hear()
+            await talk.receive()
             await talk.begin(SERIES, "b")
             if number % 2:
                 await talk.say("complete", id="a")
@@ -73,10 +73,10 @@ async def test_a_client_that_does_not_read_is_aborted_and_delays_no_other(
     )
     async with deaf(server) as connection, talking_to(server) as well:
         await well.begin()
-        await well.hear()
+        await well.receive()
         async with connected_to(server, sock=connection) as talk:
             await talk.say("connection_init")
-            await talk.hear()
+            await talk.receive()
             assert len(streams) == 2
             talk.connection.transport.pause_reading()
             with contextlib.suppress(ConnectionClosed):  # where it is dropped in their midst
@@ -84,7 +84,7 @@ async def test_a_client_that_does_not_read_is_aborted_and_delays_no_other(
                     await talk.begin(SERIES, str(number))
             await eventually(lambda: len(streams) == 1)
         await move(database, sql, coin="bitcoin", currency="usd", price=2.5)
-        update = (await well.hear())["payload"]["data"]["priceUpdates"]
+        update = (await well.receive())["payload"]["data"]["priceUpdates"]
         assert update["prices"] == [{"coin": "bitcoin", "currency": "usd", "price": 2.5}]
 
 
@@ -116,24 +116,24 @@ async def test_a_stopping_server_closes_its_streams(
             ):
                 for talk in (first, second):
                     await talk.begin()
-                    await talk.hear()
+                    await talk.receive()
                 await events.next()
                 await move(database, sql, coin="bitcoin", currency="usd", price=4.5)
-                await heard(first, second, events)
+                await all_receive_change(first, second, events)
                 process.process.send_signal(signal.SIGTERM)
                 for talk in (first, second):
                     with pytest.raises(ConnectionClosed):  # no `complete`: it is not over
-                        await talk.hear()
+                        await talk.receive()
                     assert await talk.closed() == (1001, "The server is going away.")
                 assert await events.next() == ("end", None)
         assert await asyncio.to_thread(process.process.wait, SECONDS) == 0
         assert "Traceback" not in process.log.read_text()
 
 
-async def heard(first: Talk, second: Talk, events: Events) -> None:
+async def all_receive_change(first: Talk, second: Talk, events: Events) -> None:
     """Wait until all subscribers receive the change, on any worker."""
-    told = [(await talk.hear())["payload"] for talk in (first, second)]
-    told.append((await events.next())[1])
-    for payload in told:
+    shown = [(await talk.receive())["payload"] for talk in (first, second)]
+    shown.append((await events.next())[1])
+    for payload in shown:
         [price] = payload["data"]["priceUpdates"]["prices"]
         assert price["price"] == 4.5

@@ -32,7 +32,7 @@ async def first_over(server: LiveServer, transport: str, query: str, **variables
     if transport == "websocket":
         async with talking_to(server) as talk:
             await talk.begin(query, variables=variables)
-            message = await talk.hear()
+            message = await talk.receive()
         payload = message["payload"]
         errors = payload if message["type"] == "error" else payload.get("errors")
     else:
@@ -66,7 +66,7 @@ async def test_the_memory_of_subscriptions_is_counted(server: LiveServer) -> Non
     fields = " ".join(f"{{0}}{number}: price" for number in range(100))
     async with talking_to(server) as talk:
         await talk.begin(operation_id="warm")
-        await talk.hear()
+        await talk.receive()
         tracemalloc.start()
         try:
             for number in range(19):
@@ -74,14 +74,14 @@ async def test_the_memory_of_subscriptions_is_counted(server: LiveServer) -> Non
                 await talk.begin(
                     f"subscription {{ priceUpdates {{ kind prices {{ {names} }} }} }}", f"{number}"
                 )
-                assert (await talk.hear())["type"] == "next"
+                assert (await talk.receive())["type"] == "next"
             held, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
         assert budget.total > 19 * 180_000
         assert held < 2 * budget.total
     async with asyncio.timeout(SECONDS):
-        while budget.total:  # noqa: ASYNC110 - no event tells of it
+        while budget.total:  # noqa: ASYNC110 - no event signals it
             await asyncio.sleep(0.01)
 
 
@@ -93,11 +93,11 @@ async def test_the_subscriptions_of_an_address_are_bounded(
         talks = [await stack.enter_async_context(talking_to(server)) for _ in range(2)]
         for number, talk in enumerate(talks):
             await talk.begin(operation_id="kept")
-            assert (await talk.hear())["type"] == "next", number
+            assert (await talk.receive())["type"] == "next", number
         budget.most_each = budget.of("127.0.0.1") + 1_000
         for talk in talks:
             await talk.begin(operation_id="more")
-            message = await talk.hear()
+            message = await talk.receive()
             assert (message["id"], message["type"]) == ("more", "error")
             assert message["payload"][0]["extensions"]["code"] == "SERVICE_UNAVAILABLE"
         refused = await server.http.post("/graphql", json={"query": FOLLOW}, headers=EVENTS)
@@ -106,10 +106,10 @@ async def test_the_subscriptions_of_an_address_are_bounded(
         assert (await server.post("{ __typename }")).status_code == 200
         await talks[0].say("complete", id="kept")
         async with asyncio.timeout(SECONDS):
-            while budget.of("127.0.0.1") > budget.most_each // 2:  # noqa: ASYNC110 - no event tells of it
+            while budget.of("127.0.0.1") > budget.most_each // 2:  # noqa: ASYNC110 - no event signals it
                 await asyncio.sleep(0.01)
         await talks[0].begin("{ __typename }", "small")
-        assert (await talks[0].hear())["payload"] == {"data": {"__typename": "Query"}}
+        assert (await talks[0].receive())["payload"] == {"data": {"__typename": "Query"}}
 
 
 @pytest.fixture
@@ -132,23 +132,23 @@ async def test_each_event_is_charged(
         if transport == "websocket":
             await talk.begin()
 
-            async def hear() -> Any:
-                message = await talk.hear()
+            async def receive() -> Any:
+                message = await talk.receive()
                 return message["payload"]
         else:
             events = await stack.enter_async_context(events_of(paying, FOLLOW))
 
-            async def hear() -> Any:
+            async def receive() -> Any:
                 return (await events.next())[1]
 
-        assert (await hear())["data"]["priceUpdates"]["kind"] == "SNAPSHOT"
+        assert (await receive())["data"]["priceUpdates"]["kind"] == "SNAPSHOT"
         for number in range(1, 4):
             await move(database, sql, coin="bitcoin", currency="usd", price=float(number))
-            prices = (await hear())["data"]["priceUpdates"]["prices"]
+            prices = (await receive())["data"]["priceUpdates"]["prices"]
             assert [price["price"] for price in prices] == [number]
         await move(database, sql, coin="bitcoin", currency="usd", price=9.5)
-        told = await hear()
-        [error] = told if transport == "websocket" else told["errors"]
+        shown = await receive()
+        [error] = shown if transport == "websocket" else shown["errors"]
         assert error["extensions"]["code"] == "RATE_LIMITED"
         assert error["extensions"]["retryAfterSeconds"] > 0
 
@@ -158,13 +158,13 @@ async def test_an_event_with_a_cached_payload_costs_one_point(
 ) -> None:
     async with talking_to(paying) as first, talking_to(paying) as second:
         await first.begin()
-        await first.hear()
+        await first.receive()
         await second.begin()
-        await second.hear()
+        await second.receive()
         for number in range(1, 3):  # four events are left to pay for, of which two are shared
             await move(database, sql, coin="bitcoin", currency="usd", price=float(number))
             for talk in (first, second):
-                assert (await talk.hear())["type"] == "next"
+                assert (await talk.receive())["type"] == "next"
 
 
 async def test_each_event_waits_in_the_queue(
@@ -174,14 +174,14 @@ async def test_each_event_waits_in_the_queue(
     queue = server.application.endpoint.streams.operations.schema.events
     async with talking_to(server) as talk:
         await talk.begin()
-        await talk.hear()
+        await talk.receive()
         async with queue.place("another's", 1_000_000):
             await move(database, sql, coin="bitcoin", currency="usd", price=7.5)
             async with asyncio.timeout(SECONDS):
-                while not len(queue):  # noqa: ASYNC110 - no event tells of it
+                while not len(queue):  # noqa: ASYNC110 - no event signals it
                     await asyncio.sleep(0.01)
             await talk.begin("{ __typename }", "meanwhile")
-            assert (await talk.hear())["id"] == "meanwhile"
-            assert (await talk.hear())["type"] == "complete"
-        update = await talk.hear()
+            assert (await talk.receive())["id"] == "meanwhile"
+            assert (await talk.receive())["type"] == "complete"
+        update = await talk.receive()
         assert update["payload"]["data"]["priceUpdates"]["prices"][0]["price"] == 7.5

@@ -24,10 +24,10 @@ async def test_completed_operations_make_room(narrow: LiveServer) -> None:
     """They arrive faster than they end, so the server reads more slowly."""
     async with talking_to(narrow) as talk:
         for number in range(100):
-            await talk.begin(FOLLOW, f"given up {number}")
-            await talk.say("complete", id=f"given up {number}")
+            await talk.begin(FOLLOW, f"abandoned {number}")
+            await talk.say("complete", id=f"abandoned {number}")
         await talk.begin("{ __typename }", "last")
-        while (message := await talk.hear())["id"] != "last":
+        while (message := await talk.receive())["id"] != "last":
             assert message["type"] in {"next", "complete"}
         assert message["payload"] == {"data": {"__typename": "Query"}}
 
@@ -49,4 +49,4 @@ async def test_an_abandoned_query_counts_until_it_ends(
                 reason = "Too many operations: at most 1 at once"
                 assert await talk.closed() == (4429, reason)
         if patient:
-            assert (await talk.hear())["id"] == "next"
+            assert (await talk.receive())["id"] == "next"

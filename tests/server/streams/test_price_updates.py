@@ -15,7 +15,7 @@ from server.postgres.embedded import EmbeddedPostgres
 from simulator import Simulator
 from tests.following import SECONDS, following, hub_on, prices_of
 from tests.quoting import PAIRS, add_series, quote
-from tests.server.caching import hearing
+from tests.server.caching import wait_for_listener
 from tests.server.served import environment
 from tests.serving import LiveServer, connected
 
@@ -26,8 +26,8 @@ async def test_prices_of_another_process_are_pushed(
     server: LiveServer, database_url: str, shared_simulator: Simulator, sql: asyncpg.Connection
 ) -> None:
     await sql.execute("UPDATE price_latest SET price = -1, observed_at = '2020-01-01'")
-    await sql.execute("SELECT pg_notify($1, '')", CHANNEL)  # what is by hand must be told
-    application = (await hearing(server)).application
+    await sql.execute("SELECT pg_notify($1, '')", CHANNEL)  # manual writes need a notification
+    application = (await wait_for_listener(server)).application
     async with following(application.database, application.updates) as subscriber:
         first = await subscriber.next_of("SNAPSHOT")
         assert prices_of(first) == dict.fromkeys(PAIRS, -1.0)

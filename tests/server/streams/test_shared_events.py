@@ -90,15 +90,15 @@ async def payloads(query: str = DOUBLED, *, most: int = 100) -> list[Any]:
     assert isinstance(opened, Opened), opened
     events = await opened.events(context)
     assert not isinstance(events, ExecutionResult), events
-    told: list[Any] = []
+    shown: list[Any] = []
     async with SubscriptionPayloads(
         opened, events, context, query.encode(), Renderings()
     ).opened() as stream:
         async for payload in stream:
-            told.append(orjson.loads(payload))
-            if len(told) == most:
+            shown.append(orjson.loads(payload))
+            if len(shown) == most:
                 break
-    return told
+    return shown
 
 
 async def test_an_event_is_executed_once_for_equal_subscriptions() -> None:

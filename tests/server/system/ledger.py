@@ -34,7 +34,7 @@ class Held:
         return self.hours, self.days, self.latest
 
     def assert_sound(self) -> None:
-        """Check that buckets are ordered and aligned, days match their hours, and edges are right."""
+        """Check that buckets are aligned, days match their hours, and edges are right."""
         facts = self.facts
         for bucket, (observed_at, *_) in self.hours.items():
             assert bucket <= observed_at < bucket + timedelta(hours=1)

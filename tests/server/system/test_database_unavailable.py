@@ -52,16 +52,16 @@ async def ready_again(server: LiveServer) -> Any:
 
     One check may fail after the database's return: it must reconnect within a short timeout.
     """
-    told: Any = None
+    shown: Any = None
 
     async def is_ready() -> bool:
-        nonlocal told
+        nonlocal shown
         answer = await server.http.get("/health/ready")
-        told = answer.json()
+        shown = answer.json()
         return answer.status_code == 200
 
     await until(is_ready)
-    return told
+    return shown
 
 
 async def test_no_server_listens(shared_simulator: Simulator) -> None:
@@ -92,7 +92,7 @@ async def test_a_database_that_starts_later(empty_url: str, shared_simulator: Si
         settings = make_settings(proxy.url, shared_simulator)
         async with live_server(settings, ready=False) as server:
             unavailable(await server.post(QUERY))
-            await proxy.mend()
+            await proxy.restore()
             await until(lambda: works(server))
             assert (await ready_again(server))["migrations"] == "up to date"
             assert (await server.data(REFRESH, token=TOKEN))["refreshPrices"]["run"] == {
@@ -133,7 +133,7 @@ async def test_a_database_that_stops_and_returns(
                 unavailable(await server.post(REFRESH, token=TOKEN))
                 assert (await server.http.get("/health/ready")).status_code == 503
                 assert (await server.http.get("/health/live")).status_code == 200
-                await proxy.mend()
+                await proxy.restore()
                 await until(lambda: works(server))
                 await ready_again(server)
             after = await server.data(PRICES)

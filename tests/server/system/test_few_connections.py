@@ -30,7 +30,7 @@ async def limited(database_url: str, most: int) -> AsyncIterator[str]:
         await administer(database_url, f"DROP ROLE {role}")
 
 
-async def hears(server: LiveServer) -> bool:
+async def is_listening(server: LiveServer) -> bool:
     return server.application.listener.listening
 
 
@@ -59,13 +59,13 @@ async def test_a_role_with_few_connections(
         )
         async with live_server(settings) as server:
             await all_answered(server, 150 if more == {} else 40, 30)
-            await until(lambda: hears(server))
+            await until(lambda: is_listening(server))
             ended = await server.data(REFRESH, token=TOKEN)
             assert ended["refreshPrices"]["run"]["status"] == "SUCCEEDED"
             refreshing = asyncio.create_task(server.data(REFRESH, token=TOKEN))
             await all_answered(server, 40, 30)
             assert (await refreshing)["refreshPrices"]["run"]["status"] == "SUCCEEDED"
-            assert await hears(server)
+            assert await is_listening(server)
 
 
 @pytest.mark.slow

@@ -94,7 +94,7 @@ class Findings:
         yield
         self.recoveries.append(time.monotonic() - began)
 
-    def tell(self) -> None:
+    def report(self) -> None:
         seconds = sorted(round(each, 2) for each in self.recoveries)
         sound = f", a sound start {self.start:.2f} s" if self.start else ""
         for line in (
@@ -136,7 +136,7 @@ def test_the_server_is_killed(tmp_path: Path, worlds: Worlds, chance: random.Ran
         assert bystander.poll() is None
         bystander.kill()
     await_end(everything)
-    findings.tell()
+    findings.report()
 
 
 @contextlib.contextmanager
@@ -198,7 +198,7 @@ def test_the_database_is_killed(
         assert sum("/postgres -D" in command for command in commands) == 1
         assert_all_well(server, ledger, worlds)
     await_end(everything)
-    findings.tell()
+    findings.report()
 
 
 def kill_a_backend(postmaster: int, workers: set[int], chance: random.Random) -> None:

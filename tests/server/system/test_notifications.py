@@ -10,7 +10,7 @@ import pytest
 from models.postgres.database import Database
 from models.postgres.notifications import APPLICATION_NAME, CHANNEL
 from simulator import Simulator
-from tests.server.caching import CURRENCIES, LATEST, hearing, is_true, quote, said, until
+from tests.server.caching import CURRENCIES, LATEST, is_true, quote, said, until, wait_for_listener
 from tests.server.proxy import proxy_to
 from tests.server.served import environment
 from tests.serving import LiveServer, live_server, make_settings
@@ -23,7 +23,7 @@ async def test_writes_of_another_server(
 ) -> None:
     async with live_server(make_settings(database_url, shared_simulator)) as other:
         for one in (server, other):
-            await hearing(one)
+            await wait_for_listener(one)
             assert [said(await one.post(LATEST)) for _ in range(2)] == ["MISS", "HIT"]
         for price in (3.5, 4.5):
             await quote(server.application.database, price)
@@ -39,7 +39,7 @@ async def test_writes_of_another_server(
 async def test_writes_of_another_process(
     server: LiveServer, database_url: str, shared_simulator: Simulator, sql: asyncpg.Connection
 ) -> None:
-    await hearing(server)
+    await wait_for_listener(server)
     await sql.execute("UPDATE price_hourly SET price = -1")
     await sql.execute("SELECT pg_notify($1, '')", CHANNEL)  # by hand, as the handbook says
     await server.application.listener.catch_up()
@@ -70,7 +70,7 @@ async def test_a_listener_that_is_terminated(
     server: LiveServer, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While notifications may be missed, the cache is neither filled nor read."""
-    await hearing(server)
+    await wait_for_listener(server)
     application, connect = server.application, Database.connect
     assert [said(await server.post(LATEST)) for _ in range(2)] == ["MISS", "HIT"]
     may_connect = asyncio.Event()
@@ -97,7 +97,7 @@ async def test_a_listener_that_is_terminated(
             assert answer.headers["cache-control"].startswith("public")
     assert len(application.cache) == 0
     may_connect.set()
-    await hearing(server)
+    await wait_for_listener(server)
     assert [said(await server.post(LATEST)) for _ in range(2)] == ["MISS", "HIT"]
 
 
@@ -109,7 +109,7 @@ async def test_a_database_that_stops_and_returns(
         proxy_to(database_url) as proxy,
         live_server(make_settings(proxy.url, shared_simulator)) as far,
     ):
-        await hearing(far)
+        await wait_for_listener(far)
         for price in (8.5, 9.5):
             assert [said(await far.post(LATEST)) for _ in range(2)] == ["MISS", "HIT"]
             await far.post(CURRENCIES)
@@ -121,10 +121,10 @@ async def test_a_database_that_stops_and_returns(
                 assert answer.headers["cache-control"] == "no-store"
                 assert answer.headers["x-cache"] == "BYPASS"
             await quote(server.application.database, price)
-            await proxy.mend()
-            await hearing(far)
+            await proxy.restore()
+            await wait_for_listener(far)
             answer = await far.post(LATEST)
             assert answer.json()["data"]["latestPrices"][0]["price"] == price
             await far.post(LATEST)
             await quote(server.application.database, price + 0.25)
-            await hearing(far)
+            await wait_for_listener(far)

@@ -10,7 +10,7 @@ import pytest
 
 from models.postgres.database import Database, DatabaseUnavailableError
 from simulator import Fault, Simulator
-from tests.server.caching import hearing, is_true, until
+from tests.server.caching import is_true, until, wait_for_listener
 from tests.server.outages import STATUS, far_server, leave_the_breaker_alone
 from tests.server.proxy import proxy_to
 from tests.server.system.test_database_unavailable import PRICES, REFRESH, unavailable, works
@@ -56,7 +56,7 @@ async def test_no_request_waits_for_an_unresponsive_database(
             assert await server.data(PRICES) == before
         ended = await server.data(REFRESH, token=TOKEN)
         assert ended["refreshPrices"]["run"]["status"] == "SUCCEEDED"
-        await hearing(server)
+        await wait_for_listener(server)
 
 
 async def test_an_outage_leaves_no_connection_in_use(
@@ -202,7 +202,7 @@ async def test_a_connection_of_a_client_outlives_the_outage(
                 clients.add(stream.get_extra_info("client_addr"))
                 seen.append(answer.status_code)
 
-            for step in (proxy.cut, proxy.mend):
+            for step in (proxy.cut, proxy.restore):
                 await ask(STATUS)
                 await step()
                 await ask(STATUS)
@@ -213,16 +213,16 @@ async def test_a_connection_of_a_client_outlives_the_outage(
 
 
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("setting", "shown"),
     [
         ("default_transaction_read_only = on", "takes no writes"),  # as a standby
         ("statement_timeout = 1000", "too long"),
     ],
 )
-async def test_timeouts_set_by_an_operator(database_url: str, setting: str, told: str) -> None:
+async def test_timeouts_set_by_an_operator(database_url: str, setting: str, shown: str) -> None:
     options = quote(f"-c {setting}".replace(" = ", "="))
     database = Database(f"{database_url}{'&' if '?' in database_url else '?'}options={options}")
-    with pytest.raises(DatabaseUnavailableError, match=told):
+    with pytest.raises(DatabaseUnavailableError, match=shown):
         await write_slowly(database)
     await database.close()
 

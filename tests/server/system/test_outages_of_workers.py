@@ -31,7 +31,7 @@ def test_each_worker_logs_the_outage_and_recovers(
         server.await_line("refresh ended")
         clients = [stack.enter_context(server.client()) for _ in range(2)]
         assert {server.worker_of(client) for client in clients} == workers
-        for spoil, mend in ((proxy.freeze, proxy.thaw), (proxy.cut_soon, proxy.mend_soon)):
+        for spoil, restore in ((proxy.freeze, proxy.thaw), (proxy.cut_soon, proxy.restore_soon)):
             spoil()
             for client in clients:
                 # what is kept may be given until it is noticed that changes go unheard
@@ -39,11 +39,11 @@ def test_each_worker_logs_the_outage_and_recovers(
                 unavailable(ask(client))
                 assert client.get("/health/ready").status_code == 503
                 assert client.get("/health/live").status_code == 200
-            mend()
+            restore()
             for client in clients:
                 until(client, "/health/ready", 200)
                 assert ask(client).status_code == 200
-        assert server.await_workers(2) == workers, "none was started anew"
+        assert server.await_workers(2) == workers, "none was restarted"
 
 
 def ask(client: httpx.Client) -> httpx.Response:

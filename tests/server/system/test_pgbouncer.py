@@ -11,7 +11,7 @@ from simulator import Simulator
 from tests.clusters import Cluster, pgbouncer, running_cluster
 from tests.server.system.test_database_unavailable import PRICES, REFRESH, until
 from tests.server.system.test_failover import HOLDERS, value
-from tests.server.system.test_few_connections import all_answered, hears
+from tests.server.system.test_few_connections import all_answered, is_listening
 from tests.serving import TOKEN, LiveServer, connected, live_server, make_settings
 
 pytestmark = pytest.mark.processes
@@ -28,7 +28,7 @@ def url_at(port: int, parameters: str = "") -> str:
 
 
 async def works_whole(server: LiveServer, cluster: Cluster) -> None:
-    await until(lambda: hears(server))
+    await until(lambda: is_listening(server))
     ended = await server.data(REFRESH, token=TOKEN)
     assert ended["refreshPrices"]["run"]["status"] == "SUCCEEDED"
     first = await server.post(PRICES)
@@ -70,20 +70,20 @@ async def test_other_modes_are_refused(cluster: Cluster, mode: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("parameters", "told"),
+    ("parameters", "shown"),
     [
         ("?options=-cwork_mem%3D1MB", "ignore_startup_parameters"),
         ("?sslmode=require", "offers no TLS"),
     ],
 )
 async def test_statements_that_pgbouncer_refuses(
-    cluster: Cluster, parameters: str, told: str
+    cluster: Cluster, parameters: str, shown: str
 ) -> None:
     with pgbouncer(cluster) as port:
         database = Database(url_at(port, parameters))
         with pytest.raises(DatabaseRefusedError) as refused:
             await database.check()
-        assert told in refused.value.remedy
+        assert shown in refused.value.remedy
         await database.close()
 
 

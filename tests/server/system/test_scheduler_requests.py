@@ -125,9 +125,9 @@ async def test_a_hundred_at_once_with_one_key(
             answers = await asyncio.gather(
                 *(fire(servers[number % len(servers)], idempotencyKey=key) for number in range(100))
             )
-            told = [payload(answer) for answer in answers]
-            assert len({each["run"]["id"] for each in told}) == 1
-            assert Counter(each["started"] for each in told) == {True: 1, False: 99}
+            shown = [payload(answer) for answer in answers]
+            assert len({each["run"]["id"] for each in shown}) == 1
+            assert Counter(each["started"] for each in shown) == {True: 1, False: 99}
             assert await sql.fetchval("SELECT count(*) FROM refresh_run") == before + 1
             simulator.clear_faults()
             payload(await fire(here, idempotencyKey=key, wait=True))
@@ -158,9 +158,9 @@ def test_a_hundred_at_once_with_one_key_at_two_workers(
                 return client.post("/graphql", json=body, headers=headers)
 
         with ThreadPoolExecutor(100) as threads:
-            told = [payload(answer) for answer in threads.map(ask, range(100))]
-        assert len({each["run"]["id"] for each in told}) == 1
-        assert Counter(each["started"] for each in told) == {True: 1, False: 99}
+            shown = [payload(answer) for answer in threads.map(ask, range(100))]
+        assert len({each["run"]["id"] for each in shown}) == 1
+        assert Counter(each["started"] for each in shown) == {True: 1, False: 99}
         workers = {line["worker"] for line in server.lines("request")}
         assert len(workers) == 2, "both were asked"
         server.process.terminate()

@@ -66,7 +66,7 @@ class Load:
                     await talk.begin(query, str(number))
                 await events.next()
                 for _ in range(8):
-                    await talk.hear()
+                    await talk.receive()
 
     async def leave(self, query: str, after: float) -> None:
         """Send a query and cancel it."""
@@ -92,7 +92,7 @@ async def trouble(kind: str, proxy: Proxy, sql: asyncpg.Connection, chance: rand
         case "cut":
             await proxy.cut()
             await asyncio.sleep(chance.uniform(0, 0.5))
-            await proxy.mend()
+            await proxy.restore()
         case "silent":
             proxy.freeze()
             await asyncio.sleep(chance.uniform(0, 3))

@@ -36,7 +36,7 @@ def _quiet(server: LiveServer) -> None:
 
 async def none_open(server: LiveServer) -> None:
     async with asyncio.timeout(60):
-        while len(server.application.endpoint.streams):  # noqa: ASYNC110 - it tells nobody of its end
+        while len(server.application.endpoint.streams):  # noqa: ASYNC110 - no event signals its end
             await asyncio.sleep(0.01)
 
 

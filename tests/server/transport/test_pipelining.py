@@ -136,7 +136,7 @@ async def streaming(server: LiveServer) -> AsyncIterator[Raw]:
 
 async def none_held(server: LiveServer) -> None:
     async with asyncio.timeout(60):
-        while server.application.backlog_budget.total:  # noqa: ASYNC110 - it tells nobody of its end
+        while server.application.backlog_budget.total:  # noqa: ASYNC110 - no event signals its end
             await asyncio.sleep(0.01)
     assert len(server.application.backlog_budget) == 0
 
