@@ -19,7 +19,7 @@ from tests.server.postgres_processes import eventually
 from tests.server.served import SMALL, Served, environment
 from tests.serving import PATIENCE, TOKEN
 
-# `coingraph serve`, which tells on SIGUSR1 how many tasks it has
+# `coingraph serve` that logs the number of its tasks on SIGUSR1
 _PROGRAM = """
 import asyncio, gc, json, signal, sys
 from server.cli.main import main

@@ -135,7 +135,7 @@ async def test_a_valid_token_has_an_account_of_its_own(
         assert (await ask(server, **reading)).status_code == 429
         other = await ask(server, Authorization=f"bearer {TOKEN}")
         assert (other.status_code, left(other)[0]) == (200, POINTS - COST)
-        for number in range(1, 4):  # whoever guesses tokens pays as an address
+        for number in range(1, 4):  # guessed tokens are charged to the address
             wrong = await ask(server, Authorization=f"Bearer {number}")
             assert (wrong.status_code, left(wrong)[0]) == (401, POINTS - number)
 
@@ -144,7 +144,7 @@ async def test_a_valid_token_has_an_account_of_its_own(
 @pytest.mark.parametrize(
     ("trusted", "sent", "account"),
     [
-        ("", "203.0.113.9", "127.0.0.1"),  # nobody is believed
+        ("", "203.0.113.9", "127.0.0.1"),  # no proxy is trusted
         ("10.0.0.0/8", "203.0.113.9", "127.0.0.1"),  # not this one
         ("127.0.0.1", "203.0.113.9", "203.0.113.9"),
         ("127.0.0.1", "198.51.100.1, 203.0.113.9", "203.0.113.9"),  # what the client claimed

@@ -17,7 +17,7 @@ from server.config.settings import load_settings
         ("::FFFF:C000:0201", "192.0.2.1"),
         ("0:0:0:0:0:ffff:192.0.2.1", "192.0.2.1"),
         ("::192.0.2.1", "::192.0.2.1"),  # not mapped
-        ("64:ff9b::192.0.2.1", "64:ff9b::192.0.2.1"),  # NAT64: somebody on IPv6
+        ("64:ff9b::192.0.2.1", "64:ff9b::192.0.2.1"),  # NAT64: an IPv6 client
         ("2001:db8::1", "2001:db8::1"),
         ("::1", "::1"),
         ("unknown", "unknown"),

@@ -98,7 +98,7 @@ async def test_cache_control_of_ranges_up_to_now(reader: Reader) -> None:
     """They change by time alone, at the latest when the current bucket ends."""
     open_end = '{ prices(coin: "bitcoin", from: "2026-01-01", granularity: DAY) { to } }'
     answer = await ask(reader, "GET", open_end)
-    # within a day's last second nobody may keep it at all
+    # in the last second of a day it may not be cached at all
     assert answer.headers["cache-control"] in {"public, max-age=1", "no-cache"}
     ahead = await ask(reader, "GET", HOURS.replace("first", "granularity: DAY, first"))
     age = re.fullmatch(r"public, max-age=\d+(, stale-while-revalidate=\d+)?|no-cache",
@@ -212,7 +212,7 @@ async def test_allowed_origins_may_read_the_headers(
             },
         )
         assert preflight.status_code == 200
-        for headers in (origin, {}):  # what is kept for the one may be asked for by the other
+        for headers in (origin, {}):  # a cache may serve one's response to the other
             answer = await ask(server, "GET", CURRENCIES, **headers)
             varies = {name.strip() for name in answer.headers["vary"].split(",")}
             assert varies == {"Accept", "Accept-Encoding", "Authorization", "Origin"}

@@ -30,7 +30,7 @@ async def test_concurrent_calls_share_one_check(
     readiness = server.application.readiness
     first, *others = [asyncio.create_task(readiness.handle(REQUEST)) for _ in range(100)]
     await looking.wait()
-    first.cancel()  # who goes away takes nothing from the others
+    first.cancel()  # a cancelled caller does not cancel the others
     go_on.set()
     assert {answer.status_code for answer in await asyncio.gather(*others)} == {200}
     assert looks == 1

@@ -25,7 +25,7 @@ from tests.serving import make_settings
 pytestmark = pytest.mark.processes
 
 QUERY = {"query": "{ __typename }"}
-# whether the prefix is stripped, and whether the server is told of it
+# whether the proxy strips the prefix, and whether it names it in a header
 PREFIXES = ("/stripped", "/kept", "/silent")
 ORIGIN = "http://prices.example"
 
@@ -158,7 +158,7 @@ async def test_all_routes_through_a_proxy(front: Front, prefix: str) -> None:
 
 
 _RUN = "document.querySelector('.graphiql-execute-button').click()"
-# the answer, once it has some words; the editor hears of another tab a moment after the click on it
+# the response, once it has text; the editor follows a click on another tab with a delay
 _ANSWER = """(() => {
   const found = document.querySelector('.result-window .CodeMirror');
   const text = found ? found.CodeMirror.getValue() : '';

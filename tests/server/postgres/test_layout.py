@@ -195,7 +195,7 @@ def of_nobody(made: Path, open_dir: Path) -> Path:
 @pytest.mark.parametrize("moment", ["at once", "cut short", "cut short later"])
 def test_a_cluster_of_nobody_is_taken_over(of_nobody: Path, moment: str) -> None:
     home = of_nobody / "postgres"
-    if moment == "cut short":  # by a kill, after the home was closed to nobody
+    if moment == "cut short":  # by a kill, after `nobody` was locked out
         os.chown(home, 0, 0)
     elif moment == "cut short later":
         os.chown(home, 0, 0)

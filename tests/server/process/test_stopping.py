@@ -86,7 +86,7 @@ def test_a_query_that_does_not_end_is_cancelled(
             assert time.monotonic() - begun > GRACE_SECONDS - 1, "it was waited for"
             # by the server, or by the limit of 10 s that a statement has itself
             assert "SERVICE_UNAVAILABLE" in answer.result().text
-            eventually(lambda: not waiting(url))  # PostgreSQL was told, too
+            eventually(lambda: not waiting(url))  # the statement was cancelled too
     assert gone(pids)
     assert "Traceback" not in server.log.read_text()
 

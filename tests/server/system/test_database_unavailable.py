@@ -66,7 +66,7 @@ async def ready_again(server: LiveServer) -> Any:
 
 async def test_no_server_listens(shared_simulator: Simulator) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
+        taken.bind(("127.0.0.1", 0))  # bound, but not listening
         url = f"postgresql://u:secret@127.0.0.1:{taken.getsockname()[1]}/db"
         async with live_server(make_settings(url, shared_simulator), ready=False) as server:
             unavailable(await server.post(QUERY))

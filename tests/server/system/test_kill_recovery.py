@@ -102,7 +102,7 @@ class Findings:
             f"seconds until ready again: median {statistics.median(seconds)} of {seconds}",
             f"series that a killed refresh had changed: {self.changed}",
         ):
-            print(line)  # noqa: T201 - for whoever runs it with -s
+            print(line)  # noqa: T201 - shown with -s
         assert any(self.changed)
 
 

@@ -34,7 +34,7 @@ def test_each_worker_logs_the_outage_and_recovers(
         for spoil, restore in ((proxy.freeze, proxy.thaw), (proxy.cut_soon, proxy.restore_soon)):
             spoil()
             for client in clients:
-                # what is kept may be given until it is noticed that changes go unheard
+                # cached responses may be served until the lost listener is noticed
                 until(client, "/graphql", 503)
                 unavailable(ask(client))
                 assert client.get("/health/ready").status_code == 503

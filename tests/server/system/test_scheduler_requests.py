@@ -85,7 +85,7 @@ async def test_a_bad_token_is_rejected_in_any_state_of_the_database(
         await bad_tokens(server)
         assert refused(await fire(server)) >= 1
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
+        taken.bind(("127.0.0.1", 0))  # bound, but not listening
         url = f"postgresql://u:secret@127.0.0.1:{taken.getsockname()[1]}/db"
         settings = make_settings(url, shared_simulator, read_tokens="reader")
         async with live_server(settings, ready=False) as server:  # before it was ever ready

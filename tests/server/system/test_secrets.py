@@ -249,7 +249,7 @@ async def hostile(url: str) -> list[str]:
             for token in (REFRESH, READ, WRONG):
                 headers = {"Authorization": f"Bearer {token}", "Cookie": f"t={token}"}
                 answer = await client.request(method, path, headers=headers, **more)
-                if WRONG not in str(more):  # an error may quote the document to who sent it
+                if WRONG not in str(more):  # an error may quote the document to its sender
                     answers.append(answer.text)
     for data in (
         f"GET /graphql HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {WRONG}\r\n: broken\r\n\r\n",

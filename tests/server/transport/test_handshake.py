@@ -26,7 +26,7 @@ REFUSED = {
     "no subprotocol": (GET + UPGRADE + b'Sec-WebSocket-Protocol: ""\r\n', 400, "expected token"),
     "a POST": (b"POST /graphql HTTP/1.1\r\n" + UPGRADE, 405, "unsupported HTTP method: POST"),
     "elsewhere": (b"GET /nothing HTTP/1.1\r\n" + UPGRADE, 404, "it is at /graphql"),
-    # what websockets cannot read, so that uvicorn hears nothing of it
+    # malformed for websockets, which does not notify uvicorn
     "many headers": (GET + UPGRADE + b"X: x\r\n" * 200, 431, "128 headers"),
     "a long header": (GET + UPGRADE + b"X: " + LINE + b"\r\n", 431, TOO_LONG),
     "a long address": (b"GET /?" + LINE + b" HTTP/1.1\r\n" + UPGRADE, 414, TOO_LONG),
