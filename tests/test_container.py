@@ -23,7 +23,7 @@ import yaml
 from server.config.settings import Settings
 from simulator import Simulator
 from tests.server.postgres_processes import eventually
-from tests.server.served import environment as server_environment
+from tests.server.server_process import environment as server_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 REFRESH = ROOT / "deploy" / "refresh.sh"

@@ -16,7 +16,7 @@ import orjson
 import psutil
 
 from tests.server.postgres_processes import eventually
-from tests.server.served import SMALL, Served, environment
+from tests.server.server_process import SMALL, Served, environment
 from tests.serving import PATIENCE, TOKEN
 
 # `coingraph serve` that logs the number of its tasks on SIGUSR1

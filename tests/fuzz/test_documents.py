@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.answers import Answer, judge
 from tests.fuzz.budget import SECONDS, SEED
 from tests.fuzz.documents import DOCUMENTS, variation
+from tests.fuzz.response_checks import Answer, judge
 from tests.fuzz.target import Target
 from tests.serving import PATIENCE, TOKEN
 

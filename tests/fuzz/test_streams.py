@@ -6,16 +6,16 @@ import orjson
 import pytest
 from websockets.frames import Opcode
 
-from tests.fuzz.answers import answers_in, judge, judge_errors, judge_result
 from tests.fuzz.budget import Case, cases
-from tests.fuzz.crowd import crowd
+from tests.fuzz.concurrency import crowd
+from tests.fuzz.frame_parsing import Frame, closes_in, frames_in
 from tests.fuzz.frames import (
     HANDSHAKE,
     conversation,
     event_streams,
     handshake,
 )
-from tests.fuzz.received import Frame, closes_in, frames_in
+from tests.fuzz.response_checks import answers_in, judge, judge_errors, judge_result
 from tests.fuzz.target import Target, exchange
 
 pytestmark = pytest.mark.endurance

@@ -14,7 +14,7 @@ from models.postgres.database import Database
 from models.postgres.notifications import Listener
 from server.graphql.response_cache import ResponseCache
 from tests.conftest import new_database
-from tests.server.keeping import ROOM
+from tests.server.cache_entries import ROOM
 from tests.server.postgres_processes import make_data_dir
 
 

@@ -15,7 +15,7 @@ from models import coins as coin_rows
 from resolvers import coins as coin_answers
 from server.logs import set_up_logs
 from simulator import Simulator
-from tests.server.raw import WHOLE, raw
+from tests.server.raw_client import WHOLE, raw
 from tests.serving import TOKEN, LiveServer, live_server, make_settings
 
 UPGRADE = b"GET /graphql HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket"

@@ -10,8 +10,8 @@ from graphql import parse
 from resolvers.data_extent import Kept
 from schema.cost import CostPlan
 from tests.schema.nullable import SCHEMA, Case, asked, cases, other
-from tests.server.streams.listening import events_of
-from tests.server.streams.talking import talking_to
+from tests.server.streams.sse_client import events_of
+from tests.server.streams.websocket_client import talking_to
 from tests.serving import TOKEN, LiveServer, Reader
 
 QUERIES = [case for case in cases(SCHEMA.query_type) if case.path[0][0] != "refreshRun"]

@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis as Client
 from redis.exceptions import RedisError
 
-from tests.server.caching import until
+from tests.server.cache_probes import until
 
 
 class Redis:

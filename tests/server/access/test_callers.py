@@ -10,8 +10,8 @@ import pytest
 
 from server.access.callers import caller_of
 from simulator import Simulator
-from tests.server.streams.listening import EVENTS
-from tests.server.streams.talking import FOLLOW, SECONDS
+from tests.server.streams.sse_client import EVENTS
+from tests.server.streams.websocket_client import FOLLOW, SECONDS
 from tests.serving import LiveServer, live_server, make_settings
 
 MODEST = [f"198.51.100.{number}" for number in range(1, 21)]

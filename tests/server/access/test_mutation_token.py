@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from simulator import Simulator
-from tests.server.streams.listening import EVENTS
-from tests.server.streams.talking import connected_to, talking_to
+from tests.server.streams.sse_client import EVENTS
+from tests.server.streams.websocket_client import connected_to, talking_to
 from tests.serving import TOKEN, LiveServer, live_server, make_settings
 
 MUTATION = "mutation { refreshPrices { started } }"

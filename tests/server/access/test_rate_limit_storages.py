@@ -7,8 +7,8 @@ from functools import partial
 from server.access.rate_limit_memory import BoundedMemory
 from server.access.rate_limits import RateLimits
 from simulator import Simulator
-from tests.server.access.spending import COST, POINTS, Clock, ask, left
-from tests.server.caching import is_true, until, wait_for_listener
+from tests.server.access.limited_server import COST, POINTS, Clock, ask, left
+from tests.server.cache_probes import is_true, until, wait_for_listener
 from tests.serving import live_server, make_settings
 
 LATEST = "{ latestPrices { price } }"  # 1,260

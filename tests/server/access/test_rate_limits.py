@@ -6,10 +6,10 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from simulator import Simulator
-from tests.server.access.spending import COST, ONE, POINTS, Clock, ask, left, limited_server
-from tests.server.caching import wait_for_listener
-from tests.server.streams.listening import events_of
-from tests.server.streams.talking import SECONDS, connected_to, talking_to
+from tests.server.access.limited_server import COST, ONE, POINTS, Clock, ask, left, limited_server
+from tests.server.cache_probes import wait_for_listener
+from tests.server.streams.sse_client import events_of
+from tests.server.streams.websocket_client import SECONDS, connected_to, talking_to
 from tests.serving import TOKEN, LiveServer
 
 READ_TOKEN = "test-read-token"  # noqa: S105 - of the tests' own servers

@@ -14,9 +14,9 @@ from resolvers.errors import RateLimitedError
 from server.access import rate_limits
 from server.access.rate_limits import RateLimits, redis_storage
 from simulator import Simulator
+from tests.server.access.limited_server import COST, POINTS, Clock, ask, left
 from tests.server.access.redis import Redis, running_redis
-from tests.server.access.spending import COST, POINTS, Clock, ask, left
-from tests.server.caching import until
+from tests.server.cache_probes import until
 from tests.serving import LiveServer, live_server, make_settings
 
 pytestmark = pytest.mark.processes

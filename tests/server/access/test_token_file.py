@@ -14,7 +14,7 @@ import pytest
 from server.access.token_file import TOKEN_FILE, TokenFileError, generated_token
 from server.cli.startup import CommandError, with_token
 from server.config.settings import Settings
-from tests.server.served import COMMAND, SMALL, environment, served
+from tests.server.server_process import COMMAND, SMALL, environment, served
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="about modes and owners of files")
 NOBODY = "http://127.0.0.1:9/api/v3"

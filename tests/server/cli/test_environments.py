@@ -10,9 +10,9 @@ from models.postgres.database import Database
 from models.tables import Coin
 from server.bootstrap import seeds
 from simulator import Simulator
-from tests.server.commands_run import one_line, run, run_beside
+from tests.server.commands import one_line, run, run_beside
 from tests.server.postgres_processes import ROOT, eventually
-from tests.server.served import served
+from tests.server.server_process import served
 from tests.serving import PATIENCE, TOKEN, live_server, make_settings
 
 REFRESH = "mutation { refreshPrices(input: {wait: true}) { run { status error } } }"

@@ -15,7 +15,7 @@ from models.postgres.database import Database
 from models.postgres.migrate import newest_revision
 from server.bootstrap import seeds
 from simulator import Simulator
-from tests.server.commands_run import one_line, run, run_beside
+from tests.server.commands import one_line, run, run_beside
 from tests.serving import live_server, make_settings
 
 pytestmark = pytest.mark.processes

@@ -9,7 +9,7 @@ from sqlmodel import SQLModel
 from models.postgres.advisory_lock import AdvisoryLock
 from models.runs import REFRESH_LOCK
 from simulator import Simulator
-from tests.server.commands_run import one_line, run_beside
+from tests.server.commands import one_line, run_beside
 from tests.serving import TOKEN, LiveServer, live_server, make_settings
 
 pytestmark = pytest.mark.processes

@@ -13,7 +13,7 @@ import pytest
 from simulator import Simulator
 from tests.server.postgres_processes import eventually
 from tests.server.proxy import proxy_to
-from tests.server.served import COMMAND, SMALL, START_SECONDS, environment, served
+from tests.server.server_process import COMMAND, SMALL, START_SECONDS, environment, served
 from tests.serving import in_thread
 
 pytestmark = pytest.mark.processes

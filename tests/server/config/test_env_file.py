@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from server.config.settings import SettingsError, load_settings, settings_hints
-from tests.server.commands_run import one_line, run
+from tests.server.commands import one_line, run
 
 TOKENS = "READ_TOKENS=s3cret-tok\n"
 

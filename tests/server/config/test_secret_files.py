@@ -12,9 +12,9 @@ from models.postgres.database import Database, DatabaseUnavailableError
 from server.access.token_file import generated_token
 from server.bootstrap.factories import make_database
 from server.config.settings import Settings, SettingsError, load_settings
-from tests.server.password_door import password_door
+from tests.server.password_proxy import password_door
 from tests.server.postgres_processes import eventually
-from tests.server.served import served
+from tests.server.server_process import served
 from tests.serving import PATIENCE, TOKEN, in_thread
 
 URL = "postgresql://u@h/db"

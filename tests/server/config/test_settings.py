@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from server.config.settings import Settings, SettingsError, load_settings
-from tests.server.served import environment
+from tests.server.server_process import environment
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -10,8 +10,8 @@ import pytest
 from models.series import latest_of
 from simulator import Simulator
 from tests.counting import statements
-from tests.server.caching import CURRENCIES, LATEST, quote, said, until, wait_for_listener
-from tests.server.writing import Writer
+from tests.server.cache_probes import CURRENCIES, LATEST, quote, said, until, wait_for_listener
+from tests.server.random_writes import Writer
 from tests.serving import TOKEN, LiveServer, live_server, make_settings
 
 REFRESH = "mutation { refreshPrices(input: {wait: true}) { run { status } } }"

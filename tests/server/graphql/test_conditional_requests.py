@@ -11,7 +11,7 @@ import zstandard
 
 from server.graphql.response import names_etag
 from simulator import Simulator
-from tests.server.caching import CURRENCIES, LATEST, quote, said, wait_for_listener
+from tests.server.cache_probes import CURRENCIES, LATEST, quote, said, wait_for_listener
 from tests.serving import LiveServer, Reader, live_server, make_settings
 
 HOURS = '{ prices(coin: "bitcoin", to: "2100-01-01", first: 100) { points { timestamp price } } }'

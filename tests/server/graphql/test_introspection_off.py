@@ -8,8 +8,8 @@ import pytest
 
 from simulator import Simulator
 from tests.schema.limits.mistakes import Mistake, names_in, unavoidable
-from tests.server.streams.listening import events_of
-from tests.server.streams.talking import talking_to
+from tests.server.streams.sse_client import events_of
+from tests.server.streams.websocket_client import talking_to
 from tests.serving import LiveServer, live_server, make_settings
 
 QUERIES = [

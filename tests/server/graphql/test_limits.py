@@ -10,8 +10,8 @@ from server.config.limits import LimitSettings
 from server.transport import http_bounds
 from simulator import Simulator
 from tests.schema.limits.test_limits import DOCUMENTS, values_of
-from tests.server.raw import HEAD, QUERY, raw
-from tests.server.streams.talking import talking_to
+from tests.server.raw_client import HEAD, QUERY, raw
+from tests.server.streams.websocket_client import talking_to
 from tests.serving import LiveServer, Reader, make_settings
 
 MOST = {"max_document": 2_000, "max_tokens": 60, "max_root_fields": 5}  # else 6

@@ -14,7 +14,7 @@ from server.graphql.persisted_queries import (
     PersistedQueries,
 )
 from simulator import Simulator
-from tests.server.caching import said, wait_for_listener
+from tests.server.cache_probes import said, wait_for_listener
 from tests.serving import TOKEN, Client, LiveServer, live_server, make_settings
 
 QUERY = "query Codes($n: Int!) { coins(first: $n) { nodes { id } } }"

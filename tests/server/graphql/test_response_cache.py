@@ -8,7 +8,7 @@ import pytest
 from models.postgres.notifications import Listener
 from server.graphql.response import EncodedResponse
 from server.graphql.response_cache import ResponseCache
-from tests.server.keeping import ROOM, Gate, encoded, fill, key, start
+from tests.server.cache_entries import ROOM, Gate, encoded, fill, key, start
 
 
 async def test_a_response_is_cached_until_one_of_its_series_changes(cache: ResponseCache) -> None:

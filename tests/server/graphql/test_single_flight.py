@@ -9,7 +9,7 @@ import pytest
 from server.graphql.response import EncodedResponse
 from server.graphql.response_cache import HIT, MISS, ResponseCache
 from server.http.compression import ResponseBody
-from tests.server.keeping import Gate, ask, encoded, key, start
+from tests.server.cache_entries import Gate, ask, encoded, key, start
 
 
 @pytest.mark.parametrize("ok", [True, False])

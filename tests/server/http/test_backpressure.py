@@ -13,9 +13,9 @@ from server.config.settings import Settings
 from server.http import backpressure
 from server.streams.execution import LARGEST_PAYLOAD
 from simulator import Simulator
-from tests.server.deaf import OVER, over_post, over_websocket, slow_talk
-from tests.server.streams.listening import events_of
-from tests.server.streams.talking import talking_to
+from tests.server.slow_readers import OVER, over_post, over_websocket, slow_talk
+from tests.server.streams.sse_client import events_of
+from tests.server.streams.websocket_client import talking_to
 from tests.serving import LiveServer, live_server, make_settings
 
 SEND_BUFFER = 65_536

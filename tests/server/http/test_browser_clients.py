@@ -13,7 +13,7 @@ import pytest
 from simulator import Simulator
 from tests.browser import opened_page
 from tests.server.http.sites import Site, site
-from tests.server.streams.driving import CLIENTS, node
+from tests.server.streams.node_clients import CLIENTS, node
 from tests.serving import make_settings
 
 pytestmark = pytest.mark.processes

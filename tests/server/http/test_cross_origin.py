@@ -11,8 +11,8 @@ from simulator import Simulator
 from tests.conftest import new_database
 from tests.server.http.sites import Site, ask
 from tests.server.http.sites import site as serving
-from tests.server.raw import raw
-from tests.server.streams.talking import connected_to
+from tests.server.raw_client import raw
+from tests.server.streams.websocket_client import connected_to
 from tests.serving import TOKEN, live_server, make_settings
 
 QUERY = {"query": "{ currencies { code } }"}

@@ -15,7 +15,7 @@ from server.config.settings import SettingsError, load_settings
 from simulator import Simulator
 from tests.conftest import new_database
 from tests.server.http.sites import Site, ask, site
-from tests.server.streams.listening import EVENTS
+from tests.server.streams.sse_client import EVENTS
 from tests.serving import make_settings
 
 QUERY = {"query": "{ __typename }"}

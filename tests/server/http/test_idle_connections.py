@@ -9,7 +9,7 @@ from server.app import create_app
 from server.config.settings import SettingsError, load_settings
 from server.process.server import server_config
 from simulator import Simulator
-from tests.server.raw import WHOLE, Raw, raw
+from tests.server.raw_client import WHOLE, Raw, raw
 from tests.serving import live_server, make_settings
 
 MOST = 2

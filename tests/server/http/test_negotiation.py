@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from server.http.compression import choose_coding
-from tests.server.caching import CURRENCIES
+from tests.server.cache_probes import CURRENCIES
 from tests.serving import LiveServer, Reader
 
 GRAPHQL = "application/graphql-response+json"

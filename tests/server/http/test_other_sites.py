@@ -8,7 +8,7 @@ import pytest
 
 from server.http.cross_origin import Origins
 from simulator import Simulator
-from tests.server.raw import raw
+from tests.server.raw_client import raw
 from tests.serving import LiveServer, Reader, live_server, make_settings
 
 QUERY = {"query": "{ currencies { code } }"}

@@ -19,7 +19,7 @@ from tests.browser import opened_page
 from tests.server.http.sites import Site, site
 from tests.server.http.test_forwarding import references
 from tests.server.postgres_processes import eventually
-from tests.server.streams.listening import EVENTS
+from tests.server.streams.sse_client import EVENTS
 from tests.serving import make_settings
 
 pytestmark = pytest.mark.processes

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from tests.server.raw import raw
+from tests.server.raw_client import raw
 from tests.serving import Reader
 
 PATHS = [

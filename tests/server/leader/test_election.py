@@ -14,7 +14,7 @@ import pytest
 
 from simulator import Fault, Simulator, SimulatorOptions, run_simulator
 from tests.server.postgres_processes import eventually
-from tests.server.served import START_SECONDS, Served, served
+from tests.server.server_process import START_SECONDS, Served, served
 from tests.serving import PATIENCE, TOKEN, connected
 
 pytestmark = pytest.mark.processes

@@ -7,7 +7,7 @@ import pytest
 from server.http import compression
 from server.pages import static_files
 from server.pages.graphiql import GRAPHIQL_DIR, SCRIPTS, STYLES
-from tests.server.raw import raw
+from tests.server.raw_client import raw
 from tests.serving import Reader
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.server.postgres_processes import servers_of
-from tests.server.served import COMMAND, SMALL, environment
-from tests.server.system.abused_server import (
+from tests.server.server_process import COMMAND, SMALL, environment
+from tests.server.system.killable_server import (
     await_end,
     await_ready,
     ledger_of,

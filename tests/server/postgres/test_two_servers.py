@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.server.postgres_processes import eventually, postmaster_of, servers_of
-from tests.server.served import START_SECONDS
-from tests.server.system.abused_server import (
+from tests.server.server_process import START_SECONDS
+from tests.server.system.killable_server import (
     await_end,
     await_ready,
     ledger_of,

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from server.process.listeners import ListenError, open_listeners, url_of
-from tests.server.served import served
+from tests.server.server_process import served
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -10,9 +10,7 @@ import pytest
 
 from server.postgres.embedded import EmbeddedPostgres
 from simulator import Fault, Simulator
-from tests.server.postgres_processes import eventually, gone, servers_of
-from tests.server.served import START_SECONDS, served
-from tests.server.stopping import (
+from tests.server.blocked_queries import (
     WORKERS,
     Lock,
     asked,
@@ -22,6 +20,8 @@ from tests.server.stopping import (
     started,
     waiting,
 )
+from tests.server.postgres_processes import eventually, gone, servers_of
+from tests.server.server_process import START_SECONDS, served
 
 pytestmark = [
     pytest.mark.processes,

@@ -18,9 +18,7 @@ import pytest
 from server.postgres.embedded import EmbeddedPostgres
 from server.process.server import GRACE_SECONDS
 from simulator import Fault, Simulator
-from tests.server.postgres_processes import eventually, gone, servers_of, supervisor_of
-from tests.server.served import START_SECONDS, served
-from tests.server.stopping import (
+from tests.server.blocked_queries import (
     REFRESH,
     WORKERS,
     Lock,
@@ -32,6 +30,8 @@ from tests.server.stopping import (
     started,
     waiting,
 )
+from tests.server.postgres_processes import eventually, gone, servers_of, supervisor_of
+from tests.server.server_process import START_SECONDS, served
 from tests.serving import TOKEN
 
 pytestmark = [

@@ -20,7 +20,7 @@ from server.bootstrap.factories import pool_size
 from simulator import Fault, Simulator, SimulatorOptions, run_simulator
 from tests.conftest import new_database
 from tests.server.postgres_processes import eventually, gone, processes, servers_of
-from tests.server.served import COMMAND, SMALL, START_SECONDS, Served, environment, served
+from tests.server.server_process import COMMAND, SMALL, START_SECONDS, Served, environment, served
 from tests.serving import TOKEN, connected
 
 pytestmark = [

@@ -9,7 +9,7 @@ from websockets.exceptions import InvalidStatus
 
 from server.graphql.request_parsing import RequestRules
 from simulator import Simulator
-from tests.server.streams.talking import FOLLOW, connected_to, talking_to
+from tests.server.streams.websocket_client import FOLLOW, connected_to, talking_to
 from tests.serving import TOKEN, LiveServer, Reader, live_server, make_settings
 
 SUBSCRIBE = {"type": "subscribe", "id": "1", "payload": {"query": FOLLOW}}

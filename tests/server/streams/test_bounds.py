@@ -7,9 +7,9 @@ import pytest
 
 from models.postgres.database import Database
 from simulator import Simulator
-from tests.server.streams.listening import events_of
-from tests.server.streams.moving import move
-from tests.server.streams.talking import FOLLOW, talking_to
+from tests.server.streams.price_writes import move
+from tests.server.streams.sse_client import events_of
+from tests.server.streams.websocket_client import FOLLOW, talking_to
 from tests.serving import TOKEN, live_server, make_settings
 
 REFRESH = "mutation { refreshPrices(input: {wait: true}) { run { id } } }"

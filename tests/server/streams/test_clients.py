@@ -6,8 +6,8 @@ import asyncpg
 import pytest
 
 from models.postgres.database import Database
-from tests.server.streams.driving import SECONDS, driven
-from tests.server.streams.moving import move
+from tests.server.streams.node_clients import SECONDS, driven
+from tests.server.streams.price_writes import move
 from tests.serving import TOKEN, LiveServer
 
 pytestmark = pytest.mark.processes

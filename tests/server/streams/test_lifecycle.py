@@ -15,11 +15,11 @@ from models.postgres.database import Database
 from schema import build_schema
 from server.streams.endpoint import StreamEndpoint, StreamSettings
 from simulator import Simulator
-from tests.server.deaf import deaf
-from tests.server.served import served
-from tests.server.streams.listening import Events, events_of
-from tests.server.streams.moving import move
-from tests.server.streams.talking import FOLLOW, SECONDS, Talk, connected_to, talking_to
+from tests.server.server_process import served
+from tests.server.slow_readers import deaf
+from tests.server.streams.price_writes import move
+from tests.server.streams.sse_client import Events, events_of
+from tests.server.streams.websocket_client import FOLLOW, SECONDS, Talk, connected_to, talking_to
 from tests.serving import PATIENCE, Client, LiveServer
 
 SERIES = '{ prices(coin: "bitcoin") { points { timestamp price marketCap volume observedAt } } }'

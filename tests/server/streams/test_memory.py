@@ -12,9 +12,9 @@ import pytest
 from models.postgres.database import Database
 from server.streams.execution import LARGEST_SUBSCRIPTION
 from simulator import Simulator
-from tests.server.streams.listening import EVENTS, events_of
-from tests.server.streams.moving import move
-from tests.server.streams.talking import FOLLOW, SECONDS, talking_to
+from tests.server.streams.price_writes import move
+from tests.server.streams.sse_client import EVENTS, events_of
+from tests.server.streams.websocket_client import FOLLOW, SECONDS, talking_to
 from tests.serving import LiveServer, live_server, make_settings
 
 WITH_COINS = "subscription ($coins: [ID!]) { priceUpdates(coins: $coins) { kind } }"

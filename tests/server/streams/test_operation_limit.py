@@ -7,7 +7,7 @@ import pytest
 
 from server.streams import websocket
 from simulator import Simulator
-from tests.server.streams.talking import FOLLOW, talking_to
+from tests.server.streams.websocket_client import FOLLOW, talking_to
 from tests.serving import LiveServer, live_server, make_settings
 
 

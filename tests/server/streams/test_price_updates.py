@@ -15,8 +15,8 @@ from server.postgres.embedded import EmbeddedPostgres
 from simulator import Simulator
 from tests.following import SECONDS, following, hub_on, prices_of
 from tests.quoting import PAIRS, add_series, quote
-from tests.server.caching import wait_for_listener
-from tests.server.served import environment
+from tests.server.cache_probes import wait_for_listener
+from tests.server.server_process import environment
 from tests.serving import LiveServer, connected
 
 pytestmark = pytest.mark.processes

@@ -16,10 +16,10 @@ import pytest
 from models.postgres.database import Database
 from simulator import Simulator
 from tests.browser import opened_page
-from tests.server.served import Served, served
-from tests.server.streams.driving import CLIENTS, driven
-from tests.server.streams.moving import move
-from tests.server.streams.talking import SECONDS
+from tests.server.server_process import Served, served
+from tests.server.streams.node_clients import CLIENTS, driven
+from tests.server.streams.price_writes import move
+from tests.server.streams.websocket_client import SECONDS
 from tests.serving import TOKEN
 
 pytestmark = pytest.mark.processes

@@ -8,9 +8,9 @@ import pytest
 from models.postgres.database import Database
 from schema import build_schema
 from server.streams.endpoint import StreamEndpoint, StreamSettings
-from tests.server.streams.listening import EVENTS, events_of
-from tests.server.streams.moving import move
-from tests.server.streams.talking import FOLLOW, SECONDS
+from tests.server.streams.price_writes import move
+from tests.server.streams.sse_client import EVENTS, events_of
+from tests.server.streams.websocket_client import FOLLOW, SECONDS
 from tests.serving import TOKEN, LiveServer, Reader
 
 LATEST = "{ latestPrices { coin currency price } }"

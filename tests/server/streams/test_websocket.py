@@ -6,8 +6,8 @@ import asyncpg
 import pytest
 
 from models.postgres.database import Database
-from tests.server.streams.moving import move
-from tests.server.streams.talking import Talk, talking_to
+from tests.server.streams.price_writes import move
+from tests.server.streams.websocket_client import Talk, talking_to
 from tests.serving import TOKEN, LiveServer
 
 LATEST = "{ latestPrices { coin currency price } }"

@@ -25,8 +25,8 @@ from tests.server.postgres_processes import (
     servers_of,
     supervisor_of,
 )
-from tests.server.served import START_SECONDS, Served
-from tests.server.system.abused_server import (
+from tests.server.server_process import START_SECONDS, Served
+from tests.server.system.killable_server import (
     await_end,
     await_ready,
     ledger_of,
@@ -35,7 +35,7 @@ from tests.server.system.abused_server import (
     serving,
     stop,
 )
-from tests.server.system.ledger import Ledger
+from tests.server.system.stored_data import Ledger
 from tests.server.system.upstreams import Worlds, run_worlds
 
 pytestmark = [

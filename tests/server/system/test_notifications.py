@@ -10,9 +10,17 @@ import pytest
 from models.postgres.database import Database
 from models.postgres.notifications import APPLICATION_NAME, CHANNEL
 from simulator import Simulator
-from tests.server.caching import CURRENCIES, LATEST, is_true, quote, said, until, wait_for_listener
+from tests.server.cache_probes import (
+    CURRENCIES,
+    LATEST,
+    is_true,
+    quote,
+    said,
+    until,
+    wait_for_listener,
+)
 from tests.server.proxy import proxy_to
-from tests.server.served import environment
+from tests.server.server_process import environment
 from tests.serving import LiveServer, live_server, make_settings
 
 POINTS = '{ prices(coin: "bitcoin", to: "2100-01-01", first: 9) { points { price observedAt } } }'

@@ -10,7 +10,7 @@ import pytest
 
 from models.postgres.database import Database, DatabaseUnavailableError
 from simulator import Fault, Simulator
-from tests.server.caching import is_true, until, wait_for_listener
+from tests.server.cache_probes import is_true, until, wait_for_listener
 from tests.server.outages import STATUS, far_server, leave_the_breaker_alone
 from tests.server.proxy import proxy_to
 from tests.server.system.test_database_unavailable import PRICES, REFRESH, unavailable, works

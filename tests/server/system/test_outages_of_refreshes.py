@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from simulator import Fault, Simulator
-from tests.server.caching import until
+from tests.server.cache_probes import until
 from tests.server.outages import STATUS, far_server, leave_the_breaker_alone
 from tests.server.system.test_database_unavailable import REFRESH, unavailable, works
 from tests.serving import TOKEN

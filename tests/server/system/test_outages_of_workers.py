@@ -10,7 +10,7 @@ import pytest
 from simulator import Simulator
 from tests.server.postgres_processes import eventually
 from tests.server.proxy import proxy_to
-from tests.server.served import START_SECONDS, served
+from tests.server.server_process import START_SECONDS, served
 from tests.server.system.test_database_unavailable import PRICES, unavailable
 from tests.serving import in_thread
 

@@ -14,7 +14,7 @@ import pytest
 
 from simulator import Fault, Simulator
 from tests.server.proxy import proxy_to
-from tests.server.served import served
+from tests.server.server_process import served
 from tests.serving import TOKEN, LiveServer, live_server, make_settings
 
 REFRESH = """mutation ($input: RefreshPricesInput) {

@@ -18,8 +18,8 @@ import pytest
 
 from server.http.access_log import is_valid_request_id
 from tests.server.postgres_processes import eventually
-from tests.server.raw import raw
-from tests.server.served import Served, served
+from tests.server.raw_client import raw
+from tests.server.server_process import Served, served
 
 pytestmark = pytest.mark.processes
 

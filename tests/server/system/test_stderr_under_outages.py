@@ -18,9 +18,9 @@ import pytest
 
 from simulator import Simulator
 from tests.server.proxy import Proxy, proxy_to
-from tests.server.served import Served, served
-from tests.server.streams.listening import events_of
-from tests.server.streams.talking import FOLLOW, SECONDS, talking_to
+from tests.server.server_process import Served, served
+from tests.server.streams.sse_client import events_of
+from tests.server.streams.websocket_client import FOLLOW, SECONDS, talking_to
 from tests.serving import PATIENCE, TOKEN, Client
 
 pytestmark = pytest.mark.endurance

@@ -9,7 +9,7 @@ from websockets.frames import Close, Frame, Opcode
 
 from schema import build_schema
 from server.streams.endpoint import StreamEndpoint, StreamSettings
-from tests.server.raw import WHOLE, raw
+from tests.server.raw_client import WHOLE, raw
 from tests.serving import LiveServer
 
 _BODY = json.dumps({"query": "subscription { priceUpdates { kind } }"}).encode()

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tests.server.raw import raw
+from tests.server.raw_client import raw
 from tests.serving import Reader
 
 KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"

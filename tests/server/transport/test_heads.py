@@ -9,7 +9,7 @@ import pytest
 
 from server.graphql import request_parsing
 from server.http import negotiation
-from tests.server.raw import HEAD, QUERY, Answer, raw
+from tests.server.raw_client import HEAD, QUERY, Answer, raw
 from tests.serving import Reader
 
 START = b"GET /graphql?query=%7Bcurrencies%7Bcode%7D%7D HTTP/1.1\r\nHost: test\r\n"

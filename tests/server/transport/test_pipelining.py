@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from server.transport import backlog
 from server.transport.http_bounds import BoundedHttpProtocol
-from tests.server.raw import HEAD, QUERY, WHOLE, Answer, Raw, raw
+from tests.server.raw_client import HEAD, QUERY, WHOLE, Answer, Raw, raw
 from tests.serving import LiveServer, Reader
 
 LIVE = b"GET /health/live HTTP/1.1\r\n\r\n"

@@ -9,7 +9,7 @@ import pytest
 
 from server.transport import http_bounds
 from simulator import Simulator
-from tests.server.raw import HEAD, QUERY, WHOLE, Answer, Raw, raw
+from tests.server.raw_client import HEAD, QUERY, WHOLE, Answer, Raw, raw
 from tests.serving import LiveServer, Reader, live_server, make_settings
 
 DEEP = b"[" * 300 + b"]" * 300

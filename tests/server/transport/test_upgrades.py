@@ -10,9 +10,9 @@ import pytest
 
 from server.transport.http_protocol import HttpProtocol
 from server.transport.websocket_protocol import WebSocketProtocol
-from tests.server.caching import is_true, until
-from tests.server.deaf import deaf
-from tests.server.raw import HEAD, QUERY, WHOLE, Answer, raw
+from tests.server.cache_probes import is_true, until
+from tests.server.raw_client import HEAD, QUERY, WHOLE, Answer, raw
+from tests.server.slow_readers import deaf
 from tests.serving import Reader
 
 UPGRADES = [

@@ -8,7 +8,7 @@ from models import coins as coin_rows
 from models.prices.write_latest import Newest, store_quotes
 from models.tables import Coin, Currency
 from tests.models.storing import LONG_AGO, NOON, run_of_hours, store
-from tests.server.caching import series_id
+from tests.server.cache_probes import series_id
 from tests.serving import LiveServer
 
 

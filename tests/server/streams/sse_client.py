@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from tests.server.streams.talking import SECONDS
+from tests.server.streams.websocket_client import SECONDS
 from tests.serving import Client
 
 EVENTS = {"Accept": "text/event-stream"}

@@ -9,8 +9,8 @@ from contextlib import AbstractAsyncContextManager
 
 import httpx
 
-from tests.server.raw import HEAD
-from tests.server.streams.talking import Talk, connected_to
+from tests.server.raw_client import HEAD
+from tests.server.streams.websocket_client import Talk, connected_to
 from tests.serving import Client
 
 Reader = AbstractAsyncContextManager[asyncio.StreamReader]

@@ -20,7 +20,7 @@ from websockets.typing import Subprotocol
 from server.streams.graphql_transport_ws import SUBPROTOCOL
 from simulator import Simulator
 from tests.server.postgres_processes import ROOT
-from tests.server.served import Served, served
+from tests.server.server_process import Served, served
 
 SLOW = {"query": "{ coins { nodes { id metadata { description } } } }"}
 REFRESH = {"query": "mutation { refreshPrices(input: {wait: true}) { run { status } } }"}

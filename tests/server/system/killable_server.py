@@ -11,8 +11,8 @@ import httpx
 
 from server.postgres.embedded import EmbeddedPostgres
 from tests.server.postgres_processes import eventually, gone
-from tests.server.served import START_SECONDS, Served, served
-from tests.server.system.ledger import Ledger
+from tests.server.server_process import START_SECONDS, Served, served
+from tests.server.system.stored_data import Ledger
 from tests.server.system.upstreams import Worlds
 from tests.serving import TOKEN
 
