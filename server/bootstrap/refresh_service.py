@@ -51,11 +51,11 @@ class IngestionRefreshService:
         except RefreshBusyError as error:
             raise UnavailableError(str(error), retry_after=error.retry_after) from error
         except BudgetExceededError as error:
-            raise no_credits(error) from error
+            raise credits_spent_error(error) from error
 
     async def plan(self, scope: RefreshScope) -> RefreshPlan:
         """Return the planned calls of a refresh and their cost."""
-        return shown_plan(await self._refresher.outlook(_request(scope)))
+        return to_refresh_plan(await self._refresher.outlook(_request(scope)))
 
     async def wait(self, run_id: UUID) -> None:
         """Wait for a run of this process to end."""
@@ -66,13 +66,13 @@ def _request(scope: RefreshScope) -> RefreshRequest:
     return RefreshRequest(scope.coins, scope.currencies, scope.days, scope.rebuild, scope.only_due)
 
 
-def no_credits(error: BudgetExceededError) -> UnavailableError:
+def credits_spent_error(error: BudgetExceededError) -> UnavailableError:
     """Make the error of spent credits; `retry_after` is the start of the next month."""
     seconds = math.ceil((error.resets_at - datetime.now(UTC)).total_seconds())
     return UnavailableError(str(error), retry_after=max(1, seconds))
 
 
-def shown_plan(outlook: Outlook) -> RefreshPlan:
+def to_refresh_plan(outlook: Outlook) -> RefreshPlan:
     """Convert a plan of ingestion into its GraphQL type."""
     preparation, budget = outlook.preparation, outlook.budget
     return RefreshPlan(

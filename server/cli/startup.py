@@ -39,7 +39,7 @@ def one_line_errors() -> Iterator[None]:
         yield
     except (CommandError, SettingsError, EmbeddedPostgresError, AccessRefused) as error:
         for line in str(error).splitlines():
-            _say(f"coingraph: {line}")
+            _print(f"coingraph: {line}")
         raise SystemExit(FAILED) from None
 
 
@@ -71,7 +71,7 @@ def database_needed() -> Iterator[None]:
         raise CommandError(f"{str(error).removesuffix('.')}{why}. Check DATABASE_URL.") from None
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     with contextlib.suppress(OSError, ValueError):  # as in the log, an unwritable line is dropped
         print(line, file=sys.stderr, flush=True)  # noqa: T201 - the output of a command
 
@@ -137,7 +137,7 @@ def with_token(settings: Settings) -> Settings:
     if new:
         path = settings.data_dir / TOKEN_FILE
         shown = f": {token.get_secret_value()}" if _is_terminal() else ""
-        _say(f"Refresh token: created and stored in {path}{shown}")
+        _print(f"Refresh token: created and stored in {path}{shown}")
     return settings.model_copy(update={"refresh_tokens": (token,)})
 
 

@@ -43,7 +43,7 @@ class LeaderElection:
         while True:
             try:
                 async with AdvisoryLock(self._database, LEADER_LOCK) as lock:
-                    await self._take(lock)
+                    await self._acquire(lock)
                     pause, self._reason = _FIRST_PAUSE, None
                     await self._lead(lock)
             except DatabaseUnavailableError as error:
@@ -54,7 +54,7 @@ class LeaderElection:
             await asyncio.sleep(pause * (1 + random.random()))  # noqa: S311 - jitter
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    async def _take(self, lock: AdvisoryLock) -> None:
+    async def _acquire(self, lock: AdvisoryLock) -> None:
         asked = 0
 
         def pause() -> float:

@@ -96,7 +96,7 @@ def account(home: Path, program: Path) -> Account:
     if not cluster.exists():
         uid = ownership.own_uid(home)
         own = Account(uid, uid)
-        if not (_closed(home, own) or _closed(program, own)) and _give(home, own):
+        if not (_closed(home, own) or _closed(program, own)) and _change_owner(home, own):
             return own
     if sys.platform == "linux":
         root = Account(0, os.getegid(), namespace=True)
@@ -105,7 +105,7 @@ def account(home: Path, program: Path) -> Account:
     raise PostgresError("PostgreSQL refuses to run as root: run as an ordinary account")
 
 
-def _give(folder: Path, owner: Account) -> bool:
+def _change_owner(folder: Path, owner: Account) -> bool:
     """Change the owner; return False if root may not, as in some containers."""
     try:
         os.chown(folder, owner.uid, owner.gid)

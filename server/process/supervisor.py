@@ -55,7 +55,7 @@ class WorkerSupervisor:
 
     async def run(self) -> None:
         """Return once all workers have ended. Raises WorkersFailedError."""
-        tasks = [asyncio.create_task(self._keep(n)) for n in range(self._settings.workers)]
+        tasks = [asyncio.create_task(self._keep_running(n)) for n in range(self._settings.workers)]
         with self._signals_handled():
             try:
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
@@ -102,7 +102,7 @@ class WorkerSupervisor:
             self._send(signal.SIGKILL)
             await asyncio.wait(late)
 
-    async def _keep(self, number: int) -> None:
+    async def _keep_running(self, number: int) -> None:
         """Run one worker after another, with growing delays if they die early."""
         pause = 0.0
         while not self._stopping.is_set():

@@ -39,7 +39,7 @@ class Worker(Server):
         """Start serving and report READY."""
         await super().startup(sockets)
         self._send(READY)
-        asyncio.get_running_loop().add_reader(self._control, self._take)
+        asyncio.get_running_loop().add_reader(self._control, self._receive_connection)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no further connections and stop."""
@@ -53,7 +53,7 @@ class Worker(Server):
         if gone > 0:
             with contextlib.suppress(
                 OSError
-            ):  # the buffer is full, or `_take` notices that the parent has ended
+            ):  # the buffer is full, or `_receive_connection` notices that the parent has ended
                 self._reported_gone += self._control.send(GONE * gone)
         if counter % 10 == 0:
             self._send(ALIVE)
@@ -73,7 +73,7 @@ class Worker(Server):
         with contextlib.suppress(OSError):  # the parent has ended
             self._control.shutdown(socket.SHUT_WR)
 
-    def _take(self) -> None:
+    def _receive_connection(self) -> None:
         try:
             received, descriptors, *_ = socket.recv_fds(self._control, 1, 1)
         except BlockingIOError:
@@ -113,7 +113,9 @@ class Worker(Server):
         )
 
     def _send(self, message: bytes) -> None:
-        with contextlib.suppress(OSError):  # `_take` notices that the parent has ended
+        with contextlib.suppress(
+            OSError
+        ):  # `_receive_connection` notices that the parent has ended
             self._control.send(message)
 
 

@@ -93,7 +93,7 @@ class WebSocketConnection:
         try:
             async with asyncio.timeout(self._init_seconds) as deadline:
                 while (text := await self._next()) is not None:
-                    await self._take(protocol.read(text))
+                    await self._handle(protocol.read(text))
                     if self._acknowledged:
                         deadline.reschedule(None)
         except TimeoutError:
@@ -111,7 +111,7 @@ class WebSocketConnection:
             raise CloseError(protocol.BAD_MESSAGE, "A message must be text, not binary.")
         return text
 
-    async def _take(self, message: protocol.Message) -> None:
+    async def _handle(self, message: protocol.Message) -> None:
         match message:
             case protocol.Init(payload):
                 await self._acknowledge(payload)
