@@ -48,7 +48,7 @@ class Client:
     async def error(
         self, query: str, *, token: str | None = None, **variables: Any
     ) -> tuple[int, str, str]:
-        """Send an operation that must fail; return the HTTP status, first code and first message."""
+        """Send an operation that must fail; return the HTTP status, first code and message."""
         response = await self.post(query, token=token, **variables)
         first = response.json()["errors"][0]
         return response.status_code, first["extensions"]["code"], first["message"]
@@ -139,7 +139,7 @@ async def live_server(
 
 
 def make_settings(database_url: str, simulator: Simulator, **more: Any) -> Settings:
-    """Return settings of a server under test: few coins, little history, an unthrottled upstream."""
+    """Return settings of a server under test: few coins, little history, no throttling."""
     values: dict[str, Any] = {
         "database_url": database_url,
         "coingecko_base_url": simulator.base_url,
