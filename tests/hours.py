@@ -1,7 +1,7 @@
-"""Repeats a test that fails while an hour ends.
+"""A test that fails while an hour ends is run once more.
 
-Such a test may compare data of two hours. Tests of the change of hours and days set their own
-clocks, so no hour ends during them twice. See docs/decisions/0022-tests-and-the-hours-end.md.
+What a test compares may then be of two hours. Tests about the change of hours and days have clocks
+of their own, and no hour ends under them twice. See docs/decisions/0022-tests-and-the-hours-end.md.
 """
 
 import time
