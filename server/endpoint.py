@@ -135,7 +135,7 @@ class GraphQLEndpoint:
     async def _page(self, request: GraphQLRequest, send: Send) -> None:
         scope = request.scope
         # Only the browser knows a prefix that the proxy strips without X-Forwarded-Prefix.
-        root = f"{scope['root_path']}/" if scope["root_path"] else _way_up(scope["raw_path"])
+        root = f"{scope['root_path']}/" if scope["root_path"] else _relative_root(scope["raw_path"])
         page = graphiql_page(
             endpoint=f"{root}graphql",
             mount=root + GRAPHIQL_PATH.removeprefix("/"),
@@ -144,6 +144,6 @@ class GraphQLEndpoint:
         await send_static(page, request, PAGE_HEADERS, send)
 
 
-def _way_up(raw_path: bytes) -> str:
+def _relative_root(raw_path: bytes) -> str:
     """Return the relative path from the page's address to the folder that has `graphql`."""
     return "../" * (len(raw_path) - len(raw_path.rstrip(b"/")))

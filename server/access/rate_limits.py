@@ -40,9 +40,9 @@ class RateLimits:
         self._away_until = -math.inf
         self._policy = b'"points";q=%d;w=%d' % (points, WINDOW_SECONDS)
 
-    def account(self, token: str | None, caller: str) -> "Account":
+    def account(self, token: str | None, caller: str) -> "RateLimitAccount":
         """Return the account of a valid token, else of the caller's name (`caller_of`)."""
-        return Account(self, f"token:{token}" if token else f"address:{caller}")
+        return RateLimitAccount(self, f"token:{token}" if token else f"address:{caller}")
 
     async def spend(self, key: str, points: int) -> tuple[int, float]:
         """Add points to a window; return the points spent in it and when it ends."""
@@ -82,7 +82,7 @@ class RateLimits:
         )
 
 
-class Account:
+class RateLimitAccount:
     """The account of a caller during one request."""
 
     __slots__ = ("_ends_at", "_key", "_limits", "_spent")

@@ -12,7 +12,7 @@ from server.graphql.request_parsing import Operation, headers_of
 from server.graphql.response_cache import BYPASS
 
 if TYPE_CHECKING:
-    from server.access.rate_limits import Account
+    from server.access.rate_limits import RateLimitAccount
 
 
 class GraphQLRequest:
@@ -44,7 +44,7 @@ class GraphQLRequest:
         self.encoding = Stopwatch()
         self.cached = BYPASS
         self.private = True
-        self.account: Account | None = None
+        self.account: RateLimitAccount | None = None
 
     @property
     def caller(self) -> str:

@@ -20,7 +20,7 @@ if sys.platform != "win32":
 SOCKET_PATH_BYTES = 103  # the smallest sun_path among the supported systems: macOS's
 
 
-class Account(NamedTuple):
+class ClusterOwner(NamedTuple):
     """The account that owns the cluster and runs PostgreSQL."""
 
     uid: int
@@ -40,7 +40,7 @@ def socket_dir(home: Path) -> Path:
     return Path("/tmp", "coingraph-" + hashlib.sha256(os.fsencode(home)).hexdigest()[:16])  # noqa: S108 - make_private verifies it
 
 
-def make_private(folder: Path, account: Account) -> None:
+def make_private(folder: Path, account: ClusterOwner) -> None:
     """Create `folder` with mode 0700 for the account, or verify an existing one.
 
     Raises PostgresError.
@@ -73,7 +73,7 @@ def check(home: Path) -> None:
         raise PostgresError(f"{cluster} is {what}: move it away")
 
 
-def account(home: Path, program: Path) -> Account:
+def account(home: Path, program: Path) -> ClusterOwner:
     """Return the account that runs PostgreSQL: the owner of the cluster.
 
     PostgreSQL refuses to run as root. On root's first start the owner is an account of its own, if
@@ -81,31 +81,31 @@ def account(home: Path, program: Path) -> Account:
     namespace has no access either, the owner of the folder that blocks it. Raises PostgresError.
     """
     if os.geteuid() != 0:
-        return Account(os.geteuid(), os.getegid())
+        return ClusterOwner(os.geteuid(), os.getegid())
     cluster = home / "cluster"
     if ownership.is_nobodys(home):
         uid = ownership.own_uid(home)
-        closed = _closed(home, Account(uid, uid)) or _closed(program, Account(uid, uid))
+        closed = _closed(home, ClusterOwner(uid, uid)) or _closed(program, ClusterOwner(uid, uid))
         if cluster.exists():
             end_leftovers(cluster)
         if not closed and ownership.take_over(home, socket_dir(home), uid):
-            return Account(uid, uid)
+            return ClusterOwner(uid, uid)
     found = (cluster if cluster.exists() else home).stat()
     if found.st_uid != 0:
-        return Account(found.st_uid, found.st_gid)
+        return ClusterOwner(found.st_uid, found.st_gid)
     if not cluster.exists():
         uid = ownership.own_uid(home)
-        own = Account(uid, uid)
+        own = ClusterOwner(uid, uid)
         if not (_closed(home, own) or _closed(program, own)) and _change_owner(home, own):
             return own
     if sys.platform == "linux":
-        root = Account(0, os.getegid(), namespace=True)
+        root = ClusterOwner(0, os.getegid(), namespace=True)
         closed = _closed(home, root)
-        return Account(closed.st_uid, closed.st_gid) if closed and closed.st_uid else root
+        return ClusterOwner(closed.st_uid, closed.st_gid) if closed and closed.st_uid else root
     raise PostgresError("PostgreSQL refuses to run as root: run as an ordinary account")
 
 
-def _change_owner(folder: Path, owner: Account) -> bool:
+def _change_owner(folder: Path, owner: ClusterOwner) -> bool:
     """Change the owner; return False if root may not, as in some containers."""
     try:
         os.chown(folder, owner.uid, owner.gid)
@@ -114,7 +114,7 @@ def _change_owner(folder: Path, owner: Account) -> bool:
     return True
 
 
-def _closed(path: Path, visitor: Account) -> os.stat_result | None:
+def _closed(path: Path, visitor: ClusterOwner) -> os.stat_result | None:
     """Return the nearest folder above `path` that an unprivileged `visitor` cannot enter."""
     for folder in path.parents:
         found = folder.stat()
