@@ -1,7 +1,7 @@
-"""Whether the server in this container can do its work: exit status 0 or 1.
+"""Docker's health check: exit status 0 if the server in this container is ready, else 1.
 
-It listens on HOST and PORT, so change those settings rather than give --host or --port. A prefix
-(ROOT_PATH) does not matter. No urllib: it would ask a proxy.
+It connects to HOST and PORT, so set those instead of --host and --port. ROOT_PATH does not matter.
+It does not use urllib, which would connect through a proxy.
 """  # noqa: INP001 - a script, run by its path
 
 import http.client
@@ -13,7 +13,7 @@ ANY["localhost"] = ANY["*"]
 
 
 def ask(host: str, port: int) -> bool:
-    """Print what the server says at one address. Raises OSError and HTTPException."""
+    """Print the readiness at one address; return True if ready. Raises OSError, HTTPException."""
     connection = http.client.HTTPConnection(host, port, timeout=4)
     connection.request("GET", "/health/ready")
     response = connection.getresponse()
@@ -22,7 +22,7 @@ def ask(host: str, port: int) -> bool:
 
 
 def setting(name: str, default: str) -> str:
-    """Read a setting as the server does: without quotes, which `docker run --env-file` keeps."""
+    """Read a setting like the server: without the quotes that `docker run --env-file` keeps."""
     value = os.environ.get(name, "").strip()
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
         value = value[1:-1]
@@ -30,6 +30,7 @@ def setting(name: str, default: str) -> str:
 
 
 def main() -> None:
+    """Check each address of HOST until one responds."""
     port = int(setting("PORT", "8000"))
     names = [name.strip().strip("[]").lower() for name in setting("HOST", "127.0.0.1").split(",")]
     failures = []
@@ -38,7 +39,7 @@ def main() -> None:
             sys.exit(not ask(host, port))
         except (OSError, http.client.HTTPException) as error:
             failures.append(f"{host}: {error}")
-    sys.exit(f"no answer: {'; '.join(failures)}")
+    sys.exit(f"no response: {'; '.join(failures)}")
 
 
 main()

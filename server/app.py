@@ -1,4 +1,4 @@
-"""The application: what belongs together is brought together here, and only here."""
+"""The application: the only place that wires all components together."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ from resolvers.live.price_updates import PriceUpdates
 from resolvers.live.run_watcher import RunWatcher
 from schema import build_schema
 from schema.context import Services
-from server.access.connection_limits import Crowds
+from server.access.connection_limits import ConnectionLimits
 from server.access.file_limit import room_for_connections
 from server.access.tokens import Authenticator
 from server.bootstrap.factories import (
@@ -33,21 +33,21 @@ from server.bootstrap.factories import (
     pool_size,
     prepare_database,
 )
-from server.bootstrap.refresh_service import Refreshes
+from server.bootstrap.refresh_service import IngestionRefreshService
 from server.config.settings import Settings
 from server.endpoint import GraphQLEndpoint
 from server.graphql.admission import Admission
-from server.graphql.request import RequestRules
+from server.graphql.request_parsing import RequestRules
 from server.graphql.response import CachePolicy
-from server.graphql.response_cache import AnswerCache
+from server.graphql.response_cache import ResponseCache
 from server.http.cross_origin import Origins
 from server.http.health import Readiness, live
 from server.http.middleware import error_handlers, middleware
-from server.leader.election import Leadership
-from server.leader.tasks import Duties
+from server.leader.election import LeaderElection
+from server.leader.tasks import LeaderTasks
 from server.pages.graphiql import GRAPHIQL_PATH, graphiql_files
 from server.streams.endpoint import StreamSettings
-from server.transport.backlog import Backlogs
+from server.transport.backlog import BacklogBudget
 
 log = structlog.get_logger("coingraph.server")
 
@@ -56,9 +56,9 @@ _MEGABYTE = 1_000_000
 
 
 class Application:
-    """What lives as long as the server. `settings` name a database and tokens.
+    """All components that live as long as the server. `settings` must have a `database_url`.
 
-    Of the workers of one server, the one that `leads` may come to lead the deployment.
+    `leads`: this process takes part in the leader election; True for one worker of each server.
     """
 
     def __init__(self, settings: Settings, *, leads: bool = True) -> None:
@@ -69,7 +69,7 @@ class Application:
         self.database = make_database(
             settings,
             pool_size=pool_size(settings.workers, settings.database_pool_size),
-            # the operation ends first, and says why
+            # the operation times out first, with its own error
             read_seconds=settings.operation_timeout.total_seconds() + 1,
         )
         self.upstream = make_upstream(settings, self.database)
@@ -77,7 +77,7 @@ class Application:
         self.listener = Listener(self.database, tracking_mark(settings.coins))
         room = settings.cache_megabytes * _MEGABYTE
         self.memory = SeriesCache(room // 4, self.listener)
-        self.cache = AnswerCache(room - room // 4, self.listener)
+        self.cache = ResponseCache(room - room // 4, self.listener)
         self.listener.subscribe(self.memory)
         self.listener.subscribe(self.cache)
         self.updates = PriceUpdates(self.database, self.listener)
@@ -85,8 +85,10 @@ class Application:
         self.runs = RunWatcher(self.database, self.refresher.mark_interrupted_runs)
         self.listener.subscribe(self.runs)
         proxies = [ip_network(each) for each in settings.trusted_proxies]
-        self.crowds = Crowds(settings.max_connections_per_address, proxies, room_for_connections())
-        self.backlogs = Backlogs(proxies)
+        self.connection_limits = ConnectionLimits(
+            settings.max_connections_per_address, proxies, room_for_connections()
+        )
+        self.backlog_budget = BacklogBudget(proxies)
         self.admission = Admission(
             Authenticator(settings.refresh_tokens, settings.read_tokens), make_rates(settings)
         )
@@ -95,8 +97,8 @@ class Application:
         self._prepared = asyncio.Event()
         self._seeded = False
         self._leading: asyncio.Task[None] | None = None
-        duties = Duties(settings, self.database, self.upstream, self.refresher)
-        self.leadership = Leadership(self.database, duties.do)
+        tasks = LeaderTasks(settings, self.database, self.upstream, self.refresher)
+        self.election = LeaderElection(self.database, tasks.run)
         self.readiness = Readiness(self.database, lambda: self.admission.services is not None)
 
     def _make_endpoint(self) -> GraphQLEndpoint:
@@ -115,6 +117,7 @@ class Application:
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        """Start the background tasks and stop them at the end."""
         async with self.upstream:
             start = asyncio.create_task(self._start())
             leading = self._leading = asyncio.create_task(self._lead())
@@ -125,12 +128,12 @@ class Application:
                 asyncio.create_task(self.updates.run()),
             ]
             try:
-                # usually done in a moment; where the database is away, serve what can be served
+                # Usually done at once. While the database is unavailable, serve the rest.
                 await asyncio.wait([start], timeout=_RETRY_SECONDS)
                 if start.done():
                     start.result()
                 else:
-                    start.add_done_callback(_tell_failure)
+                    start.add_done_callback(_log_failure)
                 yield
             finally:
                 self.updates.close()
@@ -143,19 +146,19 @@ class Application:
                 await self.database.close()
 
     async def end_streams(self, seconds: float) -> None:
-        """End what clients follow, and let new ones follow nothing."""
+        """End all streams, within `seconds`, and reject new ones."""
         self.updates.close()
         await self.endpoint.streams.close(seconds)
 
     async def end_refreshes(self) -> None:
-        """End this process's refresh, and start none any more."""
+        """Stop the refresh of this process and start no further one."""
         if self._leading is not None:
             self._leading.cancel()
             await asyncio.wait([self._leading])
         await self.refresher.stop()
 
     async def _start(self) -> None:
-        """Get the database ready, however long it takes to come up."""
+        """Prepare the database, retrying until it is available; then admit operations."""
         while True:
             try:
                 self._seeded = await prepare_database(self.settings, self.database)
@@ -171,7 +174,7 @@ class Application:
         self._prepared.set()
         self.admission.services = Services(
             self.database,
-            Refreshes(self.refresher),
+            IngestionRefreshService(self.refresher),
             self.settings.stale_after,
             self.updates,
             self.runs,
@@ -180,10 +183,10 @@ class Application:
             self.refresher.tracked,
         )
         if self._leads:
-            await self.leadership.decided.wait()
+            await self.election.decided.wait()
 
     async def _seed_later(self) -> None:
-        """Seed a database that took no writes at the start, when it does."""
+        """Seed a database that was read-only at the start once it is writable."""
         await self._prepared.wait()
         while not self._seeded:
             await asyncio.sleep(_RETRY_SECONDS)
@@ -191,34 +194,34 @@ class Application:
                 self._seeded = await prepare_database(self.settings, self.database)
 
     async def _listen(self) -> None:
-        """Hear of changes, from the moment on that there is a database."""
+        """Listen for notifications once the database is prepared."""
         await self._prepared.wait()
         await self.listener.run()
 
     async def _lead(self) -> None:
-        """Lead the deployment whenever it is this process's turn."""
+        """Take part in the leader election once the database is prepared."""
         await self._prepared.wait()
         if self._leads:
-            await self.leadership.run()
+            await self.election.run()
 
 
-def _tell_failure(start: asyncio.Task[None]) -> None:
+def _log_failure(start: asyncio.Task[None]) -> None:
     if not start.cancelled() and (error := start.exception()):
-        log.error("the start failed, operations stay unavailable", exc_info=error)
+        log.error("the startup failed, operations stay unavailable", exc_info=error)
 
 
 async def _start_page(request: Request) -> RedirectResponse:
-    """Lead to the API: relatively, for proxies that strip a prefix and do not name it."""
+    """Redirect to the API by a relative path, for proxies that strip a prefix silently."""
     root = request.scope["root_path"]
     return RedirectResponse(f"{root}/graphql" if root else "graphql")
 
 
 def create_app(settings: Settings, *, leads: bool = True) -> Starlette:
-    """Make the ASGI application. Its database is opened, migrated and seeded by the lifespan."""
+    """Make the ASGI application. Its lifespan opens, migrates and seeds the database."""
     application = Application(settings, leads=leads)
     routes = [
         Route("/", _start_page),
-        Route("/graphql", application.endpoint),  # which judges of methods itself
+        Route("/graphql", application.endpoint),  # it handles all methods itself
         WebSocketRoute("/graphql", application.endpoint),
         Route("/health/live", live),
         Route("/health/ready", application.readiness.handle),
@@ -231,6 +234,6 @@ def create_app(settings: Settings, *, leads: bool = True) -> Starlette:
         exception_handlers=error_handlers(application.origins),
         lifespan=application.lifespan,
     )
-    app.router.redirect_slashes = False  # it would build an absolute address from Host
+    app.router.redirect_slashes = False  # a redirect would build an absolute URL from Host
     app.state.application = application
     return app

@@ -1,4 +1,4 @@
-"""A real Chromium without a window, driven by the DevTools protocol."""
+"""A headless Chromium, driven by the DevTools protocol."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ SECONDS = 60  # for a browser to start, or a page to come to something
 
 
 def browser() -> str:
-    """Name the program; without it the test is skipped, but never in CI."""
+    """Return the path of the program; without it the test is skipped, except in CI."""
     for name in ("chromium", "chromium-browser", "google-chrome"):
         if found := shutil.which(name):
             return found
@@ -26,7 +26,7 @@ def browser() -> str:
 
 
 def arguments(profile: Path) -> list[str]:
-    """What keeps it from anything but this machine, and from asking for what tests do not need."""
+    """Return arguments that restrict it to this machine and disable background requests."""
     return [
         *(browser(), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
         *("--no-first-run", "--disable-background-networking", "--disable-component-update"),
@@ -36,7 +36,7 @@ def arguments(profile: Path) -> list[str]:
 
 
 class Page:
-    """The one page of a browser. `complaints` are its errors, and what its policies forbade."""
+    """The page of a browser. `complaints`: its errors and violations of its policies."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
@@ -73,7 +73,7 @@ class Page:
         return answer["result"].get("value")
 
     async def until(self, expression: str) -> Any:
-        """Wait for an expression to be true; its value."""
+        """Wait until an expression is true; return its value."""
         try:
             async with asyncio.timeout(SECONDS):
                 while not (value := await self.evaluate(expression)):  # noqa: ASYNC110 - pages have no event
@@ -119,7 +119,7 @@ async def opened_page(profile: Path) -> AsyncIterator[Page]:
 
 
 async def _address(profile: Path) -> str:
-    """Wait for the browser to say where it listens."""
+    """Wait until the browser prints its address."""
     file = profile / "DevToolsActivePort"
     while not (file.exists() and len(file.read_text().split()) == 2):  # noqa: ASYNC110 - there is no event
         await asyncio.sleep(0.05)

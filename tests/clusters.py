@@ -1,4 +1,4 @@
-"""PostgreSQL servers of a test's own, from Debian's packages, and PgBouncer before one."""
+"""PostgreSQL servers for one test, from Debian's packages, and PgBouncer in front of one."""
 
 import contextlib
 import os
@@ -18,14 +18,14 @@ _START_SECONDS = 60.0
 
 
 def missing(what: str) -> None:
-    """Skip a test for want of a program; where CI decides, fail."""
+    """Skip a test because a program is missing; in CI, fail."""
     if os.environ.get("CI"):
         pytest.fail(f"{what} is missing; .ci/run is to install it")
     pytest.skip(f"{what} is not installed")
 
 
 def binaries() -> Path:
-    """Where the newest of Debian's PostgreSQL servers is, which can do TLS."""
+    """Return the folder of Debian's newest PostgreSQL, which supports TLS."""
     found = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
     if not found:
         missing("Debian's PostgreSQL")
@@ -39,13 +39,13 @@ def free_port() -> int:
 
 
 def as_ordinary() -> dict[str, Any]:
-    """Give subprocess what runs a program as an ordinary user, which PostgreSQL asks for."""
+    """Return arguments of subprocess that drop root, as PostgreSQL requires."""
     return {"user": "postgres", "group": "postgres", "extra_groups": []} if not os.getuid() else {}
 
 
 @contextlib.contextmanager
 def ordinary_folder() -> Iterator[Path]:
-    """Make a folder that an ordinary user owns, at a path that they can reach."""
+    """Make a folder of an ordinary user, at a path that it can access."""
     folder = Path(tempfile.mkdtemp(prefix="coingraph-"))
     if not os.getuid():
         shutil.chown(folder, "postgres", "postgres")
@@ -77,7 +77,7 @@ class Cluster:
         assert not done.returncode, done.stdout
 
     def create(self, *hba: str) -> None:
-        """Make an empty cluster that trusts everybody, after the given lines of pg_hba.conf."""
+        """Create an empty cluster that trusts all connections, after these lines of pg_hba.conf."""
         self.run(
             "initdb", "-D", str(self.data), "-U", "postgres", "-E", "UTF8", "--locale=C",
             "--no-sync", "--auth=trust",
@@ -132,7 +132,7 @@ def running_cluster(*lines: str, hba: tuple[str, ...] = ()) -> Iterator[Cluster]
 
 @contextlib.contextmanager
 def pgbouncer(cluster: Cluster, *lines: str) -> Iterator[int]:
-    """Run PgBouncer before a server, with its defaults but for these lines; its port."""
+    """Run PgBouncer in front of a server, with extra configuration lines; yield its port."""
     program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
         missing("PgBouncer")

@@ -1,4 +1,4 @@
-"""A real PostgreSQL, a simulated CoinGecko and a real server, each over its real wire."""
+"""Fixtures: a real PostgreSQL, a simulated CoinGecko and a real server."""
 
 import asyncio
 import contextlib
@@ -60,7 +60,7 @@ _FAST = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give endurance tests more time than pyproject.toml does: one of them kills twenty servers."""
+    """Give endurance tests a longer timeout: one of them kills twenty servers."""
     for item in items:
         if item.get_closest_marker("endurance") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(1200))
@@ -70,7 +70,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _no_settings_from_outside(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Keep the developer's own environment and `.env` out of the tests."""
+    """Isolate the tests from the developer's environment and `.env`."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
@@ -78,7 +78,7 @@ def _no_settings_from_outside(
 
 @pytest.fixture(autouse=True)
 def _processes_are_marked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refuse processes to tests of the fast tier, so that it stays what it says it is."""
+    """Forbid processes in tests of the fast tier."""
     marked = {mark.name for mark in request.node.iter_markers()}
     if marked & {"processes", "endurance"}:
         return
@@ -92,7 +92,7 @@ def _processes_are_marked(request: pytest.FixtureRequest, monkeypatch: pytest.Mo
 
 @pytest.fixture(scope="session", autouse=True)
 def _contexts_once() -> Iterator[None]:
-    """Load the certificates for TLS once: that takes longer than most tests."""
+    """Load the certificates for TLS once: it takes longer than most tests."""
     with pytest.MonkeyPatch.context() as patch:
         make = functools.cache(ssl.create_default_context)
         patch.setattr(ssl, "create_default_context", make)
@@ -101,7 +101,7 @@ def _contexts_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _supervisors_measured() -> Iterator[None]:
-    """Measure the coverage of the embedded PostgreSQL's supervisor, which starts without site."""
+    """Measure the coverage of the supervisor of the embedded PostgreSQL."""
     with pytest.MonkeyPatch.context() as patch:
         if "COVERAGE_PROCESS_CONFIG" in os.environ:
             packages = str(Path(coverage.__file__).parents[1])
@@ -113,7 +113,7 @@ def _supervisors_measured() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a PostgreSQL to make databases in: TEST_DATABASE_URL, or an embedded one.
+    """The URL of a PostgreSQL for test databases: TEST_DATABASE_URL, or an embedded one.
 
     Parallel workers have one each.
     """
@@ -131,7 +131,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def template(postgres_url: str) -> Iterator[str]:
-    """Name a migrated database that others are copied from."""
+    """The name of a migrated database that others are copied from."""
 
     async def make(url: str) -> None:
         database = Database(url)
@@ -145,7 +145,7 @@ def template(postgres_url: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def new_database(postgres_url: str, template: str = "template1") -> Iterator[str]:
-    """Make a database for the block, without `template` an empty one; its address."""
+    """Create a database for the block, from `template` or empty; yield its URL."""
     name = f"coingraph_test_{os.getpid()}_{next(_numbers)}"
     how = "" if "TEST_DATABASE_URL" in os.environ else "STRATEGY file_copy"  # fast without fsync
     asyncio.run(administer(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template} {how}"))
@@ -157,7 +157,7 @@ def new_database(postgres_url: str, template: str = "template1") -> Iterator[str
 
 @pytest.fixture
 def empty_url(postgres_url: str) -> Iterator[str]:
-    """Address of a database with nothing in it."""
+    """The URL of an empty database."""
     with new_database(postgres_url) as url:
         yield url
 
@@ -166,7 +166,7 @@ def empty_url(postgres_url: str) -> Iterator[str]:
 def refreshed(
     postgres_url: str, template: str, shared_simulator: Simulator
 ) -> Iterator[Callable[[], str]]:
-    """Name a database of this hour with a finished refresh that others are copied from.
+    """The name of a database with a refresh of this hour that others are copied from.
 
     It has 2 coins, 2 currencies and 5 days.
     """
@@ -187,10 +187,7 @@ def refreshed(
 
 @pytest.fixture
 def database_url(request: pytest.FixtureRequest, postgres_url: str, template: str) -> Iterator[str]:
-    """Address of a migrated database: without rows, or with those of `refreshed` where it is used.
-
-    `server` uses it, and so may other fixtures and tests.
-    """
+    """The URL of a migrated database: without rows, or with those of `refreshed` if requested."""
     if "refreshed" in request.fixturenames:
         template = request.getfixturevalue("refreshed")()
     with new_database(postgres_url, template) as url:
@@ -214,7 +211,7 @@ def shared_simulator() -> Iterator[Simulator]:
 
 @pytest.fixture
 def simulator() -> Iterator[Simulator]:
-    """A simulator of the test's own, for faults."""
+    """A simulator for one test, for faults."""
     with run_simulator(SimulatorOptions()) as simulator:
         yield simulator
 
@@ -251,7 +248,7 @@ async def server(
 def shared_url(
     postgres_url: str, template: str, shared_simulator: Simulator
 ) -> Iterator[tuple[str, str]]:
-    """Addresses of one such server and of its database, for all tests that only read."""
+    """The URLs of one such server and its database, for all read-only tests."""
     with (
         new_database(postgres_url, template) as database_url,
         served_for_long(database_url, shared_simulator) as url,
@@ -269,7 +266,7 @@ def _refresh(url: str) -> None:
 
 @contextlib.contextmanager
 def served_for_long(database_url: str, simulator: Simulator) -> Iterator[str]:
-    """Serve a database from a thread, for longer than a test; the server's address."""
+    """Serve a database from a thread for several tests; yield the server's URL."""
     with pytest.MonkeyPatch.context() as patch:
         for setting in Settings.model_fields:
             patch.delenv(setting.upper(), raising=False)
@@ -280,14 +277,14 @@ def served_for_long(database_url: str, simulator: Simulator) -> Iterator[str]:
 
 @pytest.fixture
 async def reader(shared_url: tuple[str, str]) -> AsyncIterator[Reader]:
-    """A client of the shared server, and a connection of its own to that server's database."""
+    """A client of the shared server, and a separate connection to its database."""
     async with reading(*shared_url) as reader:
         yield reader
 
 
 @pytest.fixture(scope="module")
 def scheduled_server(postgres_url: str, shared_simulator: Simulator) -> Iterator[LiveServer]:
-    """A server with a database of its own, served from a thread, that schedulers may call."""
+    """A server in a thread with its own database, for schedulers to call."""
     with (
         new_database(postgres_url) as url,
         in_thread(live_server(make_settings(url, shared_simulator))) as live,
@@ -297,12 +294,12 @@ def scheduled_server(postgres_url: str, shared_simulator: Simulator) -> Iterator
 
 @pytest.fixture
 async def sql(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection to the test's database, past all of our code."""
+    """A connection to the test's database without our code."""
     async with connected(database_url) as connection:
         yield connection
 
 
 def shared_folder() -> Path | None:
-    """Where recordings of the real CoinGecko are, for those who have them."""
+    """The folder with recordings of the real CoinGecko, if present."""
     folder = Path(__file__).resolve().parents[2] / "shared" / "coingecko"
     return folder if folder.is_dir() else None

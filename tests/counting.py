@@ -1,4 +1,4 @@
-"""Which SQL statements are sent."""
+"""Records SQL statements."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from models.postgres.database import Database
 
 @contextlib.asynccontextmanager
 async def statements(database: Database) -> AsyncIterator[list[str]]:
-    """Collect what is sent through SQLAlchemy, and what is sent past it on asyncpg itself."""
+    """Collect the statements sent through SQLAlchemy and through asyncpg directly."""
     sent: list[str] = []
     engine = database.engine.sync_engine
 

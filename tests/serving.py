@@ -1,4 +1,4 @@
-"""Servers under test, and clients for them."""
+"""Servers under test and their clients."""
 
 import asyncio
 import contextlib
@@ -32,13 +32,13 @@ class Client:
     async def post(
         self, query: str, *, token: str | None = None, **variables: Any
     ) -> httpx.Response:
-        """Send an operation as a client does."""
+        """Send an operation by POST."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         body = {"query": query, "variables": variables}
         return await self.http.post("/graphql", json=body, headers=headers)
 
     async def data(self, query: str, *, token: str | None = None, **variables: Any) -> Any:
-        """Send an operation that must succeed; its data."""
+        """Send an operation that must succeed; return its data."""
         response = await self.post(query, token=token, **variables)
         body = response.json()
         assert "errors" not in body, body
@@ -48,7 +48,7 @@ class Client:
     async def error(
         self, query: str, *, token: str | None = None, **variables: Any
     ) -> tuple[int, str, str]:
-        """Send an operation that must fail; HTTP status, first code, first message."""
+        """Send an operation that must fail; return the HTTP status, first code and message."""
         response = await self.post(query, token=token, **variables)
         first = response.json()["errors"][0]
         return response.status_code, first["extensions"]["code"], first["message"]
@@ -63,14 +63,14 @@ class LiveServer(Client):
 
 @dataclass(frozen=True, slots=True)
 class Reader(Client):
-    """A client of the shared server, and a connection to its database, past all of our code."""
+    """A client of the shared server, and a direct connection to its database."""
 
     sql: asyncpg.Connection
 
 
 @contextlib.asynccontextmanager
 async def connected(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """Connect to a database past all of our code."""
+    """Connect to a database without our code."""
     connection = await asyncpg.connect(database_url.replace("+asyncpg", ""))
     try:
         yield connection
@@ -80,7 +80,7 @@ async def connected(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 @contextlib.asynccontextmanager
 async def reading(url: str, database_url: str) -> AsyncIterator[Reader]:
-    """Read from a server and, past all of our code, from its database."""
+    """Read from a server and, without our code, from its database."""
     async with (
         httpx.AsyncClient(base_url=url, timeout=PATIENCE, trust_env=False) as http,
         connected(database_url) as sql,
@@ -90,7 +90,7 @@ async def reading(url: str, database_url: str) -> AsyncIterator[Reader]:
 
 @contextlib.contextmanager
 def in_thread(manager: contextlib.AbstractAsyncContextManager[T]) -> Iterator[T]:
-    """Enter and leave in an event loop of its own, which runs in a thread meanwhile."""
+    """Run a context manager in an event loop in a thread."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -111,9 +111,9 @@ def in_thread(manager: contextlib.AbstractAsyncContextManager[T]) -> Iterator[T]
 async def live_server(
     settings: Settings, *, ready: bool = True, send_buffer: int | None = None
 ) -> AsyncIterator[LiveServer]:
-    """Serve the application on a free port while the block runs, once it is `ready`.
+    """Serve the application on a free port during the block, after it is `ready`.
 
-    `send_buffer`: bytes of an answer that the system takes; without it, up to 4 MB unread.
+    `send_buffer`: bytes of the send buffer; by default the system buffers up to 4 MB.
     """
     app = create_app(settings)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -139,7 +139,7 @@ async def live_server(
 
 
 def make_settings(database_url: str, simulator: Simulator, **more: Any) -> Settings:
-    """Settings of a server under test: few coins, little history, no waiting."""
+    """Return settings of a server under test: few coins, little history, no throttling."""
     values: dict[str, Any] = {
         "database_url": database_url,
         "coingecko_base_url": simulator.base_url,

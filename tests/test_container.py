@@ -1,4 +1,4 @@
-"""What the image and the compose file promise, and the scripts they run, without Docker."""
+"""The image, the compose file and their scripts, tested without Docker."""
 
 import json
 import os
@@ -23,7 +23,7 @@ import yaml
 from server.config.settings import Settings
 from simulator import Simulator
 from tests.server.postgres_processes import eventually
-from tests.server.served import environment as server_environment
+from tests.server.server_process import environment as server_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 REFRESH = ROOT / "deploy" / "refresh.sh"
@@ -54,7 +54,7 @@ def compose() -> dict[str, Any]:
 
 
 def command_of(stage: dict[str, list[str]]) -> list[str]:
-    """What a container of the image runs, from this checkout."""
+    """Return the command of the image, run from this checkout."""
     program, *arguments = json.loads(stage["ENTRYPOINT"][0]) + json.loads(stage["CMD"][0])
     assert program in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     return [sys.executable, "-c", "from server.cli.main import main; main()", *arguments]
@@ -70,7 +70,7 @@ def healthcheck_of(stage: dict[str, list[str]]) -> list[str]:
 def test_what_the_image_runs_becomes_healthy_and_stops(
     shared_simulator: Simulator, tmp_path: Path
 ) -> None:
-    """Its command, in its environment, judged by its own healthcheck, ended by its own signal."""
+    """Its command in its environment passes its health check and stops by its signal."""
     stage = last_stage()
     given = dict(re.findall(r"(\w+)=(\S+)", " ".join(stage["ENV"]))) | {"PATH": os.environ["PATH"]}
     assert {given["DATA_DIR"]} == set(stage["VOLUME"])
@@ -106,7 +106,7 @@ def test_what_the_image_runs_becomes_healthy_and_stops(
 
 
 def test_the_image_can_be_run_without_root_and_holds_no_compiler() -> None:
-    """Kubernetes' runAsNonRoot takes numbers only. What builds packages is not in the image."""
+    """Kubernetes' runAsNonRoot accepts only numbers. Build tools are not in the image."""
     stage = last_stage()
     [account] = stage["USER"]
     assert all(int(number) > 0 for number in account.split(":"))
@@ -120,8 +120,8 @@ def environment_of_the_image() -> dict[str, str]:
     return dict(re.findall(r"(\w+)=(\S+)", " ".join(last_stage()["ENV"])))
 
 
-def test_the_home_is_no_mount_and_the_image_s_user_may_write_to_mounts() -> None:
-    """A tmpfs takes the mode of the folder beneath, but not its owner."""
+def test_the_user_of_the_image_may_write_to_mounts() -> None:
+    """A tmpfs has the mode of the folder below it, but not its owner."""
     stage = last_stage()
     home, data = (Path(environment_of_the_image()[name]) for name in ("HOME", "DATA_DIR"))
     assert f"--home-dir {home}" in stage["RUN"][0]
@@ -152,7 +152,7 @@ def test_the_image_has_all_packages_and_this_version() -> None:
     assert any("--require-hashes" in rest for name, rest in instructions() if name == "RUN")
 
 
-def test_compose_hands_on_every_setting_and_nothing_else() -> None:
+def test_compose_passes_on_every_setting_and_nothing_else() -> None:
     fixed_by_the_image = {"DATA_DIR", "HOST", "PORT", "LOG_FORMAT"}
     assert fixed_by_the_image <= SETTINGS
     files = {name for name in SETTINGS if name.endswith("_FILE")}  # who sets them mounts them too
@@ -183,7 +183,7 @@ def test_compose_refuses_to_start_without_secrets_and_contains_none() -> None:
     assert compose()["db"]["environment"]["POSTGRES_PASSWORD"].startswith("${POSTGRES_PASSWORD:?")
 
 
-def test_compose_closes_what_need_not_be_open() -> None:
+def test_compose_restricts_the_containers() -> None:
     services = compose()
     for name in ("api", "scheduler"):
         assert services[name]["read_only"] is True
@@ -200,7 +200,7 @@ def test_compose_closes_what_need_not_be_open() -> None:
     assert services["db"]["user"] == "postgres", "as root, its entrypoint needs capabilities"
 
 
-def test_each_image_can_be_given_by_its_digest() -> None:
+def test_each_image_can_be_pinned_by_digest() -> None:
     images = dict(
         re.findall(r"\$\{(\w+_IMAGE):-([^}]+)\}", (ROOT / "docker-compose.yml").read_text())
     )
@@ -213,7 +213,7 @@ def test_each_image_can_be_given_by_its_digest() -> None:
 
 
 class Stub(ThreadingHTTPServer):
-    """Gives the `answers` one after the other, the last one for good."""
+    """Sends the `answers` in order, then repeats the last one."""
 
     daemon_threads = True
 
@@ -272,7 +272,7 @@ def refresh(server: Stub, *arguments: str, **more: str) -> subprocess.CompletedP
 
 
 @pytest.mark.processes
-def test_refresh_asks_once_in_an_interval_and_prints_the_run(stub: Stub) -> None:
+def test_refresh_sends_one_request_in_an_interval_and_prints_the_run(stub: Stub) -> None:
     for _ in range(2):
         ran = refresh(stub, REFRESH_INTERVAL_SECONDS="1000000000")
         assert (ran.returncode, ran.stdout, ran.stderr) == (0, STARTED + "\n", "")
@@ -287,7 +287,7 @@ def test_refresh_asks_once_in_an_interval_and_prints_the_run(stub: Stub) -> None
 @pytest.mark.parametrize(
     ("status", "text"), [(401, REFUSED), (200, REFUSED), (500, "oops"), (200, "<html>"), (302, "")]
 )
-def test_refresh_fails_with_what_the_server_says(stub: Stub, status: int, text: str) -> None:
+def test_refresh_fails_with_the_error_of_the_server(stub: Stub, status: int, text: str) -> None:
     stub.answers = [(status, text)]
     ran = refresh(stub)
     assert (ran.returncode, ran.stdout) == (1, "")
@@ -304,14 +304,14 @@ def test_refresh_tries_again_while_the_server_starts(stub: Stub) -> None:
 
 
 @pytest.mark.processes
-def test_refresh_fails_where_nobody_listens(stub: Stub) -> None:
+def test_refresh_fails_without_a_server(stub: Stub) -> None:
     ran = refresh(stub, COINGRAPH_URL="http://127.0.0.1:1/graphql")
     assert (ran.returncode, ran.stdout) == (1, "")
     assert "no answer from http://127.0.0.1:1/graphql" in ran.stderr
 
 
 @pytest.mark.processes
-def test_refresh_takes_the_first_token_of_a_file_and_shows_it_nobody(
+def test_refresh_uses_the_first_token_of_a_file_and_never_prints_it(
     stub: Stub, tmp_path: Path
 ) -> None:
     (tmp_path / "token").write_text("first , second\n")
@@ -330,7 +330,7 @@ def test_refresh_takes_the_first_token_of_a_file_and_shows_it_nobody(
 @pytest.mark.parametrize(
     "wrong", ["TOKEN= ", "TOKEN_FILE=/nowhere", "INTERVAL_SECONDS=0", "INTERVAL_SECONDS=1h"]
 )
-def test_refresh_tells_misuse_apart(stub: Stub, wrong: str) -> None:
+def test_refresh_reports_misuse(stub: Stub, wrong: str) -> None:
     name, _, value = wrong.partition("=")
     ran = refresh(stub, **{f"REFRESH_{name}": value})
     assert ran.returncode == 2
@@ -340,7 +340,7 @@ def test_refresh_tells_misuse_apart(stub: Stub, wrong: str) -> None:
 
 
 @pytest.mark.processes
-def test_refresh_repeats_until_told_to_stop(stub: Stub, tmp_path: Path) -> None:
+def test_refresh_repeats_until_a_signal(stub: Stub, tmp_path: Path) -> None:
     stub.answers = [(401, REFUSED), (200, STARTED)]
     env = environment(stub, REFRESH_INTERVAL_SECONDS="1", TMPDIR=str(tmp_path))
     with subprocess.Popen([str(REFRESH), "loop"], env=env, stderr=subprocess.PIPE) as loop:
@@ -355,7 +355,7 @@ def test_refresh_repeats_until_told_to_stop(stub: Stub, tmp_path: Path) -> None:
 
 @pytest.mark.processes
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1), (404, 1), (None, 1)])
-def test_the_healthcheck_judges_by_the_status(stub: Stub, status: int | None, code: int) -> None:
+def test_the_health_check_follows_the_status(stub: Stub, status: int | None, code: int) -> None:
     stub.answers = [(status or 0, "{}")]
     env = {"PORT": str(stub.server_port) if status else "1", "http_proxy": "http://127.0.0.1:1"}
     ran = run([sys.executable, "-I", str(HEALTHCHECK)], env)

@@ -1,4 +1,4 @@
-"""The example for AWS EventBridge: what refers to what, and what its request does here."""
+"""The example for AWS EventBridge: its references, and the effect of its request."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The rule about tests that fail while an hour ends, on tests made for it."""
+"""The repetition of tests that fail while an hour ends."""
 
 import pytest
 

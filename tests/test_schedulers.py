@@ -1,4 +1,4 @@
-"""The schedulers of `deploy/`: what they are made of, and that what they run starts a refresh."""
+"""The schedulers of `deploy/`: their files are valid and start a refresh."""
 
 import configparser
 import contextlib
@@ -26,7 +26,7 @@ URLS = r"http://[\w.]+:8000/graphql"
 
 @pytest.fixture
 def token(tmp_path: Path) -> Path:
-    """A file with the token, and a comment's worth of space around it."""
+    """A file with the token, surrounded by whitespace."""
     path = tmp_path / "refresh-token"
     path.write_text(f"{TOKEN}\n")
     return path
@@ -56,7 +56,7 @@ def run(
 
 
 def started(ran: subprocess.CompletedProcess[str]) -> str:
-    """The run's id that the script printed."""
+    """Return the run's id that the script printed."""
     assert ran.returncode == 0, ran.stderr
     return str(json.loads(ran.stdout)["data"]["refreshPrices"]["run"]["id"])
 
@@ -70,7 +70,7 @@ def trigger_of(server: LiveServer, run_id: str) -> str:
 def runs_twice(
     server: LiveServer, command: list[str], environment: dict[str, str], cwd: Path
 ) -> None:
-    """Both firings of one hour, as after a scheduler's retry, are one refresh."""
+    """Check that two calls within an hour, as after a retry, give one refresh."""
     need("curl")
     # the test may run across an hour; and a key of its own for each example
     environment["REFRESH_INTERVAL_SECONDS"] = str(1_000_000_000 + next(_numbers))
@@ -167,7 +167,7 @@ def test_systemd_itself_finds_nothing_wrong(tmp_path: Path) -> None:
 def mounted(
     container: dict[str, Any], pod: dict[str, Any], files: dict[str, Path]
 ) -> dict[str, Path]:
-    """Where the container finds which file; `files` are those of each volume's source."""
+    """Return the paths of files in the container; `files` are those of each volume's source."""
     sources = {volume["name"]: volume for volume in pod["volumes"]}
     found = {}
     for mount in container["volumeMounts"]:

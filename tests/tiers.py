@@ -1,4 +1,4 @@
-"""Check that `make test` and `make test-endurance` run every test between them, and none twice.
+"""Check that `make test` and `make test-endurance` together run every test exactly once.
 
 Usage: python -m tests.tiers FAST MAIN ENDURANCE, each an expression of markers as for pytest's -m.
 """
@@ -13,7 +13,7 @@ _MARKERS = ("processes", "slow", "endurance")
 
 
 class Collected:
-    """Keeps the markers of all tests that pytest finds."""
+    """Records the markers of all tests that pytest finds."""
 
     def __init__(self) -> None:
         self.tests: dict[str, dict[str, bool]] = {}

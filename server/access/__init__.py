@@ -1,1 +1,1 @@
-"""Who may come in, and how much each caller may hold: tokens, rate and connection limits."""
+"""Access control: tokens, and limits on rates, connections and memory for each caller."""

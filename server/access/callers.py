@@ -1,18 +1,18 @@
-"""Who a caller is: the one rule for everything that is counted, queued or bounded by caller."""
+"""The name of a caller, by which everything is counted, queued or bounded."""
 
 from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
-_SITE = 64  # bits: what one customer of a provider is given at least
+_SITE = 64  # bits: the smallest IPv6 network that a provider assigns to a customer
 _UNKNOWN = "unknown"
-_LONGEST = 100  # characters: longer text is no address, and is not kept in the memory of this rule
+_LONGEST = 100  # characters: longer text is no address, and is not cached
 
 
 def caller_of(address: str | None) -> str:
-    """Name the caller at an address: of IPv4 the address, of IPv6 its network of 64 bits.
+    """Return the caller's name: an IPv4 address, or the /64 network of an IPv6 address.
 
-    IPv4-mapped IPv6 is IPv4. What is no address, such as a Unix socket or a proxy's made-up name,
-    is one caller. Behind TRUSTED_PROXIES the address is the client's, as `Forwarding` sets it.
+    IPv4-mapped IPv6 counts as IPv4. Everything that is no address, for example a Unix socket, is
+    one caller. Behind TRUSTED_PROXIES the address is the client's, as `Forwarding` sets it.
     """
     return _UNKNOWN if address is None or len(address) > _LONGEST else _caller_of(address)
 

@@ -1,4 +1,4 @@
-"""How many connections are open in this process, by address, and which of them are idle."""
+"""Limits on the open connections of this process, by address and in total."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -8,62 +8,65 @@ from itertools import islice
 from server.access.callers import caller_of
 from server.config.addresses import is_within
 
-_LOOKS = 16  # idle connections that are looked at to close one
-_PROXIES = "proxies"  # one name for all: no account of an address
+_TRIES = 16  # idle connections to try when one must be closed
+_PROXIES = "proxies"  # one name for all trusted proxies
 
 
-class Place:
-    """The place of one connection, from `Crowds.enter` to `leave`.
+class ConnectionSlot:
+    """The slot of one connection, from `ConnectionLimits.acquire` to `release`.
 
-    `close_idle` closes the connection between two requests, and returns False where its last answer
+    `close_idle` closes the connection between two requests. It returns False if the last response
     is still being read.
     """
 
-    __slots__ = ("_close_idle", "_crowds", "_left", "_name")
+    __slots__ = ("_close_idle", "_limits", "_name", "_released")
 
-    def __init__(self, crowds: "Crowds", name: str, close_idle: Callable[[], bool]) -> None:
-        self._crowds = crowds
+    def __init__(
+        self, connection_limits: "ConnectionLimits", name: str, close_idle: Callable[[], bool]
+    ) -> None:
+        self._limits = connection_limits
         self._name = name
         self._close_idle = close_idle
-        self._left = False
+        self._released = False
 
-    def leave(self) -> None:
-        """Note that the connection has ended. Further calls do nothing."""
-        if not self._left:
-            self._left = True
-            self._crowds.leave(self, self._name)
+    def release(self) -> None:
+        """Free the slot of an ended connection. Further calls do nothing."""
+        if not self._released:
+            self._released = True
+            self._limits.release(self, self._name)
 
-    def rest(self) -> None:
-        """Note that the connection waits for its next request."""
-        if not self._left:
-            self._crowds.idle.setdefault(self._name, {})[self] = None
+    def mark_idle(self) -> None:
+        """Record that the connection waits for its next request."""
+        if not self._released:
+            self._limits.idle.setdefault(self._name, {})[self] = None
             if self._name != _PROXIES:
-                self._crowds.idle_clients[self] = None
+                self._limits.idle_clients[self] = None
 
-    def wake(self) -> None:
-        """Note that the connection is not idle any longer, if it was."""
-        same = self._crowds.idle.get(self._name)
+    def mark_active(self) -> None:
+        """Record that the connection is not idle."""
+        same = self._limits.idle.get(self._name)
         if same is not None and self in same:
             del same[self]
-            self._crowds.idle_clients.pop(self, None)
+            self._limits.idle_clients.pop(self, None)
             if not same:
-                del self._crowds.idle[self._name]
+                del self._limits.idle[self._name]
 
-    def vacate(self) -> bool:
-        """Close the idle connection, if its last answer has been read."""
+    def close_if_idle(self) -> bool:
+        """Close the idle connection; return False if its last response is still being read."""
         if not self._close_idle():
             return False
-        self.wake()
-        self.leave()
+        self.mark_active()
+        self.release()
         return True
 
 
-class Crowds:
-    """Counts connections by address, an IPv6 network of 64 bits as one; `most` 0: without a limit.
+class ConnectionLimits:
+    """Counts connections by caller (`caller_of`).
 
-    Addresses of `proxies` are many people's, and are not limited. Past `most` of one address, and
-    past `room` in all, the connection that has been idle for longest is closed for the new one: of
-    that address, or of any, those of proxies last. So idle connections may stay for long.
+    `most`: connections of one caller, 0 for no limit. `room`: connections in total, None for no
+    limit. Addresses within `proxies` stand for many callers and have no limit of their own. At a
+    limit, a new connection replaces the one that has been idle for longest: of the same caller, or
+    of any caller, those of proxies last. So idle connections may stay open for long.
     """
 
     def __init__(
@@ -77,35 +80,35 @@ class Crowds:
         self._proxies = tuple(proxies)
         self._open: Counter[str] = Counter()
         self._total = 0
-        # the ones that have been idle for longest come first
-        self.idle: dict[str, dict[Place, None]] = {}
-        self.idle_clients: dict[Place, None] = {}  # of all names but the proxies'
+        # in the order in which they became idle
+        self.idle: dict[str, dict[ConnectionSlot, None]] = {}
+        self.idle_clients: dict[ConnectionSlot, None] = {}  # of all callers but the proxies
 
     def __len__(self) -> int:
-        """How many addresses have connections open."""
+        """The number of callers with open connections."""
         return len(self._open)
 
-    def enter(self, address: str | None, close_idle: Callable[[], bool]) -> Place | None:
-        """Count a connection. None: it is one too many."""
+    def acquire(self, address: str | None, close_idle: Callable[[], bool]) -> ConnectionSlot | None:
+        """Return the slot of a new connection, None if it exceeds the limit of its caller."""
         name = _PROXIES if is_within(address, self._proxies) else caller_of(address)
         full = 0 < self._most <= self._open.get(name, 0) and name != _PROXIES
-        if full and not _vacate_one(self.idle.get(name, ())):
+        if full and not _close_one(self.idle.get(name, ())):
             return None
         short = self._room is not None and self._total >= self._room
-        if short and not _vacate_one(self.idle_clients):
-            _vacate_one(self.idle.get(_PROXIES, ()))
+        if short and not _close_one(self.idle_clients):
+            _close_one(self.idle.get(_PROXIES, ()))
         self._open[name] += 1
         self._total += 1
-        return Place(self, name, close_idle)
+        return ConnectionSlot(self, name, close_idle)
 
-    def leave(self, place: Place, name: str) -> None:
-        """Forget a connection; `Place.leave` calls it once."""
-        place.wake()
+    def release(self, slot: ConnectionSlot, name: str) -> None:
+        """Count a connection no longer; `ConnectionSlot.release` calls it once."""
+        slot.mark_active()
         self._total -= 1
         self._open[name] -= 1
         if not self._open[name]:
             del self._open[name]
 
 
-def _vacate_one(idle: Iterable[Place]) -> bool:
-    return any(place.vacate() for place in list(islice(idle, _LOOKS)))
+def _close_one(idle: Iterable[ConnectionSlot]) -> bool:
+    return any(slot.close_if_idle() for slot in list(islice(idle, _TRIES)))

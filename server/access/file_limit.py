@@ -1,4 +1,4 @@
-"""How many files a process may open: each connection is one."""
+"""The limit of open files of the process: each connection is one."""
 
 import contextlib
 import sys
@@ -10,26 +10,26 @@ if sys.platform != "win32":
 
 log = structlog.get_logger("coingraph.server")
 
-_RESERVED = 256  # files for all but connections of clients: the database, the log, libraries
-_MOST = 65_536  # where there is no hard limit, some systems take no larger one
+_RESERVED = 256  # files for all but client connections: the database, the log, libraries
+_MOST = 65_536  # without a hard limit: some systems accept no higher soft limit
 
 
 def raise_limit(per_address: int) -> None:
-    """Take as many files as may be had: shells and systemd give 1,024 at first, macOS 256.
+    """Raise the soft limit to the hard limit: shells and systemd start with 1,024, macOS with 256.
 
-    Warns where one address, with so many connections, could take them all.
+    Logs a warning if the `per_address` connections of one address could exhaust it.
     """
-    if sys.platform == "win32":  # which has no such limit
+    if sys.platform == "win32":  # no such limit
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
     if soft != resource.RLIM_INFINITY and soft < most:
-        with contextlib.suppress(OSError, ValueError):  # the system's own limit is lower
+        with contextlib.suppress(OSError, ValueError):  # the limit of the system is lower
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
             soft = most
     if soft != resource.RLIM_INFINITY and not 0 < per_address < soft:
         log.warning(
-            "one address may take all files that a process may open: raise `ulimit -Hn`, "
+            "one address may exhaust the limit of open files: raise `ulimit -Hn`, "
             "or lower MAX_CONNECTIONS_PER_ADDRESS",
             files=soft,
             connections=per_address,
@@ -37,7 +37,7 @@ def raise_limit(per_address: int) -> None:
 
 
 def room_for_connections() -> int | None:
-    """How many connections of clients this process has files for; None where nothing limits it."""
+    """Return how many client connections the file limit allows, None without a limit."""
     if sys.platform == "win32":
         return None
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,4 +1,4 @@
-"""Bytes that the process holds for callers: so many for each caller, so many for all."""
+"""Memory budgets: bounds on the bytes that the process holds for callers."""
 
 from types import TracebackType
 from typing import Self
@@ -7,35 +7,40 @@ from resolvers.errors import UnavailableError
 
 
 class MemoryBudget:
-    """Counts what is held. It refuses what would be more than `most_each` or `most`, in bytes."""
+    """Counts reserved bytes; at most `most_each` for one caller and `most` in total.
+
+    `refusal`: the message of UnavailableError past a bound.
+    """
 
     def __init__(self, most_each: int, most: int, refusal: str) -> None:
         self.most_each = most_each
         self.most = most
         self._refusal = refusal
         self._each: dict[str, int] = {}
-        self._shared: dict[tuple[str, int], int] = {}  # how often a caller holds one object
+        self._shared: dict[
+            tuple[str, int], int
+        ] = {}  # reservations by caller and id of a shared content
         self.total = 0
 
     def __len__(self) -> int:
-        """How many callers hold something."""
+        """The number of callers with reservations."""
         return len(self._each)
 
     def of(self, caller: str) -> int:
-        """Return how many bytes are held for a caller."""
+        """Return how many bytes are reserved for a caller."""
         return self._each.get(caller, 0)
 
-    def hold(self, caller: str, size: int, content: bytes = b"") -> "Held":
-        """Count `size` bytes, and `content` once for all of the caller's holds that share it.
+    def reserve(self, caller: str, size: int, content: bytes = b"") -> "Reservation":
+        """Reserve `size` bytes, and `content` once for all reservations that share it.
 
-        Raises UnavailableError, and counts nothing, where that is too much.
+        Raises UnavailableError past a bound.
         """
-        held = Held(self, caller)
-        held.change(size, content)
-        return held
+        reservation = Reservation(self, caller)
+        reservation.resize(size, content)
+        return reservation
 
-    def take(self, caller: str, size: int, content: bytes) -> None:
-        """Count. `Held` is the way to call it."""
+    def add(self, caller: str, size: int, content: bytes) -> None:
+        """Add to the counts; only `Reservation` calls it. Raises UnavailableError past a bound."""
         key = (caller, id(content))
         sharing = self._shared.get(key, 0)
         more = size if sharing else size + len(content)
@@ -47,8 +52,8 @@ class MemoryBudget:
         if content:
             self._shared[key] = sharing + 1
 
-    def give_back(self, caller: str, size: int, content: bytes) -> None:
-        """Count no longer. `Held` is the way to call it."""
+    def subtract(self, caller: str, size: int, content: bytes) -> None:
+        """Subtract from the counts; only `Reservation` calls it."""
         key = (caller, id(content))
         if content:
             sharing = self._shared[key] - 1
@@ -65,8 +70,8 @@ class MemoryBudget:
             del self._each[caller]
 
 
-class Held:
-    """What is held for one purpose, until `release`. A context manager that releases it."""
+class Reservation:
+    """Reserved bytes, until `release`. A context manager that releases them at its end."""
 
     __slots__ = ("_budget", "_caller", "_content", "_size")
 
@@ -76,17 +81,17 @@ class Held:
         self._size = 0
         self._content = b""
 
-    def change(self, size: int, content: bytes = b"") -> None:
-        """Hold this instead. Raises UnavailableError, and holds nothing, where that is too much."""
+    def resize(self, size: int, content: bytes = b"") -> None:
+        """Replace the reserved size. Past a bound, reserve nothing and raise UnavailableError."""
         self.release()
         if self._budget is not None and (size or content):
-            self._budget.take(self._caller, size, content)
+            self._budget.add(self._caller, size, content)
             self._size, self._content = size, content
 
     def release(self) -> None:
-        """Hold nothing any longer. Further calls do nothing."""
+        """Return the bytes to the budget. Further calls do nothing."""
         if self._budget is not None and (self._size or self._content):
-            self._budget.give_back(self._caller, self._size, self._content)
+            self._budget.subtract(self._caller, self._size, self._content)
             self._size, self._content = 0, b""
 
     def __enter__(self) -> Self:

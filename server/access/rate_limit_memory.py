@@ -1,4 +1,4 @@
-"""Windows in memory, as many as fit. docs/decisions/0020-rate-limits.md says why our own."""
+"""Rate limit windows in memory, bounded in number. docs/decisions/0020-rate-limits.md."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -17,7 +17,7 @@ class _Window:
 
 
 class BoundedMemory(Storage):
-    """Fixed windows, all of one length. Of too many, those that end first are forgotten."""
+    """A storage of fixed windows of one length. Past `most`, those that end first are dropped."""
 
     STORAGE_SCHEME = None
 
@@ -25,16 +25,18 @@ class BoundedMemory(Storage):
         super().__init__()
         self._clock = clock
         self._most = most
-        self._windows: OrderedDict[str, _Window] = OrderedDict()  # in the order of their ends
+        self._windows: OrderedDict[str, _Window] = OrderedDict()  # ordered by `ends_at`
 
     def __len__(self) -> int:
         return len(self._windows)
 
     @property
     def base_exceptions(self) -> tuple[type[Exception], ...]:
+        """The errors of the storage: none."""
         return ()
 
     async def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        """Add points to the window of a key, opening one of `expiry` seconds; return its sum."""
         now = self._clock()
         window = self._windows.get(key)
         if window is None or window.ends_at <= now:
@@ -46,22 +48,27 @@ class BoundedMemory(Storage):
         return window.spent
 
     async def get(self, key: str) -> int:
+        """Return the points spent in the window of a key."""
         window = self._windows.get(key)
         return 0 if window is None or window.ends_at <= self._clock() else window.spent
 
     async def get_expiry(self, key: str) -> float:
+        """Return when the window of a key ends, in seconds of the clock."""
         window = self._windows.get(key)
         return self._clock() if window is None else window.ends_at
 
     async def check(self) -> bool:
+        """Return True: memory is always available."""
         return True
 
     async def reset(self) -> int:
+        """Drop all windows; return how many."""
         windows = len(self._windows)
         self._windows.clear()
         return windows
 
     async def clear(self, key: str) -> None:
+        """Drop the window of a key."""
         self._windows.pop(key, None)
 
     def _drop_ended(self, now: float) -> None:

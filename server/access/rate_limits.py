@@ -1,4 +1,4 @@
-"""Rate limits: how many points of cost a caller may spend in a minute."""
+"""Rate limits: the points of cost that a caller may spend in a minute."""
 
 import math
 import time
@@ -14,14 +14,15 @@ from server.access.rate_limit_memory import BoundedMemory
 log = structlog.get_logger("coingraph.rates")
 
 WINDOW_SECONDS = 60
-_AWAY_SECONDS = 5.0  # a storage that failed is left alone so long
-_STORAGE_SECONDS = 0.5  # what an answer may wait for it
+_AWAY_SECONDS = 5.0  # the pause before a failed storage is tried again
+_STORAGE_SECONDS = 0.5  # the longest wait of a request for the storage
 
 
 class RateLimits:
-    """The accounts of all callers, each with `points` a window, which begins when it is first used.
+    """The accounts of all callers: `points` for each in a fixed window of WINDOW_SECONDS.
 
-    Where `storage` fails, this process counts for itself for a while.
+    A window begins with its first request. `storage` shares the counts between processes, None
+    counts in memory. While `storage` fails, this process counts in memory.
     """
 
     def __init__(
@@ -39,28 +40,28 @@ class RateLimits:
         self._away_until = -math.inf
         self._policy = b'"points";q=%d;w=%d' % (points, WINDOW_SECONDS)
 
-    def account(self, token: str | None, caller: str) -> "Account":
-        """Give the account of a valid token, else of a caller as `caller_of` names it."""
-        return Account(self, f"token:{token}" if token else f"address:{caller}")
+    def account(self, token: str | None, caller: str) -> "RateLimitAccount":
+        """Return the account of a valid token, else of the caller's name (`caller_of`)."""
+        return RateLimitAccount(self, f"token:{token}" if token else f"address:{caller}")
 
     async def spend(self, key: str, points: int) -> tuple[int, float]:
-        """Count; what is spent in this window, and when it ends."""
+        """Add points to a window; return the points spent in it and when it ends."""
         if time.monotonic() < self._away_until:
             return await self._spend(self._own, key, points)
         trying = self._away
-        if trying:  # one is enough: nobody else waits for what may not answer
+        if trying:  # a single request tries the storage, the others do not wait for it
             self._away_until = time.monotonic() + _AWAY_SECONDS
         try:
             spent = await self._spend(self._storage, key, points)
         except StorageError as error:
             if not self._away:
                 reason = str(error.__cause__)
-                log.warning("rate limits are counted here alone for now", error=reason)
+                log.warning("rate limits are counted in this process alone for now", error=reason)
             self._away = True
             self._away_until = time.monotonic() + _AWAY_SECONDS
             return await self._spend(self._own, key, points)
         if trying:
-            log.info("rate limits are counted together again")
+            log.info("rate limits are shared between processes again")
             self._away, self._away_until = False, -math.inf
         return spent
 
@@ -69,20 +70,20 @@ class RateLimits:
         return spent, await storage.get_expiry(key)
 
     async def close(self) -> None:
-        """Let go of the connections to a Redis, for which `limits` has no method."""
+        """Close the connections to Redis; `limits` has no method for it."""
         if isinstance(self._storage, RedisStorage):
             await self._storage.bridge.storage.aclose()  # type: ignore[attr-defined] # the client
 
     def headers(self, left: int, seconds: int) -> Sequence[tuple[bytes, bytes]]:
-        """Write draft-ietf-httpapi-ratelimit-headers: the policy, and what is left of it."""
+        """Return RateLimit-Policy and RateLimit, by draft-ietf-httpapi-ratelimit-headers."""
         return (
             (b"ratelimit-policy", self._policy),
             (b"ratelimit", b'"points";r=%d;t=%d' % (left, seconds)),
         )
 
 
-class Account:
-    """What a caller has, as one request of theirs sees it."""
+class RateLimitAccount:
+    """The account of a caller during one request."""
 
     __slots__ = ("_ends_at", "_key", "_limits", "_spent")
 
@@ -93,15 +94,15 @@ class Account:
         self._ends_at = 0.0
 
     async def charge(self, points: int) -> None:
-        """Take points. Raises RateLimitedError, and takes none, where fewer are left."""
+        """Spend points. Raises RateLimitedError, and spends none, if fewer are left."""
         most = self._limits.points
         spent, self._ends_at = await self._limits.spend(self._key, points)
         if spent > most and points > 1:
             self._spent, _ = await self._limits.spend(self._key, -points)
-            if self._spent < 0:  # it was counted elsewhere, or in a window that has ended
+            if self._spent < 0:  # spent in another storage, or in a window that has ended
                 self._spent, _ = await self._limits.spend(self._key, -self._spent)
             message = f"The operation costs {points:,} points, and {self._left:,} are left"
-        elif spent > most:  # nothing is left that could be given back
+        elif spent > most:  # a single point needs no refund
             self._spent = most
             message = "No points are left"
         else:
@@ -113,11 +114,12 @@ class Account:
         )
 
     async def charge_cost(self, cost: int) -> None:
-        """Take what an operation costs; its first point came with its request."""
+        """Spend the cost of an operation, without the point charged for its request."""
         if cost > 1:
             await self.charge(cost - 1)
 
     def headers(self) -> Sequence[tuple[bytes, bytes]]:
+        """Return RateLimit-Policy and RateLimit of this account."""
         return self._limits.headers(self._left, self._seconds)
 
     @property
@@ -130,7 +132,7 @@ class Account:
 
 
 def redis_storage(url: str) -> Storage:
-    """Count in a Redis that several processes share. It is connected to when it is first used."""
+    """Make a storage in Redis for several processes. It connects at first use."""
     return RedisStorage(
         f"async+{url}",
         wrap_exceptions=True,

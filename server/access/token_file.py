@@ -1,4 +1,4 @@
-"""The refresh token that the server makes for itself, in a file that no other account can plant."""
+"""The generated refresh token, in a file that no other account can plant or read."""
 
 import contextlib
 import os
@@ -11,28 +11,28 @@ from pydantic import SecretStr
 
 TOKEN_FILE = "refresh-token"  # noqa: S105 - a file's name
 _MOST_BYTES = 4_096
-_LINKED_SECONDS = 2.0  # a process that makes the file links it, and then takes its first name away
+_LINKED_SECONDS = 2.0  # time to remove the temporary name of a new file
 _SAFELY = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK if os.name == "posix" else 0
 
 
 class TokenFileError(Exception):
-    """The file cannot be trusted or used; one line that names it and says what to do."""
+    """The file cannot be trusted or used. The message is one line with the file and a remedy."""
 
 
 def generated_token(data_dir: Path) -> tuple[SecretStr, bool]:
-    """Read the token kept in `data_dir`, or make one; True when it is new. Raises TokenFileError.
+    """Read the token stored in `data_dir`, or make one; return it and True if it is new.
 
-    A file is taken only if it is a regular one of this account's that no other account may read or
-    write: another account may have put any other there, or know its token. Of two processes that
-    make one at the same time, the first to finish wins.
+    The file must be a regular one of this account that no other account may read or write: else
+    another account may have planted it, or may know the token. If two processes make one at the
+    same time, the first to finish wins. Raises TokenFileError.
     """
     path = data_dir / TOKEN_FILE
     try:
-        if kept := _kept(path):
-            return SecretStr(kept), False
+        if stored := _read(path):
+            return SecretStr(stored), False
         token = secrets.token_urlsafe(32)
         if not _make(path, token):
-            return SecretStr(_kept(path)), False
+            return SecretStr(_read(path)), False
     except OSError as error:
         raise TokenFileError(
             f"The refresh token in {data_dir} cannot be read or made: {error.strerror}. "
@@ -42,9 +42,9 @@ def generated_token(data_dir: Path) -> tuple[SecretStr, bool]:
 
 
 def _make(path: Path, token: str) -> bool:
-    """Write a new file; False where another process was faster. It is there whole or not at all."""
+    """Create the file atomically; return False if another process was faster."""
     scratch = path.with_name(f".{TOKEN_FILE}.{secrets.token_hex(8)}")
-    # O_EXCL: not a file or a link that was put there before, for us to write the token to
+    # O_EXCL: never write the token into a file or through a link that exists already
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, 0o600)
     try:
         with os.fdopen(descriptor, "w") as file:
@@ -52,7 +52,7 @@ def _make(path: Path, token: str) -> bool:
             file.flush()
             os.fsync(file.fileno())
         with contextlib.suppress(FileNotFoundError):
-            path.unlink()  # empty, as `_kept` has seen
+            path.unlink()  # empty, as `_read` has checked
         os.link(scratch, path, follow_symlinks=False)
     except FileExistsError:
         return False
@@ -61,8 +61,8 @@ def _make(path: Path, token: str) -> bool:
     return True
 
 
-def _kept(path: Path) -> str:
-    """Read the token; "" where there is none."""
+def _read(path: Path) -> str:
+    """Read the token; "" if there is none."""
     until = time.monotonic() + _LINKED_SECONDS
     while True:
         try:
@@ -74,7 +74,7 @@ def _kept(path: Path) -> str:
                 raise TokenFileError(_refusal(path, "is a symbolic link")) from None
             raise
         try:
-            found = os.fstat(descriptor)  # of what is open, not of what has its name by then
+            found = os.fstat(descriptor)  # of the open file, which may have been renamed meanwhile
             if (fault := _fault(found)) is None:
                 return _text(path, os.read(descriptor, _MOST_BYTES + 1))
         finally:
@@ -87,7 +87,7 @@ def _kept(path: Path) -> str:
 
 
 def _removed_first_names(path: Path, found: os.stat_result) -> int:
-    """Remove what a process that ended between the two steps of `_make` left; return how many."""
+    """Remove temporary names left by a process that died within `_make`; return how many."""
     left = [
         name
         for name in path.parent.glob(f".{TOKEN_FILE}.*")
@@ -99,7 +99,7 @@ def _removed_first_names(path: Path, found: os.stat_result) -> int:
 
 
 def _fault(found: os.stat_result) -> str | None:
-    """Say why a file cannot be trusted, None where it can."""
+    """Return why a file cannot be trusted, None if it can."""
     if not stat.S_ISREG(found.st_mode):
         return "is not a regular file"
     if os.name != "posix":

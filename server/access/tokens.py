@@ -1,4 +1,4 @@
-"""Who is calling: Bearer tokens, compared in constant time."""
+"""Authentication by Bearer tokens, compared in constant time."""
 
 import hmac
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from server.access.callers import caller_of
 
 
 class Authenticator:
-    """Knows the valid tokens. Without refresh tokens nobody may refresh."""
+    """Checks tokens. Without `refresh` tokens nobody may refresh; without `read` all may read."""
 
     def __init__(self, refresh: Iterable[SecretStr], read: Iterable[SecretStr]) -> None:
         self._refresh = [_bytes(token) for token in refresh]
@@ -21,9 +21,11 @@ class Authenticator:
 
     @property
     def reads_are_open(self) -> bool:
+        """True if queries need no token."""
         return not self._read
 
     def caller(self, connection: HTTPConnection) -> Caller:
+        """Return the caller of a request or WebSocket, with its access rights."""
         token = _bearer(connection)
         address = connection.client.host if connection.client else None
         return Caller(
@@ -34,13 +36,13 @@ class Authenticator:
         )
 
     def known_token(self, connection: HTTPConnection) -> str | None:
-        """Name a valid token without telling it; None for any other, and without one."""
+        """Return the SHA-256 of the valid token of a request; None without a valid one."""
         token = _bearer(connection)
         digest = token and sha256(token).hexdigest()
         return digest if digest in self._digests else None
 
     def _reading(self, token: bytes | None) -> Access:
-        """Reads are open unless READ_TOKENS is set; a refresh token may read too."""
+        """Return the read access; a refresh token grants it too."""
         if not self._read:
             return Access.GRANTED
         if token is None:
@@ -59,17 +61,17 @@ class Authenticator:
 
 
 def _bytes(token: SecretStr) -> bytes:
-    # what the environment holds may be no UTF-8; it is still the token, byte for byte
+    # the environment may hold bytes that are not UTF-8; they are compared as they are
     return token.get_secret_value().encode(errors="surrogateescape")
 
 
 def _bearer(connection: HTTPConnection) -> bytes | None:
-    # Headers are bytes, which Starlette shows as Latin-1.
+    # Starlette decodes header bytes as Latin-1.
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     sent = token.strip(" \t").encode("latin-1")
     return sent if scheme.lower() == "bearer" and sent else None
 
 
 def _is_one_of(token: bytes, valid: list[bytes]) -> bool:
-    # summed up, not `any`: the time taken must not tell which one it was
+    # `sum`, not `any`: the time must not reveal which token matched
     return sum(hmac.compare_digest(token, other) for other in valid) > 0

@@ -1,1 +1,1 @@
-"""Builds the components of the layers below from the settings."""
+"""Builds components of the layers below from Settings."""

@@ -1,4 +1,4 @@
-"""What the settings make of ingestion and models: for the application, and for commands."""
+"""Factories that build components from Settings, for the application and the commands."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,30 +18,31 @@ from server.access.rate_limits import RateLimits, redis_storage
 from server.bootstrap import seeds
 from server.config.outbound import outbound_for
 from server.config.settings import Settings
-from server.logs import hide_in_logs
+from server.logs import redact_in_logs
 
 log = structlog.get_logger("coingraph.server")
 
-# So that all workers leave PostgreSQL's usual 100 connections enough for their refresh, for
-# `coingraph refresh` beside them, and for psql.
+# The pooled connections of all workers. Of PostgreSQL's default of 100, the rest is for refreshes,
+# `coingraph refresh` and psql.
 _POOLED_BY_ALL = 60
 
 
 def make_database(settings: Settings, **more: Any) -> Database:  # noqa: ANN401 - Database's own
-    """Make the way to the database that the settings name; it connects at first use."""
-    assert settings.database_url is not None  # noqa: S101 - the commands see to it
+    """Make the database client; it connects at first use."""
+    assert settings.database_url is not None  # noqa: S101 - `opened` sets it
     url, secret = settings.database_url.get_secret_value(), settings.database_secret()
     return Database(url, password=secret and partial(_password, secret), **more)
 
 
 def _password(read: Callable[[], str | None]) -> str | None:
-    """Read the password for one connection; a rotated one must not be in any log either."""
+    """Read the password for a new connection and redact it in logs: it may have been rotated."""
     if password := read():
-        hide_in_logs(password)
+        redact_in_logs(password)
     return password
 
 
 def make_upstream(settings: Settings, database: Database) -> CoinGecko:
+    """Make the CoinGecko client."""
     key, base_url = settings.coingecko_api_key, upstream_url(settings)
     return CoinGecko(
         throttle=Throttle(settings.requests_per_minute, database=database),
@@ -53,11 +54,13 @@ def make_upstream(settings: Settings, database: Database) -> CoinGecko:
 
 
 def upstream_url(settings: Settings) -> str:
+    """Return the base URL of CoinGecko for the plan, or COINGECKO_BASE_URL."""
     own_url = PRO_URL if settings.plan == "pro" else PUBLIC_URL
     return str(settings.coingecko_base_url or own_url)
 
 
 def make_refresher(settings: Settings, database: Database, upstream: CoinGecko) -> Refresher:
+    """Make the refresher of the tracked coins and currencies."""
     return Refresher(
         database,
         upstream,
@@ -69,23 +72,23 @@ def make_refresher(settings: Settings, database: Database, upstream: CoinGecko) 
 
 
 def tracked_by(settings: Settings) -> TrackingScope:
-    """What the settings ask for, without a client of upstream."""
+    """Return the coins, currencies and history that the settings track."""
     return TrackingScope(
         settings.coins, settings.currencies, settings.history_days, offered_history(settings.plan)
     )
 
 
 async def migrate_database(database: Database) -> None:
-    """Check and migrate. Safe to do in several processes at once."""
+    """Check and migrate the database. Safe in several processes at once."""
     await database.check()
     if await migrate(database):
         log.info("database migrated")
 
 
 async def prepare_database(settings: Settings, database: Database) -> bool:
-    """Check, migrate and seed. Safe to do in several processes at once.
+    """Check, migrate and seed the database. Safe in several processes at once.
 
-    False where the database is migrated and takes no writes at the moment: it can be read.
+    Returns False if the database is migrated but read-only at the moment.
     Raises DatabaseUnavailableError, DatabaseRefusedError, UnsupportedServerError and
     NewerDatabaseError.
     """
@@ -101,7 +104,7 @@ async def prepare_database(settings: Settings, database: Database) -> bool:
 
 
 def make_rates(settings: Settings) -> RateLimits | None:
-    """Make the callers' accounts; None where nobody is limited."""
+    """Make the rate limits, None without RATE_LIMIT_POINTS."""
     if not settings.rate_limit_points:
         return None
     url = settings.rate_limit_storage
@@ -110,5 +113,5 @@ def make_rates(settings: Settings) -> RateLimits | None:
 
 
 def pool_size(workers: int, wanted: int | None = None) -> int:
-    """Count the connections that the pool of each of so many workers may open."""
+    """Return the pool size of each worker, in connections; `wanted` if it is set."""
     return wanted or max(2, min(POOL_SIZE, _POOLED_BY_ALL // workers))

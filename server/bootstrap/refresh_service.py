@@ -1,4 +1,4 @@
-"""The refresher as GraphQL knows it."""
+"""Implements the RefreshService of the GraphQL schema by the refresher."""
 
 import math
 from collections.abc import Sequence
@@ -24,33 +24,41 @@ from schema.refresh_service import (
 from schema.scalars import DateTime
 
 
-class Refreshes:
-    """A RefreshService: what goes wrong in it is told as clients are told."""
+class IngestionRefreshService:
+    """A RefreshService whose errors are those of the GraphQL schema."""
 
     def __init__(self, refresher: Refresher) -> None:
         self._refresher = refresher
 
     @property
     def coins(self) -> Sequence[str]:
+        """The ids of the tracked coins."""
         return self._refresher.coins
 
     @property
     def currencies(self) -> Sequence[str]:
+        """The codes of the tracked currencies."""
         return self._refresher.currencies
 
     async def start(self, scope: RefreshScope, *, key: str | None) -> tuple[UUID, bool]:
+        """Start or join a run; return its id and True if it was started.
+
+        Raises UnavailableError if another run is in progress or the credits are spent.
+        """
         request = _request(scope)
         try:
             return await self._refresher.start(request, RefreshTrigger.MUTATION, key=key)
         except RefreshBusyError as error:
             raise UnavailableError(str(error), retry_after=error.retry_after) from error
         except BudgetExceededError as error:
-            raise no_credits(error) from error
+            raise credits_spent_error(error) from error
 
     async def plan(self, scope: RefreshScope) -> RefreshPlan:
-        return shown_plan(await self._refresher.estimate(_request(scope)))
+        """Return the planned calls of a refresh and their cost."""
+        return to_refresh_plan(await self._refresher.estimate(_request(scope)))
 
     async def wait(self, run_id: UUID) -> None:
+        """Wait for a run of this process to end."""
         await self._refresher.wait(run_id)
 
 
@@ -58,13 +66,14 @@ def _request(scope: RefreshScope) -> RefreshRequest:
     return RefreshRequest(scope.coins, scope.currencies, scope.days, scope.rebuild, scope.only_due)
 
 
-def no_credits(error: BudgetExceededError) -> UnavailableError:
-    """Tell a scheduler to come back when the next month begins."""
+def credits_spent_error(error: BudgetExceededError) -> UnavailableError:
+    """Make the error of spent credits; `retry_after` is the start of the next month."""
     seconds = math.ceil((error.resets_at - datetime.now(UTC)).total_seconds())
     return UnavailableError(str(error), retry_after=max(1, seconds))
 
 
-def shown_plan(estimate: Estimate) -> RefreshPlan:
+def to_refresh_plan(estimate: Estimate) -> RefreshPlan:
+    """Convert a plan of ingestion into its GraphQL type."""
     run_plan, budget = estimate.run_plan, estimate.budget
     return RefreshPlan(
         calls=estimate.calls,

@@ -1,4 +1,4 @@
-"""Names for what is commonly tracked, so that lists read well before the first refresh."""
+"""Names of common coins and currencies, shown until the first refresh."""
 
 from collections.abc import Sequence
 
@@ -54,7 +54,7 @@ _CURRENCIES = {
 
 
 def coins(ids: Sequence[str]) -> list[Coin]:
-    """Make rows for these ids; one that is not known here goes by its id until refreshed."""
+    """Make a row for each id; an unknown coin has its id as name and symbol."""
     return [
         Coin(id=coin_id, symbol=symbol, name=name)
         for coin_id in ids
@@ -63,6 +63,7 @@ def coins(ids: Sequence[str]) -> list[Coin]:
 
 
 def currencies(codes: Sequence[str]) -> list[Currency]:
+    """Make a row for each code; an unknown currency has its code as name and symbol."""
     return [
         Currency(code=code, name=name, symbol=symbol)
         for code in codes

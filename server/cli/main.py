@@ -14,21 +14,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-# Each command loads what it needs when it runs: `coingraph --help` must not load a web server.
+# Each command imports its modules when it runs: `coingraph --help` must not load a web server.
 
 
 @app.command()
 def serve(
-    host: Annotated[str | None, typer.Option(help="Where to listen; else HOST.")] = None,
-    port: Annotated[int | None, typer.Option(help="Which port; else PORT.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="The addresses to listen on; default: HOST.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="The port; default: PORT.")] = None,
     workers: Annotated[
-        int | None, typer.Option(help="How many processes serve; else WORKERS.")
+        int | None, typer.Option(help="The number of server processes; default: WORKERS.")
     ] = None,
     demo: Annotated[
-        bool, typer.Option("--demo", help="Take prices from the built-in simulator.")
+        bool, typer.Option("--demo", help="Fetch prices from the built-in simulator.")
     ] = False,
 ) -> None:
-    """Bring the database up to date and serve the API and GraphiQL."""
+    """Migrate the database and serve the API and GraphiQL."""
     from server.cli.serve import serve as run  # noqa: PLC0415 - see above
 
     given = {"host": host, "port": port, "workers": workers}
@@ -38,20 +40,24 @@ def serve(
 
 @app.command()
 def refresh(
-    coins: Annotated[str | None, typer.Option(help="Only these, separated by commas.")] = None,
-    currencies: Annotated[str | None, typer.Option(help="Only these, by commas.")] = None,
+    coins: Annotated[
+        str | None, typer.Option(help="Only these coins, separated by commas.")
+    ] = None,
+    currencies: Annotated[
+        str | None, typer.Option(help="Only these currencies, separated by commas.")
+    ] = None,
     days: Annotated[
-        int | None, typer.Option(min=1, max=3650, help="So many days back, not what is missing.")
+        int | None, typer.Option(min=1, max=3650, help="Fetch this many days, not only gaps.")
     ] = None,
     rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Replace what is kept with what CoinGecko says now.")
+        bool, typer.Option("--rebuild", help="Replace stored prices by CoinGecko's current ones.")
     ] = False,
     only_due: Annotated[
         bool,
-        typer.Option("--only-due", help="Leave out what CoinGecko did not have lately: for cron."),
+        typer.Option("--only-due", help="Skip series that CoinGecko lacked recently: for cron."),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only show its calls, and what they cost.")
+        bool, typer.Option("--dry-run", help="Only show the planned calls and their cost.")
     ] = False,
 ) -> None:
     """Fetch prices once. Exit status: 0 succeeded, 1 partial, 2 failed."""
@@ -71,12 +77,16 @@ def refresh(
 
 @app.command()
 def simulate(
-    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Which port.")] = 8900,
-    seed: Annotated[int, typer.Option(help="Names the market; equal seeds, equal prices.")] = 1,
-    per_minute: Annotated[int, typer.Option(help="Answer 429 past so many calls; 0: never.")] = 0,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port.")] = 8900,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the market; equal seeds give equal prices.")
+    ] = 1,
+    per_minute: Annotated[
+        int, typer.Option(help="Calls per minute before status 429; 0: no limit.")
+    ] = 0,
     key: Annotated[
-        str | None, typer.Option(help="Want this key in the demo plan's header.")
+        str | None, typer.Option(help="Require this key in the demo plan's header.")
     ] = None,
 ) -> None:
     """Serve a simulated CoinGecko on http://HOST:PORT/api/v3."""
@@ -87,7 +97,7 @@ def simulate(
 
 @app.command()
 def migrate() -> None:
-    """Bring the database up to date and end."""
+    """Migrate the database."""
     from server.cli.maintenance import migrate as run  # noqa: PLC0415 - see above
 
     raise typer.Exit(run())
@@ -95,7 +105,7 @@ def migrate() -> None:
 
 @app.command()
 def status() -> None:
-    """Show how fresh each series is."""
+    """Show the freshness of each series."""
     from server.cli.maintenance import status as run  # noqa: PLC0415 - see above
 
     raise typer.Exit(run())
@@ -103,13 +113,13 @@ def status() -> None:
 
 @app.command("remove-coin")
 def remove_coin(
-    coin: Annotated[str, typer.Argument(help="CoinGecko's id of the coin, such as bitcoin.")],
+    coin: Annotated[str, typer.Argument(help="CoinGecko's id of the coin, for example bitcoin.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before deleting.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be deleted.")
     ] = False,
 ) -> None:
-    """Delete a coin that is not in COINS any more, with all its prices."""
+    """Delete a coin that is no longer in COINS, with all its prices."""
     from server.cli.remove_coin import remove as run  # noqa: PLC0415 - see above
 
     raise typer.Exit(run(coin, yes=yes, dry_run=dry_run))
@@ -125,7 +135,7 @@ def schema(
     from schema import build_schema  # noqa: PLC0415 - see above
 
     text = build_schema().as_str() + "\n"
-    content = text.encode()  # UTF-8, whatever the locale: it is a file's content, printed or not
+    content = text.encode()  # UTF-8 in any locale
     if output is None:
         typer.echo(content, nl=False)
         return
@@ -137,7 +147,8 @@ def schema(
 
 
 def main() -> None:
+    """Run the command line."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a locale without a character must end nothing
+        if isinstance(stream, io.TextIOWrapper):  # a character that the locale lacks is no error
             stream.reconfigure(errors="backslashreplace")
     app(prog_name="coingraph")

@@ -18,7 +18,7 @@ from server.config.settings import Settings
 
 
 def migrate() -> int:
-    """Bring the database up to date; the exit status."""
+    """Migrate the database; return the exit status."""
     with one_line_errors(), opened(read_settings()) as (settings, _):
         asyncio.run(_migrate(settings))
     Console(stderr=True).print(f"The database is at migration {newest_revision()}.")
@@ -31,14 +31,14 @@ async def _migrate(settings: Settings) -> None:
 
 
 def status() -> int:
-    """Print a freshness table; the exit status."""
+    """Print the freshness of each series; return the exit status."""
     with (
         one_line_errors(),
         opened(read_settings(log_level="warning"), writes=False) as (settings, _),
     ):
         rows = asyncio.run(_status(settings))
     now = datetime.now(UTC)
-    table = Table("coin", "currency", "newest", "age", "hours kept", "revision", "", box=None)
+    table = Table("coin", "currency", "newest", "age", "stored hours", "revision", "", box=None)
     for freshness in rows:
         series, latest = freshness.row.series, freshness.row.latest
         kept = "-"
@@ -51,7 +51,7 @@ def status() -> int:
             _age((now - latest.observed_at).total_seconds()) if latest else "-",
             kept,
             str(series.revision),
-            _standing(freshness),
+            _describe(freshness),
         )
     table_console().print(table)
     return 0
@@ -72,7 +72,7 @@ async def _status(settings: Settings) -> list[SeriesFreshness]:
         )
 
 
-def _standing(freshness: SeriesFreshness) -> str:
+def _describe(freshness: SeriesFreshness) -> str:
     if freshness.reason:
         return f"stale: {freshness.reason}"
     return f"fresh, but: {freshness.lacking}" if freshness.lacking else "fresh"

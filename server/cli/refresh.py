@@ -1,4 +1,4 @@
-"""`coingraph refresh`: one run in this process, or the one that is under way elsewhere."""
+"""`coingraph refresh`: runs one refresh, or follows a running one of another process."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ from server.cli.startup import CommandError, database_needed, one_line_errors, o
 from server.config.settings import Settings
 
 _EXIT = {RefreshStatus.SUCCEEDED: 0, RefreshStatus.PARTIAL: 1}
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 _MOST_SHOWN = 10
 
 
@@ -39,7 +39,7 @@ def refresh(
     only_due: bool,
     dry_run: bool,
 ) -> int:
-    """Run one refresh; the exit status."""
+    """Run one refresh; return the exit status."""
     with (
         one_line_errors(),
         opened(read_settings(log_level="warning"), writes=not dry_run) as (settings, _),
@@ -68,7 +68,7 @@ def _chosen(names: str | None, tracked: tuple[str, ...], setting: str) -> tuple[
 async def opened_refresher(
     settings: Settings, *, writes: bool
 ) -> AsyncIterator[tuple[Refresher, Database]]:
-    """Give a refresher on a database that is up to date, or made so if it `writes`.
+    """Open the database and yield a refresher; migrate and seed first if `writes`.
 
     Raises CommandError.
     """
@@ -79,7 +79,7 @@ async def opened_refresher(
 
 @contextlib.asynccontextmanager
 async def opened_database(settings: Settings) -> AsyncIterator[Database]:
-    """Give the way to the database. What goes wrong with it becomes a CommandError."""
+    """Yield the database; its errors become CommandError."""
     database = make_database(settings)
     try:
         with database_needed():
@@ -102,7 +102,7 @@ async def _refresh(settings: Settings, wanted: RefreshRequest, *, dry_run: bool)
             run = await _run(console, refresher, database, wanted)
         except asyncio.CancelledError:
             await refresher.interrupt()
-            console.print("Interrupted. What was stored stays; the next refresh goes on from it.")
+            console.print("Interrupted. Stored prices stay; the next refresh continues from them.")
             return 2
         await _report(console, database, run)
         return _EXIT.get(RefreshStatus(run.status), 2)
@@ -111,17 +111,17 @@ async def _refresh(settings: Settings, wanted: RefreshRequest, *, dry_run: bool)
 async def _run(
     console: Console, refresher: Refresher, database: Database, wanted: RefreshRequest
 ) -> RefreshRun:
-    """Run what is wanted, or follow the run under way that does it. Raises RefreshBusyError."""
+    """Start a run, or follow a running one that covers it. Raises RefreshBusyError."""
     run_id, started = await refresher.start(wanted, RefreshTrigger.COMMAND)
     if not started:
-        console.print("A refresh that does this is under way already: following that one.")
+        console.print("A running refresh covers this one: following it.")
     run = await _follow(console, database, run_id)
-    await refresher.wait(run_id)  # its lock is free when this command has ended
+    await refresher.wait(run_id)  # so that its lock is free when this command ends
     return run
 
 
 async def _follow(console: Console, database: Database, run_id: UUID) -> RefreshRun:
-    """Show a run's progress until it has ended."""
+    """Show the progress of a run until it has ended."""
     columns = (
         TextColumn("Refreshing"),
         BarColumn(),
@@ -150,7 +150,7 @@ async def _follow(console: Console, database: Database, run_id: UUID) -> Refresh
             )
             if run.status != RefreshStatus.RUNNING:
                 return run
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
 
 
 async def _report(console: Console, database: Database, run: RefreshRun) -> None:

@@ -1,4 +1,4 @@
-"""`coingraph refresh --dry-run`: what a refresh would do, as a table."""
+"""`coingraph refresh --dry-run`: prints the plan of a refresh."""
 
 from datetime import datetime
 
@@ -11,13 +11,13 @@ from server.cli.startup import FAILED
 
 
 def table_console() -> Console:
-    """Give a console whose tables are not squeezed when they go to a file or a pipe."""
+    """Return a console that does not shrink tables in files and pipes."""
     console = Console(soft_wrap=True)
     return console if console.is_terminal else Console(soft_wrap=True, width=160)
 
 
 def show_plan(estimate: Estimate) -> int:
-    """Print what would be called and what it costs; the exit status: 2 where it is refused."""
+    """Print the planned calls and their cost; return the exit status: 2 if it is refused."""
     run_plan = estimate.run_plan
     table = Table("coin", "currency", "reason", "calls", "hours", "days before", box=None)
     for plan in run_plan.plans:

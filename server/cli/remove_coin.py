@@ -1,4 +1,4 @@
-"""`coingraph remove-coin`: deletes a coin that is not tracked any more, with its prices."""
+"""`coingraph remove-coin`: deletes a coin that is no longer tracked, with its prices."""
 
 import asyncio
 import sys
@@ -19,7 +19,7 @@ from server.config.text import is_utf8
 
 
 def remove(coin: str, *, yes: bool, dry_run: bool) -> int:
-    """Show what is kept of a coin, ask, and delete it; the exit status."""
+    """Show the rows of a coin, ask, and delete them; return the exit status."""
     coin = coin.strip().lower()
     with (
         one_line_errors(),
@@ -61,14 +61,14 @@ async def _check_servers(settings: Settings, database: Database) -> None:
 
 
 def _show(coin: str, kept: list[RowCount]) -> None:
-    table = Table("table", "rows", title=f"RowCount of {coin}", title_justify="left", box=None)
+    table = Table("table", "rows", title=f"Rows of {coin}", title_justify="left", box=None)
     for each in kept:
         table.add_row(each.table, f"{each.rows:,}")
     table_console().print(table)
 
 
 def _confirmed(coin: str) -> bool:
-    """Ask where somebody can answer."""
+    """Ask on a terminal; False without one."""
     return sys.stdin is not None and sys.stdin.isatty() and typer.confirm(f"Delete {coin}?")
 
 
@@ -78,7 +78,7 @@ async def _remove(settings: Settings, coin: str) -> None:
         AdvisoryLock(database, runs.REFRESH_LOCK) as lock,
     ):
         if not await lock.acquire():
-            raise CommandError("A refresh is under way: try again when it has ended.")
+            raise CommandError("A refresh is running: try again when it has ended.")
         await _check_servers(settings, database)
         async with database.write(seconds=None) as session:
             await remove_coin(session, coin)

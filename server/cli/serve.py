@@ -1,4 +1,4 @@
-"""`coingraph serve`."""
+"""`coingraph serve`: runs the server in this process or in workers."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ from server.config.settings import Settings
 from server.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from server.process.listeners import ListenError, open_listeners, url_of
 from server.process.server import Server, Signals, loop_factory
-from server.process.supervisor import Supervisor, WorkersFailedError
+from server.process.supervisor import WorkersFailedError, WorkerSupervisor
 from simulator import run_simulator
 
 log = structlog.get_logger("coingraph.server")
@@ -37,16 +37,16 @@ _DEMO_REQUESTS_PER_MINUTE = 600_000.0
 
 
 def serve(*, demo: bool, **given: Any) -> int:  # noqa: ANN401 - the fields of Settings
-    """Serve until told to stop; the exit status."""
+    """Serve until a signal arrives; return the exit status."""
     signals = Signals()
     with (
         one_line_errors(),
-        signals.end_well(),
+        signals.handling(),
         contextlib.ExitStack() as stack,
     ):
         settings = read_settings(**given)
         if settings.workers > 1 and sys.platform == "win32":
-            raise CommandError("WORKERS: Windows can only do with 1.")
+            raise CommandError("WORKERS: on Windows only 1 is possible.")
         file_limit.raise_limit(settings.max_connections_per_address)
         try:
             listeners = open_listeners(settings.host, settings.port)
@@ -62,7 +62,7 @@ def serve(*, demo: bool, **given: Any) -> int:  # noqa: ANN401 - the fields of S
         if own_database:
             settings = with_token(settings)
         several = settings.workers > 1
-        # uvloop serves faster, but has no process groups for the children that it starts
+        # uvloop is faster, but cannot start children in their own process group
         with asyncio.Runner(loop_factory=None if several else loop_factory()) as runner:
             run = _serve_by_workers if several else _serve
             runner.run(run(settings, listeners, embedded, signals))
@@ -71,7 +71,7 @@ def serve(*, demo: bool, **given: Any) -> int:  # noqa: ANN401 - the fields of S
 
 @contextlib.contextmanager
 def _demo(settings: Settings) -> Iterator[Settings]:
-    """Take the simulator for upstream, and a database apart, so that nothing mixes."""
+    """Use the simulator as upstream, with a separate database."""
     with run_simulator() as simulator:
         yield settings.model_copy(
             update={
@@ -90,7 +90,7 @@ def _demo(settings: Settings) -> Iterator[Settings]:
 
 
 def _check_outbound(settings: Settings) -> None:
-    """Warn once that upstream cannot be asked. What is kept is served all the same."""
+    """Log a warning if CoinGecko cannot be reached. Stored prices are served regardless."""
     if fault := outbound_for(upstream_url(settings)).fault:
         log.warning("CoinGecko cannot be reached", reason=fault)
 
@@ -115,11 +115,11 @@ async def _serve_by_workers(
     signals: Signals,
 ) -> None:
     await _check_database(settings)
-    make_upstream(settings, make_database(settings))  # which each of the workers would fail to do
+    make_upstream(settings, make_database(settings))  # raises here what would fail in each worker
     _announce(settings, listeners, workers=settings.workers)
     async with _watched(embedded):
         try:
-            await Supervisor(settings, listeners, embedded, signals).run()
+            await WorkerSupervisor(settings, listeners, embedded, signals).run()
         except WorkersFailedError as error:
             raise CommandError(str(error)) from None
 
@@ -129,9 +129,9 @@ def _announce(settings: Settings, listeners: Sequence[socket.socket], **more: in
 
 
 async def _check_database(settings: Settings) -> None:
-    """Say at once what waiting does not repair.
+    """Raise CommandError for errors of the database that need a person.
 
-    A database that is away may come back, and a password that a file holds may change.
+    An unavailable database may come back, and a password in a file may change: both pass.
     """
     database = make_database(settings)
     rotated = settings.database_password_file or settings.database_url_file
@@ -139,14 +139,14 @@ async def _check_database(settings: Settings) -> None:
         with database_errors(), contextlib.suppress(*([WrongPasswordError] if rotated else [])):
             await prepare_database(settings, database)
     except DatabaseUnavailableError:
-        pass  # the application waits for it, and says so
+        pass  # the application waits for it and logs that
     finally:
         await database.close()
 
 
 @contextlib.asynccontextmanager
 async def _watched(embedded: EmbeddedPostgres | None) -> AsyncIterator[None]:
-    """Start the embedded database again should its supervisor be killed."""
+    """Restart the embedded database if its supervisor is killed."""
 
     async def watch(database: EmbeddedPostgres) -> None:
         while True:
@@ -155,7 +155,7 @@ async def _watched(embedded: EmbeddedPostgres | None) -> AsyncIterator[None]:
                 try:
                     await asyncio.to_thread(database.start)
                 except EmbeddedPostgresError as error:
-                    log.error("embedded database", error=str(error))  # noqa: TRY400 - retried
+                    log.error("the embedded database cannot be restarted", error=str(error))  # noqa: TRY400 - retried
 
     task = asyncio.create_task(watch(embedded)) if embedded else None
     try:

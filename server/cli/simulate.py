@@ -1,4 +1,4 @@
-"""`coingraph simulate`."""
+"""`coingraph simulate`: serves the simulated CoinGecko."""
 
 import uvicorn
 
@@ -7,7 +7,7 @@ from simulator import SimulatorOptions, create_simulator
 
 
 def simulate(*, host: str, port: int, seed: int, per_minute: int, key: str | None) -> int:
-    """Serve the simulator until told to stop; the exit status."""
+    """Serve the simulator until a signal arrives; return the exit status."""
     with one_line_errors():
         read_settings()
     options = SimulatorOptions(

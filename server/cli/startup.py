@@ -1,4 +1,4 @@
-"""What every command does first: read the settings, find or start the database."""
+"""The startup of every command: reads the settings, finds or starts the database."""
 
 import contextlib
 import sys
@@ -20,7 +20,7 @@ from models.postgres.database import (
 from models.postgres.migrate import NewerDatabaseError
 from server.access.token_file import TOKEN_FILE, TokenFileError, generated_token
 from server.config.settings import Settings, SettingsError, load_settings, settings_hints
-from server.logs import hide_in_logs, set_up_logs
+from server.logs import redact_in_logs, set_up_logs
 from server.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
 
 log = structlog.get_logger("coingraph.settings")
@@ -29,25 +29,25 @@ FAILED = 2
 
 
 class CommandError(Exception):
-    """A command cannot go on; the text is for people."""
+    """The command fails. The message is printed to the user."""
 
 
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
-    """End the command with a clear line instead of a traceback."""
+    """Exit with a one-line message instead of a traceback."""
     try:
         yield
     except (CommandError, SettingsError, EmbeddedPostgresError, AccessRefused) as error:
         for line in str(error).splitlines():
-            _say(f"coingraph: {line}")
+            _print(f"coingraph: {line}")
         raise SystemExit(FAILED) from None
 
 
 @contextlib.contextmanager
 def database_errors() -> Iterator[None]:
-    """Raise CommandError for a database that a person has to do something about.
+    """Turn database errors that need a person into CommandError.
 
-    One that is away may come back: DatabaseUnavailableError passes.
+    DatabaseUnavailableError passes: the database may come back.
     """
     try:
         yield
@@ -59,24 +59,25 @@ def database_errors() -> Iterator[None]:
 
 @contextlib.contextmanager
 def database_needed() -> Iterator[None]:
-    """Raise CommandError for a database that is away, too."""
+    """Turn all database errors into CommandError, also an unavailable database."""
     try:
         with database_errors():
             yield
     except DatabaseReadOnlyError as error:
         raise CommandError(f"{error} Try again when it does.") from None
     except DatabaseUnavailableError as error:
-        # what a server says may quote a password; the operating system does not
+        # the message of a server may quote a password, that of the operating system does not
         why = f" ({reason_of(error)})" if isinstance(error.__cause__, OSError) else ""
         raise CommandError(f"{str(error).removesuffix('.')}{why}. Check DATABASE_URL.") from None
 
 
-def _say(line: str) -> None:
-    with contextlib.suppress(OSError, ValueError):  # as with the log, nothing fails for a line
-        print(line, file=sys.stderr, flush=True)  # noqa: T201 - what a command says
+def _print(line: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # as in the log, an unwritable line is dropped
+        print(line, file=sys.stderr, flush=True)  # noqa: T201 - the output of a command
 
 
 def read_settings(**given: Any) -> Settings:  # noqa: ANN401 - the fields of Settings
+    """Read the settings, set up the logs and log hints. `given` overrides the environment."""
     settings = load_settings(**given)
     set_up_logs(settings.log_format, settings.log_level, settings.secrets)
     for hint in settings_hints():
@@ -88,9 +89,9 @@ def read_settings(**given: Any) -> Settings:  # noqa: ANN401 - the fields of Set
 def opened(
     settings: Settings, *, writes: bool = True
 ) -> Iterator[tuple[Settings, EmbeddedPostgres | None]]:
-    """Give settings that name a database, the embedded one where none is set.
+    """Yield settings with a `database_url`, of the embedded database if none is set.
 
-    What `writes` nothing makes no embedded database either: it only starts one that is there.
+    Without `writes`, an existing embedded database is started but none is created.
     """
     if settings.database_url is not None:
         try:
@@ -121,9 +122,10 @@ def opened(
 
 
 def with_token(settings: Settings) -> Settings:
-    """Make a refresh token where none is set and the database is our own.
+    """Return settings with a refresh token, generated and stored if none is set.
 
-    Only a terminal shows it: elsewhere, standard error is a log that others may read.
+    A new token is printed on a terminal only: elsewhere, standard error is a log that other people
+    may read.
     """
     if settings.refresh_tokens:
         return settings
@@ -131,16 +133,16 @@ def with_token(settings: Settings) -> Settings:
         token, new = generated_token(settings.data_dir)
     except TokenFileError as error:
         raise CommandError(str(error)) from None
-    hide_in_logs(token.get_secret_value())
+    redact_in_logs(token.get_secret_value())
     if new:
         path = settings.data_dir / TOKEN_FILE
         shown = f": {token.get_secret_value()}" if _is_terminal() else ""
-        _say(f"Refresh token: made, and kept in {path}{shown}")
+        _print(f"Refresh token: created and stored in {path}{shown}")
     return settings.model_copy(update={"refresh_tokens": (token,)})
 
 
 def _is_terminal() -> bool:
     try:
         return sys.stderr.isatty()
-    except (OSError, ValueError, AttributeError):  # closed, or none
+    except (OSError, ValueError, AttributeError):  # closed or missing
         return False

@@ -1,1 +1,1 @@
-"""The settings: the only reader of the environment."""
+"""The settings: the only package that reads the environment."""

@@ -1,4 +1,4 @@
-"""Addresses and networks: one spelling each, so that IPv4 is IPv4 also on a dual-stack socket."""
+"""Normalises addresses and networks: an IPv4-mapped IPv6 address becomes IPv4."""
 
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -9,7 +9,7 @@ _MAPPED = IPv6Address("::ffff:0:0")
 
 @lru_cache(maxsize=4096)
 def plain_address(text: str) -> str:
-    """Write an IPv4-mapped address (`::ffff:192.0.2.1`) as IPv4, and all other text as it is."""
+    """Return an IPv4-mapped address (`::ffff:192.0.2.1`) as IPv4, all other text unchanged."""
     if ":" not in text:
         return text
     try:
@@ -20,7 +20,7 @@ def plain_address(text: str) -> str:
 
 
 def normal_network(text: str) -> IPv4Network | IPv6Network:
-    """Read an address or a network; a mapped one as IPv4. Raises ValueError."""
+    """Parse an address or a network; an IPv4-mapped one as IPv4. Raises ValueError."""
     network = ip_network(text)
     if isinstance(network, IPv6Network) and network.prefixlen >= _MAPPED_BITS:
         mapped = network.network_address.ipv4_mapped
@@ -30,7 +30,7 @@ def normal_network(text: str) -> IPv4Network | IPv6Network:
 
 
 def spellings(text: str) -> tuple[str, ...]:
-    """Give a network, and an IPv4 one also as the IPv6 network that it is mapped to."""
+    """Return the network; for an IPv4 one also its IPv4-mapped IPv6 network."""
     network = normal_network(text)
     if isinstance(network, IPv6Network):
         return (str(network),)
@@ -39,7 +39,7 @@ def spellings(text: str) -> tuple[str, ...]:
 
 
 def is_within(address: str | None, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
-    """Whether one of the networks has this address. None, and what is no address, is in none."""
+    """Return True if a network contains the address; False for None and for invalid addresses."""
     try:
         parsed: IPv4Address | IPv6Address = ip_address(plain_address(address or ""))
     except ValueError:
@@ -48,5 +48,5 @@ def is_within(address: str | None, networks: tuple[IPv4Network | IPv6Network, ..
 
 
 def plain_peer(peer: tuple[str, int] | None) -> tuple[str, int] | None:
-    """Give the peer of a connection, with one spelling of its address."""
+    """Return the peer of a connection with its address normalised."""
     return None if peer is None else (plain_address(peer[0]), peer[1])

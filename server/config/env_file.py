@@ -1,7 +1,6 @@
-"""`.env`: whether it can be read as what it is meant to be, and what is written in it.
+"""Checks `.env` and lists its names.
 
-What cannot be read is an error: a `.env` that is passed over in silence opens what its READ_TOKENS
-were to close.
+An unreadable `.env` is an error. Ignoring it would ignore its READ_TOKENS and open all reads.
 """
 
 import io
@@ -17,7 +16,7 @@ MOST_BYTES = 1_000_000
 
 
 def check_env_file(path: Path) -> None:
-    """Raise ValueError, with one line that names the file, unless it is absent or sound."""
+    """Raise ValueError, with one line that names the file, if `.env` exists and is malformed."""
     text = _text(path)
     for binding in parse_stream(io.StringIO(text)):
         blank = binding.original.string.partition(binding.original.string.strip())[0]
@@ -29,7 +28,7 @@ def check_env_file(path: Path) -> None:
 
 
 def names_in(path: Path) -> list[str]:
-    """Name what a sound `.env` sets to something, in its order; nothing where there is none."""
+    """Return the names with a value in a valid `.env`, in order; empty without the file."""
     bindings = parse_stream(io.StringIO(_text(path)))
     return [binding.key for binding in bindings if binding.key and binding.value]
 

@@ -1,4 +1,4 @@
-"""Hints about an environment that is read without error, but hardly as it was meant."""
+"""Hints about settings that are valid but probably not meant: misspelt names, quoted values."""
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -8,14 +8,14 @@ from server.config.env_file import names_in
 from server.config.text import unquoted
 
 _TOKENS = {"READ_TOKENS", "REFRESH_TOKENS"}  # lists whose entries may have quotes
-_LIKE = 0.75  # of `.env`, whose names are mostly ours
-_VERY_LIKE = 0.9  # of the environment, whose names are mostly not
+_LIKE = 0.75  # similarity for `.env`, whose names are mostly settings
+_VERY_LIKE = 0.9  # similarity for the environment, whose names mostly are not
 
 
 def hints(settings: Iterable[str], environ: Mapping[str, str], env_file: Path) -> list[str]:
-    """Give one line for each misspelt name and each value whose quotes were taken away.
+    """Return one line for each misspelt name and each value in quotes.
 
-    `settings` are the names of all settings. No value is quoted: it may be a secret.
+    `settings`: the names of all settings. The lines never contain a value: it may be a secret.
     """
     known = {name.upper() for name in settings}
     found = [

@@ -1,4 +1,4 @@
-"""The settings that bound an operation, and what the schema is told of them."""
+"""The settings that limit GraphQL operations."""
 
 from dataclasses import fields
 from typing import Annotated
@@ -14,7 +14,7 @@ Bound = Annotated[int, Field(ge=1, le=_MOST)]
 
 
 class LimitSettings(BaseSettings):
-    """docs/security.md tells what each of them guards."""
+    """The limits of an operation. docs/security.md explains each."""
 
     max_document: Bound = _DEFAULT.max_document
     max_tokens: Bound = _DEFAULT.max_tokens
@@ -35,6 +35,7 @@ class LimitSettings(BaseSettings):
     introspection: bool = _DEFAULT.introspection
 
     def limits_of(self, *, operation_seconds: float) -> Limits:
+        """Return the limits for the schema."""
         names = {each.name for each in fields(Limits)} - {"operation_seconds"}
         bounds = {name: getattr(self, name) for name in names}
         return Limits(operation_seconds=operation_seconds, **bounds)

@@ -1,4 +1,4 @@
-"""Origins as browsers write them (RFC 6454, 6.2), and how an entry of CORS_ORIGINS becomes one."""
+"""Normalises the entries of CORS_ORIGINS to origins as browsers send them: RFC 6454, 6.2."""
 
 import re
 from functools import lru_cache
@@ -7,7 +7,7 @@ from pydantic_core import Url
 
 ANY_ORIGIN = "*"
 OPAQUE = "null"  # of a sandboxed frame, a file, a data: URL
-_FILE = "file://"  # of a page in Android's WebView; other browsers write `null`
+_FILE = "file://"  # of a page in Android's WebView; other browsers send `null`
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _SHAPE = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<wildcard>\*\.)?"
@@ -16,7 +16,7 @@ _SHAPE = re.compile(
     re.IGNORECASE,
 )
 _NO_ORIGIN = (
-    "{!r} is no origin; write such as https://app.example.com, https://*.example.com for all its "
+    "{!r} is no origin; write it like https://app.example.com, https://*.example.com for all its "
     "subdomains, capacitor://localhost or null, without a path, or * for all"
 )
 _TOO_WIDE = "{!r} would allow strangers; name at least two labels after *., or localhost"
@@ -24,7 +24,7 @@ _LONGEST_QUOTED = 60
 
 
 def normal_origin(entry: str) -> str:
-    """Write an entry of CORS_ORIGINS as a browser would. Raises ValueError with one sentence.
+    """Normalise an entry of CORS_ORIGINS. Raises ValueError with one sentence.
 
     `*.` may stand for subdomains of any depth, `:*` for any port.
     """
@@ -41,7 +41,7 @@ def normal_origin(entry: str) -> str:
     except ValueError:
         raise ValueError(_NO_ORIGIN.format(entry[:_LONGEST_QUOTED])) from None
     host = (url.host or "").lower()
-    if "%" in host:  # other letters than ASCII, in a scheme that has no names of the DNS
+    if "%" in host:  # non-ASCII letters in a scheme without DNS names
         raise ValueError(_NO_ORIGIN.format(entry[:_LONGEST_QUOTED]))
     if shape["wildcard"] and not _may_have_subdomains(host):
         raise ValueError(_TOO_WIDE.format(entry[:_LONGEST_QUOTED]))
@@ -59,17 +59,18 @@ def _may_have_subdomains(host: str) -> bool:
 
 @lru_cache(maxsize=256)
 def canonical(origin: str) -> str:
-    """Write a received origin like an entry: some clients that are no browsers add `:443`."""
+    """Normalise a received origin: some clients other than browsers append `:443`."""
     text = origin.lower()
     return text.removesuffix(_DEFAULT_PORTS.get(text.partition("://")[0], "\n"))
 
 
 def is_pattern(entry: str) -> bool:
+    """Return True if an entry has wildcards."""
     return "*" in entry and entry != ANY_ORIGIN
 
 
 def pattern_of(entry: str) -> str:
-    """Give the regular expression of an entry with wildcards."""
+    """Return the regular expression of an entry with wildcards."""
     return (
         re.escape(entry)
         .replace(r"://\*\.", r"://(?:[a-z0-9_-]+\.)+")

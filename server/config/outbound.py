@@ -1,7 +1,6 @@
-"""How requests to CoinGecko leave this machine: by which proxy, trusting which certificates.
+"""The proxy and the certificates for requests to CoinGecko.
 
-What is wrong with that is no reason to end: a server serves what it has, and says with each refresh
-why there is nothing new.
+Errors here do not stop the server: it serves stored prices, and each refresh reports the error.
 """
 
 import os
@@ -17,36 +16,39 @@ from server.config.proxies import ProxyError, proxy_for
 
 
 def outbound_for(url: str) -> Outbound:
-    """Read the environment's proxy and certificates for `url`. Never raises."""
+    """Read the proxy and the certificates for `url` from the environment.
+
+    Never raises: an error is in `Outbound.fault`.
+    """
     try:
         proxy = proxy_for(url)
         made = httpx.Proxy(proxy.url, auth=proxy.login) if proxy else None
-        context = _certificates() if _needs_tls(url, made) else _trusting_nobody()
+        context = _certificates() if _needs_tls(url, made) else _without_certificates()
         if made and made.url.scheme == "https":
             made.ssl_context = context
     except (ProxyError, _CertificateError) as error:
         return Outbound(fault=str(error))
-    except (ValueError, httpx.InvalidURL):  # of an address that the client refuses itself
+    except (ValueError, httpx.InvalidURL):  # an invalid URL, which the client reports itself
         return Outbound()
     login = proxy.login if proxy and proxy.login else ("", "")
     return Outbound(proxy=made, verify=context, secrets=frozenset(login_pair(*login)))
 
 
 class _CertificateError(Exception):
-    """Certificates cannot be read; one line that names the variable and the file."""
+    """Certificates cannot be read. The message is one line with the variable and the file."""
 
 
 def _needs_tls(url: str, proxy: httpx.Proxy | None) -> bool:
     return url.lower().startswith("https:") or (proxy is not None and proxy.url.scheme == "https")
 
 
-def _trusting_nobody() -> ssl.SSLContext:
-    """Spare reading certificates that no request to a http address asks for."""
+def _without_certificates() -> ssl.SSLContext:
+    """Return an empty context: plain HTTP needs no certificates, and loading them is slow."""
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _certificates() -> ssl.SSLContext:
-    """Trust those of SSL_CERT_FILE, else those of SSL_CERT_DIR, else the ones that certifi has."""
+    """Trust the certificates of SSL_CERT_FILE, else of SSL_CERT_DIR, else of certifi."""
     _check_key_log()
     file, folders = os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", "")
     if not file and not folders:
@@ -70,7 +72,7 @@ def _certificates() -> ssl.SSLContext:
 
 
 def _check_key_log() -> None:
-    """Open SSLKEYLOGFILE for appending, as `ssl` does with each context that it makes."""
+    """Open SSLKEYLOGFILE for appending, as `ssl` does for each new context."""
     place = os.environ.get("SSLKEYLOGFILE", "")
     try:
         if place:

@@ -1,7 +1,7 @@
-"""Which proxy the environment names for an address.
+"""Chooses the proxy for a URL from the environment.
 
-httpx reads the same variables, but ends with a traceback at much that other programs bear, such as
-an IPv6 network in NO_PROXY. The rules are those that curl and Go share:
+httpx reads the same variables, but raises at values that other programs accept, for example an IPv6
+network in NO_PROXY. The rules are those that curl and Go share:
 https://about.gitlab.com/blog/we-need-to-talk-no-proxy/ compares them.
 """
 
@@ -24,21 +24,21 @@ Address = IPv4Address | IPv6Address
 
 
 class ProxyError(ValueError):
-    """A variable names no usable proxy; one line that names it and not its value."""
+    """A variable names no usable proxy. The message names the variable, not its value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy: `url` without the login, which is `login`: user and password."""
+    """A proxy: `url` without credentials, and `login`: user and password."""
 
     url: str
     login: tuple[str, str] | None = None
 
 
 def proxy_for(url: str) -> Proxy | None:
-    """Choose the proxy for requests to `url`; None: straight there. Raises ProxyError.
+    """Return the proxy for requests to `url`, None for a direct connection. Raises ProxyError.
 
-    Loopback addresses are asked directly, whatever the variables say.
+    Loopback addresses never use a proxy.
     """
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
@@ -48,12 +48,12 @@ def proxy_for(url: str) -> Proxy | None:
     if not value or _is_loopback(host) or bypassed(host, port, named.get("no", "")):
         return None
     if not urllib.request.getproxies_environment() and urllib.request.proxy_bypass(host):
-        return None  # the exceptions of the system's own settings: Windows, macOS
+        return None  # exceptions in the settings of Windows or macOS
     return _proxy(value, _variable(parts.scheme))
 
 
 def proxy_secrets() -> set[str]:
-    """Return what must be hidden of all variables that name proxies: their logins."""
+    """Return the credentials in all proxy variables, to be redacted in logs."""
     found = set[str]()
     for value in urllib.request.getproxies().values():
         login = value.partition("://")[2].rpartition("@")[0] or value.rpartition("@")[0]
@@ -62,10 +62,9 @@ def proxy_secrets() -> set[str]:
 
 
 def bypassed(host: str, port: int, exceptions: str) -> bool:
-    """Whether NO_PROXY names this host: by name, as a domain, an address, a network, or `*`.
+    """Return True if NO_PROXY matches the host: by name, domain, address, network, or `*`.
 
-    Entries are separated by commas or spaces, and may have a port. What is none of these matches
-    nothing.
+    Entries are separated by commas or spaces and may have a port. Other entries match nothing.
     """
     host = host.lower().strip("[]").rstrip(".")
     address = _address(host)
@@ -111,7 +110,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _variable(scheme: str) -> str:
-    """Name the variable that holds the proxy for this scheme, for messages."""
+    """Return the name of the variable with the proxy for this scheme, for messages."""
     for name in (f"{scheme}_proxy", f"{scheme}_PROXY".upper(), "all_proxy", "ALL_PROXY"):
         if os.environ.get(name, "").strip():
             return name
@@ -128,11 +127,11 @@ def _proxy(value: str, variable: str) -> Proxy:
         raise ProxyError(
             f"{variable}: names a proxy of an unknown kind; use http, https, socks5 or socks5h"
         )
-    login, _, place = rest.rpartition("@")  # the last one: a password may have others
+    login, _, place = rest.rpartition("@")  # the last @: a password may contain others
     place = re.split(r"[/?#]", place, maxsplit=1)[0]
     form = _HOST_AND_PORT.fullmatch(place)
     if form is None or (form[2] and not 0 < int(form[2]) <= _MOST_PORT):
-        raise ProxyError(f"{variable}: names no proxy; write such as http://proxy.example:3128")
+        raise ProxyError(f"{variable}: names no proxy; write it like http://proxy.example:3128")
     user, _, password = login.partition(":")
     port = form[2] or _PORTS[scheme]
     return Proxy(

@@ -1,4 +1,4 @@
-"""The path under which a proxy publishes the server, by ROOT_PATH or X-Forwarded-Prefix."""
+"""Normalises the path under which a proxy publishes the server."""
 
 import re
 
@@ -7,14 +7,14 @@ _LONGEST = 200  # characters
 
 
 def normal_root_path(text: str) -> str:
-    """Write a prefix with a slash at its start and none at its end; "" where there is none.
+    """Normalise a prefix: a slash at its start, none at its end; "" for no prefix.
 
-    Raises ValueError with one sentence. Only letters, digits and `._~-` pass: the prefix gets into
-    pages and into Location.
+    Only letters, digits and `._~-` are allowed, because the prefix is written into pages and into
+    Location. Raises ValueError with one sentence.
     """
     path = text.rstrip("/")
     if path and not path.startswith("/"):
         path = f"/{path}"
     if path and (len(path) > _LONGEST or not _PREFIX.fullmatch(path)):
-        raise ValueError(f"{text[:60]!r} is no path; write such as /coingraph")
+        raise ValueError(f"{text[:60]!r} is no path; write it like /coingraph")
     return path

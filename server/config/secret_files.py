@@ -1,4 +1,4 @@
-"""Secrets that files hold, as Docker and Kubernetes mount them: NAME_FILE beside each NAME."""
+"""Secrets in files, as Docker and Kubernetes mount them: NAME_FILE in place of NAME."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -11,7 +11,7 @@ SUFFIX = "_file"
 
 
 class SecretFileError(OSError):
-    """A file does not hold the secret it should; one line that names the setting and the file."""
+    """A file holds no valid secret. The message is one line with the setting and the file."""
 
 
 def read_secret(setting: str, path: Path) -> str:
@@ -19,7 +19,7 @@ def read_secret(setting: str, path: Path) -> str:
     where = f"{setting}: {str(path)[:200]!r}"
     try:
         text = read_regular_file(path.expanduser(), MOST_BYTES).decode("utf-8-sig").rstrip("\r\n")
-    except (FileNotFoundError, RuntimeError):  # the latter of a home that nobody has
+    except (FileNotFoundError, RuntimeError):  # RuntimeError: the account of `~` is unknown
         raise SecretFileError(f"{where} does not exist") from None
     except UnreadableError as error:
         raise SecretFileError(f"{where} {error}") from None
@@ -33,7 +33,7 @@ def read_secret(setting: str, path: Path) -> str:
 
 
 def with_secrets_of_files(values: dict[str, Any], settings: Collection[str]) -> dict[str, Any]:
-    """Fill each of these settings whose file is named. Raises ValueError with one line."""
+    """Return `values` with each secret whose file is named. Raises ValueError with one line."""
     filled = dict(values)
     for name, path in values.items():
         plain = name.removesuffix(SUFFIX)

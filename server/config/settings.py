@@ -1,4 +1,4 @@
-"""The settings: the only reader of the environment and of `.env`."""
+"""The settings, read from the environment and `.env`."""
 
 import os
 from collections.abc import Callable
@@ -32,7 +32,7 @@ from server.config.limits import LimitSettings
 from server.config.proxies import proxy_secrets
 from server.config.root_path import normal_root_path
 from server.config.secret_files import SecretFileError, read_secret, with_secrets_of_files
-from server.config.text import Unquoted, check_text
+from server.config.text import UnquotedSource, check_text
 from server.config.types import (
     CoinIds,
     CurrencyCodes,
@@ -50,7 +50,7 @@ from server.config.types import (
 ENV_FILE = Path(".env")
 ApiPlan = Literal["keyless", "demo", "pro"]
 
-# CoinGecko's own numbers: the keyless limit is shared by address and sinks to 5 a minute.
+# CoinGecko's limits. The keyless one is shared by address and drops to 5 a minute under load.
 _REQUESTS_PER_MINUTE = {"keyless": 6.0, "demo": 30.0, "pro": 300.0}
 
 DEFAULT_COINS = (
@@ -60,11 +60,11 @@ DEFAULT_CURRENCIES = "usd,eur,gbp,jpy"
 
 
 class SettingsError(Exception):
-    """One line for each setting that does not parse."""
+    """Settings are invalid. The message has one line for each."""
 
 
 class Settings(LimitSettings):
-    """What can be set. An empty value counts as unset."""
+    """All settings, each named like its variable in lower case. An empty value is unset."""
 
     model_config = SettingsConfigDict(
         frozen=True,
@@ -127,9 +127,9 @@ class Settings(LimitSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take quotes away from the environment's values; `.env` has its own rules for them."""
+        """Strip quotes from values of the environment; `.env` has its own rules for quotes."""
         del file_secret_settings
-        return init_settings, Unquoted(settings_cls, env_settings), dotenv_settings
+        return init_settings, UnquotedSource(settings_cls, env_settings), dotenv_settings
 
     @model_validator(mode="before")
     @classmethod
@@ -169,18 +169,19 @@ class Settings(LimitSettings):
 
     @property
     def plan(self) -> ApiPlan:
-        """The plan; a key without a plan is taken for a demo key, which most are."""
+        """CoinGecko's plan. A key without COINGECKO_PLAN counts as a demo key."""
         return self.coingecko_plan or ("demo" if self.coingecko_api_key else "keyless")
 
     @property
     def limits(self) -> Limits:
+        """The limits of operations, for the schema."""
         return self.limits_of(operation_seconds=self.operation_timeout.total_seconds())
 
     def database_secret(self) -> Callable[[], str | None] | None:
-        """Make what gives the database's password for each new connection.
+        """Return a function that reads the database's password for each new connection.
 
-        A file is read each time, so that a rotated password needs no restart. None: the password
-        of the URL, if it has one. The function raises SecretFileError.
+        It reads a file each time, so a rotated password needs no restart; it raises
+        SecretFileError. None: the URL has the password, if any.
         """
         password, whole = self.database_password_file, self.database_url_file
         if password is not None:
@@ -191,7 +192,7 @@ class Settings(LimitSettings):
 
     @property
     def secrets(self) -> set[str]:
-        """What must not be in any log."""
+        """All secrets, to be redacted in logs."""
         url, base, key = self.database_url, self.coingecko_base_url, self.coingecko_api_key
         given = [each.get_secret_value() for each in (*self.refresh_tokens, *self.read_tokens)]
         given += [key.get_secret_value()] if key else []
@@ -203,21 +204,22 @@ class Settings(LimitSettings):
 
     @property
     def requests_per_minute(self) -> float:
+        """The rate of calls to CoinGecko: as set, else by plan."""
         return self.coingecko_requests_per_minute or _REQUESTS_PER_MINUTE[self.plan]
 
 
 def _password_in(path: Path) -> str | None:
-    """Read the password of the URL in a file. Raises SecretFileError."""
+    """Read the password in the database URL of a file. Raises SecretFileError."""
     text = read_secret("DATABASE_URL_FILE", path)
     try:
         password = database_url(text).password
-    except ValueError:  # which may quote a part of it
+    except ValueError:  # its message may quote a part of the URL
         raise SecretFileError(f"DATABASE_URL_FILE: {path} holds no postgresql:// address") from None
     return None if password is None else str(password)
 
 
 def load_settings(**given: Any) -> Settings:  # noqa: ANN401 - the fields of Settings
-    """Read the environment and `.env`. Raises SettingsError with a line for each in error."""
+    """Read the environment and `.env`; `given` overrides both. Raises SettingsError."""
     try:
         env_file.check_env_file(ENV_FILE)
     except ValueError as error:
@@ -229,7 +231,7 @@ def load_settings(**given: Any) -> Settings:  # noqa: ANN401 - the fields of Set
 
 
 def settings_hints() -> list[str]:
-    """Say, in a line each, what in the environment and `.env` is hardly meant as it is written."""
+    """Return hints about the environment and `.env`, one line each."""
     return hints(Settings.model_fields, os.environ, ENV_FILE)
 
 

@@ -1,4 +1,4 @@
-"""The types of settings: how a text from the environment becomes a value, or one clear sentence."""
+"""The types of settings: each parses text or raises ValueError with one sentence."""
 
 import re
 from datetime import timedelta
@@ -20,7 +20,7 @@ from server.config.addresses import normal_network
 from server.config.origins import normal_origin
 from server.config.text import unquoted
 
-# of an id: no separator, no bracket or quote of another notation for lists
+# a coin's id: no separators, brackets or quotes, as in other notations of lists
 _NAME = re.compile(r"""[^\s,;|/\\?#%\[\]{}()<>"'`\x00-\x1f\x7f]{1,200}""")
 _CODE = re.compile(r"[a-z0-9]{2,10}")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)", re.ASCII)
@@ -65,7 +65,7 @@ def _tokens(value: object) -> object:
     if not isinstance(value, str):
         return value
     tokens = tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
-    if value and not tokens:  # taken for unset, READ_TOKENS would open what was to be closed
+    if value and not tokens:  # an unset READ_TOKENS would open all reads
         raise ValueError("there is no token between the commas")
     return tokens
 
@@ -85,7 +85,7 @@ def _duration(value: object) -> object:
     if isinstance(value, str):
         form = _DURATION.fullmatch(value.strip())
         if form is None:
-            raise ValueError("write a duration such as 90s, 15m, 6h or 1d")
+            raise ValueError("write a duration like 90s, 15m, 6h or 1d")
         try:
             value = timedelta(seconds=float(form[1]) * _UNITS[form[2]])
         except OverflowError:
@@ -103,7 +103,9 @@ def _url(value: SecretStr) -> SecretStr:
     try:
         database_url(value.get_secret_value())
     except ValueError as error:
-        if "invalid literal" in str(error):  # it quotes the port, which may be half a password
+        if "invalid literal" in str(
+            error
+        ):  # the message quotes the port, which may be a part of a password
             raise ValueError(
                 "the port is not a number; in a user or a password write @ as %40 and : as %3A"
             ) from None
@@ -112,32 +114,33 @@ def _url(value: SecretStr) -> SecretStr:
 
 
 def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Check addresses and networks, and write each in one way. Raises ValueError."""
+    """Check and normalise addresses and networks. Raises ValueError."""
     found = []
     for value in values:
         try:
             network = normal_network(value)
         except ValueError:
             raise ValueError(
-                f"{value[:60]!r} is no address or network; write such as 10.0.0.7 or 10.0.0.0/8"
+                f"{value[:60]!r} is no address or network; write it like 10.0.0.7 or 10.0.0.0/8"
             ) from None
         found.append(str(network) if "/" in value else str(network.network_address))
     return tuple(found)
 
 
 def _storage_url(value: SecretStr) -> SecretStr:
-    """Check without quoting it: a password may be in it."""
+    """Check the URL; the error does not quote it, as it may have a password."""
     url = urlsplit(value.get_secret_value())
     try:
         usable = url.scheme in _SCHEMES and bool(url.hostname) and url.port != 0
-    except ValueError:  # of the port
+    except ValueError:  # an invalid port
         usable = False
     if not usable:
-        raise ValueError("write such as redis://host:6379/0, or rediss:// for TLS")
+        raise ValueError("write it like redis://host:6379/0, or rediss:// for TLS")
     return value
 
 
 def password_of(value: SecretStr) -> str:
+    """Return the password in a URL, "" without one."""
     return unquote(urlsplit(value.get_secret_value()).password or "")
 
 

@@ -1,1 +1,1 @@
-"""A GraphQL request from its bytes to its response, whatever transport brings it."""
+"""Turns a GraphQL request of any transport into a response."""

@@ -1,4 +1,4 @@
-"""Who is let in: those who may, who have something left to spend, and while there is a database."""
+"""Admission: access rights, rate limits and the availability of the database."""
 
 from collections.abc import Callable
 
@@ -12,12 +12,15 @@ from schema.execution.document_cache import is_mutation
 from schema.permissions import require_read, require_refresh
 from server.access.rate_limits import RateLimits
 from server.access.tokens import Authenticator
-from server.graphql.exchange import Exchange
-from server.graphql.request import RequestRefusedError
+from server.graphql.request import GraphQLRequest
+from server.graphql.request_parsing import RequestRefusedError
 
 
 class Admission:
-    """The door of all transports. `services` is None until the database is ready."""
+    """Admits or rejects requests of all transports.
+
+    `services` is None until the database is ready.
+    """
 
     def __init__(self, authenticator: Authenticator, rates: RateLimits | None = None) -> None:
         self._authenticator = authenticator
@@ -26,59 +29,68 @@ class Admission:
 
     @property
     def reads_are_open(self) -> bool:
+        """True if queries need no token."""
         return self._authenticator.reads_are_open
 
-    def exchange(self, scope: Scope) -> Exchange:
-        exchange = Exchange(scope)
-        exchange.private = (
-            b"authorization" in exchange.headers or not self._authenticator.reads_are_open
+    def new_request(self, scope: Scope) -> GraphQLRequest:
+        """Make the request of an ASGI scope and decide whether its response is private."""
+        request = GraphQLRequest(scope)
+        request.private = (
+            b"authorization" in request.headers or not self._authenticator.reads_are_open
         )
-        return exchange
+        return request
 
-    async def enter(self, exchange: Exchange) -> None:
-        """Charge the point that every request costs. Raises RequestRefusedError if none is left."""
-        if self.rates is None or exchange.account is not None:
+    async def charge_request(self, request: GraphQLRequest) -> None:
+        """Charge the point that every request costs, once for each request.
+
+        Raises RequestRefusedError if the caller has no point left.
+        """
+        if self.rates is None or request.account is not None:
             return
         token = None
-        if b"authorization" in exchange.headers:
-            token = self._authenticator.known_token(HTTPConnection(exchange.scope))
-        exchange.account = self.rates.account(token, exchange.caller)
+        if b"authorization" in request.headers:
+            token = self._authenticator.known_token(HTTPConnection(request.scope))
+        request.account = self.rates.account(token, request.caller)
         try:
-            await exchange.account.charge(1)
+            await request.account.charge(1)
         except RateLimitedError as error:
             raise RequestRefusedError(refused(error)) from None
 
-    def admit(self, exchange: Exchange) -> None:
-        """Raise RequestRefusedError where the caller may not read, or nobody can just now."""
-        self.check_reader(exchange)
-        self.check_ready(exchange, "")
+    def admit(self, request: GraphQLRequest) -> None:
+        """Raise RequestRefusedError if the caller may not read or the database is not ready."""
+        self.check_reader(request)
+        self.check_ready(request, "")
 
-    def check_reader(self, exchange: Exchange) -> None:
-        if exchange.private:
-            self._require(require_read, exchange)
+    def check_reader(self, request: GraphQLRequest) -> None:
+        """Raise RequestRefusedError if the caller may not read."""
+        if request.private:
+            self._require(require_read, request)
 
-    def check_ready(self, exchange: Exchange, query: str) -> None:
-        """Refuse what needs the database; a mutation with a bad token for its token first."""
+    def check_ready(self, request: GraphQLRequest, query: str) -> None:
+        """Raise RequestRefusedError while the database is not ready.
+
+        A mutation without a valid token is rejected for its token, not for the database.
+        """
         if self.services is not None:
             return
-        if is_mutation(query, exchange.operation.name):
-            self._require(require_refresh, exchange)
+        if is_mutation(query, request.operation.name):
+            self._require(require_refresh, request)
         raise RequestRefusedError(
             failure(UNAVAILABLE, "The database is not ready yet. Try again in a few seconds.")
         )
 
-    def context(self, exchange: Exchange) -> Context:
-        """Make the context of an operation that was admitted."""
-        assert self.services is not None  # noqa: S101 - `admit` looked
-        account = exchange.account
+    def context(self, request: GraphQLRequest) -> Context:
+        """Make the context of an admitted operation."""
+        assert self.services is not None  # noqa: S101 - `admit` checks it
+        account = request.account
         charge = None if account is None else account.charge_cost
-        return Context(self.services, self._caller(exchange), encoded=True, charge=charge)
+        return Context(self.services, self._caller(request), encoded=True, charge=charge)
 
-    def _require(self, require: Callable[[Caller], None], exchange: Exchange) -> None:
+    def _require(self, require: Callable[[Caller], None], request: GraphQLRequest) -> None:
         try:
-            require(self._caller(exchange))
+            require(self._caller(request))
         except RequestError as error:
             raise RequestRefusedError(failure(error.code, str(error))) from None
 
-    def _caller(self, exchange: Exchange) -> Caller:
-        return self._authenticator.caller(HTTPConnection(exchange.scope))
+    def _caller(self, request: GraphQLRequest) -> Caller:
+        return self._authenticator.caller(HTTPConnection(request.scope))

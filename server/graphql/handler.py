@@ -1,4 +1,4 @@
-"""Answers to queries and mutations: kept, or computed."""
+"""Handles queries and mutations: from the response cache, or by executing them."""
 
 import re
 
@@ -14,60 +14,63 @@ from schema.context import Context
 from schema.errors import STATUS, Lenience, answer_of, failure
 from schema.execution.schema import LimitedSchema
 from server.graphql.admission import Admission
-from server.graphql.exchange import Exchange
 from server.graphql.persisted_queries import BadHashError, PersistedQueries, check_hash
-from server.graphql.request import Operation, RequestRefusedError, refusal
-from server.graphql.response import Reply, encode
-from server.graphql.response_cache import HIT, AnswerCache
+from server.graphql.request import GraphQLRequest
+from server.graphql.request_parsing import Operation, RequestRefusedError, refusal
+from server.graphql.response import EncodedResponse, encode
+from server.graphql.response_cache import HIT, ResponseCache
 
 _OK = 200
-# Apollo's clients then send the text beside the hash. Those that know no other media type than
-# JSON want 200, as Apollo Server answers; GraphQL's own allows no 200 without data.
+# Apollo's clients then send the text together with the hash. Clients that accept only JSON expect
+# status 200, as Apollo Server sends it; GraphQL's media type allows no 200 without data.
 _UNKNOWN_HASH = failure(
     "PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound", 404, Lenience.ANY_JSON
 )
-# A mutation or a subscription cannot be written without its keyword. A query that has the word in
-# a comment or in a string is taken for one too, and only not cached.
+# A mutation or a subscription contains its keyword. A query that has the keyword in a comment or in
+# a string matches too; it is only not cached.
 _MAY_BE_NO_QUERY = re.compile(r"\b(?:mutation|subscription)\b", re.ASCII)
 
 
-class Answers:
-    """Answers the operations of all transports. Those that may be shown to others are kept."""
+class OperationHandler:
+    """Handles the operations of all transports and caches the responses that are public."""
 
-    def __init__(self, schema: LimitedSchema, admission: Admission, cache: AnswerCache) -> None:
+    def __init__(self, schema: LimitedSchema, admission: Admission, cache: ResponseCache) -> None:
         self._schema = schema
         self._admission = admission
         self._cache = cache
         self._persisted = PersistedQueries()
 
-    async def answer(self, exchange: Exchange) -> Reply:
-        """Take the answer from the cache, or compute it. Raises RequestRefusedError."""
-        operation = exchange.operation
-        self._admission.check_reader(exchange)
+    async def handle(self, request: GraphQLRequest) -> EncodedResponse:
+        """Return the response from the cache, or compute it. Raises RequestRefusedError."""
+        operation = request.operation
+        self._admission.check_reader(request)
         query = self.text(operation)
-        self._admission.check_ready(exchange, query)
-        asks_cost = (operation.extensions or {}).get("cost") is True  # no part of the key
-        if exchange.private or asks_cost or not self._cache.usable:
-            return await self._compute(exchange, query)
+        self._admission.check_ready(request, query)
+        asks_cost = (operation.extensions or {}).get("cost") is True  # not a part of the cache key
+        if request.private or asks_cost or not self._cache.usable:
+            return await self._compute(request, query)
         key = query, operation.name, operation.canonical
-        reply = self._cache.get(key)
-        if reply is not None:
-            exchange.cached = HIT
+        response = self._cache.get(key)
+        if response is not None:
+            request.cached = HIT
         elif _MAY_BE_NO_QUERY.search(query):
-            return await self._compute(exchange, query)
+            return await self._compute(request, query)
         else:
-            reply, exchange.cached = await self._cache.compute(
-                key, lambda: self._compute(exchange, query)
+            response, request.cached = await self._cache.compute(
+                key, lambda: self._compute(request, query)
             )
-        if operation.sha256 and reply.ok:
+        if operation.sha256 and response.ok:
             self._persisted.put(operation.sha256, query)
-        return reply
+        return response
 
     def text(self, operation: Operation) -> str:
-        """Give the operation's text, which may be known by its hash alone."""
+        """Return the text of the operation, looked up by its hash if only that was sent.
+
+        Raises RequestRefusedError if the hash is unknown or is not the hash of the text.
+        """
         query, sha256 = operation.query, operation.sha256
         if query is None:
-            assert sha256 is not None  # noqa: S101 - read_operation wants one of the two
+            assert sha256 is not None  # noqa: S101 - read_operation requires one of them
             query = self._persisted.get(sha256)
             if query is None:
                 raise RequestRefusedError(_UNKNOWN_HASH)
@@ -78,42 +81,44 @@ class Answers:
                 raise refusal(str(error)) from None
         return query
 
-    async def _compute(self, exchange: Exchange, query: str) -> Reply:
-        """Execute an operation and encode its answer."""
-        context = self._admission.context(exchange)
-        token = database_time.set(exchange.database)
+    async def _compute(self, request: GraphQLRequest, query: str) -> EncodedResponse:
+        """Execute an operation and encode its response."""
+        context = self._admission.context(request)
+        token = database_time.set(request.database)
         try:
-            result = await execute(self._schema, exchange, query, context)
+            result = await execute(self._schema, request, query, context)
         except RequestRefusedError as error:
             return encode(error.answer, context.dependencies, headers=error.headers)
         finally:
             database_time.reset(token)
         answer = answer_of(result, correlation_id.get() or "")
-        if answer.status == STATUS["RATE_LIMITED"]:  # not told to others who ask the same
+        if (
+            answer.status == STATUS["RATE_LIMITED"]
+        ):  # not shared with callers that wait for the same query
             raise RequestRefusedError(answer)
-        if exchange.operation.sha256 and not isinstance(result, PreExecutionError):
-            self._persisted.put(exchange.operation.sha256, query)
+        if request.operation.sha256 and not isinstance(result, PreExecutionError):
+            self._persisted.put(request.operation.sha256, query)
         dependencies = context.dependencies
-        if exchange.database.seconds and not dependencies.tags:
-            dependencies.mark_uncacheable()  # something was read that nobody has told of
+        if request.database.seconds and not dependencies.tags:
+            dependencies.mark_uncacheable()  # a read without a dependency has no invalidation
         if dependencies.uncacheable and answer.status == _OK:
-            # who is told that a refresh is done is given its prices from then on
-            await self._cache.settle()
-        await yield_to_event_loop()  # all of a long answer is put together in one go
-        with exchange.encoding:
+            # A client that is notified of a finished refresh must read its prices afterwards.
+            await self._cache.catch_up()
+        await yield_to_event_loop()  # encoding a long response blocks the event loop
+        with request.encoding:
             return encode(
                 answer,
                 dependencies,
                 moment=context.now.timestamp(),
-                ok=not (result.errors or exchange.private or _MAY_BE_NO_QUERY.search(query)),
+                ok=not (result.errors or request.private or _MAY_BE_NO_QUERY.search(query)),
             )
 
 
 async def execute(
-    schema: LimitedSchema, exchange: Exchange, query: str, context: Context
+    schema: LimitedSchema, request: GraphQLRequest, query: str, context: Context
 ) -> ExecutionResult:
-    """Execute a query, or a mutation that was posted. Raises RequestRefusedError."""
-    operation, method = exchange.operation, exchange.scope["method"]
+    """Execute a query, or a mutation sent by POST. Raises RequestRefusedError."""
+    operation, method = request.operation, request.scope["method"]
     allowed = {OperationType.QUERY}
     if method == "POST":
         allowed.add(OperationType.MUTATION)
@@ -136,7 +141,7 @@ def _wrong_kind(error: InvalidOperationTypeError, method: str) -> RequestRefused
     message = error.as_http_error_reason(method)
     if error.operation_type is OperationType.SUBSCRIPTION:
         message = (
-            "A subscription is answered by a stream: send `Accept: text/event-stream`, "
+            "A subscription needs a stream: send `Accept: text/event-stream`, "
             "or use a WebSocket with the subprotocol graphql-transport-ws."
         )
     if method == "POST":

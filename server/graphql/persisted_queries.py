@@ -1,4 +1,4 @@
-"""Automatic persisted queries, by the Apollo protocol: a query's hash stands for its text.
+"""Automatic persisted queries: a client sends the hash of a query instead of its text.
 
 https://www.apollographql.com/docs/apollo-server/performance/apq
 """
@@ -10,29 +10,31 @@ from typing import Any
 
 MOST_QUERIES = 1_000
 LONGEST_QUERY = 20_000  # characters
-MOST_CHARACTERS = 1_000_000  # of all together
+MOST_CHARACTERS = 1_000_000  # of all cached queries
 
 _HASH = re.compile(r"[0-9a-fA-F]{64}")
 
 
 class BadHashError(ValueError):
-    """An extension `persistedQuery` that cannot be worked with; the text is for the caller."""
+    """The extension `persistedQuery` is malformed or its hash is wrong; the text is public."""
 
 
 class PersistedQueries:
-    """The texts used last, by their SHA-256 in hexadecimal. Only valid documents belong here."""
+    """An LRU cache of query texts by their SHA-256 in hexadecimal. Holds valid documents only."""
 
     def __init__(self) -> None:
         self._texts: OrderedDict[str, str] = OrderedDict()
         self._characters = 0
 
     def get(self, sha256: str) -> str | None:
+        """Return the text with this hash, None if it is not cached."""
         text = self._texts.get(sha256)
         if text is not None:
             self._texts.move_to_end(sha256)
         return text
 
     def put(self, sha256: str, text: str) -> None:
+        """Cache a text, unless it is longer than LONGEST_QUERY."""
         if sha256 in self._texts or len(text) > LONGEST_QUERY:
             return
         self._texts[sha256] = text
@@ -43,7 +45,7 @@ class PersistedQueries:
 
 
 def hash_in(extensions: dict[str, Any] | None) -> str | None:
-    """Give the hash that a request names, None without one. Raises BadHashError."""
+    """Return the hash in a request's extensions, None without one. Raises BadHashError."""
     asked = (extensions or {}).get("persistedQuery")
     if asked is None:
         return None
@@ -56,6 +58,6 @@ def hash_in(extensions: dict[str, Any] | None) -> str | None:
 
 
 def check_hash(sha256: str, text: str) -> None:
-    """Raise BadHashError unless this is the text's hash."""
+    """Raise BadHashError unless `sha256` is the hash of `text`."""
     if hashlib.sha256(text.encode()).hexdigest() != sha256:
-        raise BadHashError("`sha256Hash` is not the SHA-256 of `query`, taken as UTF-8.")
+        raise BadHashError("`sha256Hash` is not the SHA-256 of `query` in UTF-8.")

@@ -1,238 +1,65 @@
-"""GraphQL requests on their way in: methods, media types, bodies, what is no operation."""
+"""The state of one GraphQL request, from its arrival to its response."""
 
-import re
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from time import perf_counter
+from typing import TYPE_CHECKING
 
-import orjson
-from starlette.datastructures import QueryParams
-from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope
+from starlette.types import Scope
 
-from schema.errors import STATUS, UNAVAILABLE, Answer, failure
-from server.graphql.persisted_queries import BadHashError, hash_in
-from server.http.cross_origin import Origins
-from server.http.negotiation import (
-    GRAPHQL_JSON,
-    JSON,
-    Accepted,
-    accepted,
-    prefers_events,
-    prefers_page,
-)
-from server.http.scope_state import LATE
+from models.postgres.stopwatch import Stopwatch
+from server.access.callers import caller_of
+from server.graphql.request_parsing import Operation, headers_of
+from server.graphql.response_cache import BYPASS
 
-METHODS = "GET, HEAD, POST"
-_JSON_TYPE = re.compile(
-    rb'application/json[ \t]*(?:;[ \t]*(?:charset="?(?P<charset>[a-z0-9_.-]*)"?[ \t]*)?)?'
-)
-_UTF_8 = {None, b"", b"utf-8", b"utf8"}
-_LONGEST_LENGTH = 18  # digits
-MOST_PARAMETERS = 100  # of an address
-_NO_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")  # each takes a microsecond to decode
-_OTHER_SITE = failure(
-    "FORBIDDEN",
-    "A page of another site may only ask after a preflight: send the header "
-    "`Apollo-Require-Preflight: true`, or have its origin added to CORS_ORIGINS.",
-)
-_NOT_ACCEPTABLE = failure(
-    "BAD_USER_INPUT",
-    f"Answers are `{GRAPHQL_JSON.decode()}` or `{JSON.decode()}`: name one of them in Accept.",
-    406,
-)
+if TYPE_CHECKING:
+    from server.access.rate_limits import RateLimitAccount
 
 
-class RequestRefusedError(Exception):
-    """A request that never becomes an operation."""
+class GraphQLRequest:
+    """One GraphQL operation in an ASGI scope.
 
-    def __init__(self, answer: Answer, **headers: str) -> None:
-        super().__init__(answer.body)
-        self.answer = answer
-        self.headers = [(name.lower().encode(), text.encode()) for name, text in headers.items()]
-
-    @property
-    def message(self) -> str:
-        """What the caller is told, of several errors the first."""
-        return str(self.answer.body["errors"][0]["message"])
-
-    @property
-    def passing(self) -> bool:
-        """Whether the same request may well be answered a little later."""
-        return self.answer.status == STATUS[UNAVAILABLE]
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """What a request asks for. Without `query`, the text that `sha256` stands for is meant.
-
-    `canonical`: the variables as JSON, equal ones alike.
+    `private`: the response is for this caller only and is never cached. `cached`: the value of the
+    response header X-Cache. `account`: the rate limit account that the request is charged to, None
+    without rate limits. `database` and `encoding` measure the time for Server-Timing.
     """
 
-    query: str | None
-    variables: dict[str, Any] | None
-    canonical: bytes
-    name: str | None
-    extensions: dict[str, Any] | None
-    sha256: str | None
-
-
-def headers_of(scope: Scope) -> dict[bytes, bytes]:
-    """Give the headers by name, in lower case; a list in several lines is one list."""
-    headers: dict[bytes, bytes] = {}
-    for name, value in scope["headers"]:
-        headers[name] = headers[name] + b", " + value if name in headers else value
-    return headers
-
-
-def wants_page(scope: Scope, headers: dict[bytes, bytes]) -> bool:
-    """Whether a browser asks for a page, not for data."""
-    return (
-        scope["method"] in {"GET", "HEAD"}
-        and prefers_page(headers.get(b"accept", b""))
-        and _fault_of_address(scope) is None
-        and QueryParams(scope["query_string"]).keys().isdisjoint({"query", "extensions"})
+    __slots__ = (
+        "account",
+        "cached",
+        "database",
+        "encoding",
+        "headers",
+        "operation",
+        "private",
+        "scope",
+        "started",
     )
 
+    def __init__(self, scope: Scope) -> None:
+        self.started = perf_counter()
+        self.scope = scope
+        self.headers = headers_of(scope)
+        self.operation: Operation
+        self.database = Stopwatch()
+        self.encoding = Stopwatch()
+        self.cached = BYPASS
+        self.private = True
+        self.account: RateLimitAccount | None = None
 
-def wants_events(scope: Scope, headers: dict[bytes, bytes]) -> bool:
-    """Whether the answer is to come as Server-Sent Events."""
-    return scope["method"] in {"GET", "POST"} and prefers_events(headers.get(b"accept", b""))
+    @property
+    def caller(self) -> str:
+        """The caller's name, as `caller_of` derives it from the address."""
+        client = self.scope.get("client")
+        return caller_of(client[0] if client else None)
 
+    def rate_limit(self) -> Sequence[tuple[bytes, bytes]]:
+        """Return the headers RateLimit and RateLimit-Policy; empty without rate limits."""
+        return () if self.account is None else self.account.headers()
 
-@dataclass(frozen=True, slots=True)
-class RequestRules:
-    """How large a body may be, in bytes, and whose pages may ask."""
-
-    largest_body: int = 100_000
-    origins: Origins = Origins()  # noqa: RUF009 - it is immutable
-
-
-async def read_operation(
-    scope: Scope, headers: dict[bytes, bytes], receive: Receive, rules: RequestRules
-) -> Operation:
-    """Read what is asked for. Raises RequestRefusedError and ClientDisconnect."""
-    method = scope["method"]
-    taken = accepted(headers.get(b"accept", b""))
-    if taken is Accepted.NEITHER and not wants_events(scope, headers):
-        raise RequestRefusedError(_NOT_ACCEPTABLE)
-    if method == "POST":
-        _check_content(headers)
-        fields = _parse(await _body(scope, headers, receive, rules.largest_body), "The body")
-        if isinstance(fields, list):
-            raise refusal("Batches are not supported: send each operation as its own request.")
-        if not isinstance(fields, dict):
-            raise refusal("The body must be a JSON object with `query`.")
-        return operation_of(fields)
-    if method in {"GET", "HEAD"}:
-        if rules.origins.distrust(headers):
-            raise RequestRefusedError(_OTHER_SITE)
-        return operation_of(_fields_of_address(scope))
-    raise RequestRefusedError(
-        failure("BAD_USER_INPUT", f"Use GET or POST, not {method}.", 405), Allow=METHODS
-    )
-
-
-def refusal(message: str) -> RequestRefusedError:
-    return RequestRefusedError(failure("BAD_USER_INPUT", message))
-
-
-def _fault_of_address(scope: Scope) -> str | None:
-    """Say what would take long to decode, None for nothing."""
-    query: bytes = scope["query_string"]
-    if query.count(b"&") >= MOST_PARAMETERS:
-        return f"The address has more than {MOST_PARAMETERS} parameters."
-    if query.count(b"%") > MOST_PARAMETERS and len(_NO_ESCAPE.findall(query)) > MOST_PARAMETERS:
-        return "The address has many `%` that begin no escape: write a percent sign as `%25`."
-    return None
-
-
-def _fields_of_address(scope: Scope) -> dict[str, Any]:
-    if fault := _fault_of_address(scope):
-        raise refusal(fault)
-    fields: dict[str, Any] = dict(QueryParams(scope["query_string"]))
-    for name in ("variables", "extensions"):
-        if fields.get(name):
-            fields[name] = _parse(fields[name].encode(), f"`{name}`")
-        else:
-            fields.pop(name, None)
-    return fields
-
-
-def _check_content(headers: dict[bytes, bytes]) -> None:
-    """Refuse all but JSON in UTF-8. With that media type a browser asks before it sends."""
-    content_type = headers.get(b"content-type", b"")
-    if content_type != JSON:  # as nearly all say it
-        form = _JSON_TYPE.fullmatch(content_type.lower())
-        if form is None:
-            message = f"Send `Content-Type: {JSON.decode()}`."
-            raise RequestRefusedError(failure("BAD_USER_INPUT", message, 415))
-        if form["charset"] not in _UTF_8:
-            raise RequestRefusedError(failure("BAD_USER_INPUT", "Send JSON in UTF-8.", 415))
-    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        message = "Send the body without `Content-Encoding`: compressed ones are not taken."
-        refused = failure("BAD_USER_INPUT", message, 415)
-        raise RequestRefusedError(refused, **{"Accept-Encoding": "identity"})
-
-
-async def _body(scope: Scope, headers: dict[bytes, bytes], receive: Receive, most: int) -> bytes:
-    body = bytearray()
-    length = headers.get(b"content-length", b"0")
-    too_large = len(length) > _LONGEST_LENGTH or not length.isdigit() or int(length) > most
-    while not too_large:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        body += message.get("body", b"")
-        too_large = len(body) > most
-        if not too_large and not message.get("more_body", False):
-            return bytes(body)
-        if scope.get("state", {}).get(LATE):
-            late = "The body took too long to arrive."
-            raise RequestRefusedError(failure("BAD_USER_INPUT", late, 408))
-    raise RequestRefusedError(
-        failure("BAD_USER_INPUT", f"The body is larger than {most:,} bytes.", 413)
-    )
-
-
-def _parse(text: bytes, what: str) -> Any:  # noqa: ANN401 - any JSON
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise refusal(f"{what} is not JSON: {error}.") from None
-
-
-def operation_of(fields: dict[str, Any]) -> Operation:
-    """Read an operation from a request's fields. Raises RequestRefusedError."""
-    for name, kind, what in (
-        ("variables", dict, "an object"),
-        ("operationName", str, "a string"),
-        ("extensions", dict, "an object"),
-    ):
-        value = fields.get(name)
-        if value is not None and not isinstance(value, kind):
-            raise refusal(f"`{name}` must be {what}.")
-    query, extensions = fields.get("query"), fields.get("extensions")
-    try:
-        sha256 = hash_in(extensions)
-    except BadHashError as error:
-        raise refusal(str(error)) from None
-    if (sha256 is None or query is not None) and (not isinstance(query, str) or not query.strip()):
-        raise refusal("`query` is missing: send the text of a GraphQL operation.")
-    return Operation(
-        query=query,
-        variables=fields.get("variables"),
-        name=fields.get("operationName") or None,
-        extensions=extensions,
-        canonical=_canonical(fields.get("variables")),
-        sha256=sha256,
-    )
-
-
-def _canonical(variables: dict[str, Any] | None) -> bytes:
-    """Write equal variables alike. orjson writes 254 levels, where Python's own limit is far."""
-    if not variables:
-        return b""
-    try:
-        return orjson.dumps(variables, option=orjson.OPT_SORT_KEYS)
-    except orjson.JSONEncodeError:
-        raise refusal("`variables` are nested too deeply.") from None
+    def server_timing(self) -> bytes:
+        """Return the value of Server-Timing. https://www.w3.org/TR/server-timing/"""
+        return b"total;dur=%.2f, db;dur=%.2f, encode;dur=%.2f" % (
+            (perf_counter() - self.started) * 1e3,
+            self.database.seconds * 1e3,
+            self.encoding.seconds * 1e3,
+        )

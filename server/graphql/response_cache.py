@@ -1,4 +1,4 @@
-"""The response cache: answers to queries, dropped when something that they were made of changes."""
+"""The response cache: query responses, invalidated when the data that they depend on changes."""
 
 import asyncio
 import sys
@@ -8,196 +8,202 @@ from time import time
 
 from models.postgres.notifications import Listener
 from resolvers.cache_dependencies import CATALOGUE, Tag
-from server.graphql.response import Reply
+from server.graphql.response import EncodedResponse
 
 Key = tuple[str, str | None, bytes]
-"""A query's text, the operation's name, and its variables as JSON with sorted keys. Who asks is no
-part of it: answers that not everybody may see are not kept at all."""
+"""A query's text, the operation's name, and its variables as JSON with sorted keys. The caller is
+not a part of it: private responses are never cached."""
 
-Compute = Callable[[], Awaitable[Reply]]
+Compute = Callable[[], Awaitable[EncodedResponse]]
 
 HIT, MISS, BYPASS = b"HIT", b"MISS", b"BYPASS"
 
-_SMALLEST_SHARE = 8  # of all room: a larger answer would push out too many others
-_OVERHEAD = 1_500  # bytes that Python takes for an answer and its key besides their contents
+_SMALLEST_SHARE = 8  # a response larger than capacity / 8 would evict too many others
+_OVERHEAD = 1_500  # bytes of the Python objects of an entry, without their contents
 _TAG_OVERHEAD = 100
 _MOST_TAGS = 200_000
 
 
 class Flight:
-    """A computation that is under way. `since` counts the changes told before it began.
+    """A computation in progress, which equal queries share.
 
-    `unchanged`, once it has landed: nothing that the reply was made of was told to have changed
-    meanwhile.
+    `since`: the number of notified changes when it began. `unchanged`, after it has finished: no
+    dependency of the response changed in the meantime.
     """
 
-    __slots__ = ("_landed", "_reply", "since", "unchanged")
+    __slots__ = ("_done", "_response", "since", "unchanged")
 
     def __init__(self, since: int) -> None:
-        self._landed = asyncio.Event()
-        self._reply: Reply | None = None
+        self._done = asyncio.Event()
+        self._response: EncodedResponse | None = None
         self.since = since
         self.unchanged = False
 
-    def land(self, reply: Reply | None, *, unchanged: bool = False) -> None:
-        """Give the reply to those who wait. None where there is none."""
-        self._reply = reply
+    def finish(self, response: EncodedResponse | None, *, unchanged: bool = False) -> None:
+        """Pass the response to the waiters; None if the computation failed."""
+        self._response = response
         self.unchanged = unchanged
-        self._landed.set()
+        self._done.set()
 
-    async def wait(self) -> Reply | None:
-        await self._landed.wait()
-        return self._reply
+    async def wait(self) -> EncodedResponse | None:
+        """Wait for the computation; None if it failed."""
+        await self._done.wait()
+        return self._response
 
 
-class _Kept:
-    """An answer, and up to which change it was found to be unchanged."""
+class _Entry:
+    """A cached response, and the number of the last change that it was checked against."""
 
-    __slots__ = ("reply", "since")
+    __slots__ = ("response", "since")
 
-    def __init__(self, reply: Reply, since: int) -> None:
-        self.reply = reply
+    def __init__(self, response: EncodedResponse, since: int) -> None:
+        self.response = response
         self.since = since
 
 
-class AnswerCache:
-    """Answers by their `Key`, the least recently used ones dropped when `capacity` is passed.
+class ResponseCache:
+    """An LRU cache of responses by `Key`, with single-flight computation.
 
-    `capacity` is in bytes; 0 keeps nothing. An answer is given only if nothing that it was made of
-    has been told to have changed since its computation began; and nothing is kept or given while
-    changes could go unheard. Changes are counted: to hear of one costs the same however much is
-    kept, and what it made old makes room as the least recently used does.
+    `capacity` is in bytes; 0 disables the cache. A response is served only if no dependency of it
+    changed since its computation began. The cache stores and serves nothing while the listener may
+    miss notifications. Changes are numbered: a notification costs O(1), and an invalidated entry is
+    evicted when it is looked up or becomes the least recently used one.
     """
 
     def __init__(self, capacity: int, listener: Listener) -> None:
         self.capacity = capacity
         self.size = 0
         self._listener = listener
-        self._kept: OrderedDict[Key, _Kept] = OrderedDict()
-        self._flights: dict[Key, Flight] = {}  # those that one may still join
+        self._entries: OrderedDict[Key, _Entry] = OrderedDict()
+        self._flights: dict[Key, Flight] = {}  # those that may still be joined
         self._changes = 0
         self._changed: dict[Tag, int] = {}  # by tag, the number of its last change
         self._all_changed = 0
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._entries)
 
     @property
     def usable(self) -> bool:
+        """True if the cache is enabled and the listener receives notifications."""
         return self.capacity > 0 and self._listener.listening
 
-    def get(self, key: Key) -> Reply | None:
-        kept = self._kept.get(key)
-        if kept is None:
+    def get(self, key: Key) -> EncodedResponse | None:
+        """Return the valid response cached for `key`, else None."""
+        entry = self._entries.get(key)
+        if entry is None:
             return None
-        reply = kept.reply
-        if kept.since != self._changes:
-            if not self._unchanged(reply, kept.since):
+        response = entry.response
+        if entry.since != self._changes:
+            if not self._unchanged(response, entry.since):
                 self._remove(key)
                 return None
-            kept.since = self._changes
-        if reply.kept_until <= time():
+            entry.since = self._changes
+        if response.cacheable_until <= time():
             self._remove(key)
             return None
-        self._kept.move_to_end(key)
-        return reply
+        self._entries.move_to_end(key)
+        return response
 
-    async def compute(self, key: Key, compute: Compute) -> tuple[Reply, bytes]:
-        """Compute an answer that is not kept, once for all who ask meanwhile; and say how.
+    async def compute(self, key: Key, compute: Compute) -> tuple[EncodedResponse, bytes]:
+        """Compute the response for `key`; return it with HIT or MISS, for X-Cache.
 
-        Who joined a flight of an answer that has changed since it began, or that was over before
-        they asked, waits for one more, which one of them leads: that one began after all of them
-        had asked, so it is theirs whatever changes during it. Where a leader fails or goes, the
-        next one leads.
+        Single-flight: equal queries wait for the one in progress. If its response was invalidated
+        meanwhile, or expired before they asked, the waiters share one new computation, which one of
+        them leads. That one began after all of them asked, so it is valid for them even if a
+        dependency changes during it. If a leader fails or is cancelled, the next waiter leads.
         """
         asked, began_later = time(), False
         while (flight := self._flights.get(key)) is not None:
-            reply = await flight.wait()
-            if reply is not None:
-                if reply.dependencies.uncacheable:  # for the one who asked alone
+            response = await flight.wait()
+            if response is not None:
+                if response.dependencies.uncacheable:  # uncacheable: for its own caller only
                     return await compute(), MISS
-                if began_later or (flight.unchanged and reply.kept_until > asked):
-                    return reply, HIT
-            began_later = True  # from here on: others are under way only since this one landed
-            if (kept := self.get(key)) is not None:
-                return kept, HIT
+                if began_later or (flight.unchanged and response.cacheable_until > asked):
+                    return response, HIT
+            began_later = True  # every later flight began after this one finished
+            if (entry := self.get(key)) is not None:
+                return entry, HIT
         return await self._lead(key, compute), MISS
 
-    async def _lead(self, key: Key, compute: Compute) -> Reply:
+    async def _lead(self, key: Key, compute: Compute) -> EncodedResponse:
         flight = self._flights[key] = Flight(self._changes)
-        reply, unchanged = None, False
+        response, unchanged = None, False
         try:
-            reply = await compute()
-            # what a failure would have read if it had gone on is not known
+            response = await compute()
+            # the dependencies of a failed computation are incomplete
             unchanged = flight.since == self._changes or (
-                reply.ok and self._unchanged(reply, flight.since)
+                response.ok and self._unchanged(response, flight.since)
             )
-            self._keep(key, reply, flight.since)
-            return reply
+            self._store(key, response, flight.since)
+            return response
         finally:
             if self._flights.get(key) is flight:
                 del self._flights[key]
-            flight.land(reply, unchanged=unchanged)
+            flight.finish(response, unchanged=unchanged)
 
-    async def settle(self) -> None:
-        """Return when every change that was committed before this call has been heard."""
+    async def catch_up(self) -> None:
+        """Return once every change committed before this call has been processed."""
         await self._listener.catch_up()
 
     def series_changed(self, series_id: int, _revision: int) -> None:
+        """Invalidate the responses that depend on a series."""
         self._note(series_id)
 
     def catalogue_changed(self) -> None:
+        """Invalidate the responses that depend on the lists of coins, currencies or series."""
         self._note(CATALOGUE)
 
     def run_changed(self, run_id: str) -> None:
-        """Answers about runs are not kept."""
+        """Do nothing: responses about runs are not cached."""
 
     def anything_changed(self) -> None:
+        """Drop all entries, because notifications may have been missed."""
         self._changes += 1
         self._all_changed = self._changes
         self._changed.clear()
         self._flights.clear()
-        for kept in self._kept.values():
-            kept.reply.body.grown = None
-        self._kept.clear()
+        for entry in self._entries.values():
+            entry.response.body.on_growth = None
+        self._entries.clear()
         self.size = 0
 
     def _note(self, tag: Tag) -> None:
         self._changes += 1
         self._changed[tag] = self._changes
-        if len(self._changed) > _MOST_TAGS:  # more than there are series: somebody makes them up
+        if len(self._changed) > _MOST_TAGS:  # more than there are series: the ids are forged
             self.anything_changed()
 
-    def _unchanged(self, reply: Reply, since: int) -> bool:
+    def _unchanged(self, response: EncodedResponse, since: int) -> bool:
         if self._all_changed > since:
             return False
         changed = self._changed
-        return all(changed.get(tag, 0) <= since for tag in reply.dependencies.tags)
+        return all(changed.get(tag, 0) <= since for tag in response.dependencies.tags)
 
-    def _keep(self, key: Key, reply: Reply, since: int) -> None:
-        if not (self.usable and reply.ok) or reply.dependencies.uncacheable:
+    def _store(self, key: Key, response: EncodedResponse, since: int) -> None:
+        if not (self.usable and response.ok) or response.dependencies.uncacheable:
             return
-        size = _size(key, reply)
-        if size > self.capacity // _SMALLEST_SHARE or not self._unchanged(reply, since):
+        size = _size(key, response)
+        if size > self.capacity // _SMALLEST_SHARE or not self._unchanged(response, since):
             return
         self._remove(key)
-        self._kept[key] = _Kept(reply, self._changes)
-        reply.body.grown = self._grow
+        self._entries[key] = _Entry(response, self._changes)
+        response.body.on_growth = self._grow
         self._grow(size)
 
     def _grow(self, by: int) -> None:
         self.size += by
         while self.size > self.capacity:
-            self._remove(next(iter(self._kept)))
+            self._remove(next(iter(self._entries)))
 
     def _remove(self, key: Key) -> None:
-        kept = self._kept.pop(key, None)
-        if kept is not None:
-            self.size -= _size(key, kept.reply)
-            kept.reply.body.grown = None
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self.size -= _size(key, entry.response)
+            entry.response.body.on_growth = None
 
 
-def _size(key: Key, reply: Reply) -> int:
-    """Estimate the memory of an answer that is kept, its key and what it depends on included."""
+def _size(key: Key, response: EncodedResponse) -> int:
+    """Estimate the memory of an entry in bytes: the response, its key and its dependencies."""
     keys = sys.getsizeof(key[0]) + len(key[1] or "") + len(key[2])
-    return _OVERHEAD + keys + reply.body.size + _TAG_OVERHEAD * len(reply.dependencies.tags)
+    return _OVERHEAD + keys + response.body.size + _TAG_OVERHEAD * len(response.dependencies.tags)

@@ -1,7 +1,7 @@
-"""Answers on their way: no client may leave too much of them unread, or read too slowly.
+"""Back-pressure: bounds on the response bytes that clients leave unread, and on slow reading.
 
-All transports take the same bound. What an answer holds is its content, which several answers to
-one caller may share, and the piece of it that is in the connection.
+All transports share one budget. A response holds its content, which several responses to one caller
+may share, and the piece of it that is in the write buffer of the connection.
 """
 
 import asyncio
@@ -9,48 +9,49 @@ from collections.abc import Awaitable, Callable, Iterator
 
 from starlette.types import Scope, Send
 
-from server.access.memory_budget import Held, MemoryBudget
+from server.access.memory_budget import MemoryBudget, Reservation
 from server.http.scope_state import ABORT, DRAIN
 
-PIECE = 1 << 18  # bytes that are sent before waiting until the client has read
-UNCOUNTED = 1 << 14  # bytes: no more than a connection may leave unread in any case
-_MOST_EACH = 64_000_000  # bytes of one caller that are unread
-_MOST = 256_000_000  # of all together
-SLOWEST = 100_000  # bytes a second
-PATIENCE_SECONDS = 30.0  # besides
+PIECE = 1 << 18  # bytes written before waiting for the client to read them
+UNCOUNTED = 1 << 14  # bytes that each connection may leave unread without a reservation
+_MOST_EACH = 64_000_000  # unread bytes of one caller
+_MOST = 256_000_000  # unread bytes of all callers
+MIN_BYTES_PER_SECOND = 100_000  # bytes a second
+READ_GRACE_SECONDS = 30.0  # in addition to the time at MIN_BYTES_PER_SECOND
 _TOO_MUCH = (
-    "Too much of earlier answers is still unread: read it, ask for less at a time, or try again in "
+    "Too much of earlier responses is unread: read it, request less at a time, or try again in "
     "a few seconds."
 )
-_FREE = Held(None, "")
+_FREE = Reservation(None, "")
 
 Drain = Callable[[], Awaitable[None] | None]
-"""Gives what to wait for until a client has read all but UNCOUNTED bytes; None where it has."""
+"""Returns an awaitable until the client has read all but UNCOUNTED bytes; None if it has."""
 
 
-class Outgoing:
-    """Counts what is being sent. What a connection may leave unread in any case is not counted."""
+class BackpressureBudget:
+    """The memory budget of responses that are being sent, beyond UNCOUNTED of each connection."""
 
     def __init__(self, most_each: int = _MOST_EACH, most: int = _MOST) -> None:
         self.budget = MemoryBudget(most_each, most, _TOO_MUCH)
 
-    def hold(self, caller: str, content: bytes, uncounted: int = UNCOUNTED) -> Held:
-        """Count a content until it is read. Raises UnavailableError where that is too much.
+    def reserve(self, caller: str, content: bytes, uncounted: int = UNCOUNTED) -> Reservation:
+        """Reserve memory for a content until the reservation is released.
 
-        To be called before a copy of it is made, in whatever form.
+        Call it before the content is compressed or copied. Raises UnavailableError if the budget of
+        the caller or of the process is exhausted.
         """
         if len(content) <= uncounted:
             return _FREE
-        return self.budget.hold(caller, min(len(content), PIECE), content)
+        return self.budget.reserve(caller, min(len(content), PIECE), content)
 
 
-def seconds_for(size: int) -> float:
-    """Return how long a client may take to read so many bytes."""
-    return PATIENCE_SECONDS + size / SLOWEST
+def read_timeout(size: int) -> float:
+    """Return how many seconds a client may take to read `size` bytes."""
+    return READ_GRACE_SECONDS + size / MIN_BYTES_PER_SECOND
 
 
-def pieces_of(*parts: bytes) -> Iterator[bytes | memoryview]:
-    """Cut what is sent into pieces. Nothing is copied, but what is one piece is joined."""
+def split_into_pieces(*parts: bytes) -> Iterator[bytes | memoryview]:
+    """Split content into pieces without copying; what fits into one piece is joined."""
     if sum(map(len, parts)) <= PIECE:
         yield b"".join(parts)
         return
@@ -60,7 +61,10 @@ def pieces_of(*parts: bytes) -> Iterator[bytes | memoryview]:
 
 
 async def send_body(content: bytes, scope: Scope, send: Send) -> None:
-    """Send an answer piece by piece, and return when it is read; a client that is slow is cut."""
+    """Send a response body in pieces and return once the client has read it.
+
+    Aborts the connection if the client takes longer than `read_timeout`.
+    """
     size = len(content)
     if size <= PIECE:
         await send({"type": "http.response.body", "body": content})
@@ -69,7 +73,7 @@ async def send_body(content: bytes, scope: Scope, send: Send) -> None:
     else:
         waiting = _send_pieces(content, drain_of(scope), send)
     try:
-        async with asyncio.timeout(seconds_for(size)):
+        async with asyncio.timeout(read_timeout(size)):
             await waiting
     except TimeoutError:
         scope["state"][ABORT]()
@@ -77,7 +81,7 @@ async def send_body(content: bytes, scope: Scope, send: Send) -> None:
 
 async def _send_pieces(content: bytes, drain: Drain, send: Send) -> None:
     left = len(content)
-    for piece in pieces_of(content):
+    for piece in split_into_pieces(content):
         left -= len(piece)
         await send({"type": "http.response.body", "body": piece, "more_body": left > 0})
     if (waiting := drain()) is not None:
@@ -85,7 +89,7 @@ async def _send_pieces(content: bytes, drain: Drain, send: Send) -> None:
 
 
 def drain_of(scope: Scope) -> Drain:
-    """Give what tells how to wait until a client has read; without a connection, nothing does."""
+    """Return the drain function of the connection; without one, nothing is ever unread."""
     drain: Drain = scope.get("state", {}).get(DRAIN, _nothing)
     return drain
 

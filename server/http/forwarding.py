@@ -1,4 +1,4 @@
-"""What a proxy in front changes of a request: the caller's address, the scheme, host and path."""
+"""Headers of trusted reverse proxies: the client's address, the scheme, host and path prefix."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 _HOST = re.compile(
     rb"[A-Za-z0-9._-]{1,255}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?"
 )
-_LONGEST_CLIENT = 64  # characters: a longer one is no address, whatever the proxy names so
+_LONGEST_CLIENT = 64  # characters: no address is longer
 
 
 class Forwarding:
-    """Gives each request the path that its route has, and the address of who sent it.
+    """ASGI middleware that sets the client's address and the path of each request.
 
-    Of `proxies` alone X-Forwarded-For, -Proto, -Host and -Prefix are believed. Requests come with
-    the prefix or, where the proxy strips it, without: `path` and `root_path` are set as ASGI wants
-    them, so that what is answered names the public path. A slash at the end of a route of `paths`
-    is passed over, as a redirect would need the public address.
+    X-Forwarded-For, -Proto, -Host and -Prefix are read only from `proxies`. A request has the
+    prefix in its path unless the proxy strips it; `path` and `root_path` are set as ASGI requires,
+    so that responses name the public path. A trailing slash after a route of `paths` is ignored,
+    because a redirect would need the public address.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class Forwarding:
             self._believed = ProxyHeadersMiddleware(cast("ASGI3Application", self._go_on), trusted)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one ASGI connection."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
@@ -58,9 +59,9 @@ class Forwarding:
         await self._app(scope, receive, send)
 
     def _place(self, scope: Scope, prefix: str) -> None:
-        """Set `path` to the prefix and the route, whether it came with the prefix or without."""
+        """Set `path` to the prefix and the route, whether the proxy stripped the prefix or not."""
         path = scope["path"]
-        if not prefix and path in self._paths:  # as nearly all are
+        if not prefix and path in self._paths:  # the common case
             return
         route = self._route(path)
         for start in {prefix: None, self._root_path: None}:
@@ -75,7 +76,7 @@ class Forwarding:
 
 
 def _take_host_and_prefix(scope: Scope) -> str | None:
-    """Replace Host by X-Forwarded-Host; the prefix, None where no valid one is named."""
+    """Replace Host by X-Forwarded-Host; return the valid prefix, else None."""
     host: bytes | None = None
     prefixes: list[bytes] = []
     for name, value in scope["headers"]:
@@ -90,7 +91,7 @@ def _take_host_and_prefix(scope: Scope) -> str | None:
 
 
 def _prefix(sent: str) -> str | None:
-    """Read X-Forwarded-Prefix: of several proxies, each adds its own behind those before it."""
+    """Parse X-Forwarded-Prefix; each of several proxies appends its own. None if invalid."""
     parts = [part.strip() for part in sent.split(",")]
     if not all(part.startswith("/") for part in parts):
         return None

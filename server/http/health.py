@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether it can do its work."""
+"""The health checks: liveness and readiness."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,37 +15,39 @@ _MIGRATED = "up to date"
 
 
 async def live(_request: Request) -> JSONResponse:
+    """`/health/live`: 200 while the event loop runs."""
     return JSONResponse({"status": "live"})
 
 
 class Readiness:
-    """`/health/ready`: the database answers and is migrated, and operations are answered.
+    """`/health/ready`: 200 if the database is reachable and migrated and operations are admitted.
 
-    A database that takes no writes is enough for all that reads; the answer says so. Old data is
-    reported, not refused: other instances would have none newer. Nobody pays for asking, so all who
-    ask at once share one look: it is no way to take the database from others.
+    A read-only database is ready; the response reports it. Stale prices are reported too, but leave
+    the server ready: other instances have no newer prices. The check is free for callers, so
+    concurrent calls share one check and cannot load the database.
     """
 
     def __init__(self, database: Database, is_open: Callable[[], bool]) -> None:
         self._database = database
         self._is_open = is_open
-        self._looking: asyncio.Task[dict[str, object]] | None = None
+        self._checking: asyncio.Task[dict[str, object]] | None = None
 
     async def handle(self, _request: Request) -> JSONResponse:
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look())
+        """Return the state as JSON, with status 200 or 503."""
+        if self._checking is None or self._checking.done():
+            self._checking = asyncio.create_task(self._check())
         try:
-            facts = await asyncio.shield(self._looking)  # others wait for it, too
+            facts = await asyncio.shield(self._checking)  # other calls wait for it too
         except (DatabaseUnavailableError, TimeoutError) as error:
-            return _unavailable({"database": str(error) or "The database does not answer."})
+            return _unavailable({"database": str(error) or "The database does not respond."})
         if facts["migrations"] != _MIGRATED or not self._is_open():
             return _unavailable(facts)
         return JSONResponse({"status": "ready", **facts})
 
-    async def _look(self) -> dict[str, object]:
+    async def _check(self) -> dict[str, object]:
         async with asyncio.timeout(_PATIENCE_SECONDS):
             current = await current_revision(self._database)
-            # A newer one is no reason to stop: while servers are being replaced, old ones go on.
+            # A newer revision is fine: during a rolling update old servers go on serving.
             migrated = current is not None and current >= newest_revision()
             async with self._database.read() as session:
                 read_only = (await session.driver()).read_only

@@ -1,4 +1,4 @@
-"""What clients would rather be sent: Accept and Accept-Encoding. RFC 9110, 12.4.2 and 12.5."""
+"""Content negotiation: Accept and Accept-Encoding. RFC 9110, 12.4.2 and 12.5."""
 
 import re
 from collections.abc import Callable
@@ -10,24 +10,24 @@ GRAPHQL_JSON = b"application/graphql-response+json"
 JSON = b"application/json"
 _EVENTS = b"text/event-stream"
 _HTML = b"text/html"
-_LONGEST_KEPT = 500  # bytes of a header
-_MOST_KEPT, _MOST_LONG = 256, 8  # what is chosen for longer ones is remembered for one request
+_LONGEST_CACHED = 500  # bytes of a header
+_MOST_CACHED, _MOST_LONG = 256, 8  # entries; longer headers are cached for about one request
 T = TypeVar("T")
 _WEIGHT = re.compile(rb"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 
 
-def remembered(choose: Callable[[bytes], T]) -> Callable[[bytes], T]:
-    """Remember what was chosen for a header, so that each is read once for a request."""
-    short, long = lru_cache(_MOST_KEPT)(choose), lru_cache(_MOST_LONG)(choose)
+def cached_by_header(choose: Callable[[bytes], T]) -> Callable[[bytes], T]:
+    """Cache the result of `choose` by header, so that a request parses a header only once."""
+    short, long = lru_cache(_MOST_CACHED)(choose), lru_cache(_MOST_LONG)(choose)
 
     def look_up(header: bytes) -> T:
-        return (short if len(header) <= _LONGEST_KEPT else long)(header)
+        return (short if len(header) <= _LONGEST_CACHED else long)(header)
 
     return look_up
 
 
 def weights(header: bytes) -> dict[bytes, float]:
-    """Give the weight of each name in a list, in lower case: the highest of one named twice."""
+    """Return the weight (0 to 1) of each name in lower case; of a repeated name the highest."""
     found: dict[bytes, float] = {}
     for part in header.lower().split(b","):
         name, *parameters = (piece.strip() for piece in part.split(b";"))
@@ -44,16 +44,16 @@ def _weight(parameters: list[bytes]) -> float:
     return 1.0
 
 
-@remembered
+@cached_by_header
 def prefers_page(accept: bytes) -> bool:
-    """Whether HTML is asked for by name, and no kind of JSON rather than it."""
+    """Return True if HTML is named and no JSON media type has a higher weight."""
     asked = weights(accept)
     html = asked.get(_HTML, 0.0)
     return html > 0 and html >= max(_of_type(asked, JSON), _of_type(asked, GRAPHQL_JSON))
 
 
 class Accepted(Enum):
-    """The media type that a client is sent, and whether it named it."""
+    """The media type of a response, and whether the client named it."""
 
     GRAPHQL = auto()
     JSON_BY_NAME = auto()
@@ -61,19 +61,19 @@ class Accepted(Enum):
     NEITHER = auto()
 
 
-@remembered
+@cached_by_header
 def prefers_events(accept: bytes) -> bool:
-    """Whether Server-Sent Events are asked for by name, and rather than any kind of JSON.
+    """Return True if Server-Sent Events are named with a higher weight than any JSON media type.
 
-    Clients that take either, such as urql for its queries, name JSON too and are sent that.
+    Clients that accept both, for example urql with its queries, receive JSON.
     """
     asked = weights(accept)
     return asked.get(_EVENTS, 0.0) > max(asked.get(JSON, 0.0), asked.get(GRAPHQL_JSON, 0.0))
 
 
-@remembered
+@cached_by_header
 def accepted(accept: bytes) -> Accepted:
-    """Choose GraphQL's own media type where it is asked for by name, and JSON not rather."""
+    """Choose the media type: GraphQL's own if it is named and JSON has no higher weight."""
     if not accept.strip():
         return Accepted.JSON
     asked = weights(accept)
@@ -88,7 +88,7 @@ def accepted(accept: bytes) -> Accepted:
 
 
 def _of_type(asked: dict[bytes, float], media_type: bytes) -> float:
-    """Give the weight of the most specific range that has this type, 0 without any."""
+    """Return the weight of the most specific range that matches this type, else 0."""
     main = media_type.partition(b"/")[0]
     for media_range in (media_type, main + b"/*", b"*/*"):
         if media_range in asked:

@@ -1,6 +1,6 @@
-"""Keys in the `state` of an ASGI scope by which the application talks to its connection."""
+"""Keys in the `state` of an ASGI scope that the application and its connection share."""
 
-ABORT = "abort_connection"  # drops the connection at once
+ABORT = "abort_connection"  # a function that aborts the connection
 DRAIN = "coingraph.drain"  # a `server.http.backpressure.Drain`
-LATE = "coingraph.late"  # set when a request's body is not waited for any longer
-LEAVE = "coingraph.leave"  # what to call when the connection has ended
+BODY_TIMED_OUT = "coingraph.late"  # True after the time for a request's body has run out
+RELEASE = "coingraph.leave"  # a function to call when the connection has ended

@@ -1,4 +1,4 @@
-"""Security headers, which tell browsers what a response may do.
+"""Security headers, by which browsers restrict what a response may do.
 
 docs/decisions/0018-graphql-over-http.md has the reasons.
 """
@@ -21,7 +21,7 @@ def _encoded(secure: Secure) -> tuple[tuple[bytes, bytes], ...]:
     return tuple((n.lower().encode(), value.encode()) for n, value in secure.header_items())
 
 
-# For everything that is no page. HSTS is for whoever ends TLS: docs/security.md.
+# For all responses. HSTS belongs to the proxy that terminates TLS: docs/security.md.
 _HEADERS = _encoded(
     Secure(
         coop=CrossOriginOpenerPolicy().same_origin(),
@@ -36,9 +36,9 @@ _POLICY_OF_DATA = _encoded(
 )
 SECURITY_HEADERS = (*_HEADERS, *_POLICY_OF_DATA)
 
-# Pictures in answers are shown on hover, hence no host but ours for images: opening a query
-# must not tell others about it. GraphiQL's menus write <style> elements. In `connect-src`,
-# 'self' is the same host's WebSockets, too.
+# GraphiQL shows images of a response on hover, hence no other host in `img-src`: opening a query
+# must not send requests to other hosts. GraphiQL's menus write <style> elements. In `connect-src`,
+# 'self' includes WebSockets of the same host.
 CONTENT_SECURITY_POLICY = (
     ContentSecurityPolicy()
     .default_src("'none'")
@@ -55,12 +55,13 @@ CONTENT_SECURITY_POLICY = (
 
 
 class SecurityHeaders:
-    """Adds the headers to every answer; a page brings a policy of its own."""
+    """ASGI middleware that adds the headers to every response; a page has its own policy."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one ASGI connection."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -69,7 +70,7 @@ class SecurityHeaders:
             if message["type"] == "http.response.start":
                 given = message["headers"]
                 message["headers"] = [*given, *SECURITY_HEADERS]
-                for name, _ in given:  # a comprehension takes three times as long
+                for name, _ in given:  # three times faster than a comprehension
                     if name == _CSP:
                         message["headers"] = [*given, *_HEADERS]
             await send(message)

@@ -1,1 +1,1 @@
-"""One leader among the processes of a deployment, and its tasks."""
+"""Elects one leader among the processes of a deployment and runs its tasks."""

@@ -1,4 +1,4 @@
-"""One leader among the processes of the deployment: it alone does what nobody asks for."""
+"""Elects one leader among the processes of a deployment, by an advisory lock."""
 
 import asyncio
 import random
@@ -11,57 +11,57 @@ from models.postgres.database import Database, DatabaseUnavailableError
 
 log = structlog.get_logger("coingraph.leadership")
 
-_ASK_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 _VERIFY_SECONDS = 1.0
-# A leader whose connection is gone may not know it for so long.
+# A leader that lost its connection may notice it only after this time.
 _GRACE_SECONDS = 2 * _VERIFY_SECONDS
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 
-Duties = Callable[[Callable[[], Awaitable[None]], asyncio.Event], Awaitable[None]]
+RunTasks = Callable[[Callable[[], Awaitable[None]], asyncio.Event], Awaitable[None]]
 
 
-class Leadership:
-    """Does the leader's duties while its task runs and this process is the leader.
+class LeaderElection:
+    """Runs the tasks of the leader while this process is the leader.
 
-    The leader holds an advisory lock of PostgreSQL, which a killed process loses at once. It makes
-    sure every second that it still has it, and gives its duties up when it has not; whoever comes
-    next leaves it the time for that. What the duties do must bear a leader too many all the same:
-    `verify`, which they are given, raises DatabaseUnavailableError where the lock is gone.
+    The leader holds an advisory lock in PostgreSQL, which a killed process loses at once. It
+    verifies the lock every second and cancels its tasks if the lock is lost; the next leader waits
+    _GRACE_SECONDS for that. Still, the tasks must tolerate two leaders for a moment: their argument
+    `verify` raises DatabaseUnavailableError if the lock is lost.
 
-    `decided` is set once somebody else is known to lead, or the duties have begun.
+    `decided` is set once another process is known to lead, or the tasks have begun.
     """
 
-    def __init__(self, database: Database, duties: Duties) -> None:
+    def __init__(self, database: Database, tasks: RunTasks) -> None:
         self._database = database
-        self._duties = duties
+        self._tasks = tasks
         self._reason: str | None = None
         self.decided = asyncio.Event()
 
     async def run(self) -> None:
-        """Lead whenever it is this process's turn, until cancelled."""
+        """Take part in the election until cancelled."""
         pause = _FIRST_PAUSE
         while True:
             try:
                 async with AdvisoryLock(self._database, LEADER_LOCK) as lock:
-                    await self._take(lock)
+                    await self._acquire(lock)
                     pause, self._reason = _FIRST_PAUSE, None
                     await self._lead(lock)
             except DatabaseUnavailableError as error:
-                self._tell(str(error))
+                self._log_reason(str(error))
             except Exception:
-                log.exception("leading failed")
+                log.exception("the tasks of the leader failed")
             self.decided.set()
             await asyncio.sleep(pause * (1 + random.random()))  # noqa: S311 - jitter
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    async def _take(self, lock: AdvisoryLock) -> None:
+    async def _acquire(self, lock: AdvisoryLock) -> None:
         asked = 0
 
         def pause() -> float:
             nonlocal asked
             asked += 1
             self.decided.set()
-            return _ASK_SECONDS * (0.5 + random.random())  # noqa: S311 - not all at once
+            return _POLL_SECONDS * (0.5 + random.random())  # noqa: S311 - not all at once
 
         await lock.wait(pause)
         if asked:
@@ -69,23 +69,25 @@ class Leadership:
             await lock.verify()
 
     async def _lead(self, lock: AdvisoryLock) -> None:
-        """Do the duties until the lock is lost, which raises, or they fail."""
+        """Run the tasks until they fail or the lock is lost, which raises."""
         log.info("leading the deployment")
-        duties = asyncio.ensure_future(self._duties(lock.verify, self.decided))
+        tasks = asyncio.ensure_future(self._tasks(lock.verify, self.decided))
         try:
             while True:
                 await lock.verify()
-                await asyncio.wait([duties], timeout=_VERIFY_SECONDS)
-                if duties.done():
-                    duties.result()
-                    await asyncio.sleep(_VERIFY_SECONDS)  # nothing more to do but to lead
+                await asyncio.wait([tasks], timeout=_VERIFY_SECONDS)
+                if tasks.done():
+                    tasks.result()
+                    await asyncio.sleep(
+                        _VERIFY_SECONDS
+                    )  # hold the lock although the tasks are done
         finally:
-            duties.cancel()
-            await asyncio.gather(duties, return_exceptions=True)
+            tasks.cancel()
+            await asyncio.gather(tasks, return_exceptions=True)
             log.info("no longer leading the deployment")
 
-    def _tell(self, reason: str) -> None:
-        """Log why nothing is led, once."""
+    def _log_reason(self, reason: str) -> None:
+        """Log a new reason why this process cannot take part."""
         if reason != self._reason:
-            log.warning("not leading for now", reason=reason)
+            log.warning("cannot take part in the leader election for now", reason=reason)
         self._reason = reason

@@ -1,4 +1,4 @@
-"""What the leader of the deployment does: the first load, scheduled refreshes, live polls."""
+"""The tasks of the leader: the first load, scheduled refreshes and live polling."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,8 +12,8 @@ from models.postgres.database import Database
 from server.config.settings import Settings
 
 
-class Duties:
-    """The duties that the settings ask for."""
+class LeaderTasks:
+    """The tasks that the settings enable."""
 
     def __init__(
         self, settings: Settings, database: Database, upstream: CoinGecko, refresher: Refresher
@@ -29,8 +29,8 @@ class Duties:
             left=Credits(database, settings.coingecko_monthly_credits),
         )
 
-    async def do(self, verify: Callable[[], Awaitable[None]], begun: asyncio.Event) -> None:
-        """Do them until cancelled; `begun` is set when the first load has started, if any."""
+    async def run(self, verify: Callable[[], Awaitable[None]], begun: asyncio.Event) -> None:
+        """Run until cancelled. `begun` is set when the first load, if any, has started."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._refreshes(begun))
             if self._poller:

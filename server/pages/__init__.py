@@ -1,1 +1,1 @@
-"""Pages and files for browsers."""
+"""GraphiQL and its static files."""

@@ -1,4 +1,4 @@
-"""GraphiQL, the page for trying out queries, from our own files: it works without a network."""
+"""GraphiQL, the query editor, from local files: it loads nothing from other hosts."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ GRAPHIQL_PATH = "/graphiql"
 ICON = "favicon.svg"
 LICENSES = tuple(f"graphiql/LICENSE-{name}" for name in ("graphiql", "graphiql-explorer", "react"))
 STYLES = ("graphiql/graphiql.min.css", "graphiql/plugin-explorer.css", "graphiql.css")
-SCRIPTS = (  # in this order: each needs the ones before it
+SCRIPTS = (  # in order of dependency
     "graphiql/react.production.min.js",
     "graphiql/react-dom.production.min.js",
     "graphiql/graphiql.min.js",
@@ -27,9 +27,9 @@ SCRIPTS = (  # in this order: each needs the ones before it
 
 PAGE_HEADERS = {
     b"content-type": b"text/html; charset=utf-8",
-    b"cache-control": b"no-cache",  # it names its files by version
+    b"cache-control": b"no-cache",  # its links contain file versions
     b"content-security-policy": CONTENT_SECURITY_POLICY.encode(),
-    b"vary": b"Accept, Accept-Encoding",  # JSON is at the same address
+    b"vary": b"Accept, Accept-Encoding",  # the same URL serves JSON
 }
 PAGE = Template("""\
 <!doctype html>
@@ -62,15 +62,14 @@ def _tabs(folder: str) -> Iterator[dict[str, str]]:
         yield tab
 
 
-@lru_cache(maxsize=64)  # prefixes are a proxy's to choose
+@lru_cache(maxsize=64)  # bounded: the prefix comes from a proxy
 def graphiql_page(
     endpoint: str = "/graphql", mount: str = GRAPHIQL_PATH, *, examples: bool = True
 ) -> StaticBody:
-    """The page, to be sent with PAGE_HEADERS. `mount` is where `graphiql_files()` are served.
+    """Return the page, to be sent with PAGE_HEADERS.
 
-    Both may carry a proxy's prefix, or be relative to the page's address.
-
-    Without `examples`, which tell what there is in the schema, it names nothing of it.
+    `endpoint`: the path of the API. `mount`: the path of `graphiql_files`. Both may have a proxy's
+    prefix or be relative to the page. Without `examples`, the page reveals nothing of the schema.
     """
 
     def url(name: str) -> str:
@@ -82,11 +81,11 @@ def graphiql_page(
         icon=url(ICON),
         styles="\n".join(f'<link rel="stylesheet" href="{url(name)}">' for name in STYLES),
         scripts="\n".join(f'<script src="{url(name)}"></script>' for name in SCRIPTS),
-        config=config.replace("<", r"\u003c"),  # so that no query can end the element
+        config=config.replace("<", r"\u003c"),  # no query can close the element
     )
     return StaticBody(page.encode())
 
 
 def graphiql_files(admission: Admission) -> StaticFiles:
-    """The files of the page, for GRAPHIQL_PATH; not the examples, which show the schema."""
+    """Return the application that serves the files of the page, without the example queries."""
     return StaticFiles(GRAPHIQL_DIR, {ICON, *STYLES, *SCRIPTS, *LICENSES}, admission)

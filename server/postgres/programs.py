@@ -1,4 +1,4 @@
-"""PostgreSQL's own programs, run on one cluster. Only the supervisor starts them."""
+"""Runs PostgreSQL's programs on one cluster. Only the supervisor starts them."""
 
 import ctypes
 import errno
@@ -16,7 +16,7 @@ if sys.platform != "win32":
     import pwd
 
 MAJOR = "18"
-PORT = "5432"  # only a part of the socket's name: there is no TCP
+PORT = "5432"  # a part of the socket's name; TCP is off
 SOCKET = f".s.PGSQL.{PORT}"
 OPTIONS = {
     "listen_addresses": "",
@@ -31,37 +31,39 @@ OPTIONS = {
     "logging_collector": "off",
     "log_checkpoints": "off",
 }
-ENOUGH_BYTES = 1024 * 1024  # for a log
+ENOUGH_BYTES = 1024 * 1024  # free disk space for a log
 CLONE_NEWUSER = 0x10000000
 PR_SET_PDEATHSIG = 1
 
 
 class PostgresError(RuntimeError):
-    """PostgreSQL cannot run; the text says why."""
+    """PostgreSQL cannot run. The message is the reason."""
 
 
-class Plan(NamedTuple):
-    """What to run, where, and as whom."""
+class LaunchConfig(NamedTuple):
+    """The paths and the account of a PostgreSQL server."""
 
     binaries: str
     home: str  # holds the cluster, the locks and the log
     sockets: str
     lock_fd: int  # supervisor.lock, locked
-    uid: int | None  # the account to switch to, where it is not ours
+    uid: int | None  # the account to switch to, None to stay
     gid: int | None
     namespace: bool  # stay root, but appear as an ordinary account in a user namespace
 
     @property
     def cluster(self) -> Path:
+        """The folder of the database cluster."""
         return Path(self.home, "cluster")
 
     @property
     def log(self) -> Path:
+        """The log file."""
         return Path(self.home, "postgres.log")
 
 
 def postmaster(cluster: Path) -> tuple[int, str]:
-    """The PID and status that postmaster.pid gives: (0, "") when missing, empty or damaged."""
+    """Return the PID and status in postmaster.pid; (0, "") if it is missing or damaged."""
     try:
         lines = (cluster / "postmaster.pid").read_bytes().split(b"\n")
         return int(lines[0]), b"".join(lines[7:8]).strip().decode()
@@ -70,20 +72,20 @@ def postmaster(cluster: Path) -> tuple[int, str]:
 
 
 def log_reason(log: Path) -> str:
-    """The log's first error, as later ones follow from it; or else its last line.
+    """Return the first error in the log, which causes the later ones, else its last line.
 
-    A full disk takes no line, so its silence is looked into.
+    If the log is empty, return the error of a full disk if that is the reason.
     """
     try:
         lines = log.read_bytes()[-65536:].decode(errors="replace").splitlines()
     except OSError as error:
         return str(error)
-    # Clients that are turned away while the server is not up yet are no reason.
-    told = [line for line in lines if line.strip() and "the database system is" not in line]
-    if not told and _is_full(log.parent):
+    # Lines about clients rejected during the startup are no reason.
+    written = [line for line in lines if line.strip() and "the database system is" not in line]
+    if not written and _is_full(log.parent):
         return os.strerror(errno.ENOSPC)
-    errors = [line for line in told if re.search(r"FATAL|PANIC|ERROR|error: ", line)]
-    reason = (errors or told[-1:] or ["it said nothing"])[0]
+    errors = [line for line in written if re.search(r"FATAL|PANIC|ERROR|error: ", line)]
+    reason = (errors or written[-1:] or ["the log is empty"])[0]
     return re.sub(r"^.*?(?=FATAL|PANIC|ERROR)", "", reason).strip()
 
 
@@ -93,12 +95,12 @@ def _is_full(folder: Path) -> bool:
 
 
 def servers_on(cluster: Path) -> list[int]:
-    """The PIDs of PostgreSQL processes verified to work on this cluster."""
+    """Return the PIDs of PostgreSQL processes that run on this cluster."""
     if sys.platform != "linux":
         pid = postmaster(cluster)[0]
         ps = ["ps", "-ww", "-o", "command=", "-p", str(pid)]
-        told = subprocess.run(ps, capture_output=True, check=False).stdout if pid > 1 else b""  # noqa: S603 - a fixed command and a number
-        return [pid] if b"postgres" in told and os.fsencode(cluster) in told else []
+        output = subprocess.run(ps, capture_output=True, check=False).stdout if pid > 1 else b""  # noqa: S603 - a fixed command and a number
+        return [pid] if b"postgres" in output and os.fsencode(cluster) in output else []
     here, found = cluster.stat(), []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -106,21 +108,21 @@ def servers_on(cluster: Path) -> list[int]:
                 here, (process / "cwd").stat()
             ):
                 found.append(int(process.name))
-        except OSError:  # gone meanwhile, or not ours to look at
+        except OSError:  # it has ended, or this account may not look
             continue
     return found
 
 
 def end_leftovers(cluster: Path) -> None:
-    """Ends servers that a killed supervisor or postmaster left, and clears a misleading PID file.
+    """Stop servers that a killed supervisor or postmaster left, and remove a stale PID file.
 
-    PostgreSQL itself refuses to start while any process has the PID that the file names.
+    PostgreSQL refuses to start while any process has the PID in that file.
     """
-    for number, patience in ((signal.SIGINT, 5), (signal.SIGQUIT, 5), (signal.SIGKILL, 5)):
+    for number, seconds in ((signal.SIGINT, 5), (signal.SIGQUIT, 5), (signal.SIGKILL, 5)):
         left = servers_on(cluster)
         for pid in left:
             os.kill(pid, number)
-        until = time.monotonic() + patience
+        until = time.monotonic() + seconds
         while left and time.monotonic() < until:
             time.sleep(0.01)
             left = servers_on(cluster)
@@ -131,51 +133,52 @@ def end_leftovers(cluster: Path) -> None:
         if pid > 0:
             os.kill(pid, 0)
     except ProcessLookupError:
-        return  # PostgreSQL handles this case, and looks for orphans while at it
+        return  # PostgreSQL handles this case and checks for orphans
     except PermissionError:
         pass
     (cluster / "postmaster.pid").unlink(missing_ok=True)
 
 
-def launch(plan: Plan) -> subprocess.Popen[bytes]:
-    """Starts the server; `postmaster` tells when it is ready."""
-    end_leftovers(plan.cluster)
-    for socket in Path(plan.sockets).glob(".s.PGSQL.*"):
-        socket.unlink()  # a socket's lock file blocks the start the way a PID file does
-    folder = '"' + plan.sockets.replace('"', '""') + '"'  # a list, with SQL-like quoting
+def launch(config: LaunchConfig) -> subprocess.Popen[bytes]:
+    """Start the server; `postmaster` returns its status."""
+    end_leftovers(config.cluster)
+    for socket in Path(config.sockets).glob(".s.PGSQL.*"):
+        socket.unlink()  # the lock file of a socket blocks the start like a PID file
+    folder = '"' + config.sockets.replace('"', '""') + '"'  # a list, with SQL-like quoting
     options = OPTIONS | {"unix_socket_directories": folder}
     arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-    return _spawn(plan, "postgres", "-D", str(plan.cluster), *arguments)
+    return _spawn(config, "postgres", "-D", str(config.cluster), *arguments)
 
 
-def run(plan: Plan, *command: str, feed: bytes = b"") -> None:
-    process = _spawn(plan, *command, stdin=subprocess.PIPE)
+def run(config: LaunchConfig, *command: str, feed: bytes = b"") -> None:
+    """Run a program with `feed` as its input. Raises PostgresError if it fails."""
+    process = _spawn(config, *command, stdin=subprocess.PIPE)
     process.communicate(feed)
     if process.returncode != 0:
-        raise PostgresError(log_reason(plan.log))
+        raise PostgresError(log_reason(config.log))
 
 
 def _spawn(
-    plan: Plan, program: str, *arguments: str, stdin: int = subprocess.DEVNULL
+    config: LaunchConfig, program: str, *arguments: str, stdin: int = subprocess.DEVNULL
 ) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(  # noqa: S603 - our own binaries
-        [f"{plan.binaries}/{program}", *arguments],
+    return subprocess.Popen(  # noqa: S603 - our binaries
+        [f"{config.binaries}/{program}", *arguments],
         stdin=stdin,
         stdout=sys.stderr.fileno(),  # the log
-        preexec_fn=_child_setup(plan) if sys.platform == "linux" else None,  # noqa: PLW1509 - our other thread only waits for a lock
-        user=plan.uid,
-        group=plan.gid,
-        extra_groups=None if plan.uid is None else [],
+        preexec_fn=_child_setup(config) if sys.platform == "linux" else None,  # noqa: PLW1509 - the other thread only waits for a lock
+        user=config.uid,
+        group=config.gid,
+        extra_groups=None if config.uid is None else [],
     )
 
 
-def _child_setup(plan: Plan) -> Callable[[], None]:
-    """What a child does, already switched to its account, before it becomes PostgreSQL."""
+def _child_setup(config: LaunchConfig) -> Callable[[], None]:
+    """Return the setup of a child process: it runs as the new account, before exec."""
     libc = ctypes.CDLL(None, use_errno=True)
     parent, uid, gid = os.getpid(), os.geteuid(), os.getegid()
     inner = (
-        pwd.getpwnam("nobody") if plan.namespace else None
-    )  # initdb wants an account with a name
+        pwd.getpwnam("nobody") if config.namespace else None
+    )  # initdb requires an account with a name
 
     def setup() -> None:
         if inner:
@@ -184,7 +187,7 @@ def _child_setup(plan: Plan) -> Callable[[], None]:
             Path("/proc/self/setgroups").write_text("deny", "ascii")
             Path("/proc/self/uid_map").write_text(f"{inner.pw_uid} {uid} 1", "ascii")
             Path("/proc/self/gid_map").write_text(f"{inner.pw_gid} {gid} 1", "ascii")
-        # Last, as a change of credentials undoes it: no supervisor, no server.
+        # The server must end with its supervisor. Last, as a change of credentials resets it.
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)
         if os.getppid() != parent:
             os._exit(1)

@@ -1,9 +1,8 @@
 """Runs one PostgreSQL server for as long as any process uses its data directory.
 
-`server.postgres.embedded` starts it, with the standard library alone. Every user holds a shared
-lock on `users.lock`; the kernel grants it exclusively once the last of them is gone, however it
-ended, and the server is then shut down. `supervisor.lock` is locked for as long as the supervisor
-lives.
+`server.postgres.embedded` starts it; it has only the standard library. Every user holds a shared
+lock on `users.lock`. Once the last user has ended, in whatever way, the kernel grants the exclusive
+lock to the supervisor, which then stops the server. `supervisor.lock` is locked while it runs.
 """
 
 import contextlib
@@ -21,10 +20,10 @@ from pathlib import Path
 from server.postgres import programs
 from server.postgres.creation import create_cluster
 
-# systemd sends SIGTERM to the users and to us at once; they need the server while they answer what
-# is under way, which takes them 10 s and a little (server.process.server)
+# systemd sends SIGTERM to the users and to the supervisor at once. The users need the server until
+# their requests are complete, a little more than GRACE_SECONDS of server.process.server.
 TERM_GRACE = 15.0
-STEADY = 2.0  # a server that lived this long was sound: restart it without delay
+STEADY = 2.0  # seconds: a server that lived longer is restarted without delay
 MAX_DELAY = 2.0
 NO_NAMESPACE = (
     "PostgreSQL refuses to run as root, and root may not create a user namespace here:"
@@ -33,24 +32,24 @@ NO_NAMESPACE = (
 MAX_LOG_BYTES = 16 * 1024 * 1024
 
 
-class Supervisor:
-    """All work is done in the main thread; a second one only waits for the last user to go."""
+class PostgresSupervisor:
+    """Runs the server in the main thread; a second thread waits for the last user to end."""
 
-    def __init__(self, plan: programs.Plan) -> None:
-        self._plan = plan
+    def __init__(self, config: programs.LaunchConfig) -> None:
+        self._config = config
         self._unused = False
         self._stop_at = float("inf")
         self._reported = False
         self._woken, self._waker = os.pipe()
 
     def run(self) -> None:
-        """Returns when the server is no longer needed, or cannot run at all."""
+        """Return when the server is no longer needed or cannot run."""
         try:
             self._open_log()
             self._listen()
-            create_cluster(self._plan)
+            create_cluster(self._config)
             self._keep_running()
-        except subprocess.SubprocessError:  # the child's setup failed; Python hides how
+        except subprocess.SubprocessError:  # the setup of the child failed; Python hides the reason
             self._report(NO_NAMESPACE)
         except (programs.PostgresError, OSError) as error:
             self._report(str(error))
@@ -59,22 +58,22 @@ class Supervisor:
         delay = 0.0
         while not self._done():
             started = time.monotonic()
-            server = programs.launch(self._plan)
+            server = programs.launch(self._config)
             if self._becomes_ready(server):
                 self._report(None)
                 self._watch(server)
             elif not (self._reported or self._done()):
-                raise programs.PostgresError(programs.log_reason(self._plan.log))
+                raise programs.PostgresError(programs.log_reason(self._config.log))
             if time.monotonic() - started > STEADY:
                 delay = 0.0
             self._pause(delay)
             delay = min(delay * 2 or 0.1, MAX_DELAY)
         with contextlib.suppress(OSError):
-            Path(self._plan.sockets).rmdir()
+            Path(self._config.sockets).rmdir()
 
     def _becomes_ready(self, server: subprocess.Popen[bytes]) -> bool:
         while server.poll() is None:
-            pid, status = programs.postmaster(self._plan.cluster)
+            pid, status = programs.postmaster(self._config.cluster)
             if pid == server.pid and status == "ready":
                 return True
             if self._done():
@@ -83,7 +82,7 @@ class Supervisor:
         return False
 
     def _watch(self, server: subprocess.Popen[bytes]) -> None:
-        """Returns when the server is gone, by itself or because nobody needs it."""
+        """Return when the server has ended, by itself or because it has no user."""
         while server.poll() is None:
             if self._done():
                 self._shut_down(server)
@@ -92,24 +91,24 @@ class Supervisor:
             self._pause(600)
 
     def _shut_down(self, server: subprocess.Popen[bytes]) -> None:
-        for number, patience in ((signal.SIGINT, 30), (signal.SIGQUIT, 10), (signal.SIGKILL, 10)):
+        for number, seconds in ((signal.SIGINT, 30), (signal.SIGQUIT, 10), (signal.SIGKILL, 10)):
             server.send_signal(number)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                server.wait(patience)
+                server.wait(seconds)
                 return
 
     def _done(self) -> bool:
         return self._unused or time.monotonic() >= self._stop_at
 
     def _pause(self, seconds: float) -> None:
-        """Waits until a child ends, a signal comes or the last user goes; at most that long."""
+        """Wait until a child ends, a signal arrives or the last user ends; at most `seconds`."""
         limit = 0 if self._done() else max(min(seconds, self._stop_at - time.monotonic()), 0)
         if select.select([self._woken], [], [], limit)[0]:
             os.read(self._woken, 4096)
 
     def _open_log(self) -> None:
-        """Starts a new log and keeps the last one; never follows what another account put there."""
-        log = self._plan.log
+        """Start a new log and rename the last one; never follow a link."""
+        log = self._config.log
         with contextlib.suppress(FileNotFoundError):
             log.rename(log.with_suffix(".log.1"))
         log_fd = os.open(log, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
@@ -130,28 +129,28 @@ class Supervisor:
         self._stop_at = min(self._stop_at, time.monotonic() + TERM_GRACE)
 
     def _await_last_user(self) -> None:
-        users = os.open(f"{self._plan.home}/users.lock", os.O_RDWR)
-        start = os.open(f"{self._plan.home}/start.lock", os.O_RDWR)
+        users = os.open(f"{self._config.home}/users.lock", os.O_RDWR)
+        start = os.open(f"{self._config.home}/start.lock", os.O_RDWR)
         while True:
             fcntl.flock(users, fcntl.LOCK_EX)
             try:
                 fcntl.flock(start, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break  # kept to the end: whoever comes now waits, and then starts anew
-            except BlockingIOError:  # somebody is arriving, or leaving, at this very moment
+                break  # held to the end: a new user waits, and then starts another supervisor
+            except BlockingIOError:  # a user is starting or stopping right now
                 fcntl.flock(users, fcntl.LOCK_UN)
                 time.sleep(0.01)
         self._unused = True
         os.write(self._waker, b"u")
 
     def _report(self, error: str | None) -> None:
-        """Tells the process that started us, once, how it went."""
+        """Report success (None) or an error to the starting process, once."""
         if error:
-            with contextlib.suppress(OSError):  # a full disk must not keep it from being reported
+            with contextlib.suppress(OSError):  # a full disk must not prevent the report
                 sys.stderr.write(f"supervisor: {error}\n")
         if self._reported:
             return
         self._reported = True
-        with contextlib.suppress(OSError):  # it may have been killed meanwhile
+        with contextlib.suppress(OSError):  # the starting process may have been killed
             os.write(1, (error or "ready").encode(errors="replace"))
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
@@ -159,9 +158,10 @@ class Supervisor:
 
 
 def main() -> None:
-    plan = programs.Plan(*json.loads(sys.argv[-1]))
-    os.set_inheritable(plan.lock_fd, False)
+    """Detach from the starting process and run the supervisor."""
+    config = programs.LaunchConfig(*json.loads(sys.argv[-1]))
+    os.set_inheritable(config.lock_fd, False)
     if os.fork():
-        os._exit(0)  # so that nobody but init has to reap us
+        os._exit(0)  # the child is adopted and reaped by init
     os.umask(0o077)
-    Supervisor(plan).run()
+    PostgresSupervisor(config).run()

@@ -1,1 +1,1 @@
-"""Server processes: listening, workers, and what connects them."""
+"""Server processes: listeners, workers, and the connections between them."""

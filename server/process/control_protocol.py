@@ -1,24 +1,24 @@
-"""What the parent and a worker tell each other.
+"""The messages between the parent process and a worker.
 
-Over the worker's standard input: its pickled Order, and then nothing. It ends when the parent does,
-however that ended. Over a socket: connections to the worker, and READY, ALIVE, TAKEN and GONE to
-the parent.
+Over the standard input of the worker: its pickled WorkerConfig and nothing else. Standard input
+ends when the parent ends, in whatever way. Over a socket: connections to the worker, and READY,
+ALIVE, TAKEN and GONE to the parent.
 """
 
 from dataclasses import dataclass
 
 from server.config.settings import Settings
 
-CONNECTION = b"c"  # with a connection's descriptor beside it
-READY = b"r"  # once: deal me connections
-ALIVE = b"a"  # once a second, from READY on
-TAKEN = b"t"  # for each connection: close your copy
-GONE = b"g"  # for each connection that has ended, some time later
+CONNECTION = b"c"  # with the descriptor of a connection
+READY = b"r"  # once: the worker takes connections
+ALIVE = b"a"  # once a second after READY
+TAKEN = b"t"  # for each connection: the parent may close its copy
+GONE = b"g"  # for each ended connection, with a delay
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What a worker is to do. Never in its arguments or environment: others can read those."""
+class WorkerConfig:
+    """A worker's configuration. Never in its arguments or environment: others can read those."""
 
-    settings: Settings  # that name a database
-    leads: bool  # the worker that starts refreshes by itself
+    settings: Settings  # with `database_url`
+    leads: bool  # the worker that takes part in the leader election

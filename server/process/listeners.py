@@ -1,4 +1,4 @@
-"""The sockets on which the server listens, by HOST and PORT."""
+"""Opens the listening sockets for HOST and PORT."""
 
 import contextlib
 import errno
@@ -12,7 +12,7 @@ from server.config.addresses import plain_address
 log = structlog.get_logger("coingraph.server")
 
 _BACKLOG = 2048
-_TRIES = 20  # to find a port that is free at all addresses
+_TRIES = 20  # attempts to find a port that is free at all addresses
 _ANY4, _ANY6 = "0.0.0.0", "::"  # noqa: S104 - names of settings
 _LOCAL = "localhost"
 _ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT}
@@ -21,14 +21,14 @@ _Address = tuple[socket.AddressFamily, str]
 
 
 class ListenError(Exception):
-    """An address cannot be listened on; the text is one line that says what to do."""
+    """The server cannot listen on an address. The message is one line with a remedy."""
 
 
 def open_listeners(host: str, port: int) -> list[socket.socket]:
     """Listen on all addresses of `host`: addresses or names, separated by commas.
 
-    `::` and `*` are IPv4 too, and IPv4 alone on a machine without IPv6. With port 0 all get the
-    same free port. Raises ListenError.
+    `::` and `*` include IPv4, and mean IPv4 alone on a machine without IPv6. With port 0 all
+    sockets get the same free port. Raises ListenError.
     """
     names = [_normal(name) for name in host.split(",") if name.strip()]
     if not names:
@@ -48,12 +48,12 @@ def open_listeners(host: str, port: int) -> list[socket.socket]:
 
 
 def _normal(name: str) -> str:
-    """Write a name as the comparisons below expect it; a mapped address as IPv4."""
+    """Normalise a name; an IPv4-mapped address becomes IPv4."""
     return plain_address(name.strip().strip("[]").lower())
 
 
 def url_of(host: str, listeners: Sequence[socket.socket]) -> str:
-    """Give an address at which a browser on this machine finds the server."""
+    """Return a URL of the server for a browser on this machine."""
     address, port = listeners[0].getsockname()[:2]
     if _is_dual(listeners[0]) or _normal(host) == _LOCAL:
         address = _LOCAL
@@ -73,7 +73,7 @@ def _is_dual(listener: socket.socket) -> bool:
 
 
 def _addresses_of(name: str, port: int) -> list[_Address]:
-    if name == _LOCAL:  # of which many machines' files say only one
+    if name == _LOCAL:  # many hosts files name only one of them
         return [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
     if name in {"*", _ANY6}:
         return [(socket.AF_INET6, _ANY6), (socket.AF_INET, _ANY4)]
@@ -83,13 +83,13 @@ def _addresses_of(name: str, port: int) -> list[_Address]:
         reason = getattr(error, "strerror", None) or error
         raise ListenError(
             f"HOST: {name[:60]!r} is no address of this machine: {reason}. "
-            "Write such as 127.0.0.1, ::1, localhost, or :: for all addresses."
+            "Write it like 127.0.0.1, ::1, localhost, or :: for all addresses."
         ) from None
     return [(family, str(address[0])) for family, _, _, _, address in found]
 
 
 def _without_needless(addresses: list[_Address]) -> list[_Address]:
-    """Leave out what "all addresses" contain, which could not be listened on beside them."""
+    """Drop addresses that "all addresses" of their family include: binding both would fail."""
     for family, every in ((socket.AF_INET6, _ANY6), (socket.AF_INET, _ANY4)):
         if (family, every) in addresses:
             others = [each for each in addresses if each[0] != family]
@@ -98,13 +98,13 @@ def _without_needless(addresses: list[_Address]) -> list[_Address]:
 
 
 def _listen(addresses: Sequence[_Address], port: int) -> list[socket.socket]:
-    """Listen on all; one that this machine does not have is left out where there are others."""
+    """Listen on all addresses; skip those that this machine lacks if another one works."""
     absent: list[OSError] = []
     with contextlib.ExitStack() as stack:
         found: list[socket.socket] = []
         for family, address in addresses:
             if family == socket.AF_INET and any(_is_dual(each) for each in found):
-                continue  # it has IPv4 already
+                continue  # the dual-stack socket has IPv4 already
             try:
                 listener = _open(family, address, port)
             except OSError as error:
@@ -127,6 +127,6 @@ def _open(family: socket.AddressFamily, address: str, port: int) -> socket.socke
     listener = socket.create_server(
         (address, port), family=family, backlog=_BACKLOG, dualstack_ipv6=dual
     )
-    # asyncio sets it only on sockets it made itself; without it answers wait some 40 ms
+    # asyncio sets it only on its own sockets; without it responses are delayed by about 40 ms
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener

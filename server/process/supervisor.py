@@ -1,4 +1,4 @@
-"""The parent of the workers: starts them, starts those anew that die, stops them together."""
+"""The parent process: starts the workers, restarts those that die, and stops them together."""
 
 import asyncio
 import contextlib
@@ -14,8 +14,8 @@ import structlog
 
 from server.config.settings import Settings
 from server.postgres.embedded import EmbeddedPostgres
-from server.process.connection_balancer import Dealer
-from server.process.control_protocol import Order
+from server.process.connection_balancer import ConnectionBalancer
+from server.process.control_protocol import WorkerConfig
 from server.process.server import GRACE_SECONDS, Signals
 
 log = structlog.get_logger("coingraph.workers")
@@ -24,17 +24,17 @@ _ROOT = Path(__file__).resolve().parents[2]
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); from server.process.worker import main; main()"
 )
-_STEADY_SECONDS = 10.0  # who lived this long was sound: the next one starts without delay
+_STEADY_SECONDS = 10.0  # a worker that lived longer is restarted without a growing delay
 _MIN_PAUSE_SECONDS = 0.1
 _MAX_PAUSE_SECONDS = 10.0
 _KILL_AFTER_SECONDS = GRACE_SECONDS + 3
 
 
 class WorkersFailedError(Exception):
-    """Every worker ended before it could serve; the text is one line that says what to do."""
+    """Every worker ended before it could serve. The message is one line with the cause."""
 
 
-class Supervisor:
+class WorkerSupervisor:
     """Runs `settings.workers` processes on the listeners until a signal stops them."""
 
     def __init__(
@@ -47,16 +47,16 @@ class Supervisor:
         self._settings = settings
         self._embedded = embedded
         self._signals = signals
-        self._dealer = Dealer(listeners, settings.workers)
+        self._balancer = ConnectionBalancer(listeners, settings.workers)
         self._running: set[asyncio.subprocess.Process] = set()
         self._stopping = asyncio.Event()
         self._served = False
         self._failed: set[int] = set()
 
     async def run(self) -> None:
-        """Return once all have ended. Raises WorkersFailedError."""
-        tasks = [asyncio.create_task(self._keep(n)) for n in range(self._settings.workers)]
-        with self._heard():
+        """Return once all workers have ended. Raises WorkersFailedError."""
+        tasks = [asyncio.create_task(self._keep_running(n)) for n in range(self._settings.workers)]
+        with self._signals_handled():
             try:
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
             finally:
@@ -66,26 +66,26 @@ class Supervisor:
             task.result()
 
     @contextlib.contextmanager
-    def _heard(self) -> Iterator[None]:
-        """Stop at a signal. A second one asks for haste."""
+    def _signals_handled(self) -> Iterator[None]:
+        """Stop at a signal; a second one forces the exit."""
         loop = asyncio.get_running_loop()
         names = [signal.SIGTERM, signal.SIGINT]
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as `nohup` sets it
             names.append(signal.SIGHUP)
         for name in names:
             loop.add_signal_handler(name, self._stop, name)
-        self._signals.taken_over = True
+        self._signals.handed_over = True
         try:
             yield
         finally:
             for name in names:
                 loop.remove_signal_handler(name)
-            self._signals.listen()
+            self._signals.install()
 
     def _stop(self, name: signal.Signals) -> None:
         if not self._stopping.is_set():
             self._stopping.set()
-            self._dealer.close()
+            self._balancer.close()
             self._send(signal.SIGTERM)
         elif name != signal.SIGHUP:  # a closed terminal may send several
             self._send(signal.SIGINT)
@@ -102,8 +102,8 @@ class Supervisor:
             self._send(signal.SIGKILL)
             await asyncio.wait(late)
 
-    async def _keep(self, number: int) -> None:
-        """Run one worker after the other, with growing pauses while they die young."""
+    async def _keep_running(self, number: int) -> None:
+        """Run one worker after another, with growing delays if they die early."""
         pause = 0.0
         while not self._stopping.is_set():
             started = time.monotonic()
@@ -114,7 +114,7 @@ class Supervisor:
             lived = time.monotonic() - started
             pause = min(2 * pause or _MIN_PAUSE_SECONDS, _MAX_PAUSE_SECONDS)
             pause = _MIN_PAUSE_SECONDS if lived > _STEADY_SECONDS else pause
-            log.error("a worker is started again", because=end, pause_seconds=pause)
+            log.error("a worker is restarted", because=end, pause_seconds=pause)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
 
@@ -126,32 +126,34 @@ class Supervisor:
             )
 
     async def _run_one(self, *, leads: bool) -> str:
-        """Run a worker to its end; how it ended."""
+        """Run a worker to its end; return how it ended, for the log."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with ours:
             process: asyncio.subprocess.Process | None = None
 
-            def end_it() -> None:
+            def kill_hung() -> None:
                 if process is not None and process.returncode is None:
-                    log.error("a worker hangs", worker=process.pid)
+                    log.error("a worker hangs and is killed", worker=process.pid)
                     process.kill()
 
-            dealing = asyncio.create_task(self._dealer.deal_to(ours, self._on_ready, end_it))
+            balancing = asyncio.create_task(
+                self._balancer.serve_worker(ours, self._on_ready, kill_hung)
+            )
             try:
                 with theirs:
                     process = await self._start(theirs)
-                return await self._await_end(process, Order(self._settings, leads))
+                return await self._await_end(process, WorkerConfig(self._settings, leads))
             except OSError as error:
                 return f"a process could not be started: {error}"
             finally:
-                await dealing
+                await balancing
 
-    async def _await_end(self, process: asyncio.subprocess.Process, order: Order) -> str:
-        assert process.stdin  # noqa: S101 - asked for in `_start`
-        process.stdin.write(pickle.dumps(order))
+    async def _await_end(self, process: asyncio.subprocess.Process, config: WorkerConfig) -> str:
+        assert process.stdin  # noqa: S101 - a pipe, see `_start`
+        process.stdin.write(pickle.dumps(config))
         self._running.add(process)
-        if self._stopping.is_set():  # while it was being started
+        if self._stopping.is_set():  # set while the process was being started
             process.terminate()
         status = await process.wait()
         self._running.remove(process)
@@ -161,13 +163,13 @@ class Supervisor:
     async def _start(self, control: socket.socket) -> asyncio.subprocess.Process:
         passed = [control.fileno()]
         if self._embedded and self._embedded.lease is not None:
-            # Inherited, so that the database outlives every worker, should we be killed.
+            # Inherited: if this process is killed, the database outlives the workers.
             passed.append(self._embedded.lease)
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-c", _BOOT, str(_ROOT), str(control.fileno())),
-            stdin=asyncio.subprocess.PIPE,  # it ends with us: see server.process.control_protocol
+            stdin=asyncio.subprocess.PIPE,  # ends with this process: see control_protocol
             pass_fds=passed,
-            process_group=0,  # a terminal's Ctrl-C is for us; we tell them once
+            process_group=0,  # a terminal's Ctrl-C goes to the parent, which signals each once
         )
 
     def _on_ready(self) -> None:

@@ -1,4 +1,4 @@
-"""Connections that stay open, from their first byte on: who may open them, and which are open."""
+"""Admits WebSockets and event streams, and ends them when the server stops."""
 
 import asyncio
 import contextlib
@@ -14,23 +14,23 @@ from starlette.types import Receive, Scope, Send
 from schema.errors import UNAVAILABLE, Answer, failure
 from schema.execution.schema import LimitedSchema
 from server.graphql.admission import Admission
-from server.graphql.exchange import Exchange
-from server.graphql.handler import Answers
-from server.graphql.request import RequestRefusedError, headers_of
-from server.http.backpressure import Outgoing
+from server.graphql.handler import OperationHandler
+from server.graphql.request import GraphQLRequest
+from server.graphql.request_parsing import RequestRefusedError, headers_of
+from server.http.backpressure import BackpressureBudget
 from server.http.cross_origin import Origins
-from server.streams.execution import Operations
+from server.streams.execution import StreamOperations
 from server.streams.graphql_transport_ws import SUBPROTOCOL, UNKNOWN_SUBPROTOCOL
-from server.streams.sender import STALLED_SECONDS, AsMessage, GoneError, Wire
+from server.streams.sender import STALLED_SECONDS, AsMessage, PeerGoneError, Sender
 from server.streams.sse import KEEP_ALIVE_SECONDS, EventStream, body_part
-from server.streams.websocket import INIT_SECONDS, Exchanges, Socket, fragment
+from server.streams.websocket import INIT_SECONDS, RequestFactory, WebSocketConnection, fragment
 
 log = structlog.get_logger("coingraph.streams")
 
 
 @dataclass(frozen=True, slots=True)
 class StreamSettings:
-    """`origins`: pages of which others than our own may open a WebSocket."""
+    """`origins`: the pages of other sites that may open a WebSocket. Times are in seconds."""
 
     origins: Origins = Origins()  # noqa: RUF009 - it is immutable
     most_operations: int = 20
@@ -39,80 +39,81 @@ class StreamSettings:
     keep_alive_seconds: float = KEEP_ALIVE_SECONDS
 
 
-class _Ends(Protocol):
+class _Stream(Protocol):
     def end(self) -> Coroutine[Any, Any, None]: ...
 
     def abort(self) -> None: ...
 
 
 class StreamEndpoint:
-    """Serves WebSockets and event streams, and ends them all with the server."""
+    """Serves WebSockets and event streams. Its length is the number of open ones."""
 
     def __init__(
         self,
         schema: LimitedSchema,
         admission: Admission,
-        answers: Answers,
+        handler: OperationHandler,
         settings: StreamSettings,
-        outgoing: Outgoing,
+        backpressure: BackpressureBudget,
     ) -> None:
-        self.operations = Operations(schema, admission, answers)
+        self.operations = StreamOperations(schema, admission, handler)
         self._admission = admission
         self._settings = settings
-        self._outgoing = outgoing
-        self._open: set[_Ends] = set()
+        self._backpressure = backpressure
+        self._open: set[_Stream] = set()
         self._closing = False
 
     def __len__(self) -> int:
         return len(self._open)
 
     async def serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a WebSocket handshake and serve the WebSocket to its end."""
         await receive()  # websocket.connect
-        wire = self._wire(scope, send, fragment)
+        sender = self._sender(scope, send, fragment)
         headers = headers_of(scope)
-        with contextlib.suppress(GoneError):
-            if not self._settings.origins.admits(headers):
-                await _refuse(wire, failure("FORBIDDEN", _FOREIGN))
+        with contextlib.suppress(PeerGoneError):
+            if not self._settings.origins.allows_websocket(headers):
+                await _refuse(sender, failure("FORBIDDEN", _FOREIGN))
             elif self._closing:
-                await _refuse(wire, _STOPPING)
-            elif refused := await self._spent(scope):
-                await _refuse(wire, refused)
+                await _refuse(sender, _STOPPING)
+            elif refused := await self._charge(scope):
+                await _refuse(sender, refused)
             elif SUBPROTOCOL not in scope["subprotocols"]:
-                await wire.send({"type": "websocket.accept"})
+                await sender.send({"type": "websocket.accept"})
                 reason = f"Use the subprotocol {SUBPROTOCOL}"
-                await wire.send(
+                await sender.send(
                     {"type": "websocket.close", "code": UNKNOWN_SUBPROTOCOL, "reason": reason}
                 )
             else:
-                await wire.send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
-                await self._converse(scope, receive, wire)
+                await sender.send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
+                await self._serve_accepted(scope, receive, sender)
 
-    def _wire(self, scope: Scope, send: Send, as_message: AsMessage) -> Wire:
-        return Wire(scope, send, self._outgoing, as_message, self._settings.stalled_seconds)
+    def _sender(self, scope: Scope, send: Send, as_message: AsMessage) -> Sender:
+        return Sender(scope, send, self._backpressure, as_message, self._settings.stalled_seconds)
 
-    async def _spent(self, scope: Scope) -> Answer | None:
-        """Charge a connection as a request; the answer where nothing is left to pay it with."""
+    async def _charge(self, scope: Scope) -> Answer | None:
+        """Charge a connection as a request; return the error if the rate limit is exhausted."""
         try:
-            await self._admission.enter(self._exchanges(scope)(None))
+            await self._admission.charge_request(self._request_factory(scope)(None))
         except RequestRefusedError as refused:
             return refused.answer
         return None
 
-    async def _converse(self, scope: Scope, receive: Receive, wire: Wire) -> None:
+    async def _serve_accepted(self, scope: Scope, receive: Receive, sender: Sender) -> None:
         started = time.perf_counter()
-        socket = Socket(
+        socket = WebSocketConnection(
             self.operations,
-            self._exchanges(scope),
+            self._request_factory(scope),
             receive,
-            wire,
+            sender,
             most_operations=self._settings.most_operations,
             init_seconds=self._settings.init_seconds,
         )
         with self._counted(socket):
             try:
                 await socket.serve()
-            except asyncio.CancelledError:  # the server stops, and has waited long enough
-                wire.abort()
+            except asyncio.CancelledError:  # the grace period of the stopping server is over
+                sender.abort()
         log.info(
             "websocket closed",
             code=socket.code,
@@ -121,25 +122,28 @@ class StreamEndpoint:
             client=scope["client"][0] if scope.get("client") else None,
         )
 
-    async def serve_events(self, exchange: Exchange, receive: Receive, send: Send) -> None:
-        """Send what an operation gives. Raises RequestRefusedError before anything is sent."""
-        self._admission.admit(exchange)
+    async def serve_events(self, request: GraphQLRequest, receive: Receive, send: Send) -> None:
+        """Stream the results of an operation.
+
+        Raises RequestRefusedError before it sends anything.
+        """
+        self._admission.admit(request)
         if self._closing:
             raise RequestRefusedError(_STOPPING)
         stream = EventStream(
             self.operations,
-            exchange,
-            self._wire(exchange.scope, send, body_part),
+            request,
+            self._sender(request.scope, send, body_part),
             keep_alive_seconds=self._settings.keep_alive_seconds,
         )
         with self._counted(stream):
             await stream.serve(receive)
 
     async def close(self, seconds: float) -> None:
-        """End all that is open, well where it takes no longer than so many seconds.
+        """End all streams; abort those that take longer than `seconds`.
 
-        All subscriptions are stopped before anything is awaited, so that none of them completes
-        because what it follows ends with the server.
+        All subscriptions are stopped before the first await, so that none sends `complete` because
+        its source of events ends with the server.
         """
         self._closing = True
         ends = {asyncio.create_task(each.end()): each for each in self._open}
@@ -151,38 +155,38 @@ class StreamEndpoint:
             ends[end].abort()
 
     @contextlib.contextmanager
-    def _counted(self, stream: _Ends) -> Iterator[None]:
+    def _counted(self, stream: _Stream) -> Iterator[None]:
         self._open.add(stream)
         try:
             yield
         finally:
             self._open.discard(stream)
 
-    def _exchanges(self, scope: Scope) -> Exchanges:
-        """Let each operation be answered as one that was posted."""
+    def _request_factory(self, scope: Scope) -> RequestFactory:
+        """Return a function that makes the request of an operation, as if it were sent by POST."""
         others = [header for header in scope["headers"] if header[0] != b"authorization"]
 
-        def make(authorization: str | None) -> Exchange:
+        def make(authorization: str | None) -> GraphQLRequest:
             headers = scope["headers"]
             if authorization is not None:
                 headers = [*others, (b"authorization", authorization.encode())]
-            return self._admission.exchange(
+            return self._admission.new_request(
                 {**scope, "type": "http", "method": "POST", "headers": headers}
             )
 
         return make
 
 
-_FOREIGN = "Pages of this origin may not connect: name it in CORS_ORIGINS on the server."
+_FOREIGN = "Pages of this origin may not connect: add it to CORS_ORIGINS on the server."
 _STOPPING = failure(UNAVAILABLE, "The server is stopping. Connect again in a few seconds.")
 
 
-async def _refuse(wire: Wire, answer: Answer) -> None:
-    """Answer a handshake like a request."""
+async def _refuse(sender: Sender, answer: Answer) -> None:
+    """Answer a handshake with an HTTP error."""
     headers = [(b"content-type", b"application/json; charset=utf-8")]
     if answer.retry_after is not None:
         headers.append((b"retry-after", b"%d" % answer.retry_after))
-    await wire.send(
+    await sender.send(
         {"type": "websocket.http.response.start", "status": answer.status, "headers": headers}
     )
-    await wire.send({"type": "websocket.http.response.body", "body": orjson.dumps(answer.body)})
+    await sender.send({"type": "websocket.http.response.body", "body": orjson.dumps(answer.body)})

@@ -1,4 +1,4 @@
-"""From an operation to what is sent for it: one answer, or a payload for each event."""
+"""Executes operations of streams: one payload for a query, one for each event of a subscription."""
 
 import asyncio
 import contextlib
@@ -20,45 +20,45 @@ from schema.context import Context
 from schema.errors import UNAVAILABLE, Answer, answer_of, failure, masked
 from schema.execution.schema import LimitedSchema
 from schema.execution.subscription import SubscriptionOperation, read_subscription
-from server.access.memory_budget import Held, MemoryBudget
+from server.access.memory_budget import MemoryBudget, Reservation
 from server.graphql.admission import Admission
-from server.graphql.exchange import Exchange
-from server.graphql.handler import Answers
-from server.graphql.request import Operation, RequestRefusedError, refusal
-from server.graphql.response import Reply
+from server.graphql.handler import OperationHandler
+from server.graphql.request import GraphQLRequest
+from server.graphql.request_parsing import Operation, RequestRefusedError, refusal
+from server.graphql.response import EncodedResponse
 from server.streams.renderings import Rendered, Renderings
 
 log = structlog.get_logger("coingraph.streams")
 
-LARGEST_SUBSCRIPTION = 16_000  # bytes of its text and variables, which are kept while it lasts
-_MOST_EACH = 64_000_000  # bytes that the operations of one caller hold: some 4,000 subscriptions
-_MOST = 512_000_000  # of all together
-_OPERATION = 8_000  # bytes that an operation takes besides its document and variables
-_TOKEN = 600  # bytes of a parsed document for each token
-_EXPANDED = 20  # how many times larger JSON is in memory
+LARGEST_SUBSCRIPTION = 16_000  # bytes of text and variables, in memory while it is open
+_MOST_EACH = 64_000_000  # bytes of the operations of one caller: about 4,000 subscriptions
+_MOST = 512_000_000  # bytes of the operations of all callers
+_OPERATION = 8_000  # bytes of an operation without its document and variables
+_TOKEN = 600  # bytes of a parsed document per token
+_EXPANDED = 20  # the size of parsed JSON relative to its text
 _TOO_MANY = (
-    "Too many operations of your address are under way over WebSockets and event streams: end some "
+    "Too many operations of your address are running over WebSockets and event streams: end some "
     "of them, or try again in a few seconds."
 )
-LARGEST_PAYLOAD = 4_000_000  # bytes: it is one message, which is made and sent in one go
-# A subscription cannot be written without its keyword.
+LARGEST_PAYLOAD = 4_000_000  # bytes: a payload is one message, encoded at once
+# Every subscription contains its keyword.
 _MAY_SUBSCRIBE = re.compile(r"\bsubscription\b", re.ASCII)
 
 T = TypeVar("T")
 Key = bytes
-"""A digest of a subscription's text, the operation's name and its variables: kept for long."""
+"""A digest of a subscription's text, the operation's name and its variables."""
 
 Charge = Callable[[int], Awaitable[None]]
-"""Takes points from the caller's account. Raises RateLimitedError."""
+"""Spends points of the caller's account. Raises RateLimitedError."""
 
 
-class Payloads:
-    """What is sent for each event of a subscription: JSON.
+class SubscriptionPayloads:
+    """The payloads of a subscription in JSON, one for each event.
 
-    Events with an attribute `rendered`, a dict, are shared with other subscribers: each is
-    executed and encoded once for all who ask the same of it, and what that gave is kept there.
-    `charge` is paid for each event but the first, which was paid when the subscription began: its
-    cost, or one point where another one has executed it.
+    An event with the attribute `rendered`, a dict, is shared between subscribers: it is executed
+    and encoded once for each `key`, and `rendered` caches the payload. `charge` is called for each
+    event but the first, which was charged with the subscription. An event costs what the operation
+    costs, or one point if its payload is cached.
     """
 
     def __init__(
@@ -80,9 +80,9 @@ class Payloads:
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Give them in a block, which closes the source of the events at its end.
+        """Return a context manager with the payloads; it closes the source of events at its end.
 
-        Iterating raises RequestRefusedError where the events end by a failure.
+        Iteration raises RequestRefusedError if the source fails.
         """
         try:
             async with contextlib.aclosing(self._stream()) as payloads:
@@ -100,7 +100,7 @@ class Payloads:
                     await self._charge(self._price(event))
                 paid = False
                 yield await self._payload(event)
-        except Exception as error:  # noqa: BLE001 - `answer_of` logs what the caller is not told
+        except Exception as error:  # noqa: BLE001 - `answer_of` logs what it masks
             result = ExecutionResult(None, [GraphQLError(str(error), original_error=error)])
             raise _refused(result, self._request_id) from None
 
@@ -124,8 +124,8 @@ class Payloads:
                 known = rendered[self._key] = asyncio.create_task(self._render(event, context))
             if isinstance(known, bytes):
                 return known
-            payload = await asyncio.shield(known)  # others may wait for it when this one has gone
-            self._renderings.keep(rendered, self._key, payload)
+            payload = await asyncio.shield(known)  # others may still wait if this subscriber leaves
+            self._renderings.store(rendered, self._key, payload)
             return payload
 
     async def _render_in_turn(self, event: object) -> bytes:
@@ -146,66 +146,72 @@ class Payloads:
         return orjson.dumps(answer.body)
 
 
-class Operations:
-    """Begins the operations of all connections that stay open, and counts what they hold."""
+class StreamOperations:
+    """Starts the operations of all streams and bounds their memory."""
 
-    def __init__(self, schema: LimitedSchema, admission: Admission, answers: Answers) -> None:
+    def __init__(
+        self, schema: LimitedSchema, admission: Admission, handler: OperationHandler
+    ) -> None:
         self.schema = schema
         self._admission = admission
-        self._answers = answers
+        self._handler = handler
         self._renderings = Renderings()
         self.budget = MemoryBudget(_MOST_EACH, _MOST, _TOO_MANY)
 
-    def admit(self, exchange: Exchange) -> None:
-        """Raise RequestRefusedError where the caller may not read, or nobody can just now."""
-        self._admission.admit(exchange)
+    def admit(self, request: GraphQLRequest) -> None:
+        """Raise RequestRefusedError if the caller may not read or the database is not ready."""
+        self._admission.admit(request)
 
-    def hold(self, exchange: Exchange) -> Held:
-        """Count what an operation holds until it has ended.
+    def reserve(self, request: GraphQLRequest) -> Reservation:
+        """Reserve memory for an operation until it has ended.
 
-        Raises RequestRefusedError where the caller has too many under way.
+        Raises RequestRefusedError if the operations of the caller hold too much.
         """
-        operation = exchange.operation
+        operation = request.operation
         size = sys.getsizeof(operation.query) + _weight_of_variables(operation.canonical)
         try:
-            return self.budget.hold(exchange.caller, _OPERATION + size)
+            return self.budget.reserve(request.caller, _OPERATION + size)
         except UnavailableError as error:
             raise RequestRefusedError(failure(UNAVAILABLE, str(error))) from None
 
-    async def begin(self, exchange: Exchange, held: Held) -> bytes | Payloads:
-        """Answer a query or a mutation, or open the stream of a subscription.
+    async def begin(
+        self, request: GraphQLRequest, reservation: Reservation
+    ) -> bytes | SubscriptionPayloads:
+        """Execute a query or a mutation and return its payload, or start a subscription.
 
-        Raises RequestRefusedError with what keeps an operation from being executed at all.
+        Raises RequestRefusedError if the operation cannot be executed.
         """
-        await self._admission.enter(exchange)
-        text = self._answers.text(exchange.operation)
+        await self._admission.charge_request(request)
+        text = self._handler.text(request.operation)
         if _MAY_SUBSCRIBE.search(text):
             try:
-                return await self._open(exchange, text, held)
+                return await self._open(request, text, reservation)
             except InvalidOperationTypeError:
-                pass  # it only has the word somewhere
+                pass  # the keyword is in a string, a comment or a name
             except CannotGetOperationTypeError as error:
                 raise refusal(error.as_http_error_reason()) from None
-        reply = await self._answers.answer(exchange)
-        return _payload_of(reply)
+        response = await self._handler.handle(request)
+        return _payload_of(response)
 
-    async def _open(self, exchange: Exchange, text: str, held: Held) -> Payloads:
-        self._admission.admit(exchange)
-        operation = exchange.operation
-        context = self._admission.context(exchange)
+    async def _open(
+        self, request: GraphQLRequest, text: str, reservation: Reservation
+    ) -> SubscriptionPayloads:
+        self._admission.admit(request)
+        operation = request.operation
+        context = self._admission.context(request)
         subscription = _passed(
             await read_subscription(self.schema, text, operation.variables, operation.name, context)
         )
         _check_size(text, operation)
         kept = sys.getsizeof(text) + subscription.tokens * _TOKEN
         try:
-            held.change(_OPERATION + kept + _weight_of_variables(operation.canonical))
+            reservation.resize(_OPERATION + kept + _weight_of_variables(operation.canonical))
         except UnavailableError as error:
             raise RequestRefusedError(failure(UNAVAILABLE, str(error))) from None
         events = _passed(await subscription.events(context))
-        charge = None if exchange.account is None else exchange.account.charge
+        charge = None if request.account is None else request.account.charge
         key = _key_of(text, operation)
-        return Payloads(subscription, events, context, key, self._renderings, charge)
+        return SubscriptionPayloads(subscription, events, context, key, self._renderings, charge)
 
 
 def _check_size(text: str, operation: Operation) -> None:
@@ -214,15 +220,15 @@ def _check_size(text: str, operation: Operation) -> None:
         raise RequestRefusedError(
             failure(
                 "OPERATION_TOO_COMPLEX",
-                f"The subscription and its variables have {size:,} bytes; as they are kept for as "
-                f"long as it lasts, {LARGEST_SUBSCRIPTION:,} are taken: leave out comments and "
-                "fields that you do not need.",
+                f"The subscription and its variables have {size:,} bytes. The limit is "
+                f"{LARGEST_SUBSCRIPTION:,}, as they stay in memory while it is open: leave out "
+                "comments and fields that you do not need.",
             )
         )
 
 
 def _key_of(text: str, operation: Operation) -> Key:
-    # a cryptographic one: who could find another text with the same would be answered for others
+    # A cryptographic hash: a collision would send the payloads of another subscription.
     parts = (text.encode(), (operation.name or "").encode(), operation.canonical)
     return sha256(b"".join(b"%d:%b" % (len(part), part) for part in parts)).digest()
 
@@ -238,22 +244,22 @@ def _passed(opened: T | ExecutionResult) -> T:
 
 
 def _refused(result: ExecutionResult, request_id: str) -> RequestRefusedError:
-    """Turn a result into errors alone, as there is nothing beside them."""
+    """Make the error of a result without data."""
     answer = answer_of(result, request_id)
     return RequestRefusedError(Answer({"errors": answer.body["errors"]}, answer.status))
 
 
-def _payload_of(reply: Reply) -> bytes:
-    if reply.status != 200:  # noqa: PLR2004 - OK
-        body = orjson.loads(reply.body.identity)
+def _payload_of(response: EncodedResponse) -> bytes:
+    if response.status != 200:  # noqa: PLR2004 - OK
+        body = orjson.loads(response.body.identity)
         if "data" not in body:
-            raise RequestRefusedError(Answer(body, reply.status))
-    if len(reply.body.identity) > LARGEST_PAYLOAD:
+            raise RequestRefusedError(Answer(body, response.status))
+    if len(response.body.identity) > LARGEST_PAYLOAD:
         raise RequestRefusedError(
             failure(
                 "OPERATION_TOO_COMPLEX",
-                f"The answer has {len(reply.body.identity):,} bytes; a stream takes up to "
-                f"{LARGEST_PAYLOAD:,} of one. Ask by POST without a stream, or for less.",
+                f"The response has {len(response.body.identity):,} bytes; a stream sends at most "
+                f"{LARGEST_PAYLOAD:,} in one. Send a POST without a stream, or request less.",
             )
         )
-    return reply.body.identity
+    return response.body.identity

@@ -1,4 +1,4 @@
-"""The messages of graphql-transport-ws, without any connection.
+"""Parses and encodes the messages of the subprotocol graphql-transport-ws.
 
 https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md
 """
@@ -20,13 +20,13 @@ INIT_TIMEOUT = 4408
 ALREADY_EXISTS = 4409
 TOO_MANY = 4429
 
-LONGEST_ID = 256  # characters: every answer repeats it
+LONGEST_ID = 256  # characters: every message of the operation repeats it
 ACK = b'{"type":"connection_ack"}'
 _LONGEST_REASON = 123  # bytes: RFC 6455, 5.5
 
 
 class CloseError(Exception):
-    """The connection is to be closed with a code and a reason."""
+    """The WebSocket must be closed with this code and reason."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -36,27 +36,35 @@ class CloseError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Init:
+    """`connection_init`: the first message, perhaps with a token."""
+
     payload: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Ping:
+    """`ping`: its payload, if any, is sent back."""
+
     payload: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    pass
+    """`pong`: needs no reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
+    """`subscribe`: starts the operation in `payload`."""
+
     id: str
     payload: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Complete:
+    """`complete`: the client has lost interest in the operation."""
+
     id: str
 
 
@@ -64,7 +72,7 @@ Message = Init | Ping | Pong | Subscribe | Complete
 
 
 def read(text: str | bytes) -> Message:
-    """Read a client's message. Raises CloseError where it is none."""
+    """Parse a message of a client. Raises CloseError if it is malformed."""
     try:
         fields = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -106,7 +114,7 @@ def _id(fields: dict[str, Any]) -> str:
 
 
 def pong(payload: dict[str, Any] | None) -> bytes:
-    """Give a ping's payload back. Raises CloseError where orjson reads it, but cannot write it."""
+    """Encode a pong with the payload of its ping. Raises CloseError if it nests too deeply."""
     if payload is None:
         return b'{"type":"pong"}'
     try:
@@ -116,14 +124,16 @@ def pong(payload: dict[str, Any] | None) -> bytes:
 
 
 def opening(operation_id: str) -> bytes:
-    """Give what each `next` message of an operation begins with; a payload and `}` end it."""
+    """Return the start of each `next` message of an operation; a payload and `}` complete it."""
     return b'{"id":' + orjson.dumps(operation_id) + b',"type":"next","payload":'
 
 
 def error(operation_id: str, errors: list[dict[str, Any]]) -> bytes:
+    """Encode an `error` message, which ends the operation."""
     operation, payload = orjson.dumps(operation_id), orjson.dumps(errors)
     return b'{"id":' + operation + b',"type":"error","payload":' + payload + b"}"
 
 
 def complete(operation_id: str) -> bytes:
+    """Encode a `complete` message."""
     return b'{"id":' + orjson.dumps(operation_id) + b',"type":"complete"}'

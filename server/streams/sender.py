@@ -1,4 +1,4 @@
-"""The way out of a connection, which is cut where nothing flows through it."""
+"""Sends messages on one connection and aborts it if the client stops reading."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,36 +6,42 @@ from collections.abc import Callable
 from starlette.types import Message, Scope, Send
 
 from server.access.callers import caller_of
-from server.http.backpressure import UNCOUNTED, Outgoing, drain_of, pieces_of, seconds_for
+from server.http.backpressure import (
+    UNCOUNTED,
+    BackpressureBudget,
+    drain_of,
+    read_timeout,
+    split_into_pieces,
+)
 from server.http.scope_state import ABORT
 
 STALLED_SECONDS = 30.0
 ENDING_SECONDS = 2.0
-SHORT = 2048  # bytes: of each operation there may be one such message that waits to be sent
+SHORT = 2048  # bytes: each operation may have one message of this size waiting unreserved
 
-# Makes the message that sends a piece of what is one message to the client: the piece, whether it
-# is the first one, and whether more follow.
+# Makes the ASGI message for a piece of a client message. Arguments: the piece, True for the first
+# piece, True if more follow.
 AsMessage = Callable[[bytes | memoryview, bool, bool], Message]
 
 
-class GoneError(Exception):
-    """Nobody is at the other end any more, or nobody who reads."""
+class PeerGoneError(Exception):
+    """The client has disconnected, or does not read."""
 
 
-class Wire:
-    """Sends, and waits until the socket takes more: what is not sent yet is not made yet either.
+class Sender:
+    """Sends messages and waits while the write buffer is full.
 
-    A peer that has taken nothing for `seconds` is dropped. To close its connection would not do:
-    closing waits until what was written is read.
+    So a message is only produced when the one before it is sent. If the client reads nothing for
+    `seconds`, the connection is aborted; closing it would wait until the buffer is read.
     """
 
     __slots__ = (
         "_abort",
         "_as_message",
+        "_backpressure",
         "_caller",
         "_delivering",
         "_drain",
-        "_outgoing",
         "_send",
         "gone",
         "seconds",
@@ -45,12 +51,12 @@ class Wire:
         self,
         scope: Scope,
         send: Send,
-        outgoing: Outgoing,
+        backpressure: BackpressureBudget,
         as_message: AsMessage,
         seconds: float = STALLED_SECONDS,
     ) -> None:
         self._send = send
-        self._outgoing = outgoing
+        self._backpressure = backpressure
         self._as_message = as_message
         client = scope.get("client")
         self._caller = caller_of(client[0] if client else None)
@@ -62,48 +68,48 @@ class Wire:
 
     @property
     def busy(self) -> bool:
-        """Whether something is on its way to the client."""
+        """True while a message is being sent."""
         return self._delivering.locked()
 
     async def send(self, message: Message) -> None:
-        """Raises GoneError."""
+        """Send an ASGI message. Raises PeerGoneError."""
         if self.gone:
-            raise GoneError
+            raise PeerGoneError
         try:
             async with asyncio.timeout(self.seconds):
                 await self._send(message)
         except TimeoutError:
             self.abort()
-            raise GoneError from None
+            raise PeerGoneError from None
         except OSError:
             self.gone = True
-            raise GoneError from None
+            raise PeerGoneError from None
 
     async def deliver(self, content: bytes, before: bytes = b"", after: bytes = b"") -> None:
-        """Send one message of three parts, behind those that are on their way.
+        """Send one message of three parts, after those that are being sent.
 
-        The content is counted until it is read, and not copied. A short one is not, nor a small
-        one of a connection with nothing on its way. Raises GoneError, and UnavailableError where
-        too much is unread already.
+        The content is reserved in the back-pressure budget until it is read, and is not copied.
+        No reservation is made for up to SHORT bytes, or UNCOUNTED bytes if no message is being
+        sent. Raises PeerGoneError, and UnavailableError if the budget is exhausted.
         """
         uncounted = SHORT if self.busy else UNCOUNTED
-        with self._outgoing.hold(self._caller, content, uncounted):
+        with self._backpressure.reserve(self._caller, content, uncounted):
             async with self._delivering:
                 if len(content) > UNCOUNTED:
-                    await self._deliver_pieces(list(pieces_of(before, content, after)))
+                    await self._deliver_pieces(list(split_into_pieces(before, content, after)))
                 else:
                     whole = b"".join((before, content, after))
                     await self.send(self._as_message(whole, True, False))
 
     async def _deliver_pieces(self, pieces: list[bytes | memoryview]) -> None:
         try:
-            async with asyncio.timeout(seconds_for(sum(map(len, pieces)))):
+            async with asyncio.timeout(read_timeout(sum(map(len, pieces)))):
                 for number, piece in enumerate(pieces, start=1):
                     await self.send(self._as_message(piece, number == 1, number < len(pieces)))
                 await self._until_read()
         except TimeoutError:
             self.abort()
-            raise GoneError from None
+            raise PeerGoneError from None
 
     async def _until_read(self) -> None:
         if (waiting := self._drain()) is not None:
@@ -111,7 +117,7 @@ class Wire:
                 await waiting
 
     def abort(self) -> None:
-        """Drop the connection with all that is still to be sent."""
+        """Abort the connection and discard its write buffer."""
         self.gone = True
         if self._abort is not None:
             self._abort()

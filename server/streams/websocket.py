@@ -1,4 +1,4 @@
-"""One WebSocket: what its client says, and the operations that it has begun."""
+"""One WebSocket: reads the messages of its client and runs its operations."""
 
 import asyncio
 import contextlib
@@ -8,77 +8,77 @@ from typing import Any
 from starlette.types import Message, Receive
 
 from schema.errors import STATUS, UNAVAILABLE
-from server.graphql.exchange import Exchange
-from server.graphql.request import RequestRefusedError, operation_of
+from server.graphql.request import GraphQLRequest
+from server.graphql.request_parsing import RequestRefusedError, operation_of
 from server.streams import graphql_transport_ws as protocol
-from server.streams.execution import Operations
+from server.streams.execution import StreamOperations
 from server.streams.graphql_transport_ws import CloseError
-from server.streams.operation import Running
-from server.streams.sender import ENDING_SECONDS, GoneError, Wire
+from server.streams.operation import WebSocketOperation
+from server.streams.sender import ENDING_SECONDS, PeerGoneError, Sender
 
 INIT_SECONDS = 10.0
 ROOM_SECONDS = 5.0
 _NORMAL = 1000
-FRAGMENT = "coingraph.websocket.fragment"  # what ASGI lacks: a text message sent piece by piece
-# Makes the exchange of an operation, with the `authorization` that the client sent, if any.
-Exchanges = Callable[[str | None], Exchange]
+FRAGMENT = "coingraph.websocket.fragment"  # an ASGI extension: a text message sent in fragments
+# Makes the request of an operation, with the `authorization` of `connection_init`, if any.
+RequestFactory = Callable[[str | None], GraphQLRequest]
 
 
 def fragment(data: bytes | memoryview, first: bool, more: bool) -> Message:
-    """Make what sends a piece of a message: UTF-8, as one frame."""
+    """Make the ASGI message for a fragment of a text message in UTF-8: one frame."""
     return {"type": FRAGMENT, "data": data, "first": first, "more": more}
 
 
-class Socket:
-    """A WebSocket that was accepted. `begun` counts its operations, `code` is how it closed."""
+class WebSocketConnection:
+    """An accepted WebSocket. `begun`: the number of its operations. `code`: its close code."""
 
     def __init__(
         self,
-        operations: Operations,
-        exchanges: Exchanges,
+        operations: StreamOperations,
+        exchanges: RequestFactory,
         receive: Receive,
-        wire: Wire,
+        sender: Sender,
         *,
         most_operations: int,
         init_seconds: float = INIT_SECONDS,
     ) -> None:
         self._operations = operations
-        self._exchanges = exchanges
+        self._request_factory = exchanges
         self._receive = receive
-        self._wire = wire
+        self._sender = sender
         self._most_operations = most_operations
         self._init_seconds = init_seconds
         self._authorization: str | None = None
         self._acknowledged = False
         self._ending = False
-        self._running: dict[str, Running] = {}
-        self._tasks: set[asyncio.Task[None]] = set()  # those of operations given up included
+        self._running: dict[str, WebSocketOperation] = {}
+        self._tasks: set[asyncio.Task[None]] = set()  # including those of abandoned operations
         self.begun = 0
         self.code = _NORMAL
 
     async def serve(self) -> None:
-        """Converse until one side closes; then nothing is left running."""
+        """Process messages until one side closes; then wait for all operations to end."""
         try:
-            await self._converse()
+            await self._process_messages()
         except CloseError as error:
             await self._close(error.code, error.reason)
-        except GoneError:
+        except PeerGoneError:
             pass
         finally:
-            self._wire.gone = True
+            self._sender.gone = True
             for running in list(self._running.values()):
-                running.give_up()
+                running.abandon()
             await self._all_done()
 
     def end(self) -> Coroutine[Any, Any, None]:
-        """Stop all subscriptions at once; to be awaited until the answers under way are sent.
+        """Stop all subscriptions at once; return a coroutine that waits for the other operations.
 
-        Then the socket closes with 1001, after which clients connect and subscribe again.
+        Then it closes the WebSocket with 1001, after which clients connect and subscribe again.
         """
         self._ending = True
-        self._wire.seconds = ENDING_SECONDS
+        self._sender.seconds = ENDING_SECONDS
         for running in list(self._running.values()):
-            running.leave_open()
+            running.stop_without_complete()
         return self._end()
 
     async def _end(self) -> None:
@@ -86,15 +86,16 @@ class Socket:
         await self._close(protocol.GOING_AWAY, "The server is going away.")
 
     def abort(self) -> None:
-        self._wire.abort()
+        """Abort the connection."""
+        self._sender.abort()
 
-    async def _converse(self) -> None:
+    async def _process_messages(self) -> None:
         try:
-            async with asyncio.timeout(self._init_seconds) as patience:
+            async with asyncio.timeout(self._init_seconds) as deadline:
                 while (text := await self._next()) is not None:
-                    await self._take(protocol.read(text))
+                    await self._handle(protocol.read(text))
                     if self._acknowledged:
-                        patience.reschedule(None)
+                        deadline.reschedule(None)
         except TimeoutError:
             reason = "Connection initialisation timeout"
             raise CloseError(protocol.INIT_TIMEOUT, reason) from None
@@ -102,7 +103,7 @@ class Socket:
     async def _next(self) -> str | None:
         message = await self._receive()
         if message["type"] == "websocket.disconnect":
-            if not self._wire.gone:
+            if not self._sender.gone:
                 self.code = message.get("code") or self.code
             return None
         text: str | None = message.get("text")
@@ -110,7 +111,7 @@ class Socket:
             raise CloseError(protocol.BAD_MESSAGE, "A message must be text, not binary.")
         return text
 
-    async def _take(self, message: protocol.Message) -> None:
+    async def _handle(self, message: protocol.Message) -> None:
         match message:
             case protocol.Init(payload):
                 await self._acknowledge(payload)
@@ -122,7 +123,7 @@ class Socket:
                 await self._subscribe(operation_id, payload)
             case protocol.Complete(operation_id):
                 if running := self._running.pop(operation_id, None):
-                    running.give_up()
+                    running.abandon()
 
     async def _acknowledge(self, payload: dict[str, Any]) -> None:
         if self._acknowledged:
@@ -131,7 +132,7 @@ class Socket:
             if name.lower() == "authorization" and isinstance(value, str):
                 self._authorization = value
         try:
-            self._operations.admit(self._exchanges(self._authorization))
+            self._operations.admit(self._request_factory(self._authorization))
         except RequestRefusedError as refused:
             away = refused.answer.status == STATUS[UNAVAILABLE]
             code = protocol.TRY_AGAIN_LATER if away else protocol.FORBIDDEN
@@ -145,19 +146,19 @@ class Socket:
         if operation_id in self._running:
             reason = f"Subscriber for {operation_id} already exists"
             raise CloseError(protocol.ALREADY_EXISTS, reason)
-        await self._room()
+        await self._wait_for_room()
         try:
             operation = operation_of(payload)
         except RequestRefusedError as refused:
             raise CloseError(protocol.BAD_MESSAGE, refused.message) from None
         if self._ending:
             return
-        exchange = self._exchanges(self._authorization)
-        exchange.operation = operation
-        running = Running(operation_id, self._wire, lambda: self._forget(running))
+        request = self._request_factory(self._authorization)
+        request.operation = operation
+        running = WebSocketOperation(operation_id, self._sender, lambda: self._forget(running))
         try:
-            task = running.start(self._operations, exchange)
-        except RequestRefusedError as refused:  # nothing more is heard until it is told
+            task = running.start(self._operations, request)
+        except RequestRefusedError as refused:  # no further message is read until it is sent
             await self._send(protocol.error(operation_id, refused.answer.body["errors"]))
             return
         self._running[operation_id] = running
@@ -165,8 +166,8 @@ class Socket:
         running.task.add_done_callback(self._tasks.discard)
         self.begun += 1
 
-    async def _room(self) -> None:
-        """Wait for those that the client has given up, or has had the answer of, to end."""
+    async def _wait_for_room(self) -> None:
+        """Wait until abandoned and finished operations have ended and make room for another."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ROOM_SECONDS):
                 while len(self._running) < self._most_operations <= len(self._tasks):
@@ -175,7 +176,7 @@ class Socket:
             reason = f"Too many operations: at most {self._most_operations} at once"
             raise CloseError(protocol.TOO_MANY, reason)
 
-    def _forget(self, running: Running) -> None:
+    def _forget(self, running: WebSocketOperation) -> None:
         if self._running.get(running.id) is running:
             del self._running[running.id]
 
@@ -184,10 +185,10 @@ class Socket:
             await asyncio.wait(self._tasks)
 
     async def _send(self, message: bytes) -> None:
-        await self._wire.deliver(b"", message)
+        await self._sender.deliver(b"", message)
 
     async def _close(self, code: int, reason: str) -> None:
         self.code = code
-        with contextlib.suppress(GoneError):
-            await self._wire.send({"type": "websocket.close", "code": code, "reason": reason})
-        self._wire.gone = True
+        with contextlib.suppress(PeerGoneError):
+            await self._sender.send({"type": "websocket.close", "code": code, "reason": reason})
+        self._sender.gone = True

@@ -1,1 +1,1 @@
-"""uvicorn's protocols, with bounds on what one client can make them hold."""
+"""uvicorn's HTTP and WebSocket protocols with bounds on the memory and time of one client."""

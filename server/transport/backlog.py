@@ -1,4 +1,4 @@
-"""Bytes that clients have sent and that nobody has processed yet: a bound for each caller."""
+"""Bounds on received bytes that are not parsed yet, for each caller and in total."""
 
 import asyncio
 from collections import Counter
@@ -11,13 +11,13 @@ from server.access.callers import caller_of
 from server.config.addresses import is_within
 
 MOST_EACH = 16_000_000  # bytes of one caller
-MOST = 64_000_000  # bytes of all together
+MOST = 64_000_000  # bytes of all callers
 
 
-class Backlogs:
-    """Counts what all connections of this process hold. Callers are named by `caller_of`.
+class BacklogBudget:
+    """Counts the unparsed bytes of all connections of this process by caller (`caller_of`).
 
-    Behind one of the `proxies` are many callers, so that only the bound of all holds for them.
+    An address within `proxies` stands for many callers, so only the total bound applies to it.
     """
 
     def __init__(self, proxies: Sequence[IPv4Network | IPv6Network] = ()) -> None:
@@ -26,7 +26,7 @@ class Backlogs:
         self.total = 0
 
     def change(self, address: str | None, difference: int) -> bool:
-        """Count so many bytes more, or less. Return False, and count nothing, past a bound."""
+        """Add `difference` bytes, which may be negative; return False if that exceeds a bound."""
         caller = caller_of(address)
         held = self._held[caller] + difference
         if difference > 0:
@@ -41,29 +41,32 @@ class Backlogs:
         return True
 
     def __len__(self) -> int:
-        """How many callers have a backlog."""
+        """The number of callers with unparsed bytes."""
         return len(self._held)
 
 
-class HoldingFlow(FlowControl):
-    """uvicorn's flow control, which reads nothing while `holding`.
+class PausableFlowControl(FlowControl):
+    """uvicorn's flow control with a pause that the application cannot end.
 
-    uvicorn resumes reading whenever an application asks for more of its request.
+    uvicorn resumes reading whenever the application receives more of its request.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
         super().__init__(transport)
-        self.holding = False
+        self.paused = False
 
-    def hold(self) -> None:
-        self.holding = True
+    def pause(self) -> None:
+        """Read nothing until `resume`."""
+        self.paused = True
         self.pause_reading()
 
-    def release(self) -> None:
-        if self.holding:
-            self.holding = False
+    def resume(self) -> None:
+        """End the pause, if there is one."""
+        if self.paused:
+            self.paused = False
             self.resume_reading()
 
     def resume_reading(self) -> None:
-        if not self.holding:
+        """Resume reading unless paused."""
+        if not self.paused:
             super().resume_reading()

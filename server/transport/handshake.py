@@ -1,4 +1,4 @@
-"""WebSocket handshakes that come to nothing: answered as all other errors are, in JSON."""
+"""Rejected WebSocket handshakes: the response is JSON like all other errors."""
 
 import logging
 from collections.abc import Callable
@@ -10,15 +10,15 @@ from websockets.server import ServerProtocol
 from websockets.typing import StatusLike
 
 from schema.errors import INTERNAL, failure
-from server.http.access_log import log_refusal
+from server.http.access_log import log_rejected_request
 from server.transport.http_bounds import early_headers
 
 _NOT_FOUND, _FAULT = 404, 500
 _NO_SOCKET = "There is no WebSocket at this address: it is at /graphql."
 
 
-class Handshakes(ServerProtocol):
-    """The protocol of one WebSocket; `client` gives the peer's address once it is known."""
+class HandshakeProtocol(ServerProtocol):
+    """websockets' server protocol with JSON errors. `client` returns the peer's address or None."""
 
     def __init__(
         self, max_size: int, client: Callable[[], tuple[str, int] | None], logger: logging.Logger
@@ -27,9 +27,9 @@ class Handshakes(ServerProtocol):
         self._client = client
 
     def reject(self, status: StatusLike, text: str) -> Response:
-        """Make the answer to a handshake that is refused before any code of ours sees it."""
+        """Make the response to a handshake that uvicorn or websockets rejects."""
         code = "BAD_USER_INPUT"
-        if not text:  # uvicorn's 403, for a path that nobody serves
+        if not text:  # uvicorn's 403 for an unknown path
             status, text, code = _NOT_FOUND, _NO_SOCKET, "NOT_FOUND"
         elif status == _FAULT:
             text, code = "Internal error.", INTERNAL
@@ -40,5 +40,5 @@ class Handshakes(ServerProtocol):
             (name.decode(), value.decode()) for name, value in early_headers(content)
         )
         client = self._client()
-        log_refusal(response.status_code, client[0] if client else None)
+        log_rejected_request(response.status_code, client[0] if client else None)
         return response

@@ -1,8 +1,7 @@
-"""The connection of a client: what uvicorn's protocol leaves unbounded.
+"""Bounds that uvicorn's HTTP protocol lacks.
 
-Its own limits end where a whole head has arrived. Here are those before that, after an early
-answer, for requests that wait behind an answer, and for clients that do not read answers.
-docs/security.md lists them.
+They cover incomplete request heads, bytes that arrive after an early response, pipelined requests,
+and clients that do not read their responses. docs/security.md lists them.
 """
 
 import asyncio
@@ -20,26 +19,27 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from schema.errors import UNAVAILABLE, failure
-from server.http.access_log import log_refusal
-from server.http.scope_state import LATE
+from server.http.access_log import log_rejected_request
+from server.http.scope_state import BODY_TIMED_OUT
 from server.http.security_headers import SECURITY_HEADERS
-from server.transport.backlog import Backlogs, HoldingFlow
+from server.transport.backlog import BacklogBudget, PausableFlowControl
 
 HEAD_SECONDS = 10.0
 BODY_SECONDS = 15.0
 LARGEST_HEAD = 32_000  # bytes of the request line and all headers
-# What may come of one message altogether. A client that only reads the answer once it has sent all
-# must be let send it; its body is thrown away.
+# The largest message. A client that reads the response only after sending its whole request must be
+# able to send it; the body is discarded.
 MOST_BYTES = 16_000_000
 LINGER_SECONDS = 5.0
 STALLED_SECONDS = 15.0
-_LONGEST_LENGTH = 18  # digits: more bytes than any body may have
-MOST_LINES = 128  # headers and trailers of one message; as many as a WebSocket's handshake may have
-MOST_VALUES = 200  # values and parameters in all lists of one head
+_LONGEST_LENGTH = 18  # digits of Content-Length: more bytes than any body may have
+MOST_LINES = 128  # headers and trailers of one message; the same as for WebSocket handshakes
+MOST_VALUES = 200  # values and parameters in all list headers of one head
 MOST_ESCAPES = 200  # percent signs in a path
-READ_AHEAD = 16_384  # bytes behind a request that are read before its answer is complete
-# A head is found by its end. Searching begins behind the shortest one, `GET / HTTP/1.1`, and behind
-# some bytes of a chunked body, so that a body of empty lines is not fed in pieces of four bytes.
+READ_AHEAD = 16_384  # bytes after a request that are read before its response is complete
+# This separator ends a head. The search begins after the shortest request line, `GET / HTTP/1.1`,
+# or after some bytes of a chunked body; else a body of empty lines would be parsed in pieces of
+# four bytes.
 _END_OF_HEAD = b"\r\n\r\n"
 _SHORTEST_HEAD = 14
 _SHORTEST_CHUNKS = 18
@@ -49,9 +49,9 @@ _HEAD_TOO_LARGE = f"The address and the headers are larger than {LARGEST_HEAD:,}
 _TOO_MANY_LINES = f"There are more than {MOST_LINES} headers."
 _TOO_MANY_VALUES = f"The headers list more than {MOST_VALUES} values and parameters."
 _TOO_MANY_ESCAPES = f"The path has more than {MOST_ESCAPES} percent signs."
-_TOO_MUCH_UNREAD = "Too many requests of this address have not arrived completely. Try again later."
+_TOO_MUCH_UNREAD = "Too many requests of this address are incomplete. Try again later."
 _EXPECT, _LENGTH, _CODING, _LIST = range(4)
-_KINDS = {  # lists are those that somebody takes apart
+_KINDS = {  # _LIST: the list headers that the server parses
     b"expect": _EXPECT,
     b"content-length": _LENGTH,
     b"transfer-encoding": _CODING,
@@ -66,47 +66,51 @@ _KINDS = {  # lists are those that somebody takes apart
 }
 
 
-class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol on httptools with limits on heads, on what is left over, on slow reading.
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """uvicorn's httptools protocol with limits on heads, on pipelined bytes and on slow reading.
 
-    One request is parsed at a time: what comes behind it is held as bytes, and parsed when its
-    answer is complete. Only where the end of a chunked body, or of a head that came in several
-    pieces, and a whole head come in one piece may that one request wait in uvicorn's `pipeline`.
+    One request is parsed at a time: the bytes after it are held unparsed until its response is
+    complete. One exception: if the end of a chunked body, or of a head in several pieces, arrives
+    in one piece with a whole head, then that one request waits in uvicorn's `pipeline`.
     docs/decisions/0038-one-request-at-a-time.md
     """
 
-    flow: HoldingFlow
+    flow: PausableFlowControl
     _in_head = True
-    _refusal: tuple[int, str] | None = None  # why the parsing was ended, where it was ours to end
-    _received = 0  # bytes of this message
-    _lines = 0  # headers and trailers of this message
-    _listed = 0  # bytes of lists in this head
-    _body_left = 0  # bytes that this body still has by its Content-Length; 0 and less in chunks
-    _held = b""  # what is not parsed yet, from `_next` on
+    _refusal: tuple[int, str] | None = None  # status and message if this class stopped the parser
+    _received = 0  # bytes of the current message
+    _lines = 0  # headers and trailers of the current message
+    _listed = 0  # bytes of list headers in the current head
+    _body_left = 0  # remaining bytes of this body by its Content-Length; 0 or negative if chunked
+    _held = b""  # unparsed bytes, from `_next` on
     _next = 0
-    _has_begun = False  # a message has, perhaps with no more than a part of its first line
-    _counted = 0  # bytes of this connection that `Backlogs` knows
-    _deadline: asyncio.TimerHandle | None = None  # of what is being sent to us
-    _answering: RequestResponseCycle | None = None  # others may wait behind it: pipelined ones
-    _reading: asyncio.TimerHandle | None = None  # when the client's reading is looked at again
-    _unheeded_upgrade = False  # this head asks for one: it is read again without
+    _has_begun = False  # a message has begun, perhaps with a part of its first line
+    _counted = 0  # bytes of this connection in the BacklogBudget
+    _deadline: asyncio.TimerHandle | None = None  # of the message being received
+    _answering: RequestResponseCycle | None = (
+        None  # the request being answered; pipelined ones wait
+    )
+    _reading: asyncio.TimerHandle | None = None  # the next check that the client reads
+    _ignored_upgrade = False  # the head requests an upgrade and is parsed again without it
 
     def __init__(self, *given: Any, **named: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(*given, **named)
-        self.logger = _log  # not the one that tells of the server's start
-        self._codings: list[bytes] = []  # of the body that comes
+        self.logger = _log  # not uvicorn.error, which logs at INFO
+        self._codings: list[bytes] = []  # transfer codings of the current body
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
+        """Set the deadline of the first request head."""
         super().connection_made(transport)
-        self.flow = HoldingFlow(transport)
+        self.flow = PausableFlowControl(transport)
         self._expire(HEAD_SECONDS, self._head_is_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Release all that the connection holds."""
         self._unset_deadline()
         self._unset_reading()
         super().connection_lost(exc)
         if self._answering is not None and not self._answering.response_complete:
-            # uvicorn tells only the request that came last
+            # uvicorn notifies only the last request
             self._answering.disconnected = True
             self._answering.message_event.set()
         self.pipeline.clear()
@@ -115,8 +119,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._count(0)
 
     def data_received(self, data: bytes) -> None:
+        """Parse received bytes, or hold them until a response is complete."""
         self._unset_keepalive_if_required()
-        if self._is_one_request(data):  # as nearly all arrive
+        if self._is_one_request(data):  # the common case
             self._parse(data, 0, len(data))
             if self._received:
                 self._hold(data, len(data))
@@ -124,10 +129,10 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self._held:
             data = self._held[self._next :] + data
-        self._take(data, 0)
+        self._parse_or_hold(data, 0)
 
     def _is_one_request(self, data: bytes) -> bool:
-        """Whether one small request begins here, perhaps with its body, and none behind it."""
+        """Return True if `data` is the start of one small request with no other after it."""
         answering = self._answering
         if self._received or (answering is not None and not answering.response_complete):
             return False
@@ -138,8 +143,8 @@ class BoundedProtocol(HttpToolsProtocol):
         size = len(data)
         return size == end or (size < READ_AHEAD and data.find(_END_OF_HEAD, end) < 0)
 
-    def _is_behind(self) -> bool:
-        """Whether what comes next must wait for an answer to be complete."""
+    def _must_wait(self) -> bool:
+        """Return True if the next bytes must wait until a response is complete."""
         answering = self._answering
         return (
             answering is not None
@@ -147,39 +152,39 @@ class BoundedProtocol(HttpToolsProtocol):
             and (self._in_head or bool(self.pipeline))
         )
 
-    def _take(self, data: bytes, start: int) -> None:
-        """Parse from `start` on what may be parsed now, and hold the rest."""
+    def _parse_or_hold(self, data: bytes, start: int) -> None:
+        """Parse what may be parsed now, from `start` on, and hold the rest."""
         size = len(data)
-        while start < size and not self._is_behind() and not self.transport.is_closing():
+        while start < size and not self._must_wait() and not self.transport.is_closing():
             start = self._parse(data, start, self._end_of_piece(data, start))
         if self._received or self._held or self._counted or start < size:
             self._hold(data, start)
             self._limit_time()
 
     def _hold(self, data: bytes, start: int) -> None:
-        """Hold what is left, and read on only while that is little."""
+        """Hold the bytes from `start` on; pause reading if they exceed READ_AHEAD."""
         if self.transport.is_closing():
             return  # `connection_lost` frees the rest
         left = len(data) - start
-        if left and not self._may_wait(left):
+        if left and not self._may_hold(left):
             left = 0
         self._held, self._next = (data, start) if left else (b"", 0)
         if left > READ_AHEAD:
-            self.flow.hold()
+            self.flow.pause()
         else:
-            self.flow.release()
-        arriving = not self._in_head and not self.cycle.response_complete and not self._is_behind()
+            self.flow.resume()
+        arriving = not self._in_head and not self.cycle.response_complete and not self._must_wait()
         if not self._count(self._received if arriving else left):
             self.refuse(503, _TOO_MUCH_UNREAD, UNAVAILABLE)
 
-    def _may_wait(self, size: int) -> bool:
-        """Whether so many bytes that came behind a request will be parsed after its answer.
+    def _may_hold(self, size: int) -> bool:
+        """Return True if `size` bytes after a request may be held until its response is complete.
 
-        Where that is too much to hold, this answer is the connection's last one. A client that
-        pipelines sends again what was not answered: RFC 9112, 9.3.2.
+        Otherwise this response is the last one of the connection. A client that pipelines sends
+        unanswered requests again: RFC 9112, 9.3.2.
         """
         answering = self._answering
-        assert answering is not None  # noqa: S101 - `_is_behind`, or all would have been parsed
+        assert answering is not None  # noqa: S101 - true, as `_must_wait` held bytes back
         if answering.keep_alive and self._count(size):
             return True
         answering.keep_alive = False
@@ -189,20 +194,20 @@ class BoundedProtocol(HttpToolsProtocol):
         return False
 
     def _count(self, size: int) -> bool:
-        """Count what this connection holds, if it is more than a few bytes."""
+        """Count the held bytes of this connection, if they exceed READ_AHEAD; False if refused."""
         size = size if size > READ_AHEAD else 0
         if size == self._counted:
             return True
         app: Any = self.config.app  # Starlette's
-        backlogs: Backlogs = app.state.application.backlogs
-        if not backlogs.change(self.client[0] if self.client else None, size - self._counted):
+        backlog_budget: BacklogBudget = app.state.application.backlog_budget
+        if not backlog_budget.change(self.client[0] if self.client else None, size - self._counted):
             return False
         self._counted = size
         return True
 
     def _limit_time(self) -> None:
-        """Limit the time in which the rest of a message must come, where one has begun."""
-        if self._deadline is not None or self._is_behind() or self.transport.is_closing():
+        """Set the deadline of the current message, if one has begun."""
+        if self._deadline is not None or self._must_wait() or self.transport.is_closing():
             return
         if not self._in_head:
             self._expire(BODY_SECONDS, self._body_is_late)
@@ -210,7 +215,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._expire(HEAD_SECONDS, self._head_is_late)
 
     def _parse(self, data: bytes, start: int, end: int) -> int:
-        """Parse a piece in which no more than one request begins; where the next piece begins."""
+        """Parse a piece in which at most one request begins; return where the next piece begins."""
         self._received += end - start
         if self._received > MOST_BYTES:
             self.transport.abort()
@@ -221,7 +226,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.parser.feed_data(piece)
             except httptools.HttpParserUpgrade as upgrade:
                 if self._should_upgrade():
-                    self.flow.release()
+                    self.flow.resume()
                     self.handle_websocket_upgrade()
                     return len(data)
                 end = start + upgrade.args[0]
@@ -234,12 +239,12 @@ class BoundedProtocol(HttpToolsProtocol):
         return end
 
     def _end_of_piece(self, data: bytes, start: int) -> int:
-        if self._body_left > 0 and not self._in_head:  # in a head, more headers come before it
+        if self._body_left > 0 and not self._in_head:  # in a head, more headers precede the body
             return min(len(data), start + self._body_left)
         end = min(len(data), start + _LONGEST_PIECE)
         if not self._in_head:
             first = start + _SHORTEST_CHUNKS
-        elif self._has_begun:  # the last piece may have ended within what ends the head
+        elif self._has_begun:  # the last piece may have ended within the separator
             first = max(0, start + 1 - len(_END_OF_HEAD))
         else:
             first = start + _SHORTEST_HEAD
@@ -247,23 +252,24 @@ class BoundedProtocol(HttpToolsProtocol):
         return end if found < 0 else found + len(_END_OF_HEAD)
 
     def _begin_without_upgrade(self) -> memoryview:
-        """Give the head to go on with as if no other protocol had been asked for.
+        """Return the head without its Upgrade header, to be parsed by a new parser.
 
-        A server is free to. httptools takes all after such a head for that protocol; uvicorn drops
-        what of it has come already and reads the rest as requests, so that a body could be one that
-        no proxy has seen.
+        A server may ignore an upgrade. httptools treats all bytes after such a head as the other
+        protocol; uvicorn drops those that have arrived and parses the rest as requests. A body
+        could then smuggle a request that no proxy has seen.
         """
         head = [self.parser.get_method(), b" ", self.url, b" HTTP/"]
         head += [self.parser.get_http_version().encode(), b"\r\n"]
         for name, value in self.headers:
             if name != b"upgrade":
                 head += [name, b": ", value, b"\r\n"]
-        self._unheeded_upgrade = False
+        self._ignored_upgrade = False
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
         return memoryview(b"".join((*head, b"\r\n")))
 
     def on_message_begin(self) -> None:
+        """Reset the counters of a message."""
         super().on_message_begin()
         self._in_head = self._has_begun = True
         self._lines = self._listed = self._body_left = 0
@@ -271,11 +277,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self._codings = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header, without the space behind its value, which httptools leaves there."""
+        """Add a header, without the trailing space that httptools leaves in its value."""
         self._lines += 1
         if self._lines > MOST_LINES:
             self._end_parsing(431, _TOO_MANY_LINES)
-        if not self._in_head:  # a trailer, which nobody reads
+        if not self._in_head:  # a trailer, which is ignored
             return
         name = name.lower()
         value = value.rstrip(b" \t")
@@ -287,7 +293,7 @@ class BoundedProtocol(HttpToolsProtocol):
         elif kind == _CODING:
             self._codings.append(value.lower())
         elif kind == _LENGTH:
-            # any number of zeros is legal before it; httptools refuses all but digits
+            # leading zeros are legal; httptools rejects all but digits
             value = value.lstrip(b"0")[:_LONGEST_LENGTH] or b"0"
             self._body_left = int(value)
         elif value.lower() == b"100-continue":
@@ -295,15 +301,17 @@ class BoundedProtocol(HttpToolsProtocol):
         self.headers.append((name, value))
 
     def _end_parsing(self, status: int, message: str) -> NoReturn:
-        """End it, by `send_400_response`."""
+        """Stop the parser, which then calls `send_400_response`."""
         self._refusal = status, message
         raise ValueError(message)
 
     def on_body(self, body: bytes) -> None:
+        """Pass a piece of the body on."""
         self._body_left -= len(body)
         super().on_body(body)
 
     def on_headers_complete(self) -> None:
+        """Check the bounds of the head and start its request."""
         self._in_head = False
         self._unset_deadline()
         if self._received > LARGEST_HEAD and self._head_size() > LARGEST_HEAD:
@@ -313,15 +321,16 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.url) > MOST_ESCAPES and self._escapes() > MOST_ESCAPES:
             self._end_parsing(400, _TOO_MANY_ESCAPES)
         if self.parser.get_method() == b"CONNECT":
-            raise ValueError("There are no tunnels here.")
+            raise ValueError("CONNECT is not supported.")
         if self._codings and self._is_coded():
-            raise ValueError("Bodies come with Content-Length, or in HTTP/1.1 as plain chunks.")
-        self._unheeded_upgrade = self.parser.should_upgrade() and not self._should_upgrade()
-        if not self._unheeded_upgrade:
+            raise ValueError("Send the body with Content-Length, or in HTTP/1.1 as plain chunks.")
+        self._ignored_upgrade = self.parser.should_upgrade() and not self._should_upgrade()
+        if not self._ignored_upgrade:
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        if self._unheeded_upgrade:
+        """End the current message."""
+        if self._ignored_upgrade:
             return
         super().on_message_complete()
         self._received = self._body_left = 0
@@ -334,71 +343,76 @@ class BoundedProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def handle_websocket_upgrade(self) -> None:
+        """Hand the connection to the WebSocket protocol, unless a response is in progress."""
         if self._answering is None or self._answering.response_complete:
-            # `connection_lost` will come to the protocol of the WebSocket
+            # from here on, `connection_lost` is called on the WebSocket protocol
             self._unset_deadline()
             self._unset_reading()
             self._held, self._next = b"", 0
             self._count(0)
             super().handle_websocket_upgrade()
-            if self.flow.write_paused:  # by an answer that is not read; nobody tells it again
+            if self.flow.write_paused:  # by an unread response; asyncio does not call it again
                 self.transport.get_protocol().pause_writing()
         else:
-            self.transport.close()  # frames would go in between what is being answered
+            self.transport.close()  # frames would mix with the response
 
     def on_response_complete(self) -> None:
+        """Parse the next request, or wait for the rest of an early answered one."""
         super().on_response_complete()
         unread = self.cycle.response_complete and not self._in_head
         if unread and not self.transport.is_closing():
-            self._expire(LINGER_SECONDS, self.transport.close)  # of who still sends
+            self._expire(LINGER_SECONDS, self.transport.close)  # the client still sends
         if self._held:
             self._unset_keepalive_if_required()
-            self._take(self._held, self._next)
+            self._parse_or_hold(self._held, self._next)
         elif self._received:
             self._limit_time()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close an idle connection, though not while its answer is still being read."""
+        """Close an idle connection once its last response has been read."""
         if self.transport.get_write_buffer_size():
             self._watch_reader(closing=True)
         else:
             super().timeout_keep_alive_handler()
 
     def pause_writing(self) -> None:
+        """Watch that the client goes on reading."""
         super().pause_writing()
         self._watch_reader()
 
     def resume_writing(self) -> None:
+        """Stop watching the client."""
         super().resume_writing()
         self._unset_reading()
 
     def send_400_response(self, msg: str) -> None:
+        """Send the error of the parser, or of the bound that stopped it."""
         self.refuse(*(self._refusal or (400, msg)))
 
     def _head_size(self) -> int:
-        """Count as if each line had been written without a needless space."""
+        """Return the size of the head in bytes, without optional whitespace."""
         line = len(self.parser.get_method()) + len(self.url) + len("  HTTP/1.1\r\n\r\n")
         return line + sum(len(n) + len(value) + 4 for n, value in self.headers)
 
     def _values(self) -> int:
-        """Count what the lists of this head have, parameters included."""
+        """Return the number of values and parameters in the list headers."""
         lists = (value for name, value in self.headers if _KINDS.get(name) == _LIST)
         return sum(value.count(b",") + value.count(b";") for value in lists)
 
     def _escapes(self) -> int:
-        """Count what uvicorn decodes in the path; those that begin no escape cost the most."""
+        """Return the number of percent signs in the path, which uvicorn decodes one by one."""
         end = self.url.find(b"?")
         return self.url.count(b"%", 0, len(self.url) if end < 0 else end)
 
     def _is_coded(self) -> bool:
-        """Whether the body is in a transfer coding that we do not know, or that cannot be."""
+        """Return True if the body has an unsupported or invalid transfer coding."""
         return self._codings != [b"chunked"] or self.parser.get_http_version() == "1.0"
 
     def _watch_reader(self, *, closing: bool = False) -> None:
-        """Let go of a client that takes nothing of its answer for a while."""
+        """Abort the connection if the client reads nothing for STALLED_SECONDS."""
         unread = self.transport.get_write_buffer_size()
 
-        def look() -> None:
+        def check() -> None:
             left = self.transport.get_write_buffer_size()
             if left >= unread > 0:
                 self.transport.abort()
@@ -408,7 +422,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.transport.close()
 
         self._unset_reading()
-        self._reading = self.loop.call_later(STALLED_SECONDS, look)
+        self._reading = self.loop.call_later(STALLED_SECONDS, check)
 
     def _unset_reading(self) -> None:
         if self._reading is not None:
@@ -416,8 +430,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._reading = None
 
     def _body_is_late(self) -> None:
-        """Wake who waits for the body; a timeout around each wait would cost all requests."""
-        self.scope["state"][LATE] = True
+        """Wake the request that waits for its body; a timeout for each wait would cost more."""
+        self.scope["state"][BODY_TIMED_OUT] = True
         self.cycle.message_event.set()
 
     def _head_is_late(self) -> None:
@@ -428,9 +442,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def refuse(self, status: int, message: str, code: str = "BAD_USER_INPUT") -> None:
-        """Answer what never became a request, and close.
+        """Send an error for bytes that are no valid request, and close.
 
-        Nothing is written into an answer that has begun, or behind it in the place of the next one.
+        If a response has begun, abort instead: the error would corrupt it, or pass for the next.
         """
         if self.transport.is_closing():
             return
@@ -449,10 +463,10 @@ class BoundedProtocol(HttpToolsProtocol):
         lines = (b"%b: %b\r\n" % header for header in (*early_headers(content), *more))
         self.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", content)))
         self.transport.close()
-        log_refusal(status, self.client[0] if self.client else None)
+        log_rejected_request(status, self.client[0] if self.client else None)
 
     def _origin(self) -> str | None:
-        """Name the origin of the page that asks, as far as the head has arrived."""
+        """Return the Origin header, None if it has not arrived."""
         found = (value for name, value in self.headers or () if name == b"origin")
         origin = next(found, None)
         return None if origin is None else origin.decode("latin-1")
@@ -468,7 +482,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def early_headers(content: bytes) -> Sequence[tuple[bytes, bytes]]:
-    """Give the headers of an answer to what never became a request."""
+    """Return the headers of an error for bytes that are no valid request."""
     return (
         *SECURITY_HEADERS,
         (b"content-type", b"application/json; charset=utf-8"),

@@ -1,4 +1,4 @@
-"""uvicorn's connections, mended for clients that stay, and for those that stop reading."""
+"""The WebSocket protocol for uvicorn, with bounds on clients that stop reading."""
 
 import logging
 from asyncio.transports import BaseTransport
@@ -13,41 +13,42 @@ from websockets.frames import Frame
 from websockets.protocol import State
 
 from server.config.addresses import plain_peer
-from server.http.backpressure import SLOWEST
-from server.http.scope_state import DRAIN, LEAVE
+from server.http.backpressure import MIN_BYTES_PER_SECOND
+from server.http.scope_state import DRAIN, RELEASE
 from server.streams.websocket import FRAGMENT
-from server.transport.handshake import Handshakes
+from server.transport.handshake import HandshakeProtocol
 
 _log = logging.getLogger("uvicorn.websockets")
 _INVALID_DATA, _TOO_BIG = 1007, 1009
-_NO_HANDSHAKE = "The handshake of the WebSocket cannot be read."
-_MOST_FRAGMENTS = 1000  # of one message: the size limit does not count empty ones
+_NO_HANDSHAKE = "The WebSocket handshake cannot be read."
+_MOST_FRAGMENTS = 1000  # of one message: empty ones do not count towards its size limit
 _PONG_SECONDS = 20.0
-_LINGER_SECONDS = 12.0  # uvicorn waits 10 for the other side's close
+_LINGER_SECONDS = 12.0  # uvicorn waits 10 s for the close frame of the client
 
 
-class SocketConnection(WebSocketsSansIOProtocol):
-    """A WebSocket that does not outlive its peer's interest.
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket protocol, which aborts connections to clients that do not read.
 
-    Closing a transport waits until all is written, for ever with a peer that does not read, so
-    in the end it is aborted.
+    Closing a transport waits until its buffer is written; for a client that does not read, that
+    would be for ever.
     """
 
-    _unconfirmed = 0  # bytes that were sent since the last ping
+    _unconfirmed = 0  # bytes sent since the last ping
 
     def __init__(self, *given: Any, **named: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(*given, **named)
-        # not the one that tells of the server's start: three lines a connection are too many
+        # not uvicorn.error, which logs three lines for each connection at INFO
         self.logger = _log
         self.app_state = {**self.app_state, DRAIN: self._until_read}
-        self.conn = Handshakes(self.config.ws_max_size, lambda: self.client, _log)
+        self.conn = HandshakeProtocol(self.config.ws_max_size, lambda: self.client, _log)
 
     def connection_made(self, transport: BaseTransport) -> None:
+        """Write the peer's address in one spelling."""
         super().connection_made(transport)
         self.client = plain_peer(self.client)
 
     def data_received(self, data: bytes) -> None:
-        """Answer also a handshake that websockets cannot read; uvicorn would never end it."""
+        """Answer also a malformed handshake, which uvicorn would leave open for ever."""
         super().data_received(data)
         if self.conn.handshake_exc is None or self.handshake_complete:
             return
@@ -61,15 +62,18 @@ class SocketConnection(WebSocketsSansIOProtocol):
         return None if self.writable.is_set() else self.writable.wait()
 
     async def send(self, message: ASGISendEvent) -> None:
+        """Send an ASGI message, or a fragment of `server.streams.websocket`."""
         if message["type"] == FRAGMENT:
             await self._send_fragment(message)
             return
         await super().send(message)
-        if self.close_sent:  # also by a refusal, which uvicorn would take for an unfinished one
+        if (
+            self.close_sent
+        ):  # also by a rejection, which uvicorn would take for an unfinished handshake
             self.handshake_complete = True
 
-    async def _send_fragment(self, piece: Any) -> None:  # noqa: ANN401 - of streams.socket.fragment
-        """Send a piece of a text message, so that a long one need not be in memory again."""
+    async def _send_fragment(self, piece: Any) -> None:  # noqa: ANN401 - of server.streams.websocket.fragment
+        """Send a fragment of a text message, so that a long message is not copied."""
         await self.writable.wait()
         if self.disconnected or self.close_sent:
             raise ClientDisconnected
@@ -82,37 +86,40 @@ class SocketConnection(WebSocketsSansIOProtocol):
         self.transport.write(b"".join(self.conn.data_to_send()))
 
     def handle_ping(self) -> None:
-        """Answer a ping, unless its sender does not read what it was answered before.
+        """Answer a ping, unless the client does not read.
 
-        Reading goes on whatever is still to be written, so that answers would pile up.
+        The protocol reads regardless of the write buffer, so pongs would accumulate in it.
         """
         if self.writable.is_set():
             super().handle_ping()
         else:
-            self.conn.data_to_send()  # and so forgotten
+            self.conn.data_to_send()  # discard the pong
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Release the slot of the connection."""
         super().connection_lost(exc)
-        self.app_state[LEAVE]()
+        self.app_state[RELEASE]()
 
     def send_keepalive_ping(self) -> None:
-        """Wait for the pong until all before the ping has been read, as slowly as one may."""
-        self.ping_timeout = _PONG_SECONDS + self._unconfirmed / SLOWEST
+        """Send a ping; allow for its pong the time to read all bytes sent before it."""
+        self.ping_timeout = _PONG_SECONDS + self._unconfirmed / MIN_BYTES_PER_SECOND
         self._unconfirmed = 0
         super().send_keepalive_ping()
 
     def keepalive_timeout(self) -> None:
+        """Abort the connection: the pong is late."""
         self.pong_timer = None
         self.transport.abort()
 
     def handle_parser_exception(self) -> None:
+        """Close after a protocol error."""
         super().handle_parser_exception()
-        self.disconnected = True  # or what is sent meanwhile would be taken for a fault of ours
+        self.disconnected = True  # else uvicorn would log the next `send` as an error
 
     def send_receive_event_to_app(self) -> None:
-        """Hand a message on; one that is not UTF-8 is answered by a close, without a traceback."""
+        """Pass a message to the application; close without a traceback if it is not UTF-8."""
         if self.conn.state is not State.OPEN:
-            self.frames = []  # it comes too late to be taken, or answered
+            self.frames = []  # too late to be processed
             return
         if self.curr_msg_data_type == "text":
             try:
@@ -123,6 +130,7 @@ class SocketConnection(WebSocketsSansIOProtocol):
         super().send_receive_event_to_app()
 
     def handle_cont(self, event: Frame) -> None:
+        """Add a continuation frame; close if the message has too many."""
         if len(self.frames) < _MOST_FRAGMENTS:
             super().handle_cont(event)
         elif not self.disconnected:
@@ -134,5 +142,6 @@ class SocketConnection(WebSocketsSansIOProtocol):
         self.frames = []
 
     async def run_asgi(self) -> None:
+        """Run the application, then abort the connection if it lingers."""
         await super().run_asgi()
         self.loop.call_later(_LINGER_SECONDS, self.transport.abort)

@@ -1,4 +1,4 @@
-"""How much is tried, and from which seeds: the same each time in the suite, else for a while."""
+"""The number of cases and their seeds: fixed in the suite, for a time under `make fuzz`."""
 
 import os
 import secrets
@@ -12,7 +12,7 @@ SEED = os.environ.get("FUZZ_SEED") or (str(secrets.randbelow(10**9)) if SECONDS 
 
 
 class Case:
-    """One try. Its randomness hangs on its name alone."""
+    """One case. Its name is its random seed."""
 
     def __init__(self, subject: str, number: int) -> None:
         self.name = f"{subject}/{number} of seed {SEED}"
@@ -20,7 +20,7 @@ class Case:
 
 
 def cases(subject: str, count: int, share: float) -> Iterator[Case]:
-    """Give `count` cases, or under `make fuzz` as many as a `share` of its time allows."""
+    """Yield `count` cases; under `make fuzz`, as many as a `share` of its time allows."""
     until = time.monotonic() + SECONDS * share
     number = 0
     while number < count or time.monotonic() < until:

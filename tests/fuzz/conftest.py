@@ -1,4 +1,4 @@
-"""One server for all that is thrown at it."""
+"""One server for all fuzz tests."""
 
 from collections.abc import Iterator
 
@@ -27,7 +27,7 @@ def _shared_target(
 
 @pytest.fixture
 def target(_shared_target: Target) -> Iterator[Target]:
-    """The server, which must be as well after a test as it was before."""
+    """The server, which must be healthy after each test."""
     print(f"FUZZ_SECONDS={SECONDS:g} FUZZ_SEED={SEED}")
     _shared_target.assert_well()
     yield _shared_target

@@ -1,4 +1,4 @@
-"""GraphQL documents of our schema: whole ones by hypothesis-graphql, and what is made of them."""
+"""GraphQL documents of the schema: valid ones by hypothesis-graphql, and variations of them."""
 
 from collections.abc import Callable
 from random import Random
@@ -86,7 +86,7 @@ DOCUMENTS = st.one_of(
 
 
 def variation(document: str, random: Random) -> dict[str, Any]:
-    """Make a request of a whole document: the same in other words, or damaged."""
+    """Make a request from a valid document: an equivalent one, or a damaged one."""
     request: dict[str, Any] = {}
     tree = graphql.parse(document)
     for change in random.sample(_CHANGES, random.choice([0, 1, 1, 2, 3])):
@@ -103,7 +103,7 @@ def variation(document: str, random: Random) -> dict[str, Any]:
 
 
 class _Visitor(graphql.Visitor):
-    """Changes a document; `info` knows the types of where it is."""
+    """Changes a document; `info` has the types at the current node."""
 
     def __init__(self, random: Random, request: dict[str, Any]) -> None:
         super().__init__()
@@ -159,7 +159,7 @@ class _Directives(_Visitor):
 
 
 class _Fragments(_Visitor):
-    """Puts selections into fragments, named and inline, nested and at times in circles."""
+    """Moves selections into fragments: named, inline, nested, sometimes in cycles."""
 
     def leave_selection_set(self, node: ast.SelectionSetNode, *_: Any) -> Any:
         kind = self.info.get_parent_type()
@@ -186,7 +186,7 @@ class _Fragments(_Visitor):
 
 
 class _Variables(_Visitor):
-    """Takes arguments out into variables, with values that fit and others that do not."""
+    """Moves arguments into variables, with valid and invalid values."""
 
     def leave_argument(self, node: ast.ArgumentNode, *_: Any) -> Any:
         kind = self.info.get_input_type()
@@ -223,7 +223,7 @@ class _Values(_Visitor):
 
 
 class _Operations(_Visitor):
-    """Adds operations, and says which is meant, or does not."""
+    """Adds operations, with or without `operationName`."""
 
     def leave_document(self, node: ast.DocumentNode, *_: Any) -> Any:
         first = node.definitions[0]

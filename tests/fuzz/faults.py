@@ -1,4 +1,4 @@
-"""What goes wrong upstream: any faults of the simulator, at any places, for a while or for good."""
+"""Faults of upstream: any fault of the simulator, on any route, for a while or for ever."""
 
 from random import Random
 from typing import Any, get_args
@@ -12,7 +12,7 @@ _PLACES = ["", "", "/market_chart/range", "/simple/price", "/coins/bitcoin", "/c
 
 
 def faults(random: Random) -> list[Fault]:
-    """Make those of one refresh."""
+    """Make the faults of one refresh."""
     return [_fault(random) for _ in range(random.choice([1, 1, 2, 3, 5]))]
 
 
@@ -33,7 +33,7 @@ def _fault(random: Random) -> Fault:
 
 
 def asked(random: Random) -> dict[str, Any]:
-    """Make what a refresh is asked for."""
+    """Make the arguments of a refresh."""
     request: dict[str, Any] = {}
     if random.random() < 0.3:
         request["coins"] = tuple(random.sample(COINS, random.choice([1, 2])))

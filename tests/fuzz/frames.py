@@ -1,4 +1,4 @@
-"""WebSockets as no library speaks them: any messages in any order, in any frames, or no frames."""
+"""WebSocket bytes that no library sends: any messages in any order, in any frames or none."""
 
 import json
 import struct
@@ -92,7 +92,7 @@ _IDS = ["1", "1", "2", "3", "", "é" * 256, "x" * 257]
 
 
 def conversation(random: Random) -> list[bytes]:
-    """Make what is sent after the handshake, a frame or a part of one each."""
+    """Make the bytes sent after the handshake: frames or parts of frames."""
     sent = []
     if random.random() < 0.9:
         token = random.choice([TOKEN, TOKEN, "wrong", "é", ""])
@@ -108,7 +108,7 @@ def conversation(random: Random) -> list[bytes]:
 
 
 def handshake(random: Random) -> bytes:
-    """Make a damaged one, or one with headers that it should not have."""
+    """Make a damaged handshake, or one with extra headers."""
     lines = HANDSHAKE.rstrip().split(b"\r\n")
     for _ in range(random.choice([0, 1, 3])):
         lines[random.randrange(len(lines))] = random.choice(_LINES)
@@ -154,7 +154,7 @@ def _payload(random: Random) -> dict[str, Any]:
 
 
 def _anything(random: Random) -> Iterator[bytes]:
-    """Give a message in one frame or in fragments, a control frame, or garbage."""
+    """Make a message in one frame or in fragments, a control frame, or garbage."""
     kind = random.random()
     if kind < 0.75:
         data = _json(_message(random))
@@ -220,7 +220,7 @@ def _fragments(random: Random, data: bytes) -> Iterator[bytes]:
 
 
 def _frame(random: Random, data: bytes, opcode: int, *, final: bool = True) -> bytes:
-    """Make a masked frame, at times with a wrong bit or a wrong length."""
+    """Make a masked frame, sometimes with a wrong bit or a wrong length."""
     first = (final << 7) | opcode
     if random.random() < 0.01:
         first |= random.choice([0x40, 0x20, 0x10])

@@ -1,4 +1,4 @@
-"""HTTP as no library writes it: requests of any parts, several in a row, whole or damaged."""
+"""HTTP bytes that no library sends: requests of any parts, pipelined, whole or damaged."""
 
 import json
 from random import Random
@@ -9,7 +9,7 @@ from tests.fuzz.values import TEXTS, cut, value
 
 
 def requests(random: Random) -> list[bytes]:
-    """Make what is sent over one connection, in the pieces in which it is sent."""
+    """Make the bytes of one connection, in the pieces in which they are sent."""
     count = random.choice([1, 1, 1, 2, 3, 5])
     sent = b"".join(_request(random, last=place == count - 1) for place in range(count))
     if random.random() < 0.35:
@@ -19,7 +19,7 @@ def requests(random: Random) -> list[bytes]:
 
 
 def count_of(pieces: list[bytes]) -> int:
-    """Count requests, which may be damaged."""
+    """Count requests, also damaged ones."""
     return max(1, b"".join(pieces).count(b"HTTP/"))
 
 

@@ -1,4 +1,4 @@
-"""Parts of requests, right and wrong; the right ones of some are there more often."""
+"""Parts of requests, valid and invalid; some valid ones are repeated to be chosen more often."""
 
 from tests.serving import TOKEN
 

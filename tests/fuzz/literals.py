@@ -1,4 +1,4 @@
-"""JSON values as GraphQL writes them."""
+"""JSON values as GraphQL literals."""
 
 import re
 from typing import Any
@@ -7,7 +7,7 @@ from graphql.language import ast
 
 
 def literal(given: Any) -> ast.ValueNode:
-    """Write a JSON value as a document does."""
+    """Write a JSON value as a GraphQL literal."""
     if isinstance(given, list):
         return ast.ListValueNode(values=tuple(map(literal, given)))
     if isinstance(given, dict):

@@ -1,4 +1,4 @@
-"""Operations for connections that stay open: subscriptions above all, which are made as queries."""
+"""Operations for streams: mostly subscriptions, which are generated like queries."""
 
 from functools import cache
 
@@ -22,7 +22,7 @@ def _subscription(document: str) -> str:
 
 @cache
 def open_documents() -> list[str]:
-    """Make so many whole ones, the same for the same seed."""
+    """Return valid documents, the same for the same seed."""
     found: list[str] = []
 
     @seed(int(SEED))

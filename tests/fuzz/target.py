@@ -1,4 +1,4 @@
-"""The server under fire, in a process of its own, and what is seen of it from outside."""
+"""The server under test, in its own process, and its state as seen from outside."""
 
 import asyncio
 import contextlib
@@ -16,10 +16,10 @@ import orjson
 import psutil
 
 from tests.server.postgres_processes import eventually
-from tests.server.served import SMALL, Served, environment
+from tests.server.server_process import SMALL, Served, environment
 from tests.serving import PATIENCE, TOKEN
 
-# `coingraph serve`, which tells on SIGUSR1 how many tasks it has
+# `coingraph serve` that logs the number of its tasks on SIGUSR1
 _PROGRAM = """
 import asyncio, gc, json, signal, sys
 from server.cli.main import main
@@ -37,7 +37,7 @@ _LONG = 0.1  # seconds of the processor for one request, which are worth telling
 
 
 class Target:
-    """It is asked over its wire, and judged by its log, its tasks and its connections too."""
+    """A server that is also checked by its log, its tasks and its connections."""
 
     def __init__(self, server: Served) -> None:
         self._server = server
@@ -50,11 +50,11 @@ class Target:
         self._at_rest = (0, 0)
 
     def settle(self) -> None:
-        """Remember what is open when nobody asks."""
+        """Record the open connections and tasks of the idle server."""
         self._at_rest = self._open()
 
     def assert_well(self) -> None:
-        """It answers, has complained of nothing, and keeps nothing of who has gone."""
+        """Check that it responds, logged no error and released the state of closed connections."""
         assert self._server.process.poll() is None
         for path in ("/health/live", "/health/ready"):
             assert httpx.get(self.url + path, timeout=PATIENCE, trust_env=False).status_code == 200
@@ -62,7 +62,7 @@ class Target:
         self.assert_silent()
 
     def assert_silent(self) -> None:
-        """Nothing is in its log that somebody should have to look at."""
+        """Check that the log has no warning or error."""
         with self._server.log.open("rb") as log:
             log.seek(self._read)
             text = log.read().rpartition(b"\n")[0]
@@ -74,7 +74,7 @@ class Target:
 
     @contextlib.contextmanager
     def timed(self, what: str) -> Iterator[None]:
-        """Note what takes the processor long. Nothing else must be asked meanwhile."""
+        """Measure the processor time of a block. No other request must run meanwhile."""
         before = self._seconds()
         yield
         seconds = self._seconds() - before
@@ -90,7 +90,7 @@ class Target:
         return float(times.user + times.system)
 
     def _open(self) -> tuple[int, int]:
-        """Count clients' connections, and tasks."""
+        """Count client connections and tasks."""
         told = len(self._server.lines("tasks"))
         self._server.process.send_signal(signal.SIGUSR1)
         eventually(lambda: len(self._server.lines("tasks")) > told)
@@ -105,7 +105,7 @@ class Target:
 
 @contextlib.contextmanager
 def target(folder: Path, **settings: str) -> Iterator[Target]:
-    """Serve until the block ends, the first refresh being done; then it must end well."""
+    """Serve during the block, after the first refresh; then the server must stop cleanly."""
     log = folder / "log"
     given = SMALL | {"CURRENCIES": "usd,eur", "HISTORY_DAYS": "5"} | settings
     with (
@@ -144,11 +144,10 @@ def _refreshed(server: Served) -> Target:
 
 
 async def exchange(address: Any, pieces: list[bytes], *, handshake: bytes = b"") -> bytes:
-    """Send pieces over a connection of their own; what comes until silence or the end.
+    """Send pieces over a new connection; return the bytes received until silence or its end.
 
-    A handshake is sent first, and its answer awaited, on other connections where one is closed
-    before: a head that takes more than some seconds to arrive, on a machine too busy to send it, is
-    given up by the server.
+    A handshake is sent first and its response awaited, again on a new connection if one is closed
+    before: on a busy machine a head may arrive too slowly, and the server then rejects it.
     """
     reader, writer, received = await _opened(address, handshake)
     try:
@@ -168,7 +167,7 @@ async def exchange(address: Any, pieces: list[bytes], *, handshake: bytes = b"")
 async def _opened(
     address: Any, handshake: bytes
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bytearray]:
-    """Open a connection; the answer to the handshake, if there is one."""
+    """Open a connection; return it and the response to the handshake, if any."""
     for attempt in range(_ATTEMPTS):
         reader, writer = await asyncio.open_connection(*address)
         if not handshake:

@@ -1,4 +1,4 @@
-"""Operations that are right, nearly right and wrong, posted and in addresses."""
+"""Valid, nearly valid and invalid operations, by POST and GET."""
 
 import json
 import time
@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.answers import Answer, judge
 from tests.fuzz.budget import SECONDS, SEED
 from tests.fuzz.documents import DOCUMENTS, variation
+from tests.fuzz.response_checks import Answer, judge
 from tests.fuzz.target import Target
 from tests.serving import PATIENCE, TOKEN
 
@@ -58,7 +58,7 @@ def _send(http: httpx.Client, request: dict[str, Any], random: Random) -> httpx.
 
 
 def _extend(request: dict[str, Any], random: Random) -> None:
-    """Ask for the cost, or send the document by its hash: with it, and at times without."""
+    """Request the cost, or send the document's hash: with the document, sometimes without."""
     digest = sha256(request["query"].encode(errors="surrogatepass")).hexdigest()
     persisted = {"version": 1, "sha256Hash": digest}
     request["extensions"] = random.choice([{"cost": True}, {"persistedQuery": persisted}])

@@ -1,4 +1,4 @@
-"""Refreshes of an upstream that fails at random: each ends, and says what became of it."""
+"""Refreshes from an upstream that fails at random: each ends and reports its result."""
 
 import math
 import time
@@ -29,7 +29,7 @@ _NAMES = [f"{coin}/{currency}" for currency in CURRENCIES for coin in COINS]
 
 @pytest.fixture(autouse=True)
 def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let retries follow at once; how many there are is up to the client."""
+    """Let retries follow at once; the client decides how many."""
     monkeypatch.setattr(circuit_breaker, "_FIRST_PAUSE", 0.0)
     with stamina.set_testing(True, attempts=100, cap=True):
         yield
@@ -37,7 +37,7 @@ def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 async def deployment(database_url: str, sql: asyncpg.Connection) -> AsyncIterator[Deployment]:
-    """A deployment whose upstream's time stands still."""
+    """A deployment whose upstream has a fixed time."""
     clock = Clock(time.time)
     with run_simulator(SimulatorOptions(clock=clock)) as simulator:
         base = simulator.base_url.removesuffix("/api/v3")
@@ -69,7 +69,7 @@ def _judge_run(ended: Ended) -> None:
 
 
 async def _judge_data(deployment: Deployment) -> dict[str, int]:
-    """Look through all that is stored; the revisions of the series."""
+    """Check all stored data; return the revisions of the series."""
     revisions = {}
     for name in _NAMES:
         series = await deployment.series(name)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.fuzz.answers import answers_in, judge
 from tests.fuzz.budget import Case, cases
-from tests.fuzz.crowd import crowd
+from tests.fuzz.concurrency import crowd
 from tests.fuzz.http_bytes import count_of, requests
+from tests.fuzz.response_checks import answers_in, judge
 from tests.fuzz.target import Target, exchange
 
 pytestmark = pytest.mark.endurance

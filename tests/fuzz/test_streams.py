@@ -6,16 +6,16 @@ import orjson
 import pytest
 from websockets.frames import Opcode
 
-from tests.fuzz.answers import answers_in, judge, judge_errors, judge_result
 from tests.fuzz.budget import Case, cases
-from tests.fuzz.crowd import crowd
+from tests.fuzz.concurrency import crowd
+from tests.fuzz.frame_parsing import Frame, closes_in, frames_in
 from tests.fuzz.frames import (
     HANDSHAKE,
     conversation,
     event_streams,
     handshake,
 )
-from tests.fuzz.received import Frame, closes_in, frames_in
+from tests.fuzz.response_checks import answers_in, judge, judge_errors, judge_result
 from tests.fuzz.target import Target, exchange
 
 pytestmark = pytest.mark.endurance
@@ -29,7 +29,7 @@ _CODES |= {4400, 4401, 4403, 4406, 4408, 4409, 4429}
 
 
 def _judge_frame(frame: Frame, closes: set[bytes]) -> None:
-    """Judge what was answered to a client, which may have said these things to close."""
+    """Check a frame of the server; `closes` are the close frames that the client sent."""
     assert frame.opcode != Opcode.BINARY
     if frame.opcode == Opcode.CLOSE:
         code = struct.unpack_from("!H", frame.data)[0] if frame.data else 1005

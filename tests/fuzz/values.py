@@ -1,4 +1,4 @@
-"""Values that programs stumble over, beside those that are right."""
+"""Values that break programs, next to valid ones."""
 
 from random import Random
 from typing import Any
@@ -79,7 +79,7 @@ def value(random: Random, depth: int = 0) -> Any:
 
 
 def cut(random: Random, data: bytes, strange: list[bytes]) -> bytes:
-    """Damage some bytes: one to five times flip, drop, repeat, move, insert or end early."""
+    """Damage bytes one to five times: flip, drop, repeat, move, insert or truncate."""
     for _ in range(random.choice([1, 1, 1, 2, 3, 5])):
         at = random.randrange(len(data) + 1)
         to = min(len(data), at + random.choice([1, 1, 2, 5, 20, 100]))

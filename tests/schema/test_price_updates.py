@@ -179,7 +179,7 @@ async def test_an_unavailable_database(database_url: str, database: Database) ->
             code, message = await refused(far, updates)
             assert code == "SERVICE_UNAVAILABLE"
             assert message.endswith("Try again in a few seconds.")
-            await proxy.mend()
+            await proxy.restore()
             await subscriber.next_of("GAP")
             async with following(far, updates) as other:
                 await other.next_of("SNAPSHOT")

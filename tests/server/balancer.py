@@ -1,4 +1,4 @@
-"""A TCP balancer that a test points to one server or another."""
+"""A TCP load balancer that a test points to one server or another."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 
 class Balancer:
-    """Passes each new connection on to `target`, a port of 127.0.0.1; the old ones stay."""
+    """Passes new connections to `target`, a port of 127.0.0.1; open ones stay."""
 
     def __init__(self, target: int) -> None:
         self.target = target
@@ -15,7 +15,7 @@ class Balancer:
         self._tasks = set[asyncio.Task[None]]()
 
     def drop(self) -> None:
-        """End all connections, as a balancer does whose server has died."""
+        """End all connections, like a balancer whose server has died."""
         for writer in tuple(self._writers):
             writer.transport.abort()
 

@@ -1,4 +1,4 @@
-"""A response cache by itself, something to log to, databases, and threads."""
+"""Fixtures: a response cache, a log stream, databases and threads."""
 
 import io
 import logging
@@ -12,30 +12,30 @@ import structlog
 
 from models.postgres.database import Database
 from models.postgres.notifications import Listener
-from server.graphql.response_cache import AnswerCache
+from server.graphql.response_cache import ResponseCache
 from tests.conftest import new_database
-from tests.server.keeping import ROOM
+from tests.server.cache_entries import ROOM
 from tests.server.postgres_processes import make_data_dir
 
 
 @pytest.fixture
 def listener() -> Listener:
-    """As if it listened."""
+    """A listener in the state of listening."""
     listener = Listener(Database("postgresql://nobody@localhost/nothing"))
     listener.listening = True
     return listener
 
 
 @pytest.fixture
-def cache(listener: Listener) -> AnswerCache:
-    cache = AnswerCache(ROOM, listener)
+def cache(listener: Listener) -> ResponseCache:
+    cache = ResponseCache(ROOM, listener)
     listener.subscribe(cache)
     return cache
 
 
 @pytest.fixture
 def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """To log to; afterwards logging is put back as it was."""
+    """A stream to log to; logging is restored afterwards."""
     configure = structlog.configure
     monkeypatch.setattr(  # a logger that remembers its configuration would keep it after this test
         structlog,
@@ -53,7 +53,7 @@ def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory made once, for copies: most tests are not about initdb."""
+    """A data directory to copy, made once: initdb is slow."""
     return make_data_dir(tmp_path_factory.mktemp("made"))
 
 
@@ -64,7 +64,7 @@ def data_dir(made: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def url(postgres_url: str) -> Iterator[str]:
-    """An empty database of the test's own."""
+    """The URL of an empty database for one test."""
     with new_database(postgres_url) as url:
         yield url
 

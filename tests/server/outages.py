@@ -1,4 +1,4 @@
-"""What the tests of a database that goes away have in common."""
+"""Helpers of the tests with database outages."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ _NEVER = 3_600.0
 
 
 def leave_the_breaker_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing else may end a wait, so an answer shows that it did."""
+    """Disable all other timeouts, so that a response proves the circuit breaker works."""
     monkeypatch.setattr(circuit_breaker, "DOUBT_SECONDS", 0.1)
     monkeypatch.setattr(circuit_breaker, "PROBE_SECONDS", 2.0)
     monkeypatch.setattr(connection, "CONNECT_SECONDS", _NEVER)
@@ -29,7 +29,7 @@ def leave_the_breaker_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextlib.asynccontextmanager
 async def far_server(url: str, simulator: Simulator) -> AsyncIterator[tuple[LiveServer, Proxy]]:
-    """A server without a cache, whose way to its database can be spoilt."""
+    """A server without a cache, whose connection to the database can be cut."""
     async with (
         proxy_to(url) as proxy,
         live_server(make_settings(proxy.url, simulator, cache_megabytes=0)) as server,

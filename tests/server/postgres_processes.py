@@ -1,4 +1,4 @@
-"""What the tests of the embedded PostgreSQL see of it from outside, and other users of it."""
+"""The processes of the embedded PostgreSQL, and other processes that use it."""
 
 import asyncio
 import os
@@ -68,7 +68,7 @@ def query(socket_dir: Path, sql: str) -> Any:
 
 
 def answer_at(url: str) -> object:
-    """What `answer` gives, asked the way the application asks."""
+    """Return the result of `answer`, connecting like the application."""
 
     async def ask() -> object:
         engine = create_async_engine(url, poolclass=NullPool)
@@ -86,7 +86,7 @@ def eventually(condition: Callable[[], object], within: float = 60) -> None:
 
 
 def processes() -> dict[int, tuple[int, str]]:
-    """PID: (parent, command line)."""
+    """Return all processes as PID: (parent, command line)."""
     table = subprocess.check_output(
         ["ps", "-A", "-ww", "-o", "pid=,ppid=,command="],  # noqa: S607 - wherever the system has it
         text=True,
@@ -105,7 +105,7 @@ def supervisor_of(data_dir: Path) -> int:
 
 
 def postmaster_of(data_dir: Path) -> int:
-    """Its PID, or 0 while there is none."""
+    """Return the PID of the postmaster, 0 if none runs."""
     try:
         return int((data_dir / "postgres/cluster/postmaster.pid").read_text().split()[0])
     except (FileNotFoundError, IndexError):
@@ -113,7 +113,7 @@ def postmaster_of(data_dir: Path) -> int:
 
 
 def servers_of(data_dir: Path) -> set[int]:
-    """The supervisor and everything below it."""
+    """Return the PIDs of the supervisor and its descendants."""
     found, table = {supervisor_of(data_dir)}, processes()
     while below := {pid for pid, (parent, _) in table.items() if parent in found} - found:
         found |= below
@@ -121,7 +121,7 @@ def servers_of(data_dir: Path) -> set[int]:
 
 
 def gone(pids: set[int]) -> bool:
-    """Whether none of these processes lives; an unreaped one does not."""
+    """Return True if none of these processes runs; a zombie does not count."""
     if not any(exists(pid) for pid in pids):  # which is cheaper to learn
         return True
     table = processes()

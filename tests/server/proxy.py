@@ -1,4 +1,4 @@
-"""A way to PostgreSQL that can be cut and mended."""
+"""A proxy to PostgreSQL that can be cut and restored."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from models.postgres.connection import database_url
 
 
 class Proxy:
-    """Passes bytes on between 127.0.0.1:`port` and the real server, while it is not cut."""
+    """Passes bytes between 127.0.0.1:`port` and the real server unless it is cut."""
 
     def __init__(self, real_url: str) -> None:
         self._real = database_url(real_url)
@@ -25,16 +25,16 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """Address of the same database by this way."""
+        """Return the URL of the same database through this proxy."""
         plain = self._real.set(host="127.0.0.1", port=self.port, query={})
         return plain.render_as_string(hide_password=False)
 
-    async def mend(self) -> None:
+    async def restore(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def cut(self) -> None:
-        """Refuse new connections and drop those that are open."""
+        """Refuse new connections and close open ones."""
         if self._server is not None:
             self._server.close()
         for writer in self._writers:
@@ -42,18 +42,18 @@ class Proxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def cut_soon(self) -> None:
-        """Do the same, asked from another thread; so with `mend_soon`."""
+        """Cut it from another thread; `restore_soon` restores it."""
         self._in_loop(self.cut())
 
-    def mend_soon(self) -> None:
-        self._in_loop(self.mend())
+    def restore_soon(self) -> None:
+        self._in_loop(self.restore())
 
     def _in_loop(self, work: Coroutine[Any, Any, None]) -> None:
         assert self._server is not None
         asyncio.run_coroutine_threadsafe(work, self._server.get_loop()).result()
 
     def freeze(self) -> None:
-        """Take everything and pass nothing on, as a network does that loses packets."""
+        """Accept bytes and pass none on, like a network that loses packets."""
         self._flowing.clear()
 
     def thaw(self) -> None:
@@ -95,7 +95,7 @@ class Proxy:
 @contextlib.asynccontextmanager
 async def proxy_to(real_url: str) -> AsyncIterator[Proxy]:
     proxy = Proxy(real_url)
-    await proxy.mend()
+    await proxy.restore()
     try:
         yield proxy
     finally:

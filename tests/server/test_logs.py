@@ -1,4 +1,4 @@
-"""Logs as a machine reads them, and what callers are told of what only the logs know."""
+"""JSON logs, and errors that are masked for callers and logged in full."""
 
 import contextlib
 import io
@@ -15,7 +15,7 @@ from models import coins as coin_rows
 from resolvers import coins as coin_answers
 from server.logs import set_up_logs
 from simulator import Simulator
-from tests.server.raw import WHOLE, raw
+from tests.server.raw_client import WHOLE, raw
 from tests.serving import TOKEN, LiveServer, live_server, make_settings
 
 UPGRADE = b"GET /graphql HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket"
@@ -24,7 +24,7 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 @pytest.fixture
 def lines(stream: io.StringIO) -> Lines:
-    """Log as JSON; give what was logged since the last time of asking."""
+    """Log as JSON; return a function that gives the lines since its last call."""
     with contextlib.redirect_stderr(stream):
         set_up_logs("json", "info")
     read = 0
@@ -45,7 +45,7 @@ async def logged(lines: Lines, server: LiveServer) -> LiveServer:
     return server
 
 
-async def test_each_line_is_json_and_of_a_request(logged: LiveServer, lines: Lines) -> None:
+async def test_each_line_is_json_with_its_request_id(logged: LiveServer, lines: Lines) -> None:
     wrong = "mutation { refreshPrices { started } }"
     headers = {"X-Request-ID": "cron-2026:01/31+x=1.y_z"}
     response = await logged.http.post("/graphql", json={"query": wrong}, headers=headers)
@@ -74,7 +74,7 @@ async def test_each_line_is_json_and_of_a_request(logged: LiveServer, lines: Lin
         (UPGRADE + b"\r\nX: x" * 200, 431),
     ],
 )
-async def test_what_is_no_request_has_one_line_too(
+async def test_a_malformed_request_is_logged_once(
     logged: LiveServer, lines: Lines, sent: bytes, status: int
 ) -> None:
     async with raw(logged.url) as client:
@@ -97,7 +97,7 @@ async def test_a_run_is_found_by_the_request_that_started_it(
     assert {line["request_id"] for line in found} == {"scheduler-7"}
 
 
-async def test_ids_that_cannot_be_trusted_are_replaced(logged: LiveServer, lines: Lines) -> None:
+async def test_invalid_request_ids_are_replaced(logged: LiveServer, lines: Lines) -> None:
     seen = set()
     for given in (None, "", "two words", "x" * 129, '{"a":1}', "a\tb", "ü".encode()):
         headers = {} if given is None else {"X-Request-ID": given}
@@ -177,8 +177,8 @@ async def test_starting_and_stopping_is_json_too(
     assert all(isinstance(event, str) for event in events)
 
 
-def test_libraries_that_repeat_us_are_quiet(lines: Lines) -> None:
-    """stamina logs each retry through structlog; the throttle has said why already."""
+def test_redundant_lines_of_libraries_are_dropped(lines: Lines) -> None:
+    """stamina logs each retry through structlog; the throttle has logged the reason."""
     for name in ("stamina", "httpx"):
         for log in (structlog.get_logger(name), logging.getLogger(name)):
             log.info("not shown")
@@ -194,7 +194,7 @@ def test_libraries_that_repeat_us_are_quiet(lines: Lines) -> None:
     ("warning", {"WARNING", "ERROR"}), ("error", {"ERROR"}),
 ])  # fmt: skip
 @pytest.mark.parametrize("name", ["uvicorn.error", "websockets"])
-def test_libraries_obey_the_level(
+def test_libraries_follow_the_log_level(
     stream: io.StringIO, lowest: str, shown: set[str], name: str
 ) -> None:
     with contextlib.redirect_stderr(stream):
@@ -204,7 +204,7 @@ def test_libraries_obey_the_level(
     assert {json.loads(line)["event"] for line in stream.getvalue().splitlines()} == shown
 
 
-def test_the_console_is_for_people(stream: io.StringIO) -> None:
+def test_the_console_format(stream: io.StringIO) -> None:
     with contextlib.redirect_stderr(stream):
         set_up_logs("console", "warning")
     log = structlog.get_logger("coingraph.test")
@@ -220,7 +220,7 @@ def test_the_console_is_for_people(stream: io.StringIO) -> None:
     assert "\x1b[" not in text, "no colours where there is no terminal"
 
 
-def test_a_terminal_obeys_nobody_who_is_logged(stream: io.StringIO) -> None:
+def test_control_characters_are_escaped_on_a_terminal(stream: io.StringIO) -> None:
     with contextlib.redirect_stderr(stream):
         set_up_logs("console", "info")
     log = structlog.get_logger("coingraph.test")
@@ -253,7 +253,7 @@ async def test_a_long_path_makes_a_short_line(logged: LiveServer, lines: Lines, 
     assert "characters)" in line["path"]
 
 
-async def test_what_a_proxy_names_a_client_is_bounded(
+async def test_forwarded_client_addresses_are_bounded(
     lines: Lines, database_url: str, shared_simulator: Simulator
 ) -> None:
     settings = make_settings(database_url, shared_simulator, trusted_proxies="127.0.0.1")

@@ -1,4 +1,4 @@
-"""Nothing fails because what it says of itself cannot be written."""
+"""Unwritable logs and output fail nothing."""
 
 import contextlib
 import io
@@ -43,7 +43,7 @@ WRITTEN_IN_VAIN = pytest.mark.parametrize("make", [_of_no_reader, _full, _closed
 @pytest.mark.slow
 @WRITTEN_IN_VAIN
 @pytest.mark.usefixtures("stream")
-async def test_nothing_fails_because_of_a_line_that_cannot_be_written(
+async def test_an_unwritable_line_fails_nothing(
     make: Callable[[], TextIO], database_url: str, shared_simulator: Simulator
 ) -> None:
     lost = make()
@@ -62,7 +62,7 @@ async def test_nothing_fails_because_of_a_line_that_cannot_be_written(
 
 
 @WRITTEN_IN_VAIN
-def test_what_a_command_says_in_vain(make: Callable[[], TextIO], tmp_path: Path) -> None:
+def test_unwritable_output_of_a_command(make: Callable[[], TextIO], tmp_path: Path) -> None:
     lost = make()
     with contextlib.redirect_stderr(lost):
         (token,) = with_token(Settings(_env_file=None, data_dir=tmp_path)).refresh_tokens

@@ -194,7 +194,7 @@ async def test_a_server_that_goes_and_returns(database_url: str, sql: asyncpg.Co
             assert await ear.next() == ANYTHING
             assert not listener.listening
             await notify(sql, '{"series": 1, "deployment": 1}')
-            await proxy.mend()
+            await proxy.restore()
             while not listener.listening:
                 assert await ear.next() == ANYTHING, "notifications sent meanwhile were missed"
             await notify(sql, '{"series": 1, "deployment": 2}')

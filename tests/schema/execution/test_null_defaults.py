@@ -10,8 +10,8 @@ from graphql import parse
 from resolvers.data_extent import DataExtent
 from schema.cost import CostPlan
 from tests.schema.nullable import SCHEMA, Case, asked, cases, other
-from tests.server.streams.listening import events_of
-from tests.server.streams.talking import talking_to
+from tests.server.streams.sse_client import events_of
+from tests.server.streams.websocket_client import talking_to
 from tests.serving import TOKEN, LiveServer, Reader
 
 QUERIES = [case for case in cases(SCHEMA.query_type) if case.path[0][0] != "refreshRun"]
@@ -122,7 +122,7 @@ async def test_subscriptions_too(reader: Reader, case: Case) -> None:
             assert (name, event["data"]["one"]["kind"]) == ("next", "SNAPSHOT")
         async with talking_to(reader) as talk:
             await talk.begin(text, variables=variables)
-            message = await talk.hear()
+            message = await talk.receive()
             assert message["type"] == "next", message
             assert message["payload"]["data"]["one"]["kind"] == "SNAPSHOT"
 
@@ -171,7 +171,7 @@ async def test_over_streams_as_well(reader: Reader) -> None:
         assert (name, event["errors"][0]["extensions"]["code"]) == ("next", "BAD_USER_INPUT")
     async with talking_to(reader) as talk:
         await talk.begin(query, variables={"v": None})
-        message = await talk.hear()
+        message = await talk.receive()
         assert message["type"] == "error"
         assert message["payload"][0]["extensions"]["code"] == "BAD_USER_INPUT"
 
@@ -197,4 +197,4 @@ async def test_the_request_accepts_nulls(reader: Reader, more: dict[str, Any]) -
     assert got.json() == posted.json()
     async with talking_to(reader) as talk:
         await talk.say("subscribe", id="1", payload=body)
-        assert (await talk.hear())["payload"] == posted.json()
+        assert (await talk.receive())["payload"] == posted.json()

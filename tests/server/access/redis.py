@@ -1,4 +1,4 @@
-"""A Redis of the test's own, which can be stopped, killed, filled and started again."""
+"""A Redis for one test, which can be stopped, killed, filled and started again."""
 
 import asyncio
 import contextlib
@@ -12,11 +12,11 @@ import pytest
 from redis.asyncio import Redis as Client
 from redis.exceptions import RedisError
 
-from tests.server.caching import until
+from tests.server.cache_probes import until
 
 
 class Redis:
-    """A server at an address that stays the same."""
+    """A Redis server with a fixed address."""
 
     def __init__(self, program: str, port: int) -> None:
         self._command = (program, "--port", str(port), "--bind", "127.0.0.1", "--save", "")
@@ -31,7 +31,7 @@ class Redis:
 
     async def _answers(self) -> bool:
         try:
-            return bool(await self.tell("PING"))
+            return bool(await self.command("PING"))
         except RedisError:
             return False
 
@@ -41,20 +41,20 @@ class Redis:
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
-        """Let it take connections and answer nothing, as a machine does that has frozen."""
+        """Let it accept connections and answer nothing, like a frozen machine."""
         self.process.send_signal(signal.SIGSTOP)
         try:
             yield
         finally:
             self.process.send_signal(signal.SIGCONT)
 
-    async def tell(self, *command: str) -> object:
+    async def command(self, *command: str) -> object:
         async with Client.from_url(self.url) as client:
             answer: object = await client.execute_command(*command)  # type: ignore[no-untyped-call] # redis-py's
             return answer
 
     async def spent(self) -> list[int]:
-        """What it has counted of each account."""
+        """Return the points spent of each account."""
         async with Client.from_url(self.url) as client:
             keys = [key async for key in client.scan_iter("coingraph:rates*")]
             return [int(await client.get(key) or 0) for key in keys]

@@ -1,4 +1,4 @@
-"""Who a caller is, wherever callers take turns or are bounded: behind a proxy, over real HTTP."""
+"""The caller's name behind a proxy, wherever callers are queued or bounded, over real HTTP."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -10,8 +10,8 @@ import pytest
 
 from server.access.callers import caller_of
 from simulator import Simulator
-from tests.server.streams.listening import EVENTS
-from tests.server.streams.talking import FOLLOW, SECONDS
+from tests.server.streams.sse_client import EVENTS
+from tests.server.streams.websocket_client import FOLLOW, SECONDS
 from tests.serving import LiveServer, live_server, make_settings
 
 MODEST = [f"198.51.100.{number}" for number in range(1, 21)]
@@ -66,8 +66,8 @@ def search(number: int) -> str:
     return f"{{ anomalies(threshold: {number + 4}) {{ timestamp }} }}"
 
 
-def dear(number: int) -> str:
-    """Ask for what costs enough to queue, each number for something else."""
+def expensive(number: int) -> str:
+    """Send a query that is expensive enough to queue; each number gives another query."""
     asked = f'coin: "bitcoin", from: "2026-01-01T00:00:00Z", first: {7_000 + number}, fill: NULL'
     return f"{{ prices({asked}) {{ points {{ timestamp price volume }} }} }}"
 
@@ -82,19 +82,19 @@ async def ask(server: LiveServer, address: str, query: str) -> int:
 
 async def eventually(holds: Callable[[], object]) -> None:
     async with asyncio.timeout(SECONDS):
-        while not holds():  # noqa: ASYNC110 - no event tells of it
+        while not holds():  # noqa: ASYNC110 - no event signals it
             await asyncio.sleep(0.005)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("greedy", GREEDY)
-@pytest.mark.parametrize("query", [search, dear])
-async def test_one_caller_refuses_no_others_their_turn(
+@pytest.mark.parametrize("query", [search, expensive])
+async def test_a_caller_at_its_limit_does_not_block_others(
     proxied: LiveServer,
     query: Callable[[int], str],
     greedy: str,
 ) -> None:
-    """Forty of one caller and twenty of others, while all that is under way takes its time."""
+    """Forty queries of one caller and twenty of others, while slow ones are running."""
     queue = proxied.application.endpoint.streams.operations.schema.work
     async with httpx.AsyncClient(
         base_url=proxied.url, timeout=120, trust_env=False, limits=httpx.Limits()
@@ -125,7 +125,7 @@ async def test_one_caller_refuses_no_others_their_turn(
         ("192.0.2.1", 200),
     ],
 )
-async def test_a_network_has_its_subscriptions_together(
+async def test_an_ipv6_network_shares_the_budget_of_subscriptions(
     proxied: LiveServer, address: str, status: int
 ) -> None:
     budget = proxied.application.endpoint.streams.operations.budget
@@ -146,10 +146,10 @@ async def test_a_network_has_its_subscriptions_together(
                 assert answer.status_code == status
 
 
-async def test_a_network_leaves_its_answers_unread_together(proxied: LiveServer) -> None:
-    budget = proxied.application.endpoint.outgoing.budget
+async def test_an_ipv6_network_shares_the_budget_of_unread_responses(proxied: LiveServer) -> None:
+    budget = proxied.application.endpoint.backpressure.budget
     budget.most_each = 4_000_000
-    with budget.hold("2001:db8::/64", 3_900_000), budget.hold("192.0.2.7", 3_900_000):
+    with budget.reserve("2001:db8::/64", 3_900_000), budget.reserve("192.0.2.7", 3_900_000):
         for number, (address, status) in enumerate(
             (
                 ("2001:db8::1", 503),
@@ -159,4 +159,4 @@ async def test_a_network_leaves_its_answers_unread_together(proxied: LiveServer)
                 ("192.0.2.8", 200),
             )
         ):
-            assert await ask(proxied, address, dear(number)) == status, address
+            assert await ask(proxied, address, expensive(number)) == status, address

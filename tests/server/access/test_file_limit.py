@@ -1,4 +1,4 @@
-"""How many connections a process has files for."""
+"""The limit of open files, and the connections that it allows."""
 
 import resource
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ def _restored() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_a_shells_limit_is_raised() -> None:
+def test_the_soft_limit_is_raised() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (SHELLS, hard))
     with capture_logs() as logged:
@@ -30,7 +30,7 @@ def test_a_shells_limit_is_raised() -> None:
 
 
 @pytest.mark.parametrize("per_address", [0, 10**9])
-def test_who_may_take_all_is_told_of(per_address: int) -> None:
+def test_a_limit_that_one_address_can_exhaust_is_logged(per_address: int) -> None:
     with capture_logs() as logged:
         file_limit.raise_limit(per_address)
     (line,) = logged

@@ -1,4 +1,4 @@
-"""The mutation asks for the same token on every way in, and takes it from nowhere else."""
+"""The mutation requires the same token on every transport, in the Authorization header only."""
 
 import json
 from collections.abc import AsyncIterator
@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from simulator import Simulator
-from tests.server.streams.listening import EVENTS
-from tests.server.streams.talking import connected_to, talking_to
+from tests.server.streams.sse_client import EVENTS
+from tests.server.streams.websocket_client import connected_to, talking_to
 from tests.serving import TOKEN, LiveServer, live_server, make_settings
 
 MUTATION = "mutation { refreshPrices { started } }"
@@ -35,7 +35,7 @@ def headers_with(token: str | None) -> dict[str, str]:
 
 
 def code_in(answer: Any) -> str | None:
-    """Give the code of the one error there is."""
+    """Return the code of the only error."""
     errors = answer.get("errors")
     if not errors:
         assert isinstance(answer["data"]["refreshPrices"]["started"], bool)
@@ -68,30 +68,30 @@ async def by_socket(server: LiveServer, token: str | None) -> str | None:
         if token not in {READER, TOKEN}:
             assert (await talk.closed())[0] == 4403
             return "UNAUTHENTICATED"
-        assert (await talk.hear())["type"] == "connection_ack"
+        assert (await talk.receive())["type"] == "connection_ack"
         await talk.begin(MUTATION)
-        message = await talk.hear()
+        message = await talk.receive()
         body = message["payload"]
         return code_in(body if message["type"] == "next" else {"errors": body})
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ask", [by_post, by_events, by_socket])
-async def test_every_way_in_asks_for_the_same(guarded: LiveServer, ask: Any) -> None:
+async def test_every_transport_requires_the_token(guarded: LiveServer, ask: Any) -> None:
     for token, code in EXPECTED.items():
         assert await ask(guarded, token) == code, token
 
 
-async def test_reads_that_are_open_open_no_mutation(server: LiveServer) -> None:
+async def test_open_reads_do_not_open_mutations(server: LiveServer) -> None:
     for token in (None, "wrong", f"{TOKEN}x"):
         assert await by_post(server, token) == "UNAUTHENTICATED"
         assert await by_events(server, token) == "UNAUTHENTICATED"
         async with talking_to(server, headers_with(token)) as talk:
             await talk.begin(MUTATION)
-            assert code_in((await talk.hear())["payload"]) == "UNAUTHENTICATED"
+            assert code_in((await talk.receive())["payload"]) == "UNAUTHENTICATED"
 
 
-async def test_what_would_go_round_it(guarded: LiveServer) -> None:
+async def test_the_token_cannot_be_bypassed(guarded: LiveServer) -> None:
     headers = headers_with(TOKEN)
     got = await guarded.http.get("/graphql", params={"query": MUTATION}, headers=headers)
     assert (got.status_code, got.headers["allow"]) == (405, "POST")
@@ -104,8 +104,8 @@ async def test_what_would_go_round_it(guarded: LiveServer) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
-async def test_a_token_in_the_address_is_never_read(guarded: LiveServer, place: str) -> None:
-    """It would be in the logs of every proxy on the way."""
+async def test_a_token_in_the_query_string_is_ignored(guarded: LiveServer, place: str) -> None:
+    """Every proxy on the path would log it."""
     for value in (READER, TOKEN, f"Bearer {TOKEN}"):
         got = await guarded.http.get("/graphql", params={"query": "{ __typename }", place: value})
         assert (got.status_code, code_in(got.json())) == (401, "UNAUTHENTICATED")
@@ -116,7 +116,7 @@ async def test_a_token_in_the_address_is_never_read(guarded: LiveServer, place: 
         assert posted.status_code == 401
 
 
-async def test_answers_to_tokens_are_kept_by_nobody(guarded: LiveServer) -> None:
+async def test_responses_to_tokens_are_never_cached(guarded: LiveServer) -> None:
     for token, status in ((None, 401), ("wrong", 401), (READER, 200)):
         got = await guarded.http.get(
             "/graphql", params={"query": "{ __typename }"}, headers=headers_with(token)

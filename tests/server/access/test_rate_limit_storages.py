@@ -1,4 +1,4 @@
-"""Where accounts are kept: in bounded memory, in a Redis, and what happens without that."""
+"""The storages of rate limits: bounded memory, Redis, and the fallback without Redis."""
 
 import asyncio
 import socket
@@ -7,14 +7,14 @@ from functools import partial
 from server.access.rate_limit_memory import BoundedMemory
 from server.access.rate_limits import RateLimits
 from simulator import Simulator
-from tests.server.access.spending import COST, POINTS, Clock, ask, left
-from tests.server.caching import hearing, is_true, until
+from tests.server.access.limited_server import COST, POINTS, Clock, ask, left
+from tests.server.cache_probes import is_true, until, wait_for_listener
 from tests.serving import live_server, make_settings
 
 LATEST = "{ latestPrices { price } }"  # 1,260
 
 
-async def test_so_many_windows_are_kept_and_no_more() -> None:
+async def test_the_number_of_windows_is_bounded() -> None:
     clock = Clock()
     memory = BoundedMemory(clock, most=3)
     for name in "abcd":
@@ -27,7 +27,7 @@ async def test_so_many_windows_are_kept_and_no_more() -> None:
     assert [await memory.get(name) for name in "bcde"] == [0, 1, 1, 1]
 
 
-async def test_windows_that_have_ended_make_room() -> None:
+async def test_ended_windows_are_dropped() -> None:
     clock = Clock()
     memory = BoundedMemory(clock)
     for number in range(1_000):
@@ -38,7 +38,7 @@ async def test_windows_that_have_ended_make_room() -> None:
 
 
 class _Gate(BoundedMemory):
-    """A storage that takes its time over what is dear."""
+    """A storage that delays expensive operations."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
@@ -55,13 +55,13 @@ class _Gate(BoundedMemory):
         return await super().incr(key, expiry, amount)
 
 
-async def test_who_is_refused_is_refused_alone(
+async def test_a_rejected_caller_does_not_affect_others(
     database_url: str, shared_simulator: Simulator
 ) -> None:
-    """Others ask the same meanwhile, and wait for the answer that the spender has no points for."""
+    """Other callers wait for the same response, for which the first caller has no points."""
     settings = make_settings(database_url, shared_simulator, trusted_proxies="127.0.0.1")
     async with live_server(settings) as server:
-        await hearing(server)
+        await wait_for_listener(server)
         gate = _Gate(Clock())
         rates = server.application.admission.rates = RateLimits(POINTS, gate)
         await BoundedMemory.incr(gate, "address:203.0.113.1", 60, POINTS - 10)
@@ -81,7 +81,7 @@ async def test_who_is_refused_is_refused_alone(
         assert sorted(spent) == [1, 1, 1_260]  # one of them led, in the spender's place
 
 
-async def test_without_its_redis_each_process_counts_for_itself(
+async def test_without_redis_each_process_counts_in_memory(
     database_url: str, shared_simulator: Simulator
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -1,4 +1,4 @@
-"""What callers may spend in a window: over real connections, at the limit and one past it."""
+"""The points of a window, over real connections, at the limit and one past it."""
 
 from collections.abc import AsyncIterator
 
@@ -6,10 +6,10 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from simulator import Simulator
-from tests.server.access.spending import COST, ONE, POINTS, Clock, ask, left, limited_server
-from tests.server.caching import hearing
-from tests.server.streams.listening import events_of
-from tests.server.streams.talking import SECONDS, connected_to, talking_to
+from tests.server.access.limited_server import COST, ONE, POINTS, Clock, ask, left, limited_server
+from tests.server.cache_probes import wait_for_listener
+from tests.server.streams.sse_client import events_of
+from tests.server.streams.websocket_client import SECONDS, connected_to, talking_to
 from tests.serving import TOKEN, LiveServer
 
 READ_TOKEN = "test-read-token"  # noqa: S105 - of the tests' own servers
@@ -34,7 +34,7 @@ async def spend_all(server: LiveServer, **headers: str) -> None:
 
 
 @pytest.mark.slow
-async def test_at_the_limit_and_one_past_it_and_refilled(limited: LiveServer, clock: Clock) -> None:
+async def test_the_limit_one_past_it_and_the_next_window(limited: LiveServer, clock: Clock) -> None:
     for number in range(1, POINTS // COST + 1):
         response = await ask(limited)
         assert response.status_code == 200
@@ -53,8 +53,8 @@ async def test_at_the_limit_and_one_past_it_and_refilled(limited: LiveServer, cl
     assert left(await ask(limited)) == (POINTS - COST, 60)
 
 
-async def test_what_is_kept_costs_one_point(limited: LiveServer) -> None:
-    await hearing(limited)
+async def test_a_cached_response_costs_one_point(limited: LiveServer) -> None:
+    await wait_for_listener(limited)
     first = await limited.post("{ currencies { code } }")
     before, _ = left(first)
     assert before == POINTS - (1_000 + 2 * 100)
@@ -75,7 +75,7 @@ async def test_what_is_kept_costs_one_point(limited: LiveServer) -> None:
         (b"#" * 200_000, 413),
     ],
 )
-async def test_what_is_refused_costs_one_point(
+async def test_a_rejected_request_costs_one_point(
     limited: LiveServer, body: bytes, status: int
 ) -> None:
     headers = {"Content-Type": "application/json"}
@@ -83,7 +83,7 @@ async def test_what_is_refused_costs_one_point(
     assert (response.status_code, left(response)[0]) == (status, POINTS - 1)
 
 
-async def test_an_operation_that_costs_more_than_is_left_takes_nothing(limited: LiveServer) -> None:
+async def test_an_operation_past_the_limit_spends_nothing(limited: LiveServer) -> None:
     for _ in range(POINTS // COST - 2):
         await ask(limited)
     refused = await ask(limited, "{ a: __typename b: __typename c: __typename }")
@@ -95,7 +95,7 @@ async def test_an_operation_that_costs_more_than_is_left_takes_nothing(limited: 
 
 
 @pytest.mark.slow
-async def test_pages_and_health_cost_nothing(limited: LiveServer) -> None:
+async def test_pages_and_health_checks_are_free(limited: LiveServer) -> None:
     await spend_all(limited)
     page = await limited.http.get("/graphql", headers={"Accept": "text/html"})
     assert page.status_code == 200
@@ -104,7 +104,7 @@ async def test_pages_and_health_cost_nothing(limited: LiveServer) -> None:
 
 
 @pytest.mark.slow
-async def test_a_file_costs_a_point(limited: LiveServer) -> None:
+async def test_a_static_file_costs_one_point(limited: LiveServer) -> None:
     before, _ = left(await ask(limited))
     for number, path in enumerate(("favicon.svg", "favicon.svg?v=1", "graphiql.js"), 1):
         answer = await limited.http.get(f"/graphiql/{path}")
@@ -135,7 +135,7 @@ async def test_a_valid_token_has_an_account_of_its_own(
         assert (await ask(server, **reading)).status_code == 429
         other = await ask(server, Authorization=f"bearer {TOKEN}")
         assert (other.status_code, left(other)[0]) == (200, POINTS - COST)
-        for number in range(1, 4):  # whoever guesses tokens pays as an address
+        for number in range(1, 4):  # guessed tokens are charged to the address
             wrong = await ask(server, Authorization=f"Bearer {number}")
             assert (wrong.status_code, left(wrong)[0]) == (401, POINTS - number)
 
@@ -144,7 +144,7 @@ async def test_a_valid_token_has_an_account_of_its_own(
 @pytest.mark.parametrize(
     ("trusted", "sent", "account"),
     [
-        ("", "203.0.113.9", "127.0.0.1"),  # nobody is believed
+        ("", "203.0.113.9", "127.0.0.1"),  # no proxy is trusted
         ("10.0.0.0/8", "203.0.113.9", "127.0.0.1"),  # not this one
         ("127.0.0.1", "203.0.113.9", "203.0.113.9"),
         ("127.0.0.1", "198.51.100.1, 203.0.113.9", "203.0.113.9"),  # what the client claimed
@@ -158,7 +158,7 @@ async def test_a_valid_token_has_an_account_of_its_own(
         ),
     ],
 )
-async def test_whose_address_is_charged(
+async def test_the_charged_address(
     database_url: str,
     shared_simulator: Simulator,
     clock: Clock,
@@ -181,16 +181,16 @@ async def test_operations_of_a_websocket_are_charged(limited: LiveServer) -> Non
     async with talking_to(limited) as talk:  # which costs a point itself
         for number in range(POINTS // COST - 1):
             await talk.begin(ONE, str(number), extensions={"cost": True})
-            assert (await talk.hear())["type"] == "next"
-            assert (await talk.hear())["type"] == "complete"
+            assert (await talk.receive())["type"] == "next"
+            assert (await talk.receive())["type"] == "complete"
         assert left(await ask(limited, "{"))[0] == COST - 1 - 1
         await talk.begin(ONE, "past", extensions={"cost": True})
-        message = await talk.hear()
+        message = await talk.receive()
         assert (message["type"], message["id"]) == ("error", "past")
         assert message["payload"][0]["extensions"]["code"] == "RATE_LIMITED"
         follow = "subscription { priceUpdates { revision } }"
         await talk.begin(follow, "follow")
-        message = await talk.hear()
+        message = await talk.receive()
         assert message["payload"][0]["extensions"]["code"] == "RATE_LIMITED"
 
 
@@ -202,7 +202,7 @@ async def test_operations_of_event_streams_are_charged(limited: LiveServer) -> N
 
 
 @pytest.mark.slow
-async def test_nobody_comes_in_with_nothing_left(limited: LiveServer) -> None:
+async def test_every_transport_rejects_callers_without_points(limited: LiveServer) -> None:
     await spend_all(limited)
     async with events_of(limited, ONE) as events:
         assert events.response.status_code == 429

@@ -1,4 +1,4 @@
-"""Accounts in a real Redis: two servers count together, and go on when it fails."""
+"""Rate limits in a real Redis: two servers share counts and continue when it fails."""
 
 import asyncio
 import itertools
@@ -14,9 +14,9 @@ from resolvers.errors import RateLimitedError
 from server.access import rate_limits
 from server.access.rate_limits import RateLimits, redis_storage
 from simulator import Simulator
+from tests.server.access.limited_server import COST, POINTS, Clock, ask, left
 from tests.server.access.redis import Redis, running_redis
-from tests.server.access.spending import COST, POINTS, Clock, ask, left
-from tests.server.caching import until
+from tests.server.cache_probes import until
 from tests.serving import LiveServer, live_server, make_settings
 
 pytestmark = pytest.mark.processes
@@ -45,7 +45,7 @@ async def servers(
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Try a Redis that has failed again at once."""
+    """Retry a failed Redis at once."""
     monkeypatch.setattr(rate_limits, "_AWAY_SECONDS", 0.0)
 
 
@@ -69,7 +69,7 @@ async def test_a_redis_that_is_killed_and_comes_back(
     await ask(servers[0])
     await redis.kill()
     for number in (1, 2, 3):
-        for server in servers:  # each has an account of its own now, which begins anew
+        for server in servers:  # each has an account of its own now, which begins again
             response = await ask(server)
             assert (response.status_code, left(response)[0]) == (200, POINTS - number * COST)
     await redis.start()  # with nothing that it knew, scripts included
@@ -82,10 +82,10 @@ async def test_a_redis_that_is_killed_and_comes_back(
     assert await redis.spent() == [POINTS - points]
 
 
-async def test_a_redis_that_does_not_answer_holds_nobody(
+async def test_an_unresponsive_redis_delays_no_request(
     redis: Redis, servers: tuple[LiveServer, LiveServer]
 ) -> None:
-    """They would wait for it for ever, and httpx for 30 s; and it is told once, not by each."""
+    """Without a timeout requests would wait for ever. The failure is logged once."""
     await asyncio.gather(*(ask(servers[0]) for _ in range(10)))
     with redis.stopped(), structlog.testing.capture_logs() as logs:
         answers = await asyncio.gather(*(ask(servers[0]) for _ in range(20)))
@@ -93,20 +93,20 @@ async def test_a_redis_that_does_not_answer_holds_nobody(
         assert min(left(answer)[0] for answer in answers) == POINTS - 20 * COST
         answer = await ask(servers[0])  # it is not even asked
         assert left(answer)[0] == POINTS - 21 * COST
-    assert len([line for line in logs if "counted here alone" in line["event"]]) == 1
+    assert len([line for line in logs if "counted in this process alone" in line["event"]]) == 1
 
 
-async def test_a_redis_that_is_full_or_has_forgotten(
+async def test_a_redis_that_is_full_or_lost_its_data(
     redis: Redis, servers: tuple[LiveServer, LiveServer], hasty: None
 ) -> None:
-    await redis.tell("CONFIG", "SET", "maxmemory-policy", "noeviction")
-    await redis.tell("CONFIG", "SET", "maxmemory", "1")
+    await redis.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    await redis.command("CONFIG", "SET", "maxmemory", "1")
     for number in (1, 2):  # it refuses to write: each counts for itself
         for server in servers:
             assert left(await ask(server))[0] == POINTS - number * COST
-    await redis.tell("CONFIG", "SET", "maxmemory", "0")
+    await redis.command("CONFIG", "SET", "maxmemory", "0")
     await until(lambda: counted(redis, servers))
-    await redis.tell("FLUSHALL")  # as evicting does: an account begins anew
+    await redis.command("FLUSHALL")  # as evicting does: an account begins again
     assert left(await ask(servers[0]))[0] == POINTS - COST
     assert left(await ask(servers[1]))[0] == POINTS - 2 * COST
 
@@ -117,13 +117,13 @@ async def counted(redis: Redis, servers: tuple[LiveServer, LiveServer]) -> bool:
     return bool(await redis.spent())
 
 
-async def test_what_is_given_back_is_no_gift(redis: Redis) -> None:
-    """The account is forgotten between the two, so that there is nothing to give back to."""
+async def test_refunds_add_no_points(redis: Redis) -> None:
+    """The window ends between the charge and the refund."""
 
     class Forgetful(RateLimits):
         async def spend(self, key: str, points: int) -> tuple[int, float]:
             if points == -10 * COST:
-                await redis.tell("FLUSHALL")
+                await redis.command("FLUSHALL")
             return await super().spend(key, points)
 
     limits = Forgetful(POINTS, redis_storage(redis.url))
@@ -136,7 +136,7 @@ async def test_what_is_given_back_is_no_gift(redis: Redis) -> None:
 
 
 class Frozen(MemoryStorage):
-    """A storage that is away, and counts who tries it."""
+    """An unresponsive storage that counts attempts."""
 
     tried = 0
 
@@ -146,7 +146,9 @@ class Frozen(MemoryStorage):
         raise StorageError(TimeoutError())
 
 
-async def test_one_at_a_time_tries_what_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_request_at_a_time_tries_a_failed_storage(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     storage = Frozen()
     limits = RateLimits(POINTS, storage, clock=Clock())
     now = 1000.0

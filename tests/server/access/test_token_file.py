@@ -1,4 +1,4 @@
-"""The token in DATA_DIR: nothing that another account may have put there or read is taken."""
+"""The token file in DATA_DIR: one that another account may have planted or read is rejected."""
 
 import io
 import os
@@ -14,7 +14,7 @@ import pytest
 from server.access.token_file import TOKEN_FILE, TokenFileError, generated_token
 from server.cli.startup import CommandError, with_token
 from server.config.settings import Settings
-from tests.server.served import COMMAND, SMALL, environment, served
+from tests.server.server_process import COMMAND, SMALL, environment, served
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="about modes and owners of files")
 NOBODY = "http://127.0.0.1:9/api/v3"
@@ -74,7 +74,7 @@ WAYS = [
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="about hard links")
-def test_a_file_of_a_process_that_ended_while_making_it_is_kept(tmp_path: Path) -> None:
+def test_a_file_left_by_an_interrupted_process_is_used(tmp_path: Path) -> None:
     _mode(0o600)(tmp_path / TOKEN_FILE)
     os.link(tmp_path / TOKEN_FILE, tmp_path / f".{TOKEN_FILE}.0123456789abcdef")
     kept = (tmp_path / TOKEN_FILE).read_text().strip()
@@ -84,24 +84,24 @@ def test_a_file_of_a_process_that_ended_while_making_it_is_kept(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("plant", WAYS)
-def test_what_cannot_be_trusted_is_refused(plant: Callable[[Path], None], tmp_path: Path) -> None:
+def test_untrusted_token_files_are_rejected(plant: Callable[[Path], None], tmp_path: Path) -> None:
     plant(tmp_path / TOKEN_FILE)
     before = sorted(tmp_path.iterdir())
     with pytest.raises(TokenFileError) as caught:
         generated_token(tmp_path)
-    told = str(caught.value)
-    assert str(tmp_path / TOKEN_FILE) in told
-    assert "Remove it" in told
-    assert "REFRESH_TOKENS" in told
-    assert "\n" not in told
-    assert PLANTED not in told
+    shown = str(caught.value)
+    assert str(tmp_path / TOKEN_FILE) in shown
+    assert "Remove it" in shown
+    assert "REFRESH_TOKENS" in shown
+    assert "\n" not in shown
+    assert PLANTED not in shown
     assert sorted(tmp_path.iterdir()) == before
     with pytest.raises(CommandError, match="Remove it"):
         with_token(Settings(_env_file=None, data_dir=tmp_path))
 
 
 def test_names_planted_for_the_scratch_file_get_no_token(tmp_path: Path) -> None:
-    """The earlier one was named after the process, and opened with O_TRUNC."""
+    """An earlier version named it after the process and opened it with O_TRUNC."""
     victim = tmp_path / "victim"
     victim.write_text("untouched")
     (tmp_path / f".{TOKEN_FILE}.{os.getpid()}").symlink_to(victim)
@@ -111,7 +111,7 @@ def test_names_planted_for_the_scratch_file_get_no_token(tmp_path: Path) -> None
     assert generated_token(tmp_path) == (token, False)
 
 
-def test_the_mask_of_a_shell_opens_nothing(tmp_path: Path) -> None:
+def test_the_umask_does_not_open_the_file(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         generated_token(tmp_path)
@@ -126,21 +126,21 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize("stream", [io.StringIO, Terminal])
-def test_the_token_is_printed_to_a_terminal_alone(
+def test_the_token_is_printed_on_terminals_only(
     stream: type[io.StringIO], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = stream()
-    monkeypatch.setattr(sys, "stderr", told)
+    shown = stream()
+    monkeypatch.setattr(sys, "stderr", shown)
     (token,) = with_token(Settings(_env_file=None, data_dir=tmp_path)).refresh_tokens
-    first = told.getvalue()
+    first = shown.getvalue()
     assert str(tmp_path / TOKEN_FILE) in first
     assert (token.get_secret_value() in first) is (stream is Terminal)
     with_token(Settings(_env_file=None, data_dir=tmp_path))
-    assert told.getvalue() == first
+    assert shown.getvalue() == first
 
 
 @pytest.mark.processes
-def test_no_log_has_the_first_token(tmp_path: Path) -> None:
+def test_the_generated_token_is_in_no_log(tmp_path: Path) -> None:
     with served(
         tmp_path, REFRESH_TOKENS="", LOG_LEVEL="debug", COINGECKO_BASE_URL=NOBODY
     ) as server:
@@ -150,11 +150,11 @@ def test_no_log_has_the_first_token(tmp_path: Path) -> None:
     file = tmp_path / ".coingraph" / TOKEN_FILE
     log = server.log.read_text()
     assert file.read_text().strip() not in log
-    assert f"Refresh token: made, and kept in {file.relative_to(tmp_path)}" in log
+    assert f"Refresh token: created and stored in {file.relative_to(tmp_path)}" in log
 
 
 @pytest.mark.processes
-def test_a_planted_file_ends_the_start_with_one_line(tmp_path: Path) -> None:
+def test_a_planted_file_stops_the_start_with_one_line(tmp_path: Path) -> None:
     (tmp_path / ".coingraph").mkdir()
     _mode(0o644)(tmp_path / ".coingraph" / TOKEN_FILE)
     with served(tmp_path, REFRESH_TOKENS="", COINGECKO_BASE_URL=NOBODY) as server:
@@ -164,7 +164,7 @@ def test_a_planted_file_ends_the_start_with_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.processes
-def test_a_terminal_shows_the_first_token(tmp_path: Path) -> None:
+def test_a_terminal_shows_the_generated_token(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     settings = SMALL | {"REFRESH_TOKENS": "", "COINGECKO_BASE_URL": NOBODY}
     with subprocess.Popen(
@@ -172,10 +172,10 @@ def test_a_terminal_shows_the_first_token(tmp_path: Path) -> None:
     ) as process:
         os.close(theirs)
         try:
-            told = ""
-            while "Refresh token" not in told or not told.endswith("\n"):
-                told += os.read(ours, 10_000).decode()
+            shown = ""
+            while "Refresh token" not in shown or not shown.endswith("\n"):
+                shown += os.read(ours, 10_000).decode()
         finally:
             process.kill()
             os.close(ours)
-    assert (tmp_path / ".coingraph" / TOKEN_FILE).read_text().strip() in told
+    assert (tmp_path / ".coingraph" / TOKEN_FILE).read_text().strip() in shown

@@ -1,4 +1,4 @@
-"""Who may read and who may refresh; and what is logged of those who may not."""
+"""Access to reads and refreshes by token, and the log lines of rejected callers."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ INTROSPECTION = "{ __schema { queryType { name } } }"
 
 
 async def ask(server: Client, query: str, authorization: bytes | str | None = None) -> Any:
-    """Send an operation with exactly this header; the response and its first code."""
+    """Send an operation with this header; return the response and its first error code."""
     headers = [] if authorization is None else [("Authorization", authorization)]
     raw = [
         (name.encode(), value.encode() if isinstance(value, str) else value)
@@ -49,7 +49,7 @@ async def ask(server: Client, query: str, authorization: bytes | str | None = No
         "Bearer " + "x" * 10_000,
     ],
 )
-async def test_refreshing_wants_a_valid_token(
+async def test_refreshing_requires_a_valid_token(
     reader: Reader, authorization: bytes | str | None
 ) -> None:
     with structlog.testing.capture_logs() as logs:
@@ -95,7 +95,7 @@ async def test_without_refresh_tokens_nobody_refreshes(
         assert (await ask(server, QUERY))[0].status_code == 200
 
 
-async def test_read_tokens_close_everything(database_url: str, shared_simulator: Simulator) -> None:
+async def test_read_tokens_close_all_reads(database_url: str, shared_simulator: Simulator) -> None:
     settings = make_settings(
         database_url, shared_simulator, read_tokens="reader-1,reader-2", refresh_tokens="writer"
     )
@@ -126,7 +126,7 @@ async def test_read_tokens_close_everything(database_url: str, shared_simulator:
             assert (await server.http.get(path)).status_code == 200
 
 
-async def test_a_refused_mutation_does_nothing(reader: Reader) -> None:
+async def test_a_rejected_mutation_has_no_effect(reader: Reader) -> None:
     count = "{ refreshRuns { totalCount } }"
     before = await reader.data(count)
     for query in (MUTATION, "mutation { a: refreshPrices { started } b: __typename }"):
@@ -135,7 +135,7 @@ async def test_a_refused_mutation_does_nothing(reader: Reader) -> None:
     assert await reader.data(count) == before
 
 
-def test_a_token_is_made_once_and_kept(tmp_path: Path) -> None:
+def test_a_token_is_generated_once_and_stored(tmp_path: Path) -> None:
     token, new = generated_token(tmp_path)
     assert new
     assert len(token.get_secret_value()) >= 32

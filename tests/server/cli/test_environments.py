@@ -1,4 +1,4 @@
-"""Environments that other programs bear: commands end well in them, and servers serve."""
+"""Environments that other programs tolerate: commands succeed in them, and servers serve."""
 
 import asyncio
 from pathlib import Path
@@ -10,9 +10,9 @@ from models.postgres.database import Database
 from models.tables import Coin
 from server.bootstrap import seeds
 from simulator import Simulator
-from tests.server.commands_run import one_line, run, run_beside
+from tests.server.commands import one_line, run, run_beside
 from tests.server.postgres_processes import ROOT, eventually
-from tests.server.served import served
+from tests.server.server_process import served
 from tests.serving import PATIENCE, TOKEN, live_server, make_settings
 
 REFRESH = "mutation { refreshPrices(input: {wait: true}) { run { status error } } }"
@@ -37,8 +37,8 @@ OF_ANOTHER_SERVER = {
 
 
 @pytest.mark.processes
-def test_the_demo_asks_its_own_simulator(tmp_path: Path) -> None:
-    """Past all proxies: each of these would refuse. And so with its own database."""
+def test_the_demo_uses_its_own_simulator(tmp_path: Path) -> None:
+    """The demo bypasses proxies, which would refuse, and DATABASE_URL."""
     odd = ODD | OF_ANOTHER_SERVER
     with served(tmp_path, "--demo", **odd) as server, server.client() as client:
         query = {"query": "{ latestPrices { price } }"}
@@ -72,7 +72,7 @@ def test_the_demo_asks_its_own_simulator(tmp_path: Path) -> None:
         ({"https_proxy": "http://u:s3cret@h:x"}, "https_proxy: names no proxy"),
     ],
 )
-async def test_a_server_serves_what_it_has(
+async def test_a_server_without_upstream_serves_stored_prices(
     monkeypatch: pytest.MonkeyPatch,
     database_url: str,
     shared_simulator: Simulator,
@@ -100,7 +100,7 @@ async def test_a_server_serves_what_it_has(
 @pytest.mark.endurance
 @pytest.mark.processes
 async def test_commands(database_url: str, tmp_path: Path) -> None:
-    """Only the one that asks upstream says that it cannot."""
+    """Only the command that calls upstream fails."""
     where = {"DATABASE_URL": database_url, "COINS": "bitcoin", "CURRENCIES": "usd"}
     status, plan, migrate, schema, refresh = await asyncio.gather(
         *(
@@ -113,17 +113,19 @@ async def test_commands(database_url: str, tmp_path: Path) -> None:
     assert b"Pool" not in migrate.stderr, "the log has no lines of the pool's own"
     for done in (status, plan, migrate, schema):
         assert done.returncode == 0, done.stderr.decode()
-    told = refresh.stderr.decode()
-    assert refresh.returncode == 2, told
-    assert "FAILED: nothing new" in told
-    assert "CoinGecko cannot be reached: SSL_CERT_FILE: '/nonexistent' cannot be used: No s" in told
+    shown = refresh.stderr.decode()
+    assert refresh.returncode == 2, shown
+    assert "FAILED: nothing new" in shown
+    assert (
+        "CoinGecko cannot be reached: SSL_CERT_FILE: '/nonexistent' cannot be used: No s" in shown
+    )
     for done in (status, plan, migrate, schema, refresh):
         assert b"Traceback" not in done.stderr
         assert b"s3cret" not in done.stderr + done.stdout
 
 
 @pytest.mark.processes
-async def test_one_line_in_the_log_of_a_server(database_url: str, tmp_path: Path) -> None:
+async def test_a_server_logs_an_outbound_error_once(database_url: str, tmp_path: Path) -> None:
     with served(tmp_path, DATABASE_URL=database_url, SSL_CERT_FILE="/nonexistent") as server:
         await asyncio.to_thread(server.await_line, "refresh ended")
         (line,) = server.lines("CoinGecko cannot be reached")
@@ -133,13 +135,13 @@ async def test_one_line_in_the_log_of_a_server(database_url: str, tmp_path: Path
 
 @pytest.mark.endurance
 @pytest.mark.processes
-async def test_a_locale_without_our_characters(
+async def test_output_in_a_locale_without_unicode(
     database: Database,
     database_url: str,
     shared_simulator: Simulator,
     tmp_path: Path,
 ) -> None:
-    """Files are UTF-8; what people read has an escape for each character that is missing."""
+    """Files are UTF-8; printed text has escapes for characters that the locale lacks."""
     async with database.write() as session:
         coins = [*seeds.coins(["bitcoin"]), Coin(id="żółw", symbol="ż", name="Żółw")]
         await coin_rows.seed(session, coins, seeds.currencies(["usd"]))

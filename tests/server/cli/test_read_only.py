@@ -1,4 +1,4 @@
-"""Commands that only read write nothing: neither rows nor tables nor a database."""
+"""Read-only commands write nothing: no row, no table, no database."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from models.postgres.database import Database
 from models.postgres.migrate import newest_revision
 from server.bootstrap import seeds
 from simulator import Simulator
-from tests.server.commands_run import one_line, run, run_beside
+from tests.server.commands import one_line, run, run_beside
 from tests.serving import live_server, make_settings
 
 pytestmark = pytest.mark.processes
@@ -39,7 +39,7 @@ async def everything(sql: asyncpg.Connection) -> dict[str, Any]:
 
 @pytest.fixture
 async def bitcoin(database: Database) -> Database:
-    """A database of a server that tracks bitcoin alone."""
+    """The database of a server that tracks only bitcoin."""
     async with database.write() as session:
         await coin_rows.seed(session, seeds.coins(["bitcoin"]), seeds.currencies(["usd"]))
     return database
@@ -49,7 +49,7 @@ async def bitcoin(database: Database) -> Database:
 async def reader_url(
     database_url: str, bitcoin: Database, sql: asyncpg.Connection
 ) -> AsyncIterator[str]:
-    """Address of that database for a role that may only read, and cannot by default do else."""
+    """The URL of that database for a read-only role."""
     role = f"reader_{bitcoin.url.database}"
     await sql.execute(f"CREATE ROLE {role} LOGIN")
     await sql.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
@@ -59,8 +59,10 @@ async def reader_url(
     await sql.execute(f"DROP ROLE {role}")
 
 
-async def test_another_shells_defaults_stay_out(reader_url: str, sql: asyncpg.Connection) -> None:
-    """From a shell with other COINS, as a role that may not even write."""
+async def test_settings_of_another_shell_change_nothing(
+    reader_url: str, sql: asyncpg.Connection
+) -> None:
+    """In a shell with other COINS, with a read-only role."""
     before = await everything(sql)
     for done in await read({"DATABASE_URL": reader_url, "COINS": "ethereum"}):
         said = [line for line in done.stderr.splitlines() if b"takes no writes" not in line]
@@ -71,7 +73,7 @@ async def test_another_shells_defaults_stay_out(reader_url: str, sql: asyncpg.Co
 async def read(
     variables: Mapping[str, str], cwd: Path | None = None
 ) -> list[subprocess.CompletedProcess[bytes]]:
-    """Run all that only reads."""
+    """Run all read-only commands."""
     return await asyncio.gather(*(run_beside(command, variables, cwd) for command in READING))
 
 
@@ -86,10 +88,10 @@ async def test_the_api_lists_what_its_server_tracks(
     assert data["coins"] == {"totalCount": 1, "nodes": [{"id": "bitcoin", "tracked": True}]}
 
 
-async def test_a_plan_for_coins_that_are_not_there_yet(
+async def test_a_plan_for_unseeded_coins(
     bitcoin: Database, database_url: str, sql: asyncpg.Connection
 ) -> None:
-    """It shows what a refresh with these settings would do, which would add them."""
+    """The plan includes coins that the refresh would add."""
     before = await everything(sql)
     more = {"COINS": "ethereum,bitcoin,tron", "CURRENCIES": "usd,eur"}
     done = run(["refresh", "--dry-run"], {"DATABASE_URL": database_url, **more})
@@ -131,14 +133,14 @@ async def test_a_database_of_another_version(
     assert await sql.fetchval("SELECT version_num FROM alembic_version") == version
 
 
-async def test_no_database_is_made(tmp_path: Path) -> None:
+async def test_no_embedded_database_is_created(tmp_path: Path) -> None:
     for done in await read({"COINS": "tron"}, tmp_path):
         line = one_line(done)
         assert line.startswith("There is no database in DATA_DIR (.coingraph) yet: ")
     assert os.listdir(tmp_path) == []  # noqa: PTH208 - and it does not block
 
 
-async def test_migrate_makes_tables_and_no_coins(empty_url: str) -> None:
+async def test_migrate_creates_tables_without_coins(empty_url: str) -> None:
     done = run(["migrate"], {"DATABASE_URL": empty_url})
     assert done.returncode == 0, done.stderr.decode()
     sql = await asyncpg.connect(empty_url.replace("+asyncpg", ""))

@@ -1,4 +1,4 @@
-"""`coingraph refresh --dry-run`, in a process of its own."""
+"""`coingraph refresh --dry-run` in its own process."""
 
 import os
 import subprocess
@@ -34,7 +34,7 @@ def refresh(
     )
 
 
-async def test_it_shows_a_table_and_does_nothing(
+async def test_a_dry_run_prints_a_table_and_writes_nothing(
     database_url: str, simulator: Simulator, sql: asyncpg.Connection
 ) -> None:
     done = refresh(database_url, simulator, "--dry-run", COINGECKO_REQUESTS_PER_MINUTE="60")
@@ -53,7 +53,7 @@ async def test_it_shows_a_table_and_does_nothing(
 
 
 @pytest.mark.parametrize("arguments", [("--dry-run",), ()])
-async def test_past_the_budget_it_says_what_would_fit(
+async def test_past_the_budget_the_plan_proposes_what_fits(
     database_url: str, simulator: Simulator, arguments: tuple[str, ...]
 ) -> None:
     done = refresh(database_url, simulator, *arguments, COINGECKO_MONTHLY_CREDITS="8")
@@ -67,7 +67,7 @@ async def test_past_the_budget_it_says_what_would_fit(
 
 
 @pytest.mark.endurance
-async def test_what_is_said_to_fit_fits(database_url: str, simulator: Simulator) -> None:
+async def test_the_proposed_plan_fits(database_url: str, simulator: Simulator) -> None:
     done = refresh(database_url, simulator, "--days", "88", COINGECKO_MONTHLY_CREDITS="8")
     assert done.returncode == 0, done.stderr
     assert len(simulator.requests) == 5

@@ -71,7 +71,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(autouse=True)
 def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The log stays as the tests have it, and a port is free."""
+    """Leave the log configuration alone and use a free port."""
     monkeypatch.setattr(startup, "set_up_logs", lambda *_: None)
     monkeypatch.setenv("PORT", "0")
     monkeypatch.setenv("REFRESH_TOKENS", "token")
@@ -81,7 +81,7 @@ def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 def said(
     command: str, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> str:
-    """Run a command that must fail; its one line."""
+    """Run a command that must fail; return its only line."""
     monkeypatch.setenv("DATABASE_URL", url)
     with pytest.raises(SystemExit) as ended:
         COMMANDS[command]()
@@ -95,23 +95,21 @@ def said(
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("case", CASES)
-def test_one_line(
+def test_refused_databases_print_one_line(
     cluster: Cluster,
     case: str,
     command: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    role, database, parameters, told = CASES[case]
+    role, database, parameters, shown = CASES[case]
     if command == "status" and case in {"no schema", "no create"}:
-        told = "no tables"  # it only reads, so that it may lack a place to make them in
+        shown = "no tables"  # it only reads, so that it may lack a place to make them in
     url = f"postgresql://{role}@127.0.0.1:{cluster.port}/{database}?{parameters}"
-    assert told in said(command, url.rstrip("?"), monkeypatch, capsys)
+    assert shown in said(command, url.rstrip("?"), monkeypatch, capsys)
 
 
-def test_the_grants_of_the_documents_suffice(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_documented_grants_suffice(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     for statement in ("CREATE ROLE granted LOGIN", "CREATE DATABASE granted"):
         asyncio.run(administer(cluster.url(), statement))
     grant = "GRANT CREATE, USAGE ON SCHEMA public TO granted"
@@ -123,7 +121,7 @@ def test_the_grants_of_the_documents_suffice(
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An authority, a server's certificate for localhost, and another authority."""
+    """A certificate authority, a server certificate for localhost, and another authority."""
     folder = tmp_path_factory.mktemp("certificates")
 
     def openssl(*arguments: str) -> None:
@@ -148,7 +146,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def encrypted(certificates: Path) -> Iterator[Cluster]:
-    """A server that takes nothing but TLS over TCP."""
+    """A server that requires TLS over TCP."""
     with ordinary_folder() as folder:
         cluster = Cluster(folder)
         cluster.create("hostnossl all all 127.0.0.1/32 reject")
@@ -188,22 +186,22 @@ def test_tls(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    host, parameters, told = TLS[case]
+    host, parameters, shown = TLS[case]
     files = {name: certificates / f"{name}.crt" for name in ("ca", "other")}
     parameters = parameters.format(**files, names=certificates / "names")
     url = f"postgres://postgres@{host}:{encrypted.port}/postgres?{parameters}".rstrip("?")
-    if told is not None:
-        assert told in said("status", url, monkeypatch, capsys)
+    if shown is not None:
+        assert shown in said("status", url, monkeypatch, capsys)
         return
     monkeypatch.setenv("DATABASE_URL", url)
     assert migrate() == 0
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"serve"}))
-def test_nobody_is_there(
+def test_an_unreachable_database(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An outage: a command has nothing to wait for, a server has."""
+    """During an outage a command fails, while a server waits."""
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:secret@127.0.0.1:1/db")
     with pytest.raises(SystemExit) as ended:
         COMMANDS[command]()
@@ -214,7 +212,7 @@ def test_nobody_is_there(
     assert "secret" not in line
 
 
-def test_read_only_is_said(
+def test_a_read_only_database_is_reported(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asyncio.run(administer(cluster.url(), "CREATE DATABASE frozen"))

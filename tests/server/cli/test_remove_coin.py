@@ -1,4 +1,4 @@
-"""`coingraph remove-coin`, beside a running server."""
+"""`coingraph remove-coin` while a server runs."""
 
 from collections.abc import AsyncIterator
 
@@ -9,7 +9,7 @@ from sqlmodel import SQLModel
 from models.postgres.advisory_lock import AdvisoryLock
 from models.runs import REFRESH_LOCK
 from simulator import Simulator
-from tests.server.commands_run import one_line, run_beside
+from tests.server.commands import one_line, run_beside
 from tests.serving import TOKEN, LiveServer, live_server, make_settings
 
 pytestmark = pytest.mark.processes
@@ -21,7 +21,7 @@ MINE = {"COINS": "bitcoin", "CURRENCIES": "usd,eur"}
 
 @pytest.fixture
 async def server(database_url: str, shared_simulator: Simulator) -> AsyncIterator[LiveServer]:
-    """A server that tracks bitcoin; ethereum was loaded by one before it."""
+    """A server that tracks bitcoin; an earlier one loaded ethereum."""
     refresh = "mutation { refreshPrices(input: {wait: true}) { run { status } } }"
     async with live_server(make_settings(database_url, shared_simulator)) as before:
         await before.data(refresh, token=TOKEN)
@@ -44,7 +44,7 @@ async def count(sql: asyncpg.Connection, coin: str) -> dict[str, int]:
     return rows
 
 
-async def test_it_is_gone_from_the_database_and_from_memory(
+async def test_a_removed_coin_leaves_the_database_and_the_caches(
     server: LiveServer, database_url: str, sql: asyncpg.Connection
 ) -> None:
     mine = {"DATABASE_URL": database_url, **MINE}
@@ -89,7 +89,7 @@ async def test_it_is_gone_from_the_database_and_from_memory(
 
 
 @pytest.mark.endurance
-async def test_what_is_refused(
+async def test_rejected_values(
     server: LiveServer, database_url: str, sql: asyncpg.Connection
 ) -> None:
     kept = await count(sql, "ethereum")
@@ -105,5 +105,5 @@ async def test_what_is_refused(
     assert "A server with other COINS runs" in await refused("ethereum", COINS="tron")
     async with AdvisoryLock(server.application.database, REFRESH_LOCK) as lock:
         assert await lock.acquire()
-        assert "A refresh is under way" in await refused("ethereum")
+        assert "A refresh is running" in await refused("ethereum")
     assert await count(sql, "ethereum") == kept

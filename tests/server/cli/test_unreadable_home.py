@@ -1,4 +1,4 @@
-"""A HOME that belongs to somebody else, as a mount makes it, and files that cannot be read."""
+"""A HOME of another account, as a mount may have it, and unreadable files."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ import pytest
 from simulator import Simulator
 from tests.server.postgres_processes import eventually
 from tests.server.proxy import proxy_to
-from tests.server.served import COMMAND, SMALL, START_SECONDS, environment, served
+from tests.server.server_process import COMMAND, SMALL, START_SECONDS, environment, served
 from tests.serving import in_thread
 
 pytestmark = pytest.mark.processes
@@ -23,7 +23,7 @@ _CAPABILITIES = "-dac_override,-dac_read_search"
 
 
 def unprivileged() -> list[str]:
-    """What runs a command without root's right to read everything; nothing for other users."""
+    """The prefix of a command that drops root's read access; empty for other users."""
     if os.geteuid() != 0:
         return []
     program = shutil.which("setpriv")
@@ -36,7 +36,7 @@ def unprivileged() -> list[str]:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
-    """A folder that the server's account may not enter."""
+    """A folder that the account of the server may not enter."""
     folder = tmp_path / "home"
     folder.mkdir()
     if os.geteuid() == 0:
@@ -52,10 +52,10 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("mode", ["prefer", "allow"])
-def test_a_home_of_somebody_else_is_no_reason_to_be_unready(
+def test_an_unreadable_home_does_not_prevent_readiness(
     home: Path, tmp_path: Path, database_url: str, shared_simulator: Simulator, mode: str
 ) -> None:
-    """Over TCP, where asyncpg looks for a client certificate in the home."""
+    """Over TCP asyncpg searches HOME for a client certificate."""
     with in_thread(proxy_to(database_url)) as proxy:
         settings = {
             "HOME": str(home),

@@ -11,7 +11,7 @@ from tests.serving import in_thread
 
 @dataclass
 class Forwarder:
-    """A proxy on 127.0.0.1. `asked`: the names and ports that it was asked for."""
+    """A proxy on 127.0.0.1. `asked`: the requested hosts and ports."""
 
     target: tuple[str, int]
     login: str | None = None  # user:password that is wanted
@@ -82,7 +82,7 @@ async def _join(one: _Stream, other: _Stream) -> None:
 
 @contextlib.contextmanager
 def forwarding(kind: str, target: tuple[str, int], login: str | None = None) -> Iterator[Forwarder]:
-    """Run a proxy of a kind, `http` or `socks5`, while the block runs."""
+    """Run a proxy, `http` or `socks5`, during the block."""
     forwarder = Forwarder(target, login)
     serve = forwarder.http if kind == "http" else forwarder.socks5
 

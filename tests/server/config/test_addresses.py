@@ -1,4 +1,4 @@
-"""One spelling for each address: IPv4 stays IPv4 in the notation of a dual-stack socket."""
+"""Normalising addresses: IPv4-mapped IPv6 becomes IPv4."""
 
 from ipaddress import ip_network
 
@@ -17,7 +17,7 @@ from server.config.settings import load_settings
         ("::FFFF:C000:0201", "192.0.2.1"),
         ("0:0:0:0:0:ffff:192.0.2.1", "192.0.2.1"),
         ("::192.0.2.1", "::192.0.2.1"),  # not mapped
-        ("64:ff9b::192.0.2.1", "64:ff9b::192.0.2.1"),  # NAT64: somebody on IPv6
+        ("64:ff9b::192.0.2.1", "64:ff9b::192.0.2.1"),  # NAT64: an IPv6 client
         ("2001:db8::1", "2001:db8::1"),
         ("::1", "::1"),
         ("unknown", "unknown"),
@@ -30,7 +30,7 @@ def test_plain_addresses(written: str, plain: str) -> None:
     assert caller_of(written) == caller_of(plain)
 
 
-def test_a_network_that_is_mapped_is_of_ipv4() -> None:
+def test_an_ipv4_mapped_network_becomes_ipv4() -> None:
     assert normal_network("::ffff:10.0.0.0/104") == ip_network("10.0.0.0/8")
     assert normal_network("::ffff:10.0.0.7") == ip_network("10.0.0.7/32")
     assert normal_network("::/0") == ip_network("::/0")

@@ -1,4 +1,4 @@
-"""`.env`: read as it is meant, or refused with one line that names it."""
+"""`.env`: read correctly, or rejected with one line that names it."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from server.config.settings import SettingsError, load_settings, settings_hints
-from tests.server.commands_run import one_line, run
+from tests.server.commands import one_line, run
 
 TOKENS = "READ_TOKENS=s3cret-tok\n"
 
@@ -28,7 +28,7 @@ def tokens() -> list[str]:
         b"  READ_TOKENS = s3cret-tok  ",
     ],
 )
-def test_what_is_read(content: bytes) -> None:
+def test_accepted_files(content: bytes) -> None:
     Path(".env").write_bytes(content)
     assert tokens() == ["s3cret-tok"]
     assert settings_hints() == []
@@ -48,7 +48,7 @@ def test_what_is_read(content: bytes) -> None:
         (b"#" * 1_000_001, "is larger than 1,000,000 bytes"),
     ],
 )
-def test_what_is_refused(content: bytes, words: str) -> None:
+def test_rejected_values(content: bytes, words: str) -> None:
     Path(".env").write_bytes(content)
     line = refusal()
     assert words in line
@@ -64,7 +64,7 @@ def refusal() -> str:
     return line
 
 
-def test_what_is_no_file() -> None:
+def test_a_path_that_is_no_regular_file() -> None:
     path = Path(".env")
     path.mkdir()
     assert "is not a regular file" in refusal()
@@ -84,8 +84,8 @@ def test_what_is_no_file() -> None:
 
 
 @pytest.mark.processes
-def test_one_that_may_not_be_read(tmp_path: Path) -> None:
-    """By an ordinary account: nothing is closed to root."""
+def test_an_unreadable_file(tmp_path: Path) -> None:
+    """As an ordinary account, because root can read everything."""
     path = tmp_path / ".env"
     path.write_text(TOKENS)
     path.chmod(0)
@@ -118,7 +118,7 @@ def test_one_that_may_not_be_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.processes
-def test_a_command_says_it_in_one_line(tmp_path: Path) -> None:
+def test_a_command_prints_one_line(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(TOKENS.encode("utf-16"))
     assert one_line(run(["status"], {}, tmp_path)).startswith(".env: is UTF-16")
 
@@ -137,7 +137,7 @@ def test_misspelt_names(name: str, meant: str) -> None:
     assert settings_hints() == [f".env: {name} is no setting; did you mean {meant}?"]
 
 
-def test_names_of_others() -> None:
+def test_names_of_other_programs() -> None:
     Path(".env").write_text(
         "POSTGRES_PASSWORD=x\nCOINGRAPH_LISTEN=y\nREFRESH_INTERVAL_SECONDS=1\nPATH=/bin\n"
         "HTTP_PROXY=x\nSENTRY_DSN=x\nMY_APP=1\nCURENCIES=\n"
@@ -145,8 +145,8 @@ def test_names_of_others() -> None:
     assert settings_hints() == []
 
 
-def test_misspelt_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only what is all but ours: the environment has names of everything."""
+def test_misspelt_names_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only very similar names: the environment has names of all programs."""
     for name in ("READ_TOKEN", "HOSTNAME", "PORTS", "LANG", "WORKER_ID", "DATABASE"):
         monkeypatch.setenv(name, "s3cret")
     assert [hint for hint in settings_hints() if "did you mean" in hint] == [

@@ -1,4 +1,4 @@
-"""CORS_ORIGINS: spellings that people use become what browsers send, all others stop the start."""
+"""CORS_ORIGINS: common spellings become what browsers send, all others stop the start."""
 
 import pytest
 from hypothesis import given
@@ -67,14 +67,16 @@ BAD = [
 
 
 @pytest.mark.parametrize(("entry", "allowed", "refused"), ENTRIES, ids=[e[0] for e in ENTRIES])
-def test_what_an_entry_allows(entry: str, allowed: list[str], refused: list[str]) -> None:
+def test_the_origins_that_an_entry_allows(
+    entry: str, allowed: list[str], refused: list[str]
+) -> None:
     origins = Origins(load_settings(cors_origins=f" {entry} ,https://other.example").cors_origins)
     assert [origin for origin in allowed if not origins.allows(origin)] == []
     assert [origin for origin in refused if origins.allows(origin)] == []
 
 
 @pytest.mark.parametrize("entry", BAD)
-def test_what_would_match_nothing_or_strangers_stops_the_start(entry: str) -> None:
+def test_useless_and_too_wide_entries_stop_the_start(entry: str) -> None:
     with pytest.raises(SettingsError) as caught:
         load_settings(cors_origins=f"https://good.example,{entry}")
     line = str(caught.value)
@@ -83,13 +85,13 @@ def test_what_would_match_nothing_or_strangers_stops_the_start(entry: str) -> No
     assert len(line) < 250
 
 
-def test_entries_that_mean_the_same_are_one() -> None:
+def test_equal_entries_are_merged() -> None:
     entries = "https://A.example.com,https://a.example.com:443,https://a.example.com/"
     assert load_settings(cors_origins=entries).cors_origins == ("https://a.example.com",)
 
 
 @given(st.text(max_size=30), st.sampled_from(["", "http://", "https://*.", "app://"]))
-def test_an_accepted_entry_is_in_its_final_form(text: str, start: str) -> None:
+def test_normalising_an_entry_is_idempotent(text: str, start: str) -> None:
     try:
         normal = normal_origin(start + text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Proxies and certificates of the environment: every spelling is read, or is one clear line."""
+"""Proxies and certificates of the environment: each value is accepted or gives one line."""
 
 import contextlib
 import http.server
@@ -81,19 +81,19 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         ("fe80::1%eth0", "fe80::2", False),
     ],
 )
-def test_exceptions(entries: str, host: str, matches: bool) -> None:
+def test_no_proxy_entries(entries: str, host: str, matches: bool) -> None:
     assert bypassed(host, 443, entries) is matches
 
 
 @settings(deadline=None)
 @given(st.text(max_size=80), st.sampled_from(["example.com", "10.0.0.1", "fd00::1", ""]))
-def test_no_exception_is_too_odd(entries: str, host: str) -> None:
+def test_any_no_proxy_value_is_accepted(entries: str, host: str) -> None:
     assert bypassed(host, 443, entries) in {True, False}
 
 
 @settings(deadline=None)
 @given(st.ip_addresses(), st.integers(0, 32))
-def test_networks_are_as_ipaddress_has_them(
+def test_networks_match_like_ipaddress(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address, bits: int
 ) -> None:
     network = ipaddress.ip_network(f"{address}/{bits}", strict=False)
@@ -142,7 +142,7 @@ def test_networks_are_as_ipaddress_has_them(
         ({"HTTP_PROXY": "http://p"}, "http://10.0.0.1/", Proxy("http://p:80")),
     ],
 )
-def test_choice(
+def test_the_chosen_proxy(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], url: str, expected: Proxy | None
 ) -> None:
     for name, value in variables.items():
@@ -160,7 +160,9 @@ def test_choice(
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
-async def test_garbage_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+async def test_an_invalid_proxy_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ProxyError) as caught:
         proxy_for(UPSTREAM)
@@ -185,7 +187,7 @@ def test_no_value_ends_in_a_traceback(value: str) -> None:
         proxy_secrets()
 
 
-def test_passwords_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_passwords_of_proxies_are_redacted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://u:s%40cret@p")
     monkeypatch.setenv("all_proxy", "u:other@p:1")
     assert proxy_secrets() == {
@@ -206,7 +208,7 @@ def target(shared_simulator: Simulator) -> tuple[str, int]:
 
 @pytest.mark.parametrize("login", [None, "me:p@ss w:rd"])
 @pytest.mark.parametrize("kind", ["http", "socks5"])
-async def test_prices_come_by_a_real_proxy(
+async def test_prices_come_through_a_real_proxy(
     monkeypatch: pytest.MonkeyPatch, target: tuple[str, int], kind: str, login: str | None
 ) -> None:
     with forwarding(kind, target, login) as proxy:
@@ -220,7 +222,7 @@ async def test_prices_come_by_a_real_proxy(
         assert "upstream.test" in proxy.asked[0]
 
 
-async def test_a_wrong_login_is_not_told(
+async def test_a_wrong_login_is_not_revealed(
     monkeypatch: pytest.MonkeyPatch, target: tuple[str, int]
 ) -> None:
     with forwarding("http", target, "me:right") as proxy:
@@ -266,7 +268,7 @@ def test_folders_of_certificates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 @contextlib.contextmanager
 def tls_upstream(folder: Path) -> Iterator[int]:
-    """Answer pings with the `cert` and `key` in a folder; the port."""
+    """Serve pings with the `cert` and `key` in a folder; yield the port."""
 
     class Ping(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -310,7 +312,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def test_certificates_of_a_file_are_trusted(
     monkeypatch: pytest.MonkeyPatch, certificate: Path, by_proxy: bool
 ) -> None:
-    """An upstream with TLS, whose certificate only SSL_CERT_FILE has, also through CONNECT."""
+    """An upstream with a certificate that only SSL_CERT_FILE has, also through CONNECT."""
     with tls_upstream(certificate) as port, forwarding("http", ("127.0.0.1", port)) as proxy:
         url = f"https://localhost:{port}/api/v3"
         if by_proxy:

@@ -1,4 +1,4 @@
-"""Secrets in files, and the database's password apart from its address, also when it is rotated."""
+"""Secrets in files, and a database password separate from its URL, also rotated."""
 
 import os
 from pathlib import Path
@@ -12,9 +12,9 @@ from models.postgres.database import Database, DatabaseUnavailableError
 from server.access.token_file import generated_token
 from server.bootstrap.factories import make_database
 from server.config.settings import Settings, SettingsError, load_settings
-from tests.server.password_door import password_door
+from tests.server.password_proxy import password_door
 from tests.server.postgres_processes import eventually
-from tests.server.served import served
+from tests.server.server_process import served
 from tests.serving import PATIENCE, TOKEN, in_thread
 
 URL = "postgresql://u@h/db"
@@ -48,7 +48,7 @@ def test_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, end:
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_files_that_hold_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+def test_files_without_a_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
     for file, content in {
         "empty": b"", "blank": b" \n", "binary": b"\x00\x01s3cret", "latin": b"s3cret\xff",
         "large": b"s3cret" * 20_000, "utf16": "s3cret".encode("utf-16"),
@@ -83,7 +83,9 @@ def refusal() -> str:
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_both(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+def test_a_setting_and_its_file_together(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
     (tmp_path / "secret").write_text(SECRETS[name])
     Path(".env").write_text(f"{name.upper()}='{SECRETS[name]}'\nPOSTGRES_PASSWORD_FILE=/nowhere\n")
     monkeypatch.setenv(f"{name.upper()}_FILE", str(tmp_path / "secret"))
@@ -102,7 +104,7 @@ def test_a_bad_value_in_a_file_names_the_setting(
     assert refusal() == "READ_TOKENS: it has a line break or another control character"
 
 
-def test_a_password_without_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_without_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_PASSWORD", "s3cret")
     assert refusal() == "DATABASE_PASSWORD: is set, but DATABASE_URL is not; set both"
 
@@ -113,7 +115,7 @@ def test_a_password_without_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_any_character_of_a_password(
     database_url: str, tmp_path: Path, in_url: str, password: str
 ) -> None:
-    """As it is, for all connections: the pool's, those past it, and a lock's."""
+    """Used verbatim by all connections: of the pool, beyond it, and of locks."""
     (tmp_path / "secret").write_text(password + "\n")
     async with password_door(database_url, password) as door:
         url = door.url.replace("@127", f"{in_url}@127")
@@ -130,7 +132,7 @@ async def test_any_character_of_a_password(
         assert door.refused == 0
 
 
-async def test_a_whole_address_that_is_rotated(database_url: str, tmp_path: Path) -> None:
+async def test_a_rotated_url(database_url: str, tmp_path: Path) -> None:
     path = tmp_path / "secret"
     async with password_door(database_url, "first") as door:
         address = door.url.replace("@127", ":%s@127")
@@ -162,7 +164,7 @@ async def fails(database: Database, words: str) -> str:
 @pytest.mark.endurance
 @pytest.mark.processes
 def test_a_rotation_needs_no_restart(empty_url: str, tmp_path: Path) -> None:
-    """A server that starts with the wrong password, gets the right one, and then another."""
+    """A server starts with a wrong password, then the right one, then a rotated one."""
     wrong, first, second = "s3cret-wrong", "s3cret-first:@/'", 's3cret-second"\\'
     path = tmp_path / "secret"
     path.write_text(wrong)
@@ -184,7 +186,7 @@ def test_a_rotation_needs_no_restart(empty_url: str, tmp_path: Path) -> None:
                 path.write_text(second)
                 refused = door.refused
                 door.cut_soon()
-                door.mend_soon()
+                door.restore_soon()
                 eventually(lambda: client.get("/health/ready").status_code == 200, PATIENCE)
                 for query in (
                     "{ currencies { code } }",
@@ -194,18 +196,18 @@ def test_a_rotation_needs_no_restart(empty_url: str, tmp_path: Path) -> None:
                 assert door.refused == refused
             server.process.terminate()
             server.process.wait(60)
-        told = server.log.read_text()
+        shown = server.log.read_text()
     for secret in (wrong, first, second):
         for form in (secret, secret.replace("\\", "\\\\").replace('"', '\\"')):
-            assert form not in told
+            assert form not in shown
             assert not any(form in answer for answer in answers)
-    assert "password authentication failed: [hidden]" in told
+    assert "password authentication failed: [hidden]" in shown
     assert '"usd"' in answers[1]
     assert "CoinGecko cannot be reached" in answers[2]
 
 
 def asked(client: httpx.Client, query: str) -> str:
-    """The answer, once the server has found the database again in all its parts."""
+    """Return the response once all parts of the server have reconnected."""
     headers = {"Authorization": f"Bearer {TOKEN}"}
 
     def ask() -> httpx.Response:
@@ -215,7 +217,7 @@ def asked(client: httpx.Client, query: str) -> str:
     return ask().text
 
 
-def test_tokens_of_ours_are_taken_by_eventbridge(tmp_path: Path) -> None:
+def test_generated_tokens_are_valid_in_eventbridge(tmp_path: Path) -> None:
     """https://docs.aws.amazon.com/eventbridge/latest/APIReference: ApiKeyValue's bounds."""
     token, _ = generated_token(tmp_path)
     value = f"Bearer {token.get_secret_value()}"

@@ -1,4 +1,4 @@
-"""Settings: each bad value stops with one line that names it; nothing secret is shown."""
+"""Settings: each invalid value gives one line that names it; no secret is shown."""
 
 import re
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from server.config.settings import Settings, SettingsError, load_settings
-from tests.server.served import environment
+from tests.server.server_process import environment
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parents[3]
     [
         ("DATABASE_URL", "hunter2", "expected postgresql://"),
         ("RATE_LIMIT_POINTS", "1499999", "at least MAX_COST (1,500,000)"),
-        ("RATE_LIMIT_STORAGE", "memcached://hunter2@h", "write such as redis://"),
-        ("RATE_LIMIT_STORAGE", "redis://:hunter2@h:port", "write such as redis://"),
+        ("RATE_LIMIT_STORAGE", "memcached://hunter2@h", "write it like redis://"),
+        ("RATE_LIMIT_STORAGE", "redis://:hunter2@h:port", "write it like redis://"),
         ("TRUSTED_PROXIES", "10.0.0.1,proxy.example", "no address or network"),
         ("TRUSTED_PROXIES", "10.0.0.1/8", "no address or network"),
         ("TRUSTED_PROXIES", "*", "no address or network"),
@@ -58,9 +58,9 @@ ROOT = Path(__file__).resolve().parents[3]
         ("HISTORY_DAYS", "3651", "less than or equal to 3650"),
         ("HISTORY_DAYS", "a year", "valid integer"),
         ("HISTORY_DAYS", "1.5", "valid integer"),
-        ("STALE_AFTER", "3", "duration such as"),
-        ("STALE_AFTER", "-3h", "duration such as"),
-        ("STALE_AFTER", "3 weeks", "duration such as"),
+        ("STALE_AFTER", "3", "duration like"),
+        ("STALE_AFTER", "-3h", "duration like"),
+        ("STALE_AFTER", "3 weeks", "duration like"),
         ("STALE_AFTER", "0s", "longer than 0"),
         ("STALE_AFTER", "9999999999999d", "longer than"),
         ("STALE_AFTER", "9" * 400 + "h", "longer than"),
@@ -90,7 +90,7 @@ def test_bad_values(monkeypatch: pytest.MonkeyPatch, name: str, value: str, word
     assert "pydantic" not in line
 
 
-def test_every_setting_in_error_has_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_invalid_setting_has_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORT", "x")
     monkeypatch.setenv("LOG_FORMAT", "x")
     with pytest.raises(SettingsError) as caught:
@@ -98,7 +98,7 @@ def test_every_setting_in_error_has_its_line(monkeypatch: pytest.MonkeyPatch) ->
     assert [line.split(":")[0] for line in str(caught.value).splitlines()] == ["PORT", "LOG_FORMAT"]
 
 
-def test_a_key_that_its_plan_does_not_send(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_with_the_keyless_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COINGECKO_API_KEY", "hunter2")
     assert (load_settings().plan, load_settings().requests_per_minute) == ("demo", 30)
     monkeypatch.setenv("COINGECKO_PLAN", "keyless")
@@ -108,7 +108,7 @@ def test_a_key_that_its_plan_does_not_send(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.processes
-def test_a_command_says_it_in_one_line(tmp_path: Path) -> None:
+def test_a_command_prints_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", "from server.cli.main import main; main()", "status"],
         env=environment({"PORT": "x", "DATABASE_URL": "postgresql://u:hunter2@h/db"}),
@@ -135,7 +135,7 @@ def test_defaults() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
-def test_an_empty_value_is_none(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_an_empty_value_is_unset(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     default = load_settings()
     monkeypatch.setenv(name.upper(), "")
     assert load_settings() == default
@@ -181,7 +181,7 @@ def test_a_file_is_read_and_the_environment_wins(monkeypatch: pytest.MonkeyPatch
     assert len(settings.coins) == 11
 
 
-def test_nothing_secret_is_shown() -> None:
+def test_secrets_are_not_shown() -> None:
     settings = load_settings(
         database_url="postgresql://u:hunter2@h/db",
         refresh_tokens="hunter2,hunter2b",
@@ -204,7 +204,7 @@ def test_every_setting_is_documented() -> None:
 
 
 def test_the_example_is_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is commented out there says what holds without it; examples of the unset apart."""
+    """Commented-out lines have the default values, except for unset ones."""
     text = (ROOT / ".env.example").read_text()
     lines = re.findall(r"^#([A-Z][A-Z0-9_]*)=(.*)$", text, re.MULTILINE)
     default = load_settings()

@@ -1,4 +1,4 @@
-"""The values of settings: quotes that are no part of them, and hostile ones of each setting."""
+"""The values of settings: quotes around them, and hostile values of each setting."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -27,7 +27,7 @@ def kinds(name: str) -> set[Any]:
 
 
 def is_strict(name: str) -> bool:
-    """Whether none of the hostile values can be meant: numbers, durations, words of a list."""
+    """Return True if no hostile value is valid: numbers, durations, enumerations."""
     found = kinds(name)
     return (
         bool({int, float, bool, HttpUrl} & found)
@@ -39,7 +39,7 @@ def is_strict(name: str) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(FIELDS))
 def test_hostile_values(name: str) -> None:
-    """One line that names the setting, or a value that can be meant; never anything else."""
+    """Each gives one line that names the setting, or a valid value; never anything else."""
     for value in HOSTILE:
         if line := refusal(name, value):
             assert len(line) < 600, line
@@ -49,7 +49,7 @@ def test_hostile_values(name: str) -> None:
 
 
 def refusal(name: str, value: str) -> str | None:
-    """The line that refuses a value; None where it is taken."""
+    """Return the line that rejects a value, None if it is accepted."""
     try:
         load_settings(**{name: value})
     except SettingsError as error:
@@ -69,8 +69,8 @@ def test_any_text(name: str, value: str) -> None:
 
 
 @pytest.mark.parametrize("quote", ["'", '"'])
-def test_quotes_that_docker_keeps(monkeypatch: pytest.MonkeyPatch, quote: str) -> None:
-    """`docker run --env-file` hands on what is written, quotes and all."""
+def test_quotes_that_docker_passes_on(monkeypatch: pytest.MonkeyPatch, quote: str) -> None:
+    """`docker run --env-file` passes values on with their quotes."""
     values = {
         "READ_TOKENS": "s3cret-tok", "COINS": "tron,bitcoin", "PORT": "8100",
         "DATABASE_URL": "postgresql://u:s3cret-pw@h/db", "LIVE_EVERY": "60s",
@@ -118,7 +118,7 @@ def test_quotes_that_are_part_of_a_token(
 
 
 @pytest.mark.parametrize("written", ["'a','b'", 'a,"b"', "'a' , b"])
-def test_quotes_around_tokens_of_a_list_are_pointed_out(
+def test_quotes_around_tokens_of_a_list_give_a_hint(
     monkeypatch: pytest.MonkeyPatch, written: str
 ) -> None:
     monkeypatch.setenv("READ_TOKENS", written)
@@ -134,7 +134,7 @@ def test_entries_of_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().coins == ("bitcoin", "tron")
 
 
-def test_quotes_in_the_file_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quotes_in_the_env_file_follow_its_rules(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("READ_TOKENS", raising=False)
     Path(".env").write_text("READ_TOKENS='\"tok\"'\n")
     assert [token.get_secret_value() for token in load_settings().read_tokens] == ['"tok"']
@@ -144,7 +144,7 @@ def test_quotes_in_the_file_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None
 @example("")
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=30))
 @settings(deadline=None)
-def test_tokens_of_quotes_are_never_shown(middle: str) -> None:
+def test_quoted_tokens_are_never_shown(middle: str) -> None:
     token = f"'s3cret{middle}"
     found = load_settings(read_tokens=token)
     assert "s3cret" not in repr(found)

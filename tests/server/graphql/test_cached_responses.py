@@ -1,4 +1,4 @@
-"""Answers that are kept are those that would be computed, whatever is written meanwhile."""
+"""Cached responses equal computed ones, whatever is written meanwhile."""
 
 import asyncio
 import random
@@ -10,8 +10,8 @@ import pytest
 from models.series import latest_of
 from simulator import Simulator
 from tests.counting import statements
-from tests.server.caching import CURRENCIES, LATEST, hearing, quote, said, until
-from tests.server.writing import Writer
+from tests.server.cache_probes import CURRENCIES, LATEST, quote, said, until, wait_for_listener
+from tests.server.random_writes import Writer
 from tests.serving import TOKEN, LiveServer, live_server, make_settings
 
 REFRESH = "mutation { refreshPrices(input: {wait: true}) { run { status } } }"
@@ -39,12 +39,12 @@ QUERIES = [
 
 @pytest.fixture
 async def cached(server: LiveServer) -> LiveServer:
-    return await hearing(server)
+    return await wait_for_listener(server)
 
 
 @pytest.mark.endurance
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_whatever_is_written(
+async def test_every_write_invalidates(
     cached: LiveServer, database_url: str, shared_simulator: Simulator, seed: int
 ) -> None:
     chance = random.Random(seed)  # noqa: S311 - no secret
@@ -66,8 +66,8 @@ async def test_whatever_is_written(
 
 
 @pytest.mark.slow
-async def test_every_write_is_noticed_by_what_shows_it(cached: LiveServer) -> None:
-    """Each of the writer's writes changes some answer, or the test above would show nothing."""
+async def test_every_write_invalidates_the_responses_that_show_it(cached: LiveServer) -> None:
+    """Each write changes some response; otherwise the test above would prove nothing."""
     writer = Writer(cached, random.Random(1))  # noqa: S311 - no secret
     for write in writer.writes():
         for _ in range(30):  # what is drawn may be what is there already
@@ -83,7 +83,7 @@ async def test_every_write_is_noticed_by_what_shows_it(cached: LiveServer) -> No
         assert any(hits), "what does not hang on it stays"
 
 
-async def test_by_get_and_post_alike(cached: LiveServer) -> None:
+async def test_get_and_post_share_the_cache(cached: LiveServer) -> None:
     first, second = await cached.post(LATEST), await cached.post(LATEST)
     got = await cached.http.get("/graphql", params={"query": LATEST})
     assert [said(response) for response in (first, second, got)] == ["MISS", "HIT", "HIT"]
@@ -100,8 +100,8 @@ async def test_by_get_and_post_alike(cached: LiveServer) -> None:
 
 
 @pytest.mark.slow
-async def test_what_is_over_is_seen(cached: LiveServer) -> None:
-    """By who asked for a refresh and by who learns of one, without waiting for anything."""
+async def test_an_expired_response_is_recomputed(cached: LiveServer) -> None:
+    """For the caller of a refresh and for a subscriber, without any delay."""
     for _ in range(3):
         before = await cached.data(LATEST)
         await quote(cached.application.database, 4.5)
@@ -114,7 +114,7 @@ async def test_what_is_over_is_seen(cached: LiveServer) -> None:
         assert await cached.data(LATEST) != now
 
 
-async def test_a_change_between_reading_and_keeping(
+async def test_a_change_between_reading_and_storing(
     cached: LiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     application = cached.application
@@ -134,7 +134,7 @@ async def test_a_change_between_reading_and_keeping(
     assert new.json()["data"]["latestPrices"][0]["price"] == 7.5
 
 
-async def test_equal_queries_at_once_are_computed_once(
+async def test_concurrent_equal_queries_are_computed_once(
     cached: LiveServer, sql: asyncpg.Connection
 ) -> None:
     async with sql.transaction():
@@ -159,7 +159,7 @@ async def _one_waits(sql: asyncpg.Connection) -> bool:
     return waiting
 
 
-async def test_a_caller_with_a_token_is_no_part_of_it(cached: LiveServer) -> None:
+async def test_requests_with_a_token_bypass_the_cache(cached: LiveServer) -> None:
     for token in (TOKEN, "whatever"):
         for _ in range(2):
             answer = await cached.post(LATEST, token=token)
@@ -174,12 +174,12 @@ async def test_a_caller_with_a_token_is_no_part_of_it(cached: LiveServer) -> Non
         assert (answer.status_code, said(answer)) == (200, "BYPASS")
 
 
-async def test_where_reading_wants_a_token_nothing_is_kept(
+async def test_with_read_tokens_nothing_is_cached(
     cached: LiveServer, database_url: str, shared_simulator: Simulator
 ) -> None:
     settings = make_settings(database_url, shared_simulator, read_tokens="reader")
     async with live_server(settings) as closed:
-        await hearing(closed)
+        await wait_for_listener(closed)
         for token, status in (("reader", 200), ("reader", 200), (None, 401), ("wrong", 401)):
             answer = await closed.post(LATEST, token=token)
             assert answer.status_code == status
@@ -201,7 +201,7 @@ async def test_where_reading_wants_a_token_nothing_is_kept(
         ("mutation { __typename }", 200),
     ],
 )
-async def test_failures_and_mutations_are_not_kept(
+async def test_failures_and_mutations_are_not_cached(
     cached: LiveServer, query: str, status: int
 ) -> None:
     for _ in range(2):
@@ -213,7 +213,7 @@ async def test_failures_and_mutations_are_not_kept(
     assert len(cached.application.cache) == 0
 
 
-async def test_variables_nested_deeper_than_any_input(cached: LiveServer) -> None:
+async def test_variables_nested_too_deeply(cached: LiveServer) -> None:
     deep: Any = 1
     for _ in range(200):  # far deeper ones: test_request_bounds.py
         deep = [deep]

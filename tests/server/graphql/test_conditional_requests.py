@@ -1,4 +1,4 @@
-"""What a browser or a CDN may keep, how it asks whether that is still true, and in which coding."""
+"""Cache-Control, conditional requests and content codings."""
 
 import gzip
 import re
@@ -11,7 +11,7 @@ import zstandard
 
 from server.graphql.response import names_etag
 from simulator import Simulator
-from tests.server.caching import CURRENCIES, LATEST, hearing, quote, said
+from tests.server.cache_probes import CURRENCIES, LATEST, quote, said, wait_for_listener
 from tests.serving import LiveServer, Reader, live_server, make_settings
 
 HOURS = '{ prices(coin: "bitcoin", to: "2100-01-01", first: 100) { points { timestamp price } } }'
@@ -30,7 +30,7 @@ async def ask(reader: Any, method: str, query: str, **headers: str) -> httpx.Res
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_not_modified(server: LiveServer, method: str) -> None:
-    await hearing(server)
+    await wait_for_listener(server)
     first = await ask(server, method, LATEST)
     etag = first.headers["etag"]
     assert re.fullmatch(r'W/"[0-9a-f]{32}"', etag)
@@ -57,10 +57,10 @@ async def test_not_modified(server: LiveServer, method: str) -> None:
     assert after.headers["etag"] != etag
 
 
-async def test_not_modified_on_every_way_to_an_answer(
+async def test_not_modified_with_and_without_the_cache(
     server: LiveServer, database_url: str, shared_simulator: Simulator
 ) -> None:
-    """Other processes give the same answer the same tag, whether it is kept or computed."""
+    """All processes give equal responses equal tags, cached or computed."""
     settings = make_settings(database_url, shared_simulator, cache_megabytes=0)
     async with live_server(settings) as plain:
         etag = (await ask(server, "GET", LATEST)).headers["etag"]
@@ -86,7 +86,7 @@ async def test_not_modified_on_every_way_to_an_answer(
         ("{ nothing }", "no-store"),
     ],
 )
-async def test_how_long_an_answer_may_be_kept(reader: Reader, query: str, expected: str) -> None:
+async def test_cache_control(reader: Reader, query: str, expected: str) -> None:
     for method in ("GET", "POST"):
         answer = await ask(reader, method, query)
         assert answer.headers["cache-control"] == expected
@@ -94,11 +94,11 @@ async def test_how_long_an_answer_may_be_kept(reader: Reader, query: str, expect
         assert ("etag" in answer.headers) == (expected != "no-store")
 
 
-async def test_ranges_that_reach_into_now(reader: Reader) -> None:
-    """They change by themselves when the bucket that is running now ends, if not before."""
+async def test_cache_control_of_ranges_up_to_now(reader: Reader) -> None:
+    """They change by time alone, at the latest when the current bucket ends."""
     open_end = '{ prices(coin: "bitcoin", from: "2026-01-01", granularity: DAY) { to } }'
     answer = await ask(reader, "GET", open_end)
-    # within a day's last second nobody may keep it at all
+    # in the last second of a day it may not be cached at all
     assert answer.headers["cache-control"] in {"public, max-age=1", "no-cache"}
     ahead = await ask(reader, "GET", HOURS.replace("first", "granularity: DAY, first"))
     age = re.fullmatch(r"public, max-age=\d+(, stale-while-revalidate=\d+)?|no-cache",
@@ -107,7 +107,7 @@ async def test_ranges_that_reach_into_now(reader: Reader) -> None:
 
 
 @pytest.mark.slow
-async def test_settings_of_others_caches(
+async def test_settings_of_cache_control(
     server: LiveServer, database_url: str, shared_simulator: Simulator
 ) -> None:
     for max_age, stale, expected in (
@@ -126,7 +126,7 @@ async def test_settings_of_others_caches(
 
 
 def decoded(raw: bytes, coding: str | None) -> bytes:
-    """Decode with libraries of our own choosing."""
+    """Decode with the libraries of this test."""
     if coding == "br":
         return brotli.decompress(raw)  # type: ignore[no-any-return] # it has no types
     if coding == "zstd":
@@ -138,7 +138,7 @@ def decoded(raw: bytes, coding: str | None) -> bytes:
     "query", [HOURS, "{ refreshRuns { nodes { items { coin } } } }", "{ nothing }"]
 )
 async def test_codings(reader: Reader, query: str) -> None:
-    """Kept, computed each time, or failed: each coding holds the same bytes."""
+    """Cached, computed or failed: each coding holds the same bytes."""
     plain = await ask(reader, "POST", query, Accept_Encoding="identity")
     assert "content-encoding" not in plain.headers
     assert int(plain.headers["content-length"]) == len(plain.content)
@@ -153,16 +153,16 @@ async def test_codings(reader: Reader, query: str) -> None:
         answer = await reader.http.send(request, stream=True)
         raw = b"".join([chunk async for chunk in answer.aiter_raw()])
         await answer.aclose()
-        told = answer.headers.get("content-encoding")
+        shown = answer.headers.get("content-encoding")
         small = len(plain.content) < 500
-        assert told == (None if small else coding)
-        assert decoded(raw, told) == plain.content
+        assert shown == (None if small else coding)
+        assert decoded(raw, shown) == plain.content
         assert int(answer.headers["content-length"]) == len(raw)
         assert answer.headers.get("etag") == plain.headers.get("etag")
 
 
-async def test_media_types_share_what_is_kept(server: LiveServer) -> None:
-    await hearing(server)
+async def test_media_types_share_the_cache(server: LiveServer) -> None:
+    await wait_for_listener(server)
     for method in ("POST", "GET"):
         for wanted in ("application/json", "application/graphql-response+json"):
             answer = await ask(server, method, HOURS, Accept=wanted)
@@ -170,8 +170,8 @@ async def test_media_types_share_what_is_kept(server: LiveServer) -> None:
     assert said(answer) == "HIT"
 
 
-async def test_an_answer_of_megabytes_in_every_coding(server: LiveServer) -> None:
-    """It is compressed apart, once for all who ask at the same time."""
+async def test_a_large_response_in_every_coding(server: LiveServer) -> None:
+    """It is compressed in a thread, once for concurrent requests."""
     fields = "timestamp price marketCap volume observedAt partial samples"
     part = f'prices(coin: "bitcoin", to: "2100-01-01", first: 999) {{ points {{ {fields} }} }}'
     query = "{ " + " ".join(f"p{n}: {part}" for n in range(25)) + " }"
@@ -187,9 +187,9 @@ async def test_server_timing(reader: Reader) -> None:
     query = "{ timed: coins(first: 3) { nodes { name } } }"  # prices may be in memory
     times = []
     for _ in range(2):
-        told = (await ask(reader, "POST", query)).headers["server-timing"]
-        found = re.fullmatch(r"total;dur=([\d.]+), db;dur=([\d.]+), encode;dur=([\d.]+)", told)
-        assert found, told
+        shown = (await ask(reader, "POST", query)).headers["server-timing"]
+        found = re.fullmatch(r"total;dur=([\d.]+), db;dur=([\d.]+), encode;dur=([\d.]+)", shown)
+        assert found, shown
         times.append([float(number) for number in found.groups()])
     (total, database, encode), (_, none, _) = times
     assert 0 < database <= total
@@ -197,7 +197,7 @@ async def test_server_timing(reader: Reader) -> None:
     assert none == 0
 
 
-async def test_other_origins_may_ask_and_see(
+async def test_allowed_origins_may_read_the_headers(
     database_url: str, shared_simulator: Simulator
 ) -> None:
     settings = make_settings(database_url, shared_simulator, cors_origins="https://app.example.com")
@@ -212,7 +212,7 @@ async def test_other_origins_may_ask_and_see(
             },
         )
         assert preflight.status_code == 200
-        for headers in (origin, {}):  # what is kept for the one may be asked for by the other
+        for headers in (origin, {}):  # a cache may serve one's response to the other
             answer = await ask(server, "GET", CURRENCIES, **headers)
             varies = {name.strip() for name in answer.headers["vary"].split(",")}
             assert varies == {"Accept", "Accept-Encoding", "Authorization", "Origin"}

@@ -1,4 +1,4 @@
-"""GraphQL over HTTP: methods, media types, bodies, what is no operation."""
+"""GraphQL over HTTP: methods, media types, bodies, malformed requests."""
 
 import gzip
 import json
@@ -15,7 +15,7 @@ LEAKS = ("Traceback", "SELECT", "sqlalchemy", ".py", "Error(")
 
 
 def refused(response: httpx.Response, status: int, code: str = "BAD_USER_INPUT") -> str:
-    """Check a refusal; its message."""
+    """Check an error; return its message."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/json; charset=utf-8"
     assert not any(leak in response.text for leak in LEAKS), response.text
@@ -106,7 +106,7 @@ async def test_media_types(reader: Reader) -> None:
         (b'{"query": "query A { __typename } query B { __typename }"}', "`operationName`"),
     ],
 )
-async def test_bodies_that_are_none(reader: Reader, content: bytes, words: str) -> None:
+async def test_malformed_bodies(reader: Reader, content: bytes, words: str) -> None:
     assert words in refused(await post(reader, content), 400)
 
 
@@ -121,13 +121,13 @@ async def test_bodies_that_are_none(reader: Reader, content: bytes, words: str) 
         ({"query": QUERY, "operationName": "X"}, 'named "X"'),
     ],
 )
-async def test_addresses_that_are_none(
+async def test_malformed_query_strings(
     reader: Reader, parameters: dict[str, str], words: str
 ) -> None:
     assert words in refused(await reader.http.get("/graphql", params=parameters), 400)
 
 
-async def test_a_mutation_by_get_is_refused(reader: Reader) -> None:
+async def test_a_mutation_by_get_is_rejected(reader: Reader) -> None:
     before = await reader.sql.fetchval("SELECT count(*) FROM refresh_run")
     headers = {"Authorization": f"Bearer {TOKEN}"}
     mutation = "mutation M { refreshPrices { started } }"
@@ -173,7 +173,7 @@ async def test_bodies_that_are_too_large(reader: Reader) -> None:
     assert (await post(reader, body(1000))).status_code == 200
 
 
-async def test_browsers_are_given_graphiql(reader: Reader) -> None:
+async def test_browsers_receive_graphiql(reader: Reader) -> None:
     accept = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
     page = await reader.http.get("/graphql", headers=accept)
     assert page.headers["content-type"].startswith("text/html")
@@ -184,7 +184,7 @@ async def test_browsers_are_given_graphiql(reader: Reader) -> None:
 
 
 async def test_other_origins(server: LiveServer) -> None:
-    """Without CORS_ORIGINS no page of another origin may read an answer."""
+    """Without CORS_ORIGINS no page of another origin may read a response."""
     headers = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "POST"}
     preflight = await server.http.options("/graphql", headers=headers)
     assert preflight.status_code == 405
@@ -216,6 +216,6 @@ async def test_origins_that_are_allowed(database_url: str, shared_simulator: Sim
                 await server.http.post("/graphql", json={"query": QUERY}, headers=headers),
                 await server.http.post("/graphql", content=b"", headers=headers),
             ):
-                told = answer.headers.get("access-control-allow-origin")
-                assert told == (origin if allowed else None)
+                shown = answer.headers.get("access-control-allow-origin")
+                assert shown == (origin if allowed else None)
                 assert "access-control-allow-credentials" not in answer.headers

@@ -1,4 +1,4 @@
-"""With introspection off, no way in suggests names: HTTP, addresses, WebSockets, event streams."""
+"""With introspection off, no transport suggests names."""
 
 import json
 from collections.abc import AsyncIterator
@@ -8,8 +8,8 @@ import pytest
 
 from simulator import Simulator
 from tests.schema.limits.mistakes import Mistake, names_in, unavoidable
-from tests.server.streams.listening import events_of
-from tests.server.streams.talking import talking_to
+from tests.server.streams.sse_client import events_of
+from tests.server.streams.websocket_client import talking_to
 from tests.serving import LiveServer, live_server, make_settings
 
 QUERIES = [
@@ -63,7 +63,7 @@ async def test_over_a_websocket(closed: LiveServer) -> None:
     async with talking_to(closed) as talk:
         for number, mistake in enumerate(QUERIES + SUBSCRIPTIONS):
             await talk.begin(mistake.text, str(number), variables=mistake.variables)
-            message = await talk.hear()
+            message = await talk.receive()
             assert message["type"] == "error"
             check(mistake, message["payload"])
 

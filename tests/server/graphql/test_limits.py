@@ -1,4 +1,4 @@
-"""Each limit at its number and one past it, as clients meet it: over real sockets."""
+"""Each limit at its value and one past it, over real sockets."""
 
 import json
 from typing import Any
@@ -10,8 +10,8 @@ from server.config.limits import LimitSettings
 from server.transport import http_bounds
 from simulator import Simulator
 from tests.schema.limits.test_limits import DOCUMENTS, values_of
-from tests.server.raw import HEAD, QUERY, raw
-from tests.server.streams.talking import talking_to
+from tests.server.raw_client import HEAD, QUERY, raw
+from tests.server.streams.websocket_client import talking_to
 from tests.serving import LiveServer, Reader, make_settings
 
 MOST = {"max_document": 2_000, "max_tokens": 60, "max_root_fields": 5}  # else 6
@@ -24,7 +24,7 @@ OVERLAPPING = {12: "{" + "__typename " * 4 + "}", 13: "{" + "__typename " * 5 + 
 
 
 def cases() -> list[tuple[str, int, str, dict[str, Any], str, dict[str, Any]]]:
-    """Name a setting and its number; give what fits, and what is one past it."""
+    """Yield a setting, its value, a request at the limit and one past it."""
     found: list[tuple[str, int, str, dict[str, Any], str, dict[str, Any]]] = []
     for name, make in DOCUMENTS.items():
         most = MOST.get(name, 6)
@@ -53,10 +53,10 @@ async def test_an_operation_at_the_limit_and_one_past_it(
     past: str,
     more: dict[str, Any],
 ) -> None:
-    """A server is not started for each: it is given the schema that the setting makes."""
+    """One server for all: the test replaces its schema."""
     settings = make_settings("postgresql://unused/x", shared_simulator, **{name: most})
     endpoint = scheduled_server.application.endpoint
-    monkeypatch.setattr(endpoint.answers, "_schema", build_schema(settings.limits))
+    monkeypatch.setattr(endpoint.handler, "_schema", build_schema(settings.limits))
     url = f"{scheduled_server.url}/graphql"
     fits = await post(url, fitting, values)
     assert "OPERATION_TOO_COMPLEX" not in json.dumps(fits), "at the limit"
@@ -67,7 +67,7 @@ async def test_an_operation_at_the_limit_and_one_past_it(
 
 
 async def post(url: str, query: str, variables: dict[str, Any]) -> Any:
-    """Ask with a client of this event loop; the server runs in another."""
+    """Send a query with a client of this event loop; the server runs in another."""
     async with raw(url) as client:
         content = json.dumps({"query": query, "variables": variables}).encode()
         client.send(HEAD + b"Content-Length: %d\r\n\r\n" % len(content) + content)
@@ -142,8 +142,8 @@ async def test_a_request_id(reader: Reader, size: int, kept: bool) -> None:
 async def test_an_id_of_an_operation(reader: Reader) -> None:
     async with talking_to(reader) as talk:
         await talk.begin("{ __typename }", "x" * 256)
-        assert (await talk.hear())["id"] == "x" * 256
+        assert (await talk.receive())["id"] == "x" * 256
         await talk.begin("{ __typename }", "x" * 257)
-        while (await talk.hear())["type"] != "complete":
+        while (await talk.receive())["type"] != "complete":
             pass
         assert (await talk.closed())[0] == 4400

@@ -14,7 +14,7 @@ from server.graphql.persisted_queries import (
     PersistedQueries,
 )
 from simulator import Simulator
-from tests.server.caching import hearing, said
+from tests.server.cache_probes import said, wait_for_listener
 from tests.serving import TOKEN, Client, LiveServer, live_server, make_settings
 
 QUERY = "query Codes($n: Int!) { coins(first: $n) { nodes { id } } }"
@@ -58,8 +58,8 @@ def not_found(answer: httpx.Response) -> None:
     assert "data" not in answer.json()
 
 
-async def test_an_unknown_hash_for_who_takes_our_media_type(server: LiveServer) -> None:
-    """It allows no 200 without data: the status is for caches and for people."""
+async def test_an_unknown_hash_with_the_graphql_media_type(server: LiveServer) -> None:
+    """The media type allows no status 200 without data."""
     for accept, status in (
         ("application/graphql-response+json, application/json;q=0.9", 404),
         ("application/json", 200),
@@ -76,7 +76,7 @@ async def test_an_unknown_hash_for_who_takes_our_media_type(server: LiveServer) 
 @pytest.mark.parametrize("register", ["GET", "POST"])
 @pytest.mark.parametrize("ask", ["GET", "POST"])
 async def test_the_protocol(server: LiveServer, register: str, ask: str) -> None:
-    await hearing(server)
+    await wait_for_listener(server)
     known = extension(hash_of(QUERY))
     not_found(await send(server, ask, extensions=known))
     registered = await send(server, register, query=QUERY, extensions=known)
@@ -92,8 +92,8 @@ async def test_the_protocol(server: LiveServer, register: str, ask: str) -> None
     assert again.status_code == 304
 
 
-async def test_an_answer_that_is_kept_registers_too(server: LiveServer) -> None:
-    await hearing(server)
+async def test_a_cached_response_registers_its_query(server: LiveServer) -> None:
+    await wait_for_listener(server)
     assert said(await send(server, "POST", query=QUERY)) == "MISS"
     known = extension(hash_of(QUERY))
     not_found(await send(server, "GET", extensions=known))
@@ -135,7 +135,7 @@ async def test_a_valid_document_that_fails_is_registered(server: LiveServer) -> 
         ("", extension("0" * 64), "`query` is missing"),
     ],
 )
-async def test_hashes_that_are_none(
+async def test_malformed_hashes(
     server: LiveServer, method: str, query: str | None, extensions: dict[str, Any], words: str
 ) -> None:
     answer = await send(server, method, query=query, extensions=extensions)
@@ -155,7 +155,7 @@ async def test_a_mutation_by_its_hash(server: LiveServer) -> None:
     assert (await send(server, "POST", extensions=known, token=TOKEN)).status_code == 200
 
 
-async def test_who_may_not_read_learns_nothing(
+async def test_a_caller_without_access_learns_no_hash(
     database_url: str, shared_simulator: Simulator
 ) -> None:
     settings = make_settings(database_url, shared_simulator, read_tokens="reader")

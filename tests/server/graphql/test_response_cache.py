@@ -1,4 +1,4 @@
-"""The response cache by itself: what it keeps and drops, and how much memory it takes."""
+"""The response cache: storing, invalidation, eviction and memory."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from models.postgres.notifications import Listener
-from server.graphql.response import Reply
-from server.graphql.response_cache import AnswerCache
-from tests.server.keeping import ROOM, Gate, fill, key, reply, start
+from server.graphql.response import EncodedResponse
+from server.graphql.response_cache import ResponseCache
+from tests.server.cache_entries import ROOM, Gate, encoded, fill, key, start
 
 
-async def test_an_answer_is_kept_until_one_of_its_series_changes(cache: AnswerCache) -> None:
-    one, both, none = reply(1), reply(1, 2), reply()
+async def test_a_response_is_cached_until_one_of_its_series_changes(cache: ResponseCache) -> None:
+    one, both, none = encoded(1), encoded(1, 2), encoded()
     for name, answer in (("one", one), ("both", both), ("none", none)):
         await fill(cache, name, answer)
         assert cache.get(key(name)) is answer
@@ -26,21 +26,21 @@ async def test_an_answer_is_kept_until_one_of_its_series_changes(cache: AnswerCa
     assert (len(cache), cache.size) == (0, 0)
 
 
-async def test_what_is_never_kept(cache: AnswerCache) -> None:
-    await fill(cache, "failed", reply(1, ok=False))
-    await fill(cache, "uncacheable", reply(1, uncacheable=True))
-    await fill(cache, "over", reply(1, until=datetime.now(UTC) - timedelta(seconds=1)))
+async def test_responses_that_are_never_cached(cache: ResponseCache) -> None:
+    await fill(cache, "failed", encoded(1, ok=False))
+    await fill(cache, "uncacheable", encoded(1, uncacheable=True))
+    await fill(cache, "over", encoded(1, until=datetime.now(UTC) - timedelta(seconds=1)))
     assert cache.get(key("over")) is None
     assert (len(cache), cache.size) == (0, 0)
 
 
-async def test_answers_that_depend_on_the_moment_are_kept_for_a_moment(
-    cache: AnswerCache, monkeypatch: pytest.MonkeyPatch
+async def test_responses_relative_to_now_are_cached_for_a_second(
+    cache: ResponseCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = datetime.now(UTC)
-    await fill(cache, "relative", reply(1, relative=True))
-    await fill(cache, "until", reply(1, until=now + timedelta(seconds=600)))
-    await fill(cache, "both", reply(1, relative=True, until=now + timedelta(seconds=0.5)))
+    await fill(cache, "relative", encoded(1, relative=True))
+    await fill(cache, "until", encoded(1, until=now + timedelta(seconds=600)))
+    await fill(cache, "both", encoded(1, relative=True, until=now + timedelta(seconds=0.5)))
     for later, left in ((0.2, 3), (0.8, 2), (1.5, 1), (599, 1), (601, 0)):
         clock = now.timestamp() + later
         monkeypatch.setattr("server.graphql.response_cache.time", lambda clock=clock: clock)
@@ -49,10 +49,10 @@ async def test_answers_that_depend_on_the_moment_are_kept_for_a_moment(
 
 
 @pytest.mark.parametrize("change", ["series_changed", "catalogue_changed", "anything_changed"])
-async def test_what_changes_while_an_answer_is_computed(cache: AnswerCache, change: str) -> None:
-    """It may have been read before, so it is not kept; what does not hang on it is."""
+async def test_a_change_during_the_computation(cache: ResponseCache, change: str) -> None:
+    """Data read before the change makes a response stale; unrelated ones are cached."""
 
-    touched, untouched = reply(1), reply(2)
+    touched, untouched = encoded(1), encoded(2)
     touched.dependencies.add_catalogue()
     for name, answer in (("touched", touched), ("untouched", untouched)):
         gate = Gate(answer)
@@ -66,24 +66,24 @@ async def test_what_changes_while_an_answer_is_computed(cache: AnswerCache, chan
     assert kept is (None if change == "anything_changed" else untouched)
 
 
-async def test_nothing_is_kept_that_was_computed_while_deaf(
-    cache: AnswerCache, listener: Listener
+async def test_nothing_is_cached_while_notifications_may_be_missed(
+    cache: ResponseCache, listener: Listener
 ) -> None:
-    async def compute() -> Reply:
+    async def compute() -> EncodedResponse:
         listener.listening = False
         cache.anything_changed()
         cache.anything_changed()
         listener.listening = True
-        return reply(1)
+        return encoded(1)
 
     await cache.compute(key("one"), compute)
     assert len(cache) == 0
 
 
-async def test_a_flood_takes_no_more_than_its_room(cache: AnswerCache) -> None:
+async def test_the_capacity_bounds_the_memory(cache: ResponseCache) -> None:
     names = [f"{'ü' * (number % 50)} {number}" for number in range(3_000)]
     for number, name in enumerate(names):
-        answer = reply(*range(number % 40), size=number % 7_000)
+        answer = encoded(*range(number % 40), size=number % 7_000)
         await fill(cache, name, answer)
         assert cache.size <= ROOM
         if number % 3 == 0 and len(answer.body.identity) > 500:
@@ -102,23 +102,25 @@ async def test_a_flood_takes_no_more_than_its_room(cache: AnswerCache) -> None:
     assert (cache.size, len(cache)) == (0, 0)
 
 
-async def test_the_least_used_answer_goes_first(cache: AnswerCache) -> None:
+async def test_the_least_recently_used_response_is_evicted_first(cache: ResponseCache) -> None:
     for number in range(8):
-        await fill(cache, str(number), reply(size=100_000))
+        await fill(cache, str(number), encoded(size=100_000))
     assert cache.get(key("0")) is not None
     for number in range(8, 12):
-        await fill(cache, str(number), reply(size=100_000))
+        await fill(cache, str(number), encoded(size=100_000))
     assert cache.get(key("0")) is not None
     assert cache.get(key("1")) is None
 
 
-async def test_an_answer_that_would_push_out_many_is_not_kept(cache: AnswerCache) -> None:
-    await fill(cache, "large", reply(size=ROOM // 8))
+async def test_a_response_that_would_evict_many_is_not_cached(cache: ResponseCache) -> None:
+    await fill(cache, "large", encoded(size=ROOM // 8))
     assert len(cache) == 0
 
 
-async def test_an_answer_dropped_while_it_is_compressed_counts_no_more(cache: AnswerCache) -> None:
-    answer = reply(1, size=1_000)
+async def test_a_response_evicted_during_compression_is_not_counted(
+    cache: ResponseCache,
+) -> None:
+    answer = encoded(1, size=1_000)
     await fill(cache, "one", answer)
     cache.series_changed(1, 2)
     assert cache.get(key("one")) is None
@@ -130,17 +132,17 @@ async def test_an_answer_dropped_while_it_is_compressed_counts_no_more(cache: An
     assert cache.size == 0
 
 
-async def test_names_of_series_that_somebody_makes_up(cache: AnswerCache) -> None:
-    """They take no more memory than names of series may."""
-    await fill(cache, "one", reply(1))
+async def test_forged_series_ids_are_bounded(cache: ResponseCache) -> None:
+    """Their memory is bounded."""
+    await fill(cache, "one", encoded(1))
     for number in range(2, 200_010):
         cache.series_changed(number, 1)
     assert cache.get(key("one")) is None, "so many changes are one of everything"
-    await fill(cache, "one", reply(1))
+    await fill(cache, "one", encoded(1))
     assert cache.get(key("one")) is not None
     cache.series_changed(1, 1)
     assert cache.get(key("one")) is None
 
 
-async def test_no_room_keeps_nothing(listener: Listener) -> None:
-    assert not AnswerCache(0, listener).usable
+async def test_capacity_0_disables_the_cache(listener: Listener) -> None:
+    assert not ResponseCache(0, listener).usable

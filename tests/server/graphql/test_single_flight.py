@@ -1,4 +1,4 @@
-"""Equal queries at the same time: computed once, and none is given what was before it."""
+"""Concurrent equal queries share one computation, and none receives stale data."""
 
 import asyncio
 import random
@@ -6,15 +6,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from server.graphql.response import Reply
-from server.graphql.response_cache import HIT, MISS, AnswerCache
-from server.http.compression import Body
-from tests.server.keeping import Gate, ask, key, reply, start
+from server.graphql.response import EncodedResponse
+from server.graphql.response_cache import HIT, MISS, ResponseCache
+from server.http.compression import ResponseBody
+from tests.server.cache_entries import Gate, ask, encoded, key, start
 
 
 @pytest.mark.parametrize("ok", [True, False])
-async def test_equal_questions_are_computed_once(cache: AnswerCache, ok: bool) -> None:
-    gate = Gate(reply(1, ok=ok))
+async def test_concurrent_queries_share_one_computation(cache: ResponseCache, ok: bool) -> None:
+    gate = Gate(encoded(1, ok=ok))
     tasks = [ask(cache, gate) for _ in range(5)]
     await start(*tasks)
     gate.open.set()
@@ -22,11 +22,11 @@ async def test_equal_questions_are_computed_once(cache: AnswerCache, ok: bool) -
     assert gate.begun == 1
     assert sorted(how for _, how in answers) == [HIT] * 4 + [MISS]
     assert all(answer is gate.answer for answer, _ in answers)
-    assert len(cache) == ok, "a failure is told to all who waited, and not kept"
+    assert len(cache) == ok, "all waiters receive a failure, and it is not cached"
 
 
-async def test_who_asks_after_a_change_gets_an_answer_of_its_own(cache: AnswerCache) -> None:
-    before, after = Gate(reply(1)), Gate(reply(1))
+async def test_a_query_after_a_change_starts_its_own_computation(cache: ResponseCache) -> None:
+    before, after = Gate(encoded(1)), Gate(encoded(1))
     first = ask(cache, before)
     await start(first)
     cache.series_changed(1, 2)
@@ -39,9 +39,9 @@ async def test_who_asks_after_a_change_gets_an_answer_of_its_own(cache: AnswerCa
     assert cache.get(key("one")) is after.answer
 
 
-async def test_who_waits_when_a_change_comes_is_computed_for_anew(cache: AnswerCache) -> None:
-    """The change may have been committed before those who wait began to ask: once for all."""
-    gate, own = Gate(reply(1)), Gate(reply(1))
+async def test_a_change_starts_one_new_computation_for_the_waiters(cache: ResponseCache) -> None:
+    """The change may be older than the waiters' queries, so they share one new computation."""
+    gate, own = Gate(encoded(1)), Gate(encoded(1))
     first = ask(cache, gate)
     others = [ask(cache, own) for _ in range(10)]
     await start(first, *others)
@@ -59,8 +59,8 @@ async def test_who_waits_when_a_change_comes_is_computed_for_anew(cache: AnswerC
     assert (own.begun, len(cache)) == (1, 0)
 
 
-async def test_changes_of_what_was_not_read(cache: AnswerCache) -> None:
-    gate = Gate(reply(1))
+async def test_changes_of_other_series_do_not_matter(cache: ResponseCache) -> None:
+    gate = Gate(encoded(1))
     tasks = []
     for _ in range(5):
         tasks += [ask(cache, gate) for _ in range(3)]
@@ -73,8 +73,8 @@ async def test_changes_of_what_was_not_read(cache: AnswerCache) -> None:
     assert gate.begun == 1
 
 
-async def test_a_failure_may_have_read_less_than_it_would(cache: AnswerCache) -> None:
-    gate, own = Gate(reply(1, ok=False)), Gate(reply(1, 7))
+async def test_a_failure_is_not_shared_after_a_change(cache: ResponseCache) -> None:
+    gate, own = Gate(encoded(1, ok=False)), Gate(encoded(1, 7))
     own.open.set()
     first, second = ask(cache, gate), ask(cache, own)
     await start(first, second)
@@ -83,8 +83,8 @@ async def test_a_failure_may_have_read_less_than_it_would(cache: AnswerCache) ->
     assert (await second)[0] is own.answer
 
 
-async def test_who_comes_to_a_second_flight_after_a_change(cache: AnswerCache) -> None:
-    first, second, third = (Gate(reply(1)) for _ in range(3))
+async def test_a_change_during_the_second_computation(cache: ResponseCache) -> None:
+    first, second, third = (Gate(encoded(1)) for _ in range(3))
     leader, waiting = ask(cache, first), ask(cache, second)
     await start(leader, waiting)
     cache.series_changed(1, 2)
@@ -100,16 +100,16 @@ async def test_who_comes_to_a_second_flight_after_a_change(cache: AnswerCache) -
 
 
 @pytest.mark.parametrize("dependencies", ["relative", "until"])
-async def test_who_asks_when_an_answer_is_over(
-    cache: AnswerCache, dependencies: str, monkeypatch: pytest.MonkeyPatch
+async def test_a_query_after_the_expiry_of_a_response(
+    cache: ResponseCache, dependencies: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     soon = datetime.now(UTC) + timedelta(seconds=1)
     over = {"relative": True} if dependencies == "relative" else {"until": soon}
-    gate, own = Gate(reply(1, **over)), Gate(reply(1))
+    gate, own = Gate(encoded(1, **over)), Gate(encoded(1))
     own.open.set()
     tasks = []
     for left in (1, 0.1, 0):
-        clock = gate.answer.kept_until - left
+        clock = gate.answer.cacheable_until - left
         monkeypatch.setattr("server.graphql.response_cache.time", lambda clock=clock: clock)
         tasks.append(ask(cache, gate if left else own))
         await start(*tasks)
@@ -120,20 +120,22 @@ async def test_who_asks_when_an_answer_is_over(
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_nobody_is_given_what_was_before_they_asked(cache: AnswerCache, seed: int) -> None:
-    """Whatever changes and whoever goes, in whatever order."""
+async def test_no_caller_receives_data_older_than_its_query(
+    cache: ResponseCache, seed: int
+) -> None:
+    """Random changes and cancellations, in random order."""
     chance = random.Random(seed)  # noqa: S311 - no secret
     stored, computed = 0, 0
 
-    async def compute() -> Reply:
+    async def compute() -> EncodedResponse:
         nonlocal computed
         computed, read = computed + 1, stored
         for _ in range(chance.randrange(12)):
             await asyncio.sleep(0)
         if chance.random() < 0.1:
             raise ZeroDivisionError
-        answer = reply(1)
-        answer.body = Body(b"%d" % read)
+        answer = encoded(1)
+        answer.body = ResponseBody(b"%d" % read)
         return answer
 
     async def look() -> None:
@@ -157,8 +159,8 @@ async def test_nobody_is_given_what_was_before_they_asked(cache: AnswerCache, se
     assert computed < len(tasks) / 2
 
 
-async def test_what_changes_untold_is_shared_with_nobody(cache: AnswerCache) -> None:
-    gate = Gate(reply(uncacheable=True))
+async def test_uncacheable_responses_are_not_shared(cache: ResponseCache) -> None:
+    gate = Gate(encoded(uncacheable=True))
     tasks = [ask(cache, gate) for _ in range(3)]
     await start(*tasks)
     gate.open.set()
@@ -167,8 +169,8 @@ async def test_what_changes_untold_is_shared_with_nobody(cache: AnswerCache) -> 
     assert {how for _, how in answers} == {MISS}
 
 
-async def test_a_client_that_goes_takes_no_other_answer_along(cache: AnswerCache) -> None:
-    gate, own = Gate(reply(1)), Gate(reply(1))
+async def test_a_cancelled_leader_does_not_cancel_the_waiters(cache: ResponseCache) -> None:
+    gate, own = Gate(encoded(1)), Gate(encoded(1))
     first, second = ask(cache, gate), ask(cache, gate)
     others = [ask(cache, own) for _ in range(8)]
     await start(first, second, *others)
@@ -186,12 +188,12 @@ async def test_a_client_that_goes_takes_no_other_answer_along(cache: AnswerCache
     assert {type(each) for each in gone} == {asyncio.CancelledError}
 
 
-async def test_an_unexpected_error_leaves_nothing_behind(cache: AnswerCache) -> None:
-    async def fail() -> Reply:
+async def test_an_unexpected_error_leaves_no_state(cache: ResponseCache) -> None:
+    async def fail() -> EncodedResponse:
         await asyncio.sleep(0)
         raise ZeroDivisionError
 
-    own = Gate(reply(1))
+    own = Gate(encoded(1))
     own.open.set()
     first = asyncio.create_task(cache.compute(key("one"), fail))
     others = [ask(cache, own) for _ in range(5)]

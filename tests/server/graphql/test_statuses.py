@@ -1,4 +1,4 @@
-"""What the status says, by the media type asked for: docs/decisions/0018-graphql-over-http.md."""
+"""HTTP statuses by accepted media type: docs/decisions/0018-graphql-over-http.md."""
 
 import pytest
 
@@ -22,7 +22,7 @@ URQL = f"{GRAPHQL}, application/graphql+json, {JSON}, text/event-stream, multipa
 @pytest.mark.parametrize(
     ("accept", "status"), [(GRAPHQL, 400), (APOLLO_4, 400), (URQL, 400), ("*/*", 400), (JSON, 200)]
 )
-async def test_what_was_never_begun(
+async def test_operations_that_are_not_executed(
     reader: Reader, query: str, code: str, accept: str, status: int
 ) -> None:
     headers = {"Accept": accept}
@@ -41,7 +41,7 @@ async def test_what_was_never_begun(
         ("mutation { refreshPrices { started } }", 401, None),
     ],
 )
-async def test_what_was_begun(
+async def test_executed_operations(
     reader: Reader, query: str, status: int, data: object, accept: str
 ) -> None:
     headers = {"Accept": accept}
@@ -50,7 +50,9 @@ async def test_what_was_begun(
 
 
 @pytest.mark.parametrize("accept", [GRAPHQL, "*/*", JSON])
-async def test_a_request_that_is_none_is_refused_to_all(reader: Reader, accept: str) -> None:
+async def test_malformed_requests_have_the_same_status_for_all_clients(
+    reader: Reader, accept: str
+) -> None:
     headers = {"Accept": accept}
     several = {"query": "query A { __typename } query B { __typename }"}
     for asked in ({"query": 1}, {}, several):

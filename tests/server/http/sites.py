@@ -1,4 +1,4 @@
-"""Servers for a whole module, each with a client that waits for nothing else."""
+"""Servers for a test module, each with a client."""
 
 import contextlib
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ class Site:
 
 @contextlib.contextmanager
 def site(settings: Settings) -> Iterator[Site]:
-    """Serve until the block ends."""
+    """Serve during the block."""
     with (
         in_thread(live_server(settings)) as live,
         httpx.Client(timeout=PATIENCE) as http,

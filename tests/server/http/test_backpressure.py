@@ -1,4 +1,4 @@
-"""Answers that are not read hold neither the memory nor the server for long."""
+"""Unread responses hold bounded memory for a bounded time."""
 
 import asyncio
 import contextlib
@@ -13,9 +13,9 @@ from server.config.settings import Settings
 from server.http import backpressure
 from server.streams.execution import LARGEST_PAYLOAD
 from simulator import Simulator
-from tests.server.deaf import OVER, over_post, over_websocket, slow_talk
-from tests.server.streams.listening import events_of
-from tests.server.streams.talking import talking_to
+from tests.server.slow_readers import OVER, over_post, over_websocket, slow_talk
+from tests.server.streams.sse_client import events_of
+from tests.server.streams.websocket_client import talking_to
 from tests.serving import LiveServer, live_server, make_settings
 
 SEND_BUFFER = 65_536
@@ -23,13 +23,13 @@ TIMES = " ".join(f"a{number}: timestamp" for number in range(150))
 
 
 def long_query(hours: int) -> str:
-    """Ask for some 5 KB for each hour, whether there is a price or not."""
+    """Return a query for about 5 KB an hour, with or without prices."""
     asked = f'coin: "bitcoin", from: "2026-01-01T00:00:00Z", first: {hours}, fill: NULL'
     return f"{{ prices({asked}) {{ points {{ {TIMES} }} }} }}"
 
 
 def quiet(database_url: str, simulator: Simulator, **more: Any) -> Settings:
-    """Settings of a server whose upstream does not answer, so that nothing changes meanwhile."""
+    """Settings of a server without upstream, so that no data changes."""
     nobody = "http://127.0.0.1:1"
     return make_settings(
         database_url, simulator, history_days=365, coingecko_base_url=nobody, **more
@@ -42,7 +42,7 @@ async def year(database_url: str, shared_simulator: Simulator) -> AsyncIterator[
         yield live
 
 
-async def test_a_long_answer_comes_whole(year: LiveServer) -> None:
+async def test_a_long_response_is_complete(year: LiveServer) -> None:
     answer = await year.data(long_query(1_000))
     points = answer["prices"]["points"]
     assert len(points) == 1_000
@@ -51,23 +51,23 @@ async def test_a_long_answer_comes_whole(year: LiveServer) -> None:
 
 
 def megabytes(number: int) -> str:
-    """Ask for some 2.6 MB, each number for others."""
+    """Return a query for about 2.6 MB; each number gives another one."""
     return long_query(600 + number)
 
 
 async def eventually(holds: Callable[[], object]) -> None:
     async with asyncio.timeout(60):
-        while not holds():  # noqa: ASYNC110 - no event tells of it
+        while not holds():  # noqa: ASYNC110 - no event signals it
             await asyncio.sleep(0.01)
 
 
 async def errors_over(server: LiveServer, transport: str, query: str) -> list[Any] | None:
-    """Ask as one who reads; the errors of the answer, if any."""
+    """Send a query and read the response; return its errors, if any."""
     found: list[Any] | None
     if transport == "websocket":
         async with talking_to(server, max_size=None) as talk:
             await talk.begin(query)
-            message = await talk.hear()
+            message = await talk.receive()
         payload = message["payload"]
         found = payload if message["type"] == "error" else payload.get("errors")
     elif transport == "events":
@@ -83,9 +83,9 @@ async def errors_over(server: LiveServer, transport: str, query: str) -> list[An
 
 @pytest.mark.slow
 @pytest.mark.parametrize("unread", OVER)
-async def test_one_bound_holds_for_all_transports(year: LiveServer, unread: str) -> None:
-    """What one leaves unread in one way is refused to it in all ways."""
-    budget = year.application.endpoint.outgoing.budget
+async def test_all_transports_share_one_budget(year: LiveServer, unread: str) -> None:
+    """Unread bytes on one transport count on all transports."""
+    budget = year.application.endpoint.backpressure.budget
     budget.most_each = 7_000_000
     async with contextlib.AsyncExitStack() as deaf:
         for number in range(2):
@@ -104,10 +104,10 @@ async def test_one_bound_holds_for_all_transports(year: LiveServer, unread: str)
 
 
 @pytest.mark.slow
-async def test_a_bound_of_all_holds_for_those_who_left_nothing_unread(year: LiveServer) -> None:
-    budget = year.application.endpoint.outgoing.budget
+async def test_the_total_budget_applies_to_all_callers(year: LiveServer) -> None:
+    budget = year.application.endpoint.backpressure.budget
     budget.most = 50_000_000
-    with budget.hold("192.0.2.1", 49_000_000):
+    with budget.reserve("192.0.2.1", 49_000_000):
         errors = await errors_over(year, "post", megabytes(0))
         assert errors is not None
         assert "unread" in errors[0]["message"]
@@ -116,8 +116,8 @@ async def test_a_bound_of_all_holds_for_those_who_left_nothing_unread(year: Live
 
 @pytest.mark.slow
 @pytest.mark.parametrize("transport", OVER)
-async def test_an_answer_of_the_cache_is_in_memory_once(year: LiveServer, transport: str) -> None:
-    """However many ask for it and do not read."""
+async def test_a_cached_response_is_in_memory_once(year: LiveServer, transport: str) -> None:
+    """Regardless of the number of clients that do not read it."""
     assert await errors_over(year, "post", megabytes(0)) is None
     asking = OVER[transport]
     many = 5
@@ -130,7 +130,7 @@ async def test_an_answer_of_the_cache_is_in_memory_once(year: LiveServer, transp
                 reader = await deaf.enter_async_context(asking(year, megabytes(0)))
                 if transport != "websocket":
                     await reader.readuntil(b"\r\n\r\n")
-            budget = year.application.endpoint.outgoing.budget
+            budget = year.application.endpoint.backpressure.budget
             await eventually(lambda: budget.total > many * backpressure.PIECE)
             _, peak = tracemalloc.get_traced_memory()
         finally:
@@ -142,12 +142,12 @@ async def test_an_answer_of_the_cache_is_in_memory_once(year: LiveServer, transp
 
 @pytest.mark.slow
 @pytest.mark.parametrize("coding", ["br", "gzip"])
-async def test_of_a_compressed_answer_nothing_else_is_held(
+async def test_a_compressed_response_holds_no_other_coding(
     database_url: str, shared_simulator: Simulator, coding: str
 ) -> None:
     settings = quiet(database_url, shared_simulator, cache_megabytes=0)
     async with live_server(settings, send_buffer=SEND_BUFFER) as server:
-        budget = server.application.endpoint.outgoing.budget
+        budget = server.application.endpoint.backpressure.budget
         tracemalloc.start()
         try:
             async with over_post(server, long_query(4_000), coding.encode()) as reader:
@@ -163,30 +163,30 @@ async def test_of_a_compressed_answer_nothing_else_is_held(
 
 
 @pytest.mark.slow
-async def test_who_reads_slowly_gets_all_answers_whole(year: LiveServer) -> None:
-    """Of several operations on one socket, through small buffers, in whatever pieces they come."""
+async def test_a_slow_client_receives_all_responses(year: LiveServer) -> None:
+    """Several operations on one socket, through small buffers, in any pieces."""
     queries = [megabytes(number) for number in (0, 1, 0)]
     async with slow_talk(year) as talk:
         for number, query in enumerate(queries):
             await talk.begin(query, str(number))
         await talk.say("ping", payload={"in": "between"})
-        told: dict[str, list[Any]] = {}
+        shown: dict[str, list[Any]] = {}
         pongs = 0
-        while sum(len(each) for each in told.values()) < 2 * len(queries):
-            message = await talk.hear()
+        while sum(len(each) for each in shown.values()) < 2 * len(queries):
+            message = await talk.receive()
             if message["type"] == "pong":
                 pongs += 1
             else:
-                told.setdefault(message["id"], []).append(message)
+                shown.setdefault(message["id"], []).append(message)
     assert pongs == 1
     for number, query in enumerate(queries):
-        payload, end = told[str(number)]
+        payload, end = shown[str(number)]
         assert payload["payload"] == {"data": await year.data(query)}
         assert end["type"] == "complete"
 
 
 @pytest.mark.slow
-async def test_an_event_of_several_pieces_comes_whole(year: LiveServer) -> None:
+async def test_an_event_of_several_pieces_is_complete(year: LiveServer) -> None:
     async with events_of(year, megabytes(0)) as events:
         assert (await events.next()) == ("next", {"data": await year.data(megabytes(0))})
         assert (await events.next())[0] == "complete"
@@ -194,12 +194,12 @@ async def test_an_event_of_several_pieces_comes_whole(year: LiveServer) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("transport", OVER)
-async def test_who_reads_too_slowly_is_cut(
+async def test_a_client_that_is_too_slow_is_aborted(
     year: LiveServer, monkeypatch: pytest.MonkeyPatch, transport: str
 ) -> None:
-    """Each sign of life is in time for the limit on reading nothing at all."""
-    monkeypatch.setattr(backpressure, "PATIENCE_SECONDS", 1.0)
-    monkeypatch.setattr(backpressure, "SLOWEST", 1e9)
+    """It reads often enough for the limit on reading nothing."""
+    monkeypatch.setattr(backpressure, "READ_GRACE_SECONDS", 1.0)
+    monkeypatch.setattr(backpressure, "MIN_BYTES_PER_SECOND", 1e9)
     read = 0
     async with OVER[transport](year, megabytes(0)) as slow, asyncio.timeout(60):
         with contextlib.suppress(ConnectionError):
@@ -210,10 +210,10 @@ async def test_who_reads_too_slowly_is_cut(
 
 
 @pytest.mark.slow
-async def test_a_stream_takes_no_long_answers(year: LiveServer) -> None:
+async def test_a_stream_rejects_long_payloads(year: LiveServer) -> None:
     async with talking_to(year) as talk, events_of(year, long_query(2_000)) as events:
         await talk.begin(long_query(2_000))
-        message = await talk.hear()
+        message = await talk.receive()
         _, payload = await events.next()
     for error in (*message["payload"], *payload["errors"]):
         assert error["extensions"]["code"] == "OPERATION_TOO_COMPLEX"

@@ -1,4 +1,4 @@
-"""Apollo's client in a page of another origin, in a real browser."""
+"""Apollo Client in a page of another origin, in a real browser."""
 
 import json
 import threading
@@ -13,7 +13,7 @@ import pytest
 from simulator import Simulator
 from tests.browser import opened_page
 from tests.server.http.sites import Site, site
-from tests.server.streams.driving import CLIENTS, node
+from tests.server.streams.node_clients import CLIENTS, node
 from tests.serving import make_settings
 
 pytestmark = pytest.mark.processes
@@ -61,7 +61,7 @@ PAGE = """<!doctype html><title>a frontend</title>
 
 
 class _Modules(SimpleHTTPRequestHandler):
-    """Serves the page and packages of npm, whose imports leave out what Node adds."""
+    """Serves the page and npm packages, with file extensions added to their imports."""
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
@@ -86,7 +86,7 @@ class _Modules(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def frontend() -> Iterator[str]:
-    """Origin of a page that asks the server at `?url=`."""
+    """The origin of a page that queries the server at `?url=`."""
     node()  # skips where the packages are not installed
     handler = partial(_Modules, directory=str(CLIENTS / "node_modules"))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:

@@ -1,4 +1,4 @@
-"""Content codings as clients see them: those that name zstd and cannot read it, too."""
+"""Content codings with real clients, also those that name zstd but cannot decode it."""
 
 import json
 import shutil
@@ -31,14 +31,14 @@ console.log(JSON.stringify(seen));
 
 
 def nodes() -> list[str]:
-    """Every Node that there is: the one of the tests and the system's."""
+    """All installed versions of Node: of the tests and of the system."""
     found = {shutil.which("node"), shutil.which("node", path="/usr/bin")}
     return sorted(path for path in found if path is not None)
 
 
 @pytest.mark.processes
 @pytest.mark.parametrize("program", nodes() or [None], ids=str)
-async def test_fetch_of_node_reads_every_answer(reader: Reader, program: str | None) -> None:
+async def test_fetch_of_node_decodes_every_response(reader: Reader, program: str | None) -> None:
     if program is None:
         pytest.skip("no Node: `make test` installs one")
     done = subprocess.run(  # noqa: ASYNC221 - the server has a thread of its own
@@ -54,7 +54,7 @@ async def test_fetch_of_node_reads_every_answer(reader: Reader, program: str | N
 
 @pytest.mark.processes
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl")
-async def test_curl_reads_every_answer(reader: Reader) -> None:
+async def test_curl_decodes_every_response(reader: Reader) -> None:
     for path in (f"/graphql?{httpx.QueryParams({'query': QUERY})}", FILE):
         done = subprocess.run(  # noqa: ASYNC221 - the server has a thread of its own
             ["curl", "--compressed", "--silent", "--fail", reader.url + path],  # noqa: S607 - the one in PATH
@@ -72,7 +72,7 @@ async def test_curl_reads_every_answer(reader: Reader) -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("path", ["/graphql", FILE])
-async def test_page_and_files_heed_weights(
+async def test_page_and_files_follow_the_weights(
     reader: Reader, path: str, accepted: str, coding: str | None
 ) -> None:
     headers = {"Accept": "text/html, */*;q=0.1", "Accept-Encoding": accepted}
@@ -85,7 +85,7 @@ async def test_page_and_files_heed_weights(
         assert varies.count("accept-encoding") == 1
 
 
-async def test_a_strong_etag_stands_for_one_coding_alone(reader: Reader) -> None:
+async def test_a_strong_etag_is_valid_for_one_coding(reader: Reader) -> None:
     plain = await reader.http.get(FILE, headers={"Accept-Encoding": "identity"})
     assert plain.headers["etag"].startswith('"')
     for coding in ("br", "gzip", "zstd"):

@@ -11,8 +11,8 @@ from simulator import Simulator
 from tests.conftest import new_database
 from tests.server.http.sites import Site, ask
 from tests.server.http.sites import site as serving
-from tests.server.raw import raw
-from tests.server.streams.talking import connected_to
+from tests.server.raw_client import raw
+from tests.server.streams.websocket_client import connected_to
 from tests.serving import TOKEN, live_server, make_settings
 
 QUERY = {"query": "{ currencies { code } }"}
@@ -67,13 +67,13 @@ def test_an_allowed_page_may_send_any_header(
 ) -> None:
     answer = preflight(served[FRIENDS], origin, Headers=headers)
     assert answer.status_code == 200, answer.text
-    told = answer.headers
-    assert told["access-control-allow-origin"] == origin
-    assert told["access-control-allow-headers"] == headers
-    assert "POST" in told["access-control-allow-methods"]
-    assert int(told["access-control-max-age"]) >= 7200
-    assert "access-control-allow-credentials" not in told
-    varies = {name.strip().lower() for name in told["vary"].split(",")}
+    shown = answer.headers
+    assert shown["access-control-allow-origin"] == origin
+    assert shown["access-control-allow-headers"] == headers
+    assert "POST" in shown["access-control-allow-methods"]
+    assert int(shown["access-control-max-age"]) >= 7200
+    assert "access-control-allow-credentials" not in shown
+    varies = {name.strip().lower() for name in shown["vary"].split(",")}
     assert {"origin", "access-control-request-headers"} <= varies
 
 
@@ -100,7 +100,7 @@ def test_a_preflight_without_headers_and_one_to_a_private_network(
         ("", FRIEND, "POST", ["CORS_ORIGINS", "not set"]),
     ],
 )
-def test_a_refused_preflight_says_what_is_wrong(
+def test_a_rejected_preflight_has_the_reason(
     served: dict[str, Site], origins: str, origin: str, method: str, words: list[str]
 ) -> None:
     answer = preflight(served[origins], origin, Method=method, Headers="sentry-trace")
@@ -138,7 +138,7 @@ RESPONSES: list[tuple[str, str, int, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("method", "path", "status", "more"), RESPONSES)
-def test_every_response_says_who_may_read_it(
+def test_every_response_has_the_cors_headers(
     served: dict[str, Site], method: str, path: str, status: int, more: dict[str, Any]
 ) -> None:
     given = dict(more)
@@ -159,7 +159,7 @@ def test_every_response_says_who_may_read_it(
     assert (anybody.status_code, anybody.headers["access-control-allow-origin"]) == (status, "*")
 
 
-async def test_what_is_no_request_and_what_fails_say_it_too(
+async def test_errors_have_the_cors_headers(
     served: dict[str, Site], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for origins, origin, expected in (
@@ -186,7 +186,7 @@ async def test_what_is_no_request_and_what_fails_say_it_too(
         assert failed.headers.get("access-control-allow-origin") == expected
 
 
-async def test_a_limit_that_is_spent_can_be_read(
+async def test_a_page_can_read_the_rate_limit_error(
     database_url: str, shared_simulator: Simulator
 ) -> None:
     settings = make_settings(
@@ -249,8 +249,6 @@ async def test_one_rule_for_websockets(
         ({"Origin": "null", "Host": ""}, 403),
     ],
 )
-def test_which_pages_are_our_own(
-    served: dict[str, Site], headers: dict[str, str], status: int
-) -> None:
+def test_own_pages(served: dict[str, Site], headers: dict[str, str], status: int) -> None:
     answer = ask(served[""], "GET", params=QUERY, headers=headers)
     assert answer.status_code == status

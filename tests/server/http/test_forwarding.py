@@ -1,4 +1,4 @@
-"""Behind a proxy: prefixes, slashes at the end, addresses; each over real sockets."""
+"""Behind a proxy: prefixes, trailing slashes and addresses, over real sockets."""
 
 import html
 import json
@@ -15,7 +15,7 @@ from server.config.settings import SettingsError, load_settings
 from simulator import Simulator
 from tests.conftest import new_database
 from tests.server.http.sites import Site, ask, site
-from tests.server.streams.listening import EVENTS
+from tests.server.streams.sse_client import EVENTS
 from tests.serving import make_settings
 
 QUERY = {"query": "{ __typename }"}
@@ -33,7 +33,7 @@ HOSTILE = [
 def served(
     postgres_url: str, template: str, shared_simulator: Simulator
 ) -> Iterator[dict[str, Site]]:
-    """Servers behind nothing, behind a trusted proxy, with ROOT_PATH, and with both."""
+    """Servers without proxy, behind a trusted proxy, with ROOT_PATH, and with both."""
     trusted = {"trusted_proxies": "10.0.0.0/8,127.0.0.1"}
     root = {"root_path": f"{PREFIX}/"}
     with new_database(postgres_url, template) as url:
@@ -51,7 +51,7 @@ def served(
 
 
 def references(page: str) -> list[str]:
-    """All addresses that the page of GraphiQL names, its endpoint the last."""
+    """Return all URLs in the GraphiQL page, its endpoint last."""
     found = [html.unescape(url) for url in re.findall(r'(?:src|href)="([^"]*)"', page)]
     config = re.search(
         r'<script id="config" type="application/json">(.*?)</script>', page, re.DOTALL
@@ -61,9 +61,9 @@ def references(page: str) -> list[str]:
 
 
 def check_page(server: Site, path: str, public: str, strips: str = "", **headers: str) -> None:
-    """See that the page at `path`, shown at `public`, names only what is answered.
+    """Check that all URLs in the page at `path`, published at `public`, are served.
 
-    A proxy takes `strips` off the start of each path.
+    A proxy strips `strips` from the start of each path.
     """
     answer = ask(server, "GET", path, headers=PAGE | headers)
     assert answer.status_code == 200
@@ -79,7 +79,7 @@ def check_page(server: Site, path: str, public: str, strips: str = "", **headers
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["plain", "proxied", "rooted", "both"])
 @pytest.mark.parametrize("slashes", ["", "/", "//"])
-def test_a_slash_at_the_end_is_answered_at_once(
+def test_a_trailing_slash_is_not_redirected(
     served: dict[str, Site], name: str, slashes: str
 ) -> None:
     server = served[name]
@@ -137,7 +137,7 @@ def test_nothing_else_appears_or_redirects(served: dict[str, Site], path: str) -
         ("both", "/coingraph/", {"X-Forwarded-Prefix": "/other"}, "/other/graphql"),
     ],
 )
-def test_the_start_leads_to_a_path_and_never_to_a_host(
+def test_the_start_page_redirects_to_a_path(
     served: dict[str, Site], name: str, path: str, headers: dict[str, str], location: str
 ) -> None:
     answer = ask(served[name], "GET", path, headers=headers)
@@ -150,9 +150,7 @@ def test_the_start_leads_to_a_path_and_never_to_a_host(
     [("rooted", {}), ("proxied", {"X-Forwarded-Prefix": PREFIX}), ("both", {}),
      ("proxied", {"X-Forwarded-Prefix": f"{PREFIX}/"})],
 )  # fmt: skip
-def test_a_prefix_that_is_known(
-    served: dict[str, Site], name: str, headers: dict[str, str]
-) -> None:
+def test_a_configured_prefix(served: dict[str, Site], name: str, headers: dict[str, str]) -> None:
     server = served[name]
     for strips in ("", PREFIX):
         kept = "" if strips else PREFIX
@@ -164,8 +162,8 @@ def test_a_prefix_that_is_known(
         assert f"The API is at {PREFIX}/graphql." in asset.json()["errors"][0]["message"]
 
 
-def test_a_prefix_that_is_not_known_needs_no_setting(served: dict[str, Site]) -> None:
-    """The page is relative where the proxy strips the prefix without a word."""
+def test_a_stripped_prefix_needs_no_setting(served: dict[str, Site]) -> None:
+    """The page uses relative URLs if the proxy strips the prefix without a header."""
     for public in ("/graphql", "/any/where/graphql"):
         check_page(served["plain"], "/graphql", public, public.removesuffix("/graphql"))
 
@@ -182,7 +180,7 @@ def test_a_hostile_prefix_is_ignored(served: dict[str, Site], prefix: str) -> No
         assert start.headers["location"] == ask(server, "GET", "/").headers["location"]
 
 
-def test_only_a_trusted_proxy_is_believed(served: dict[str, Site]) -> None:
+def test_only_a_trusted_proxy_may_forward(served: dict[str, Site]) -> None:
     headers = {**PAGE, "X-Forwarded-Prefix": "/other"}
     for name, believed in (("plain", False), ("rooted", False), ("proxied", True), ("both", True)):
         page = ask(served[name], "GET", "/graphql", headers=headers).text
@@ -210,7 +208,7 @@ def test_pages_of_the_public_host_are_our_own(
     "root_path",
     ["//evil.example", "/a/../b", "https://example.com/a", "/a b", "/a?b", "/'", "/a//b"],
 )
-def test_a_root_path_that_is_none_stops_the_start(
+def test_an_invalid_root_path_stops_the_start(
     monkeypatch: pytest.MonkeyPatch, root_path: str
 ) -> None:
     monkeypatch.setenv("ROOT_PATH", root_path)

@@ -1,4 +1,4 @@
-"""What an orchestrator asks, and anybody else: it must not cost others the database."""
+"""The health checks, which anybody may call: they must not load the database."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ from tests.serving import LiveServer
 REQUEST = Request({"type": "http", "method": "GET", "path": "/health/ready", "headers": []})
 
 
-async def test_all_who_ask_at_once_share_one_look(
+async def test_concurrent_calls_share_one_check(
     server: LiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = 0
@@ -30,7 +30,7 @@ async def test_all_who_ask_at_once_share_one_look(
     readiness = server.application.readiness
     first, *others = [asyncio.create_task(readiness.handle(REQUEST)) for _ in range(100)]
     await looking.wait()
-    first.cancel()  # who goes away takes nothing from the others
+    first.cancel()  # a cancelled caller does not cancel the others
     go_on.set()
     assert {answer.status_code for answer in await asyncio.gather(*others)} == {200}
     assert looks == 1

@@ -1,4 +1,4 @@
-"""Connections between two requests: how long they stay, and which are closed for new ones."""
+"""Idle connections: their timeout, and which are closed for new ones."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from server.app import create_app
 from server.config.settings import SettingsError, load_settings
 from server.process.server import server_config
 from simulator import Simulator
-from tests.server.raw import WHOLE, Raw, raw
+from tests.server.raw_client import WHOLE, Raw, raw
 from tests.serving import live_server, make_settings
 
 MOST = 2
@@ -20,7 +20,7 @@ async def asked(client: Raw) -> int:
     return (await client.answer()).status
 
 
-def test_balancers_that_keep_connections_for_a_minute_close_them_first(
+def test_connections_outlive_the_idle_timeout_of_load_balancers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
@@ -44,7 +44,7 @@ async def test_an_idle_connection_is_closed_after_its_time(
         assert await client.closed()
 
 
-async def test_an_address_that_has_all_its_connections_loses_an_idle_one(
+async def test_at_its_limit_an_address_loses_an_idle_connection(
     database_url: str, shared_simulator: Simulator
 ) -> None:
     settings = make_settings(
@@ -60,8 +60,8 @@ async def test_an_address_that_has_all_its_connections_loses_an_idle_one(
         # two that have begun a request, so that nothing is idle
         for client in (first, third):
             client.send(WHOLE[:-1])
-        crowds = server.application.crowds
-        while crowds.idle:  # noqa: ASYNC110 - no event tells of it
+        connection_limits = server.application.connection_limits
+        while connection_limits.idle:  # noqa: ASYNC110 - no event signals it
             await asyncio.sleep(0.01)
         fourth = await stack.enter_async_context(raw(server.url))
         assert (await fourth.answer()).status == 429
@@ -70,7 +70,7 @@ async def test_an_address_that_has_all_its_connections_loses_an_idle_one(
             assert (await client.answer()).status == 200
 
 
-async def test_where_files_run_short_the_longest_idle_one_is_closed(
+async def test_at_the_file_limit_the_longest_idle_connection_is_closed(
     database_url: str, shared_simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("server.app.room_for_connections", lambda: MOST)

@@ -1,4 +1,4 @@
-"""What clients would rather be sent: codings, media types, a page or data."""
+"""Content negotiation: codings, media types, a page or data."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from server.http.compression import choose_coding
-from tests.server.caching import CURRENCIES
+from tests.server.cache_probes import CURRENCIES
 from tests.serving import LiveServer, Reader
 
 GRAPHQL = "application/graphql-response+json"
@@ -39,7 +39,7 @@ def test_choosing_a_coding(accepted: bytes, coding: str | None) -> None:
         "\u0661", "0x1",
     ],
 )  # fmt: skip
-def test_a_weight_that_is_none_refuses(weight: str) -> None:
+def test_an_invalid_weight_is_0(weight: str) -> None:
     assert choose_coding(f"zstd;q={weight}".encode()) is None
     assert choose_coding(f"zstd;q={weight}, gzip;q=0.001".encode()) == "gzip"
 
@@ -59,9 +59,7 @@ async def ask(reader: Reader, accept: str, **parameters: str) -> httpx.Response:
         ("*/*", False), ("", False),
     ],
 )  # fmt: skip
-async def test_a_page_for_who_would_rather_have_one(
-    reader: Reader, accept: str, page: bool
-) -> None:
+async def test_a_page_for_clients_that_prefer_html(reader: Reader, accept: str, page: bool) -> None:
     answer = await ask(reader, accept)
     assert answer.headers["content-type"].startswith("text/html" if page else "application/")
     assert answer.status_code == (200 if page else 400)
@@ -80,7 +78,9 @@ async def test_a_page_for_who_would_rather_have_one(
         "*/*;q=0", "application/json;q=0", "text/*", f"{GRAPHQL};q=0, application/xml", ",",
     ],
 )  # fmt: skip
-async def test_what_we_do_not_write_is_refused(reader: Reader, method: str, accept: str) -> None:
+async def test_unsupported_media_types_are_rejected(
+    reader: Reader, method: str, accept: str
+) -> None:
     field = "params" if method == "GET" else "json"
     asked: dict[str, Any] = {field: {"query": CURRENCIES}, "headers": {"Accept": accept}}
     answer = await reader.http.request(method, "/graphql", **asked)
@@ -104,7 +104,7 @@ async def test_the_media_type_of_data(reader: Reader, accept: str, graphql: bool
     assert answer.headers["content-type"] == f"{wanted}; charset=utf-8"
 
 
-async def test_an_error_in_writing_an_answer_is_answered(
+async def test_an_error_while_encoding_is_answered(
     server: LiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: bytes) -> str:

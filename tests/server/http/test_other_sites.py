@@ -1,4 +1,4 @@
-"""Pages of other sites, and what every answer tells a browser, over real sockets."""
+"""Requests from pages of other sites, and security headers, over real sockets."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 
 from server.http.cross_origin import Origins
 from simulator import Simulator
-from tests.server.raw import raw
+from tests.server.raw_client import raw
 from tests.serving import LiveServer, Reader, live_server, make_settings
 
 QUERY = {"query": "{ currencies { code } }"}
@@ -92,7 +92,7 @@ async def test_origins_by_setting(database_url: str, shared_simulator: Simulator
             varies = [name.strip() for name in answer.headers["vary"].split(",")]
             assert varies.count("Origin") == 1, "a cache would give one origin the other's answer"
         exposed = set(answer.headers.get("access-control-expose-headers", "").split(", "))
-        assert exposed == {""}, "only who may read is told what"
+        assert exposed == {""}, "headers are exposed only to allowed origins"
         answer = await server.http.get("/graphql", params=QUERY, headers={"Origin": FRIEND})
         exposed = set(answer.headers["access-control-expose-headers"].split(", "))
         assert {"ETag", "Retry-After", "X-Request-ID", "RateLimit"} <= exposed
@@ -120,7 +120,7 @@ def test_ports_and_schemes_are_part_of_an_origin() -> None:
         (b"http://app.example.com:8443", True),
         (b"https://app.example.com:8443.evil.com", True),
     ):
-        assert origins.distrust({b"origin": text, b"host": b"api.example.com"}) is distrusted
+        assert origins.is_untrusted({b"origin": text, b"host": b"api.example.com"}) is distrusted
 
 
 EXPECTED = {

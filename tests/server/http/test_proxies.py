@@ -19,13 +19,13 @@ from tests.browser import opened_page
 from tests.server.http.sites import Site, site
 from tests.server.http.test_forwarding import references
 from tests.server.postgres_processes import eventually
-from tests.server.streams.listening import EVENTS
+from tests.server.streams.sse_client import EVENTS
 from tests.serving import make_settings
 
 pytestmark = pytest.mark.processes
 
 QUERY = {"query": "{ __typename }"}
-# whether the prefix is stripped, and whether the server is told of it
+# whether the proxy strips the prefix, and whether it names it in a header
 PREFIXES = ("/stripped", "/kept", "/silent")
 ORIGIN = "http://prices.example"
 
@@ -133,7 +133,7 @@ def front(
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-async def test_all_ways_in(front: Front, prefix: str) -> None:
+async def test_all_routes_through_a_proxy(front: Front, prefix: str) -> None:
     async with httpx.AsyncClient(base_url=front.url + prefix, timeout=120) as http:
         for slash in ("", "/"):
             page = await http.get(f"/graphql{slash}", headers={"Accept": "text/html"})
@@ -158,7 +158,7 @@ async def test_all_ways_in(front: Front, prefix: str) -> None:
 
 
 _RUN = "document.querySelector('.graphiql-execute-button').click()"
-# the answer, once it has some words; the editor hears of another tab a moment after the click on it
+# the response, once it has text; the editor follows a click on another tab with a delay
 _ANSWER = """(() => {
   const found = document.querySelector('.result-window .CodeMirror');
   const text = found ? found.CodeMirror.getValue() : '';
@@ -168,7 +168,7 @@ _ANSWER = """(() => {
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-async def test_graphiql_asks_and_follows_through_a_prefix(
+async def test_graphiql_queries_and_subscribes_through_a_prefix(
     tmp_path: Path, server: Site, prefix: str
 ) -> None:
     folder = tmp_path / "nginx"

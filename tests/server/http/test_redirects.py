@@ -1,10 +1,10 @@
-"""No answer sends a client to another host, whatever the request says of hosts and paths."""
+"""No response redirects to another host, whatever hosts and paths the request names."""
 
 import itertools
 
 import pytest
 
-from tests.server.raw import raw
+from tests.server.raw_client import raw
 from tests.serving import Reader
 
 PATHS = [
@@ -26,7 +26,7 @@ HOSTS = ["evil.example", "evil.example:1", "evil.example/", "@evil.example", "12
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 @pytest.mark.parametrize("accept", ["*/*", "text/html"])
-async def test_no_redirect_is_made_of_the_host(reader: Reader, method: str, accept: str) -> None:
+async def test_no_redirect_contains_the_host(reader: Reader, method: str, accept: str) -> None:
     more = "X-Forwarded-Host: evil.example\r\nX-Forwarded-Prefix: //evil.example\r\n"
     more += f"Forwarded: host=evil.example\r\nAccept: {accept}\r\nConnection: close\r\n"
     found = set()

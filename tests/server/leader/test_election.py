@@ -1,4 +1,4 @@
-"""One leader among several servers on one database, for real: polled for, killed, stopped."""
+"""One leader among several real servers on one database: it polls, is killed, stops."""
 
 import asyncio
 import signal
@@ -14,7 +14,7 @@ import pytest
 
 from simulator import Fault, Simulator, SimulatorOptions, run_simulator
 from tests.server.postgres_processes import eventually
-from tests.server.served import START_SECONDS, Served, served
+from tests.server.server_process import START_SECONDS, Served, served
 from tests.serving import PATIENCE, TOKEN, connected
 
 pytestmark = pytest.mark.processes
@@ -24,7 +24,7 @@ LATEST = '{ latestPrices(coins: ["bitcoin"], currencies: ["usd"]) { price observ
 
 
 class Upstream:
-    """A simulator whose newest prices a test can move on by a minute."""
+    """A simulator whose newest prices a test can advance by a minute."""
 
     def __init__(self) -> None:
         self.shift = 0.0
@@ -40,7 +40,7 @@ class Upstream:
 
 @contextmanager
 def servers(folder: Path, names: str, url: str, simulator: Simulator, **more: str) -> Iterator[Any]:
-    """A way to start servers on one database, each in a folder named by a letter."""
+    """A function that starts servers on one database, each in a folder named by a letter."""
 
     with ExitStack() as stack:
 
@@ -71,7 +71,7 @@ def graphql(server: Served, query: str, token: str | None = None) -> Any:
 
 
 def quoted(simulator: Simulator) -> float:
-    """What upstream says now, asked past our client."""
+    """Return upstream's current price without our client."""
     address = f"{simulator.base_url}/simple/price?ids=bitcoin&vs_currencies=usd&precision=full"
     return float(httpx.get(address, timeout=PATIENCE).json()["bitcoin"]["usd"])
 
@@ -88,7 +88,7 @@ def await_leader(candidates: list[Served]) -> Served:
 
 
 def await_price(upstream: Upstream, simulator: Simulator, server: Served) -> None:
-    """Move upstream's price on, and see that the server comes to show it."""
+    """Advance upstream's price and wait until the server shows it."""
     upstream.shift += 61
 
     def arrived() -> bool:
@@ -155,7 +155,7 @@ def test_a_stuck_leader_is_replaced(url: str, tmp_path: Path, simulator: Simulat
 def test_a_stopping_leader_starts_nothing_more(
     url: str, tmp_path: Path, simulator: Simulator
 ) -> None:
-    """Its run is interrupted, and so due again: for the next leader."""
+    """Its run is interrupted, so it is due again for the next leader."""
     simulator.add_fault(Fault("slow", path="market_chart", times=None, seconds=60))
     with servers(tmp_path, "", url, simulator, REFRESH_EVERY="1d") as start:
         server = start("a")
@@ -201,7 +201,9 @@ def test_missed_times_are_caught_up_once(url: str, tmp_path: Path, simulator: Si
 
 
 @pytest.mark.endurance
-def test_what_a_killed_leader_began_is_done(url: str, tmp_path: Path, simulator: Simulator) -> None:
+def test_the_run_of_a_killed_leader_is_completed(
+    url: str, tmp_path: Path, simulator: Simulator
+) -> None:
     with servers(tmp_path, "", url, simulator, REFRESH_EVERY="1d") as start:
         first = start("a")
         first.await_line("the next refresh is due later")
@@ -222,8 +224,8 @@ def test_what_a_killed_leader_began_is_done(url: str, tmp_path: Path, simulator:
 
 
 @pytest.mark.endurance
-def test_what_others_ask_for_counts(url: str, tmp_path: Path, simulator: Simulator) -> None:
-    """A refresh of everything, by whomever, moves the next one; one of some coins does not."""
+def test_runs_of_other_processes_count(url: str, tmp_path: Path, simulator: Simulator) -> None:
+    """A full refresh by any process delays the next one; a partial one does not."""
     mutation = "mutation {{ refreshPrices(input: {{wait: true{}}}) {{ run {{ status }} }} }}"
     with servers(tmp_path, "", url, simulator, REFRESH_EVERY="1d") as start:
         first = start("a")

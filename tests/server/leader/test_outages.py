@@ -1,4 +1,4 @@
-"""The leader among processes whose ways to PostgreSQL are cut and mended."""
+"""Leader election between processes whose connections to PostgreSQL are cut and restored."""
 
 import asyncio
 import contextlib
@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from models.postgres.database import Database
-from server.leader.election import Leadership
+from server.leader.election import LeaderElection
 from simulator import Fault, Simulator
 from tests.server.proxy import proxy_to
 from tests.serving import LiveServer, connected, live_server, make_settings
 
 
 class Candidate:
-    """A process that would lead, and how many lead by now."""
+    """A candidate, and the number of current leaders."""
 
     def __init__(self, url: str) -> None:
         self.database = Database(url)
@@ -22,7 +22,7 @@ class Candidate:
         self.ended = asyncio.Event()
         self.begun = 0
         self.failing = asyncio.Event()
-        self.leadership = Leadership(self.database, self._duties)
+        self.election = LeaderElection(self.database, self._duties)
 
     async def _duties(self, verify: Callable[[], Awaitable[None]], begun: asyncio.Event) -> None:
         await verify()
@@ -39,7 +39,7 @@ class Candidate:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["Candidate"]:
-        task = asyncio.create_task(self.leadership.run())
+        task = asyncio.create_task(self.election.run())
         try:
             yield self
         finally:
@@ -54,11 +54,11 @@ async def awaited(event: asyncio.Event) -> None:
 
 
 @pytest.mark.slow
-async def test_one_leads_and_the_other_when_it_stops(database_url: str) -> None:
+async def test_another_process_leads_when_the_leader_stops(database_url: str) -> None:
     async with Candidate(database_url).running() as second:
         async with Candidate(database_url).running() as first:
-            await awaited(first.leadership.decided)
-            await awaited(second.leadership.decided)
+            await awaited(first.election.decided)
+            await awaited(second.election.decided)
             both = (first, second)
             leader = next(each for each in both if each.leading.is_set())
             assert [each.leading.is_set() for each in both].count(True) == 1
@@ -71,23 +71,23 @@ async def test_a_leader_that_is_cut_off_stops(database_url: str) -> None:
     async with proxy_to(database_url) as proxy, Candidate(proxy.url).running() as first:
         await awaited(first.leading)
         async with Candidate(database_url).running() as second:
-            await awaited(second.leadership.decided)
+            await awaited(second.election.decided)
             assert not second.leading.is_set()
             await proxy.cut()
             await awaited(second.leading)
             assert first.ended.is_set(), "it stopped before the other one began"
-            await proxy.mend()
+            await proxy.restore()
         await awaited(first.leading)
         assert (first.begun, second.begun) == (2, 1)
 
 
 @pytest.mark.endurance
-async def test_a_leader_that_hears_nothing_stops(database_url: str) -> None:
-    """A network that loses all packets: PostgreSQL keeps the lock for a while after that."""
+async def test_a_leader_without_responses_stops(database_url: str) -> None:
+    """The network loses all packets: PostgreSQL keeps the lock for a while."""
     async with proxy_to(database_url) as proxy, Candidate(proxy.url).running() as first:
         await awaited(first.leading)
         async with Candidate(database_url).running() as second:
-            await awaited(second.leadership.decided)
+            await awaited(second.election.decided)
             proxy.freeze()
             await awaited(second.leading)
             assert first.ended.is_set(), "it stopped before the other one began"
@@ -96,7 +96,7 @@ async def test_a_leader_that_hears_nothing_stops(database_url: str) -> None:
 
 
 @pytest.mark.slow
-async def test_duties_that_fail_are_taken_up_again(database_url: str) -> None:
+async def test_failed_tasks_are_started_again(database_url: str) -> None:
     async with Candidate(database_url).running() as only:
         await awaited(only.leading)
         only.failing.set()
@@ -107,18 +107,18 @@ async def test_duties_that_fail_are_taken_up_again(database_url: str) -> None:
 
 
 @pytest.mark.slow
-async def test_nobody_answers_at_first(database_url: str) -> None:
+async def test_the_database_is_unavailable_at_first(database_url: str) -> None:
     async with proxy_to(database_url) as proxy:
         await proxy.cut()
         async with Candidate(proxy.url).running() as only:
-            await awaited(only.leadership.decided)
+            await awaited(only.election.decided)
             assert not only.leading.is_set()
-            await proxy.mend()
+            await proxy.restore()
             await awaited(only.leading)
 
 
 @pytest.mark.slow
-async def test_a_first_load_that_loses_the_database_is_begun_again(
+async def test_a_first_load_that_loses_the_database_is_started_again(
     empty_url: str, simulator: Simulator
 ) -> None:
     simulator.add_fault(Fault("slow", path="market_chart", times=None, seconds=0.5))
@@ -136,7 +136,7 @@ async def test_a_first_load_that_loses_the_database_is_begun_again(
             await until(asked)
             await proxy.cut()
             simulator.clear_faults()
-            await proxy.mend()
+            await proxy.restore()
             await until(loaded)
             await until(lambda: _ready(server))
             runs = await sql.fetch("SELECT trigger, status FROM refresh_run ORDER BY id")

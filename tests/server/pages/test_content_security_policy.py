@@ -1,4 +1,4 @@
-"""The page's Content-Security-Policy, in a real browser: what it must let through, and what not."""
+"""The Content-Security-Policy of the page, in a real browser: what it allows and blocks."""
 
 import asyncio
 import contextlib
@@ -51,12 +51,12 @@ async def script(_: Request) -> Response:
 
 async def wait(request: Request) -> Response:
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(request.app.state.told.wait(), 20)
+        await asyncio.wait_for(request.app.state.shown.wait(), 20)
     return Response()
 
 
-async def told(request: Request) -> Response:
-    request.app.state.told.set()
+async def shown(request: Request) -> Response:
+    request.app.state.shown.set()
     return Response()
 
 
@@ -70,10 +70,10 @@ def url() -> Iterator[str]:
     app = Starlette(
         routes=[
             Route("/", page), Route("/script.js", script), Route("/wait", wait),
-            Route("/told", told), WebSocketRoute("/socket", accept),
+            Route("/told", shown), WebSocketRoute("/socket", accept),
         ]
     )  # fmt: skip
-    app.state.told = asyncio.Event()
+    app.state.shown = asyncio.Event()
     server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -91,8 +91,8 @@ def test_own_sockets_and_nothing_else(url: str, tmp_path: Path) -> None:
     ]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert ran.returncode == 0, ran.stderr
-    for told in ("own socket opened", "own fetch done", "other fetch failed"):
-        assert told in ran.stdout, ran.stdout
+    for shown in ("own socket opened", "own fetch done", "other fetch failed"):
+        assert shown in ran.stdout, ran.stdout
     assert "other socket opened" not in ran.stdout
     assert "inline blocked" in ran.stdout
     assert "blocked" in ran.stdout.partition("ws://localhost")[2]

@@ -1,4 +1,4 @@
-"""GraphiQL works without a network: all it loads is ours, and a real browser shows it."""
+"""GraphiQL loads only local files, and a real browser shows it."""
 
 import hashlib
 import html
@@ -89,7 +89,7 @@ async def test_the_page_names_no_other_host_and_runs_no_inline_script(
     assert "http" not in policy
 
 
-async def test_all_that_the_page_loads_is_there_and_may_be_kept_for_good(
+async def test_all_files_of_the_page_exist_and_are_immutable(
     client: httpx.AsyncClient,
 ) -> None:
     urls = references((await client.get("/graphql")).text)
@@ -104,7 +104,9 @@ async def test_all_that_the_page_loads_is_there_and_may_be_kept_for_good(
 
 
 @pytest.mark.parametrize("query", ["", "?v=", "?v=000000000000", "?x=1"])
-async def test_only_the_version_asked_for_is_kept(client: httpx.AsyncClient, query: str) -> None:
+async def test_only_the_requested_version_is_immutable(
+    client: httpx.AsyncClient, query: str
+) -> None:
     response = await client.get(f"{GRAPHIQL_PATH}/graphiql.js{query}")
     assert response.status_code == 200
     assert response.headers["cache-control"] == "no-cache"
@@ -129,7 +131,7 @@ def test_our_own_files_name_no_other_host() -> None:
         )
 
 
-def test_a_prefix_of_a_proxy_is_kept() -> None:
+def test_the_page_uses_the_prefix_of_a_proxy() -> None:
     page = graphiql_page("/api/graphql", "/api/graphiql").identity.decode()
     assert config(page)["endpoint"] == "/api/graphql"
     assert all(url.startswith("/api/graphiql/") for url in references(page))
@@ -155,7 +157,7 @@ async def test_a_license_comes_with_what_it_is_for(client: httpx.AsyncClient) ->
     ("setting", "shown"),
     [({}, True), ({"introspection": False}, False), ({"read_tokens": "reader"}, False)],
 )
-async def test_the_page_tells_of_the_schema_only_what_anyone_may_know(
+async def test_the_page_reveals_no_closed_schema(
     database_url: str, shared_simulator: Simulator, setting: dict[str, Any], shown: bool
 ) -> None:
     settings = make_settings(database_url, shared_simulator, **setting)

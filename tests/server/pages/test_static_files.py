@@ -1,4 +1,4 @@
-"""Our own files, over real sockets: compressed once, and whole in every coding."""
+"""Static files over real sockets: compressed once, and complete in every coding."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ import pytest
 from server.http import compression
 from server.pages import static_files
 from server.pages.graphiql import GRAPHIQL_DIR, SCRIPTS, STYLES
-from tests.server.raw import raw
+from tests.server.raw_client import raw
 from tests.serving import Reader
 
 
@@ -51,7 +51,7 @@ async def test_the_page_is_compressed_once(reader: Reader, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("coding", ["identity", "br", "gzip", "zstd"])
-async def test_head_says_what_get_would(reader: Reader, coding: str) -> None:
+async def test_head_has_the_headers_of_get(reader: Reader, coding: str) -> None:
     for path in ("/graphiql/graphiql/graphiql.min.js", "/graphiql/favicon.svg", "/graphql"):
         headers = {"Accept-Encoding": coding, "Accept": "text/html, */*;q=0.1"}
         got = await reader.http.get(path, headers=headers)
@@ -63,7 +63,7 @@ async def test_head_says_what_get_would(reader: Reader, coding: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
-async def test_files_are_only_read(reader: Reader, method: str) -> None:
+async def test_files_accept_only_get_and_head(reader: Reader, method: str) -> None:
     answer = await reader.http.request(method, "/graphiql/favicon.svg")
     assert answer.status_code == 405
     assert answer.headers["allow"] == "GET, HEAD"

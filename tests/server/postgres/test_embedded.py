@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL, for real: its processes are started, shared and killed."""
+"""The embedded PostgreSQL: its real processes are started, shared and killed."""
 
 import os
 import signal
@@ -94,7 +94,7 @@ def test_two_first_users_at_once_make_one_cluster(tmp_path: Path) -> None:
     assert gone(servers)
 
 
-def test_whoever_arrives_while_the_last_user_leaves_is_served(data_dir: Path) -> None:
+def test_a_user_that_starts_while_the_last_one_stops_is_served(data_dir: Path) -> None:
     script = (
         "import sys; from pathlib import Path\n"
         "from server.postgres.embedded import EmbeddedPostgres\n"
@@ -126,9 +126,7 @@ def test_a_killed_postmaster_is_replaced(embedded: EmbeddedPostgres, data_dir: P
 
 
 @on_linux
-def test_a_killed_supervisor_takes_its_server_along(
-    embedded: EmbeddedPostgres, data_dir: Path
-) -> None:
+def test_a_killed_supervisor_ends_its_server(embedded: EmbeddedPostgres, data_dir: Path) -> None:
     servers = servers_of(data_dir)
     os.kill(supervisor_of(data_dir), signal.SIGKILL)
     eventually(lambda: gone(servers))
@@ -175,7 +173,7 @@ def test_a_stale_pid_file_is_no_obstacle(data_dir: Path, content: str) -> None:
 
 
 def interrupted(data_dir: Path) -> bool:
-    """Kill a first start within its initdb; whether that was soon enough."""
+    """Kill a first start during its initdb; return True if it was in time."""
     home = data_dir / "postgres"
     user = User(data_dir)
     eventually(lambda: [*home.glob("initdb-*/base"), *home.glob("cluster")])
@@ -184,7 +182,7 @@ def interrupted(data_dir: Path) -> bool:
     return not (home / "cluster").exists()
 
 
-def test_an_interrupted_first_start_is_made_good(tmp_path: Path) -> None:
+def test_an_interrupted_first_start_is_repeated(tmp_path: Path) -> None:
     folders = (tmp_path / str(number) for number in range(20))  # now and then it is too late
     folder = next(each for each in folders if interrupted(each))
     embedded = EmbeddedPostgres(folder)

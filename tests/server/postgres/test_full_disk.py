@@ -1,4 +1,4 @@
-"""The embedded database's disk is full, and then is not any more."""
+"""The disk of the embedded database is full for a while."""
 
 import contextlib
 import subprocess
@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.server.postgres_processes import servers_of
-from tests.server.served import COMMAND, SMALL, environment
-from tests.server.system.abused_server import (
+from tests.server.server_process import COMMAND, SMALL, environment
+from tests.server.system.killable_server import (
     await_end,
     await_ready,
     ledger_of,
@@ -29,7 +29,7 @@ PRICES = '{ latestPrices(coins: ["bitcoin"]) { price } coins { nodes { id } } }'
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A small disk of its own."""
+    """A small separate disk."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(folder)]
@@ -43,7 +43,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def filled(disk: Path) -> Iterator[None]:
-    """Leave not a byte free during the block."""
+    """Fill the disk during the block."""
     ballast = disk / "ballast"
     with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         for size in (1 << 20, 1 << 12):

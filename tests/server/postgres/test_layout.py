@@ -1,4 +1,4 @@
-"""Where the embedded PostgreSQL may live, whom it runs as there, and what it refuses."""
+"""Folders and accounts of the embedded PostgreSQL, and what it rejects."""
 
 import os
 import pwd
@@ -36,7 +36,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="about root")
 
 @pytest.fixture
 def open_dir() -> Iterator[Path]:
-    """A folder that every account may pass through, unlike pytest's own."""
+    """A folder that every account may enter, unlike pytest's."""
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
@@ -45,7 +45,7 @@ def open_dir() -> Iterator[Path]:
 @pytest.mark.parametrize(
     "name", ["with space", 'it\'s "quoted" $HOME %20', "a,b:c", "x" * 200, "größe"]
 )
-def test_any_path_will_do(made: Path, tmp_path: Path, name: str) -> None:
+def test_any_path_is_possible(made: Path, tmp_path: Path, name: str) -> None:
     data_dir = tmp_path / name
     shutil.copytree(made, data_dir)
     embedded = EmbeddedPostgres(data_dir)
@@ -80,7 +80,7 @@ def test_another_major_is_refused(data_dir: Path, version: str | None) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_cluster_that_does_not_start_says_why(data_dir: Path) -> None:
+def test_a_cluster_that_does_not_start_reports_the_reason(data_dir: Path) -> None:
     (data_dir / "postgres/cluster/postgresql.conf").write_text("no_such = setting\n")
     with pytest.raises(EmbeddedPostgresError, match=r"FATAL: .*configuration.*DATABASE_URL"):
         EmbeddedPostgres(data_dir).start()
@@ -101,15 +101,15 @@ def test_an_unusable_folder_is_named(tmp_path: Path) -> None:
         EmbeddedPostgres(tmp_path / "file").start()
 
 
-def test_without_the_programs_a_line_says_so(tmp_path: Path) -> None:
+def test_missing_programs_are_one_line(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; sys.path.append(sys.argv[1])\n"
         "from server.postgres.embedded import EmbeddedPostgres\n"
         "EmbeddedPostgres(Path(sys.argv[2])).start()\n"
     )
     bare = [sys.executable, "-I", "-S", "-c", script, str(ROOT), str(tmp_path)]
-    told = subprocess.run(bare, capture_output=True, text=True, check=False).stderr
-    assert "set DATABASE_URL" in told.splitlines()[-1]
+    shown = subprocess.run(bare, capture_output=True, text=True, check=False).stderr
+    assert "set DATABASE_URL" in shown.splitlines()[-1]
 
 
 @as_root
@@ -155,7 +155,7 @@ def uid_of(pid: int) -> int:
 
 
 def is_nobody_elses(uid: int) -> bool:
-    """Whether the system knows no such account."""
+    """Return True if the system has no such account."""
     return uid not in {entry.pw_uid for entry in pwd.getpwall()}
 
 
@@ -178,7 +178,7 @@ def test_no_process_of_nobody_reaches_roots_database(open_dir: Path) -> None:
 
 @pytest.fixture
 def of_nobody(made: Path, open_dir: Path) -> Path:
-    """A data directory as an earlier version made it when root started it."""
+    """A data directory as an earlier version created it for root."""
     data_dir = Path(shutil.copytree(made, open_dir / "data"))
     data_dir.chmod(0o755)
     nobody = pwd.getpwnam("nobody")
@@ -195,7 +195,7 @@ def of_nobody(made: Path, open_dir: Path) -> Path:
 @pytest.mark.parametrize("moment", ["at once", "cut short", "cut short later"])
 def test_a_cluster_of_nobody_is_taken_over(of_nobody: Path, moment: str) -> None:
     home = of_nobody / "postgres"
-    if moment == "cut short":  # by a kill, after the home was closed to nobody
+    if moment == "cut short":  # by a kill, after `nobody` was locked out
         os.chown(home, 0, 0)
     elif moment == "cut short later":
         os.chown(home, 0, 0)
@@ -214,7 +214,7 @@ def test_a_cluster_of_nobody_is_taken_over(of_nobody: Path, moment: str) -> None
 @as_root
 @pytest.mark.parametrize("kind", ["symbolic", "hard"])
 def test_links_in_a_cluster_of_nobody_are_not_followed(of_nobody: Path, kind: str) -> None:
-    """Its processes could have put them there, for root to give them away."""
+    """Processes of `nobody` could plant them to obtain files of root."""
     victim = of_nobody / "victim"
     victim.touch(0o600)
     link = of_nobody / "postgres/cluster/base/link"
@@ -230,7 +230,7 @@ def test_links_in_a_cluster_of_nobody_are_not_followed(of_nobody: Path, kind: st
 
 
 @as_root
-def test_what_somebody_runs_as_nobody_stays_theirs(of_nobody: Path) -> None:
+def test_a_cluster_run_as_nobody_is_unchanged(of_nobody: Path) -> None:
     nobody = pwd.getpwnam("nobody").pw_uid
     for lock in (of_nobody / "postgres").glob("*.lock"):
         os.chown(lock, nobody, nobody)
@@ -242,8 +242,8 @@ def test_what_somebody_runs_as_nobody_stays_theirs(of_nobody: Path) -> None:
 
 @as_root
 @pytest.mark.parametrize("whose", ["postgres", "postgres/cluster", "a closed folder"])
-def test_what_is_another_account_s_is_refused(made: Path, open_dir: Path, whose: str) -> None:
-    """Nothing is changed by trying."""
+def test_folders_of_another_account_are_rejected(made: Path, open_dir: Path, whose: str) -> None:
+    """The attempt changes nothing."""
     data_dir, daemon = Path(shutil.copytree(made, open_dir / "data")), pwd.getpwnam("daemon").pw_uid
     if whose == "a closed folder":
         shutil.rmtree(data_dir / "postgres")
@@ -260,14 +260,14 @@ def test_what_is_another_account_s_is_refused(made: Path, open_dir: Path, whose:
             embedded.start()
     finally:
         os.seteuid(0)
-    told = str(caught.value)
-    assert "\n" not in told
-    assert ("Permission denied" if whose == "a closed folder" else "run as that") in told
+    shown = str(caught.value)
+    assert "\n" not in shown
+    assert ("Permission denied" if whose == "a closed folder" else "run as that") in shown
     assert shapes(data_dir) == before
 
 
 def shapes(folder: Path) -> dict[Path, tuple[int, ...]]:
-    """Whose everything below is, who may use it, and when it was written."""
+    """Return the owner, mode and modification time of everything below."""
     found = {each: each.lstat() for each in folder.rglob("*")}
     return {each: (it.st_uid, it.st_mode, it.st_mtime_ns) for each, it in found.items()}
 
@@ -276,7 +276,7 @@ def shapes(folder: Path) -> dict[Path, tuple[int, ...]]:
 def test_a_missing_program_is_named(
     tmp_path: Path, program: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a half-installed package leaves it."""
+    """As after an incomplete installation."""
     binaries = tmp_path / "bin"
     found = embedded_module._binaries()  # noqa: SLF001 - where it would look
     shutil.copytree(found, binaries, symlinks=True)

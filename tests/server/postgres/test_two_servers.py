@@ -1,4 +1,4 @@
-"""Two servers on one data directory, and so on one embedded database."""
+"""Two servers that share one data directory and its embedded database."""
 
 import signal
 import sys
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.server.postgres_processes import eventually, postmaster_of, servers_of
-from tests.server.served import START_SECONDS
-from tests.server.system.abused_server import (
+from tests.server.server_process import START_SECONDS
+from tests.server.system.killable_server import (
     await_end,
     await_ready,
     ledger_of,
@@ -29,7 +29,7 @@ RUNNING = "SELECT count(*) FROM refresh_run WHERE status = 'RUNNING'"
 @pytest.mark.endurance
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
 def test_the_one_that_started_the_database_ends(tmp_path: Path, end: signal.Signals) -> None:
-    """In the middle of a refresh: the other one goes on, on the same database, and ends it."""
+    """During a refresh: the other server continues it on the same database."""
     ledger, data_dir = ledger_of(tmp_path), tmp_path / "data"
     (tmp_path / "other").mkdir()
     with run_worlds() as worlds, serving(tmp_path, worlds) as first:

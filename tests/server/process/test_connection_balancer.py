@@ -1,4 +1,4 @@
-"""Who gets which connection, when workers come, lag, end and die."""
+"""The distribution of connections while workers start, lag, end and die."""
 
 import asyncio
 import contextlib
@@ -11,23 +11,25 @@ from pathlib import Path
 import pytest
 
 from server.process import connection_balancer as dealing
-from server.process.connection_balancer import Dealer
+from server.process.connection_balancer import ConnectionBalancer
 from server.process.control_protocol import ALIVE, GONE, READY, TAKEN
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="one process only there")
 
 
 class Worker:
-    """The other end of what a worker process has."""
+    """The worker's end of a control socket."""
 
-    def __init__(self, dealer: Dealer) -> None:
+    def __init__(self, dealer: ConnectionBalancer) -> None:
         ours, self.control = socket.socketpair()
         for end in (ours, self.control):
             end.setblocking(False)
         self.taken: list[socket.socket] = []
         self._ours = ours
         self.silent = asyncio.Event()
-        self._dealing = asyncio.create_task(dealer.deal_to(ours, lambda: None, self.silent.set))
+        self._dealing = asyncio.create_task(
+            dealer.serve_worker(ours, lambda: None, self.silent.set)
+        )
         self._arrived = asyncio.Event()
         asyncio.get_running_loop().add_reader(self.control, self._arrived.set)
 
@@ -55,11 +57,11 @@ class Worker:
 
 
 class Table:
-    """A dealer, its workers and its clients."""
+    """A balancer with workers and clients."""
 
     def __init__(self, workers: int) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.dealer = Dealer([self._listener], workers)
+        self.dealer = ConnectionBalancer([self._listener], workers)
         self.workers = [Worker(self.dealer) for _ in range(workers)]
         self.clients: list[socket.socket] = []
 
@@ -83,7 +85,7 @@ def peer(connection: socket.socket) -> object:
     return connection.getpeername()
 
 
-async def test_those_who_wait_for_the_start_are_shared_out(table: Table) -> None:
+async def test_connections_waiting_for_the_start_are_balanced(table: Table) -> None:
     first, second = table.workers
     first.control.send(READY)
     clients = {table.connect().getsockname() for _ in range(4)}
@@ -93,7 +95,7 @@ async def test_those_who_wait_for_the_start_are_shared_out(table: Table) -> None
     assert taken == clients
 
 
-async def test_one_that_dies_at_the_start_does_not_keep_others_waiting(table: Table) -> None:
+async def test_a_worker_that_dies_at_the_start_blocks_no_other(table: Table) -> None:
     first, second = table.workers
     second.control.send(READY)
     client = table.connect()
@@ -102,7 +104,7 @@ async def test_one_that_dies_at_the_start_does_not_keep_others_waiting(table: Ta
     assert peer(await second.take()) == client.getsockname()
 
 
-async def test_what_a_dead_worker_has_not_confirmed_goes_to_another(table: Table) -> None:
+async def test_unconfirmed_connections_of_a_dead_worker_go_to_another(table: Table) -> None:
     first, second = table.workers
     for worker in table.workers:
         worker.control.send(READY)
@@ -120,7 +122,7 @@ async def test_what_a_dead_worker_has_not_confirmed_goes_to_another(table: Table
     assert client.recv(100) == b"still here"
 
 
-async def test_one_that_hangs_is_passed_over(table: Table) -> None:
+async def test_a_hanging_worker_is_skipped(table: Table) -> None:
     _hanging, second = table.workers
     for worker in table.workers:
         worker.control.send(READY)
@@ -130,7 +132,7 @@ async def test_one_that_hangs_is_passed_over(table: Table) -> None:
     assert taken < clients
 
 
-async def test_who_has_the_fewest_is_next(table: Table) -> None:
+async def test_the_worker_with_the_fewest_connections_is_next(table: Table) -> None:
     first, second = table.workers
     for worker in table.workers:
         worker.control.send(READY)
@@ -146,7 +148,7 @@ async def test_who_has_the_fewest_is_next(table: Table) -> None:
     await first.take()
 
 
-async def test_a_closed_one_refuses(table: Table) -> None:
+async def test_a_closed_balancer_refuses_connections(table: Table) -> None:
     table.workers[0].control.send(READY)
     table.connect()
     address = table.clients[0].getpeername()
@@ -159,7 +161,7 @@ async def test_a_closed_one_refuses(table: Table) -> None:
 
 
 def test_descriptors_are_not_leaked() -> None:
-    """Nothing of what was dealt stays open here."""
+    """No passed connection stays open in the parent."""
 
     async def deal() -> None:
         table = Table(1)
@@ -179,7 +181,7 @@ def test_descriptors_are_not_leaked() -> None:
 
 
 def _open() -> set[tuple[int, int, int]]:
-    """What is open in this process."""
+    """Return the open descriptors of this process."""
     found = set()
     for each in Path("/dev/fd").iterdir():
         with contextlib.suppress(OSError):  # of this listing itself
@@ -189,7 +191,7 @@ def _open() -> set[tuple[int, int, int]]:
 
 
 @pytest.mark.slow
-async def test_silence_is_told_and_a_word_is_none(
+async def test_silence_is_reported_and_a_message_ends_it(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dealing, "SILENCE_SECONDS", 2.0)

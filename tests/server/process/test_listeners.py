@@ -1,4 +1,4 @@
-"""HOST: which addresses are listened on, and at which of them a browser finds the server."""
+"""HOST: the listening addresses, and the URL for a browser."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from server.process.listeners import ListenError, open_listeners, url_of
-from tests.server.served import served
+from tests.server.server_process import served
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -64,7 +64,7 @@ def reachable(address: str, port: int) -> bool:
         ("::1,::1", ["::1"], "[::1]"),
     ],
 )
-def test_what_a_host_stands_for(host: str, addresses: list[str], url: str) -> None:
+def test_the_addresses_of_a_host(host: str, addresses: list[str], url: str) -> None:
     with listening(host) as listeners:
         port = listeners[0].getsockname()[1]
         assert {each.getsockname()[1] for each in listeners} == {port}
@@ -77,7 +77,7 @@ def test_what_a_host_stands_for(host: str, addresses: list[str], url: str) -> No
 
 
 def without(monkeypatch: pytest.MonkeyPatch, code: int, *families: socket.AddressFamily) -> None:
-    """Make the machine one that does not have these kinds of addresses."""
+    """Simulate a machine without these address families."""
     create = socket.create_server
 
     def refuse(address: Any, **more: Any) -> socket.socket:
@@ -115,7 +115,7 @@ def test_a_system_without_dual_stack_sockets_has_two(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     "host", ["no.such.host.invalid", "300.1.1.1", "a b", "http://x", "x" * 300, " ", ",", "[]"]
 )
-def test_what_is_no_address_is_one_line(host: str) -> None:
+def test_an_invalid_address_is_one_line(host: str) -> None:
     with pytest.raises(ListenError) as caught:
         open_listeners(host, 0)
     assert "\n" not in str(caught.value)
@@ -136,7 +136,7 @@ def test_a_port_that_is_taken_is_one_line_and_leaves_nothing_open(host: str) -> 
 @needs_ipv6
 @pytest.mark.processes
 def test_a_server_on_all_addresses_shows_ipv4_callers_as_ipv4(tmp_path: Path) -> None:
-    """Its workers, its log, its limits and its healthcheck."""
+    """In its workers, log, limits and health check."""
     settings = {"HOST": "::", "WORKERS": "2", "TRUSTED_PROXIES": "127.0.0.1", "ROOT_PATH": "/x"}
     with served(tmp_path, **settings) as server:
         server.await_workers(2)

@@ -1,4 +1,4 @@
-"""A second signal, or a third: it ends at once, and leaves nothing either."""
+"""A second or third signal ends the server at once, without leftovers."""
 
 import signal
 import sys
@@ -10,9 +10,7 @@ import pytest
 
 from server.postgres.embedded import EmbeddedPostgres
 from simulator import Fault, Simulator
-from tests.server.postgres_processes import eventually, gone, servers_of
-from tests.server.served import START_SECONDS, served
-from tests.server.stopping import (
+from tests.server.blocked_queries import (
     WORKERS,
     Lock,
     asked,
@@ -22,6 +20,8 @@ from tests.server.stopping import (
     started,
     waiting,
 )
+from tests.server.postgres_processes import eventually, gone, servers_of
+from tests.server.server_process import START_SECONDS, served
 
 pytestmark = [
     pytest.mark.processes,
@@ -32,7 +32,7 @@ pytestmark = [
 @pytest.mark.endurance
 @pytest.mark.parametrize("again", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("arguments", WORKERS, ids=["alone", "workers"])
-def test_a_second_signal_hastens(
+def test_a_second_signal_forces_the_exit(
     url: str,
     simulator: Simulator,
     tmp_path: Path,
@@ -40,7 +40,7 @@ def test_a_second_signal_hastens(
     arguments: tuple[str, ...],
     again: signal.Signals,
 ) -> None:
-    """It ends while the table is still locked; its run is marked all the same."""
+    """The server ends while a table is locked; its run is marked as interrupted."""
     simulator.add_fault(Fault("slow", path="/market_chart", times=None, seconds=60))
     with started(tmp_path, url, simulator, *arguments, **patience(tmp_path)) as server:
         server.await_line("refresh started")
@@ -61,7 +61,7 @@ def test_a_second_signal_hastens(
 
 @pytest.mark.endurance
 @pytest.mark.parametrize("arguments", WORKERS, ids=["alone", "workers"])
-def test_haste_ends_its_own_database_too(
+def test_a_forced_exit_stops_the_embedded_database(
     tmp_path: Path, threads: ThreadPoolExecutor, arguments: tuple[str, ...]
 ) -> None:
     with served(tmp_path, "--demo", *arguments, DATA_DIR="data", **patience(tmp_path)) as server:

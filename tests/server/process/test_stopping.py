@@ -1,4 +1,4 @@
-"""Stopping under load: what is under way is finished, in 10 s; nothing is left."""
+"""Stopping under load: running requests have 10 s to finish; no process is left."""
 
 import contextlib
 import json
@@ -18,9 +18,7 @@ import pytest
 from server.postgres.embedded import EmbeddedPostgres
 from server.process.server import GRACE_SECONDS
 from simulator import Fault, Simulator
-from tests.server.postgres_processes import eventually, gone, servers_of, supervisor_of
-from tests.server.served import START_SECONDS, served
-from tests.server.stopping import (
+from tests.server.blocked_queries import (
     REFRESH,
     WORKERS,
     Lock,
@@ -32,6 +30,8 @@ from tests.server.stopping import (
     started,
     waiting,
 )
+from tests.server.postgres_processes import eventually, gone, servers_of, supervisor_of
+from tests.server.server_process import START_SECONDS, served
 from tests.serving import TOKEN
 
 pytestmark = [
@@ -42,7 +42,7 @@ pytestmark = [
 
 @pytest.mark.endurance
 @pytest.mark.parametrize("arguments", WORKERS, ids=["alone", "workers"])
-def test_a_query_under_way_is_answered(
+def test_a_running_query_is_answered(
     url: str,
     shared_simulator: Simulator,
     tmp_path: Path,
@@ -68,7 +68,7 @@ def test_a_query_under_way_is_answered(
 
 @pytest.mark.endurance
 @pytest.mark.parametrize("arguments", WORKERS, ids=["alone", "workers"])
-def test_a_query_that_does_not_end_is_cut(
+def test_a_query_that_does_not_end_is_cancelled(
     url: str,
     shared_simulator: Simulator,
     tmp_path: Path,
@@ -86,7 +86,7 @@ def test_a_query_that_does_not_end_is_cut(
             assert time.monotonic() - begun > GRACE_SECONDS - 1, "it was waited for"
             # by the server, or by the limit of 10 s that a statement has itself
             assert "SERVICE_UNAVAILABLE" in answer.result().text
-            eventually(lambda: not waiting(url))  # PostgreSQL was told, too
+            eventually(lambda: not waiting(url))  # the statement was cancelled too
     assert gone(pids)
     assert "Traceback" not in server.log.read_text()
 
@@ -121,7 +121,7 @@ def test_a_query_over_a_socket_is_waited_for_as_long(
 def test_its_own_database_ends_last(
     tmp_path: Path, threads: ThreadPoolExecutor, arguments: tuple[str, ...]
 ) -> None:
-    """All get the signal at once, as from systemd, PostgreSQL's supervisor included."""
+    """All processes receive the signal at once, as from systemd."""
     with served(tmp_path, "--demo", *arguments, DATA_DIR="data") as server:
         pids = await_start(server, arguments)
         database = servers_of(tmp_path / "data/demo")
@@ -144,7 +144,7 @@ def test_its_own_database_ends_last(
 def test_a_refresh_that_is_about_to_begin_is_marked(
     url: str, simulator: Simulator, tmp_path: Path, threads: ThreadPoolExecutor
 ) -> None:
-    """It is being planned when the signal comes."""
+    """The signal arrives while the refresh is being planned."""
     with started(tmp_path, url, simulator) as server:
         server.await_line("refresh ended")
         simulator.add_fault(Fault("slow", times=None, seconds=60))
@@ -158,9 +158,9 @@ def test_a_refresh_that_is_about_to_begin_is_marked(
             server.process.terminate()
             eventually(lambda: refuses(server.url))
             lock.release()
-            told = refreshing.result()
-        assert told.status_code == 200
-        assert told.json()["data"]["refreshPrices"]["run"]["status"] == "INTERRUPTED"
+            shown = refreshing.result()
+        assert shown.status_code == 200
+        assert shown.json()["data"]["refreshPrices"]["run"]["status"] == "INTERRUPTED"
         assert server.process.wait(START_SECONDS) == 0
         assert [line["status"] for line in server.lines("refresh ended")] == [
             "SUCCEEDED",
@@ -169,7 +169,7 @@ def test_a_refresh_that_is_about_to_begin_is_marked(
 
 
 @pytest.mark.endurance
-def test_an_answer_that_nobody_reads_is_cut(
+def test_an_unread_response_is_aborted(
     url: str, shared_simulator: Simulator, tmp_path: Path
 ) -> None:
     times = " ".join(f"a{number}: timestamp" for number in range(150))
@@ -184,7 +184,7 @@ def test_an_answer_that_nobody_reads_is_cut(
 
 @contextlib.contextmanager
 def deaf(url: str, text: str) -> Iterator[None]:
-    """A client that reads the beginning of an answer and no more."""
+    """A client that reads only the beginning of a response."""
     body = json.dumps({"query": text}).encode()
     head = f"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
     address = urlsplit(url)

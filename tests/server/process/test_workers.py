@@ -1,4 +1,4 @@
-"""`serve --workers N`, for real: its processes are asked, killed and stopped."""
+"""`serve --workers N`: its real processes are queried, killed and stopped."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ from server.bootstrap.factories import pool_size
 from simulator import Fault, Simulator, SimulatorOptions, run_simulator
 from tests.conftest import new_database
 from tests.server.postgres_processes import eventually, gone, processes, servers_of
-from tests.server.served import COMMAND, SMALL, START_SECONDS, Served, environment, served
+from tests.server.server_process import COMMAND, SMALL, START_SECONDS, Served, environment, served
 from tests.serving import TOKEN, connected
 
 pytestmark = [
@@ -48,7 +48,7 @@ def three_url(postgres_url: str) -> Iterator[str]:
 def three(
     three_url: str, upstream: Simulator, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
-    """Three workers on a database that was empty, their first refresh over. They heal if killed."""
+    """Three workers after their first refresh. Killed ones are replaced."""
     folder = tmp_path_factory.mktemp("three")
     settings = {"DATABASE_URL": three_url, "COINGECKO_BASE_URL": upstream.base_url}
     with served(folder, "--workers", "3", **settings) as server:
@@ -79,7 +79,7 @@ def test_connections_are_shared_out_evenly(three: Served) -> None:
         assert [three.worker_of(client) for client in clients] == found, "kept alive"
 
 
-def test_what_is_done_once_is_done_once(three: Served, three_url: str) -> None:
+def test_the_first_load_runs_in_one_worker(three: Served, three_url: str) -> None:
     (migrated,) = three.lines("database migrated")
     assert "worker" not in migrated, "the parent's work"
     assert len(three.lines("refresh started")) == 1
@@ -87,10 +87,10 @@ def test_what_is_done_once_is_done_once(three: Served, three_url: str) -> None:
     assert three.await_line("serving")["workers"] == 3
 
 
-def test_their_connections_fit_into_the_usual_100() -> None:
-    """All but the 3 that PostgreSQL reserves; one for each that listens, for refresh and leader.
+def test_the_pools_fit_into_100_connections() -> None:
+    """Of 100, PostgreSQL reserves 3; each listener, refresh and leader takes one more.
 
-    With 32 workers one of them may have to wait, should all want all of theirs at once.
+    With 32 workers a worker may have to wait if all use their whole pool.
     """
     for workers in range(1, 33):
         size = pool_size(workers)
@@ -98,7 +98,7 @@ def test_their_connections_fit_into_the_usual_100() -> None:
         assert workers * (size + 1) + 2 <= (98 if workers == 32 else 97)
 
 
-def test_nothing_secret_is_in_a_command_line(three: Served, three_url: str) -> None:
+def test_no_secret_is_in_a_command_line(three: Served, three_url: str) -> None:
     table = processes()
     commands = " ".join(table[pid][1] for pid in three.await_workers(3))
     assert "server.process.worker" in commands
@@ -139,13 +139,13 @@ def test_a_killed_worker_is_replaced(three: Served) -> None:
         eventually(lambda: _answers(three) in after - before)
     assert any(
         line["because"] == f"process {killed} ended by SIGKILL"
-        for line in three.lines("a worker is started again")
+        for line in three.lines("a worker is restarted")
     )
     assert len(three.lines("refresh started")) == runs
 
 
 def _answers(server: Served) -> int:
-    """Which worker a new connection is dealt to."""
+    """Return the worker that serves a new connection."""
     with server.client() as client:
         return server.worker_of(client)
 
@@ -176,11 +176,11 @@ def test_a_signal_stops_them_all(
         "INTERRUPTED"
     )
     assert "Traceback" not in server.log.read_text()
-    assert not server.lines("a worker is started again")
+    assert not server.lines("a worker is restarted")
 
 
 @pytest.mark.endurance
-def test_nothing_is_left_of_a_killed_parent(tmp_path: Path) -> None:
+def test_the_workers_of_a_killed_parent_end(tmp_path: Path) -> None:
     with served(tmp_path, "--demo", "--workers", "2", DATA_DIR="data") as server:
         workers = server.await_workers(2)
         database = servers_of(tmp_path / "data/demo")
@@ -196,7 +196,7 @@ def test_nothing_is_left_of_a_killed_parent(tmp_path: Path) -> None:
 def test_workers_that_cannot_start_end_it(
     empty_url: str, shared_simulator: Simulator, tmp_path: Path
 ) -> None:
-    """A worker's Python, told by its flag, ends before our code runs."""
+    """The Python of a worker ends before our code runs."""
     text = "import os, sys\nif '-P' in sys.orig_argv: os._exit(7)\n"
     (tmp_path / "sitecustomize.py").write_text(text)
     given = {
@@ -219,7 +219,7 @@ def test_workers_that_cannot_start_end_it(
 
 
 @pytest.mark.parametrize("count", ["0", "33"])
-def test_a_number_that_cannot_be(count: str, tmp_path: Path) -> None:
+def test_an_invalid_number_of_workers(count: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [*COMMAND, "--workers", count],
         env=environment(SMALL),

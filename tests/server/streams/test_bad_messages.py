@@ -1,4 +1,4 @@
-"""What is no proper conversation ends by the protocol's own close codes, without a traceback."""
+"""Violations of the protocol close with its codes, without a traceback."""
 
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from server.graphql.request import RequestRules
+from server.graphql.request_parsing import RequestRules
 from simulator import Simulator
-from tests.server.streams.talking import FOLLOW, connected_to, talking_to
+from tests.server.streams.websocket_client import FOLLOW, connected_to, talking_to
 from tests.serving import TOKEN, LiveServer, Reader, live_server, make_settings
 
 SUBSCRIBE = {"type": "subscribe", "id": "1", "payload": {"query": FOLLOW}}
@@ -63,7 +63,7 @@ def without(name: str) -> dict[str, Any]:
         b'{"type":"ping"}',
     ],
 )
-async def test_what_is_no_message_closes_with_4400(reader: Reader, said: str | bytes) -> None:
+async def test_a_malformed_message_closes_with_4400(reader: Reader, said: str | bytes) -> None:
     async with talking_to(reader) as talk:
         await talk.connection.send(said)
         code, reason = await talk.closed()
@@ -71,7 +71,7 @@ async def test_what_is_no_message_closes_with_4400(reader: Reader, said: str | b
     assert reason.endswith((".", "}"))
 
 
-async def test_a_message_before_the_init_is_too_early(reader: Reader) -> None:
+async def test_an_operation_before_the_init_closes_with_4401(reader: Reader) -> None:
     async with connected_to(reader) as talk:
         await talk.connection.send(json.dumps(SUBSCRIBE))
         assert await talk.closed() == (4401, "Unauthorized")
@@ -83,11 +83,11 @@ async def test_a_message_before_the_init_is_too_early(reader: Reader) -> None:
 async def test_a_ping_needs_no_init(reader: Reader) -> None:
     async with connected_to(reader) as talk:
         await talk.say("ping", payload={"a": [1]})
-        assert await talk.hear() == {"type": "pong", "payload": {"a": [1]}}
+        assert await talk.receive() == {"type": "pong", "payload": {"a": [1]}}
         await talk.say("pong")
         await talk.say("complete", id="unknown")
         await talk.say("ping")
-        assert await talk.hear() == {"type": "pong"}
+        assert await talk.receive() == {"type": "pong"}
 
 
 async def test_a_second_init_closes_with_4429(reader: Reader) -> None:
@@ -109,12 +109,12 @@ async def test_more_operations_than_a_connection_may_have_close_with_4429(reader
     async with talking_to(reader) as talk:
         for number in range(20):
             await talk.begin(operation_id=str(number))
-            assert (await talk.hear())["id"] == str(number)
+            assert (await talk.receive())["id"] == str(number)
         await talk.say("complete", id="3")
         await talk.say("ping")
-        assert await talk.hear() == {"type": "pong"}
+        assert await talk.receive() == {"type": "pong"}
         await talk.begin(operation_id="in its place")
-        assert (await talk.hear())["id"] == "in its place"
+        assert (await talk.receive())["id"] == "in its place"
         await talk.begin(operation_id="one more")
         assert await talk.closed() == (4429, "Too many operations: at most 20 at once")
 
@@ -122,7 +122,7 @@ async def test_more_operations_than_a_connection_may_have_close_with_4429(reader
 async def test_a_message_in_fragments_without_end_closes_with_1009(reader: Reader) -> None:
     async with talking_to(reader) as talk:
         await talk.connection.send(['{"type":', *[""] * 900, '"ping"}'])
-        assert await talk.hear() == {"type": "pong"}
+        assert await talk.receive() == {"type": "pong"}
         await talk.connection.send([""] * 1000)  # and one that ends them, the first too many
         assert (await talk.closed())[0] == 1009
 
@@ -134,13 +134,13 @@ async def test_a_frame_that_is_too_large_closes_with_1009(reader: Reader) -> Non
             '""', '"' + "x" * (RequestRules().largest_body - len(message)) + '"'
         )
         await talk.connection.send(fitting)
-        assert (await talk.hear())["type"] == "pong"
+        assert (await talk.receive())["type"] == "pong"
         await talk.connection.send([fitting[:50_000], fitting[50_000:] + " "])
         assert (await talk.closed())[0] == 1009
 
 
 @pytest.mark.parametrize("offered", [["graphql-ws"], ["graphql-ws", "x"], None])
-async def test_no_other_subprotocol_is_spoken(reader: Reader, offered: Any) -> None:
+async def test_other_subprotocols_are_rejected(reader: Reader, offered: Any) -> None:
     async with connected_to(reader, subprotocols=offered) as talk:
         assert await talk.closed() == (4406, "Use the subprotocol graphql-transport-ws")
 
@@ -167,7 +167,7 @@ async def test_a_foreign_page_is_refused_at_the_handshake(reader: Reader, origin
 async def test_our_own_page_is_not(reader: Reader) -> None:
     async with talking_to(reader, additional_headers={"Origin": reader.url}) as talk:
         await talk.begin("{ __typename }")
-        assert (await talk.hear())["payload"] == {"data": {"__typename": "Query"}}
+        assert (await talk.receive())["payload"] == {"data": {"__typename": "Query"}}
 
 
 async def test_another_path_has_no_socket(reader: Reader) -> None:
@@ -177,7 +177,7 @@ async def test_another_path_has_no_socket(reader: Reader) -> None:
             pass
 
 
-async def test_bytes_that_are_no_text_close_with_1007(reader: Reader) -> None:
+async def test_invalid_utf_8_closes_with_1007(reader: Reader) -> None:
     async with talking_to(reader) as talk:
         await talk.connection.send(b"\xff\xfe", text=True)
         assert (await talk.closed())[0] == 1007
@@ -185,7 +185,7 @@ async def test_bytes_that_are_no_text_close_with_1007(reader: Reader) -> None:
 
 @pytest.fixture
 async def guarded(database_url: str, shared_simulator: Simulator) -> AsyncIterator[LiveServer]:
-    """A server that wants a token for reading, and has its page elsewhere."""
+    """A server that requires a read token and allows a page of another origin."""
     settings = make_settings(
         database_url,
         shared_simulator,
@@ -202,7 +202,7 @@ async def guarded(database_url: str, shared_simulator: Simulator) -> AsyncIterat
     "payload",
     [None, {}, {"authorization": "Bearer wrong"}, {"authorization": 7}, {"token": "reader"}],
 )
-async def test_without_a_token_that_may_read_4403(guarded: LiveServer, payload: Any) -> None:
+async def test_without_a_read_token_closes_with_4403(guarded: LiveServer, payload: Any) -> None:
     async with connected_to(guarded) as talk:
         await talk.say("connection_init", **({} if payload is None else {"payload": payload}))
         code, reason = await talk.closed()
@@ -217,9 +217,9 @@ async def test_the_token_comes_with_the_init_or_with_the_handshake(
     elsewhere = {"Origin": "https://app.example.com"}
     async with talking_to(guarded, {name: "Bearer reader"}, additional_headers=elsewhere) as talk:
         await talk.begin(FOLLOW)
-        assert (await talk.hear())["type"] == "next"
+        assert (await talk.receive())["type"] == "next"
         await talk.begin(FOLLOW, "2")
         assert await talk.closed() == (4429, "Too many operations: at most 1 at once")
     async with talking_to(guarded, additional_headers={name: f"Bearer {TOKEN}"}) as talk:
         await talk.begin(FOLLOW)
-        assert (await talk.hear())["type"] == "next"
+        assert (await talk.receive())["type"] == "next"

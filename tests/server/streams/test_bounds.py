@@ -1,4 +1,4 @@
-"""Limits, costs and the time of an operation hold for subscriptions too; a stream has no end."""
+"""Limits, costs and the timeout apply to subscriptions; a stream itself has no timeout."""
 
 from datetime import timedelta
 
@@ -7,9 +7,9 @@ import pytest
 
 from models.postgres.database import Database
 from simulator import Simulator
-from tests.server.streams.listening import events_of
-from tests.server.streams.moving import move
-from tests.server.streams.talking import FOLLOW, talking_to
+from tests.server.streams.price_writes import move
+from tests.server.streams.sse_client import events_of
+from tests.server.streams.websocket_client import FOLLOW, talking_to
 from tests.serving import TOKEN, live_server, make_settings
 
 REFRESH = "mutation { refreshPrices(input: {wait: true}) { run { id } } }"
@@ -37,7 +37,7 @@ async def test_the_limit_and_one_past_it(
             events_of(server, query) as events,
         ):
             await talk.begin(query)
-            message = await talk.hear()
+            message = await talk.receive()
             _, payload = await events.next()
             if most == allowed:
                 assert message["type"] == "next"
@@ -50,24 +50,24 @@ async def test_the_limit_and_one_past_it(
 
 
 @pytest.mark.slow
-async def test_an_event_has_as_long_as_an_operation_and_a_stream_as_it_likes(
+async def test_the_timeout_applies_to_events_and_not_to_streams(
     database_url: str, database: Database, shared_simulator: Simulator, sql: asyncpg.Connection
 ) -> None:
     settings = make_settings(database_url, shared_simulator, operation_timeout=timedelta(seconds=2))
     async with live_server(settings) as server, talking_to(server) as talk:
         data = await server.data(REFRESH, token=TOKEN)
         await talk.begin(FOLLOW, "prices")
-        assert (await talk.hear())["type"] == "next"
+        assert (await talk.receive())["type"] == "next"
         async with sql.transaction():
             await sql.execute("LOCK TABLE refresh_run_item IN ACCESS EXCLUSIVE MODE")
             variables = {"id": data["refreshPrices"]["run"]["id"]}
             await talk.begin(PROGRESS, "run", variables=variables)
-            message = await talk.hear()
+            message = await talk.receive()
         assert (message["type"], message["id"]) == ("next", "run")
         (error,) = message["payload"]["errors"]
         assert error["extensions"]["code"] == "SERVICE_UNAVAILABLE"
         assert "stopped after 2 s (OPERATION_TIMEOUT)" in error["message"]
-        assert (await talk.hear()) == {"id": "run", "type": "complete"}
+        assert (await talk.receive()) == {"id": "run", "type": "complete"}
         await move(database, sql, coin="bitcoin", currency="usd", price=3.5)
-        message = await talk.hear()  # of a subscription that is older than that
+        message = await talk.receive()  # of a subscription that is older than that
         assert message["payload"]["data"]["priceUpdates"]["kind"] == "CHANGE"

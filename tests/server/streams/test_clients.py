@@ -1,4 +1,4 @@
-"""Client libraries that frontends use, on Node, against a real server. tests/clients has them."""
+"""The client libraries of tests/clients on Node, against a real server."""
 
 import json
 
@@ -6,8 +6,8 @@ import asyncpg
 import pytest
 
 from models.postgres.database import Database
-from tests.server.streams.driving import SECONDS, driven
-from tests.server.streams.moving import move
+from tests.server.streams.node_clients import SECONDS, driven
+from tests.server.streams.price_writes import move
 from tests.serving import TOKEN, LiveServer
 
 pytestmark = pytest.mark.processes

@@ -1,4 +1,4 @@
-"""How many operations a connection may have at once, when they come and go fast."""
+"""The limit of concurrent operations of a connection."""
 
 from collections.abc import AsyncIterator
 
@@ -7,36 +7,36 @@ import pytest
 
 from server.streams import websocket
 from simulator import Simulator
-from tests.server.streams.talking import FOLLOW, talking_to
+from tests.server.streams.websocket_client import FOLLOW, talking_to
 from tests.serving import LiveServer, live_server, make_settings
 
 
 @pytest.fixture
 async def narrow(database_url: str, shared_simulator: Simulator) -> AsyncIterator[LiveServer]:
-    """A server that lets a connection have one."""
+    """A server that allows one operation for each connection."""
     settings = make_settings(database_url, shared_simulator, operations_per_connection=1)
     async with live_server(settings) as live:
         yield live
 
 
 @pytest.mark.slow
-async def test_operations_that_were_completed_make_room(narrow: LiveServer) -> None:
-    """Though they come faster than they end; whoever sends them so fast is heard more slowly."""
+async def test_completed_operations_make_room(narrow: LiveServer) -> None:
+    """They arrive faster than they end, so the server reads more slowly."""
     async with talking_to(narrow) as talk:
         for number in range(100):
-            await talk.begin(FOLLOW, f"given up {number}")
-            await talk.say("complete", id=f"given up {number}")
+            await talk.begin(FOLLOW, f"abandoned {number}")
+            await talk.say("complete", id=f"abandoned {number}")
         await talk.begin("{ __typename }", "last")
-        while (message := await talk.hear())["id"] != "last":
+        while (message := await talk.receive())["id"] != "last":
             assert message["type"] in {"next", "complete"}
         assert message["payload"] == {"data": {"__typename": "Query"}}
 
 
 @pytest.mark.parametrize("patient", [True, False])
-async def test_a_query_that_was_completed_takes_its_place_until_it_ends(
+async def test_an_abandoned_query_counts_until_it_ends(
     narrow: LiveServer, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, patient: bool
 ) -> None:
-    """Or else nothing would limit how many of them go on."""
+    """Otherwise the number of running ones would be unbounded."""
     if not patient:
         monkeypatch.setattr(websocket, "ROOM_SECONDS", 0.05)
     async with talking_to(narrow) as talk:
@@ -49,4 +49,4 @@ async def test_a_query_that_was_completed_takes_its_place_until_it_ends(
                 reason = "Too many operations: at most 1 at once"
                 assert await talk.closed() == (4429, reason)
         if patient:
-            assert (await talk.hear())["id"] == "next"
+            assert (await talk.receive())["id"] == "next"

@@ -1,4 +1,4 @@
-"""The answers to pings of a peer that does not read, on a transport that is full."""
+"""Pongs to a peer that does not read, on a full transport."""
 
 import asyncio
 import contextlib
@@ -10,10 +10,10 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from server.config.settings import Settings
-from server.http.scope_state import LEAVE
+from server.http.scope_state import RELEASE
 from server.process.server import server_config
 from server.streams.websocket import fragment
-from server.transport.websocket_protocol import SocketConnection
+from server.transport.websocket_protocol import WebSocketProtocol
 
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -24,7 +24,7 @@ PONG = b"\x8a\x04" + b"ping"
 
 
 class Pipe(asyncio.Transport):
-    """Keeps what is written."""
+    """A transport that records what is written."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,17 +40,17 @@ class Pipe(asyncio.Transport):
         raise AssertionError("pings are no messages")
 
     def resume_reading(self) -> None:
-        """It has never ended."""
+        """Reading was never paused."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Nothing to close."""
 
     abort = close
 
 
 @contextlib.asynccontextmanager
-async def accepted() -> AsyncIterator[tuple[SocketConnection, Pipe, Send]]:
-    """A WebSocket whose handshake is over, what it has written since, and how to send over it."""
+async def accepted() -> AsyncIterator[tuple[WebSocketProtocol, Pipe, Send]]:
+    """Return an open WebSocket, its transport, and a function that sends over it."""
     ready, over = asyncio.Event(), asyncio.Event()
     sends: list[Send] = []
 
@@ -66,7 +66,7 @@ async def accepted() -> AsyncIterator[tuple[SocketConnection, Pipe, Send]]:
     config = server_config(server)
     config.load()
     config.loaded_app = app
-    connection, pipe = SocketConnection(config, ServerState(), {LEAVE: over.set}), Pipe()
+    connection, pipe = WebSocketProtocol(config, ServerState(), {RELEASE: over.set}), Pipe()
     connection.connection_made(pipe)
     connection.data_received(HANDSHAKE)
     await asyncio.wait_for(ready.wait(), 60)
@@ -76,7 +76,7 @@ async def accepted() -> AsyncIterator[tuple[SocketConnection, Pipe, Send]]:
     assert over.is_set()
 
 
-async def test_they_do_not_pile_up() -> None:
+async def test_pongs_do_not_accumulate() -> None:
     async with accepted() as (connection, pipe, _):
         connection.data_received(PING)
         assert pipe.written == PONG
@@ -89,8 +89,8 @@ async def test_they_do_not_pile_up() -> None:
         assert pipe.written == 2 * PONG
 
 
-async def test_a_pong_has_as_long_as_reading_all_before_it_takes() -> None:
-    """Who still reads an answer is not taken for dead."""
+async def test_the_pong_timeout_grows_with_unread_bytes() -> None:
+    """A client that still reads a response is not disconnected."""
     async with accepted() as (connection, _, send):
         connection.send_keepalive_ping()
         assert connection.ping_timeout == 20

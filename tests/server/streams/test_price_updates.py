@@ -1,4 +1,4 @@
-"""Price updates of a server: what other processes write, and a PostgreSQL that is restarted."""
+"""Price updates: written by other processes, and across a restart of PostgreSQL."""
 
 import asyncio
 import subprocess
@@ -15,19 +15,19 @@ from server.postgres.embedded import EmbeddedPostgres
 from simulator import Simulator
 from tests.following import SECONDS, following, hub_on, prices_of
 from tests.quoting import PAIRS, add_series, quote
-from tests.server.caching import hearing
-from tests.server.served import environment
+from tests.server.cache_probes import wait_for_listener
+from tests.server.server_process import environment
 from tests.serving import LiveServer, connected
 
 pytestmark = pytest.mark.processes
 
 
-async def test_what_a_refresh_in_another_process_writes(
+async def test_prices_of_another_process_are_pushed(
     server: LiveServer, database_url: str, shared_simulator: Simulator, sql: asyncpg.Connection
 ) -> None:
     await sql.execute("UPDATE price_latest SET price = -1, observed_at = '2020-01-01'")
-    await sql.execute("SELECT pg_notify($1, '')", CHANNEL)  # what is by hand must be told
-    application = (await hearing(server)).application
+    await sql.execute("SELECT pg_notify($1, '')", CHANNEL)  # manual writes need a notification
+    application = (await wait_for_listener(server)).application
     async with following(application.database, application.updates) as subscriber:
         first = await subscriber.next_of("SNAPSHOT")
         assert prices_of(first) == dict.fromkeys(PAIRS, -1.0)
@@ -50,7 +50,7 @@ async def test_what_a_refresh_in_another_process_writes(
     assert application.updates.subscribers == 0
 
 
-async def test_a_server_that_stops_ends_what_is_followed(server: LiveServer) -> None:
+async def test_a_stopping_server_ends_subscriptions(server: LiveServer) -> None:
     application = server.application
     async with following(application.database, application.updates) as subscriber:
         await subscriber.next_of("SNAPSHOT")

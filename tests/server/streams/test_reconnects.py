@@ -1,4 +1,4 @@
-"""Live pages come back after a normal restart: real clients, real servers, the same port."""
+"""Clients reconnect after a normal restart of the server on the same port."""
 
 import asyncio
 import contextlib
@@ -16,10 +16,10 @@ import pytest
 from models.postgres.database import Database
 from simulator import Simulator
 from tests.browser import opened_page
-from tests.server.served import Served, served
-from tests.server.streams.driving import CLIENTS, driven
-from tests.server.streams.moving import move
-from tests.server.streams.talking import SECONDS
+from tests.server.server_process import Served, served
+from tests.server.streams.node_clients import CLIENTS, driven
+from tests.server.streams.price_writes import move
+from tests.server.streams.websocket_client import SECONDS
 from tests.serving import TOKEN
 
 pytestmark = pytest.mark.processes
@@ -32,7 +32,7 @@ Connected = contextlib.AbstractAsyncContextManager[NextStep]
 
 
 def documented(word: str) -> str:
-    """Return the one example of the document that contains this word."""
+    """Return the only example in the document that contains this word."""
     examples = re.findall(r"```js\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
     [found] = [str(example) for example in examples if word in example]
     return found
@@ -56,7 +56,7 @@ async def in_chromium(script: str, url: str, profile: Path) -> AsyncIterator[Nex
 
 
 def documented_socket(url: str) -> str:
-    """Return the example for graphql-ws, which then follows, and reports each message."""
+    """Return the example for graphql-ws, extended to subscribe and report each message."""
     example = documented('from "graphql-ws"')
     assert "ws://127.0.0.1:8000/graphql" in example
     example = example.replace("ws://127.0.0.1:8000/graphql", url.replace("http", "ws"))
@@ -95,7 +95,7 @@ async def update_with(next_step: NextStep, price: float | None = None) -> Step:
 
 
 async def refused(next_step: NextStep) -> list[int]:
-    """Wait until the client has tried in vain to connect again; the codes of closes before."""
+    """Wait until a reconnect fails; return the close codes before it."""
     codes = []
     while (step := await next_step())["step"] != "refused":
         assert step["step"] in {"closed", "update"}, step
@@ -108,7 +108,7 @@ async def refused(next_step: NextStep) -> list[int]:
 async def server_of(
     folder: Path, database_url: str, simulator: Simulator, **settings: str
 ) -> AsyncIterator[Served]:
-    """Run a server in a process of its own, and stop it as a supervisor does."""
+    """Run a server in its own process and stop it like a supervisor."""
     given = {"DATABASE_URL": database_url, "COINGECKO_BASE_URL": simulator.base_url, **settings}
     with served(folder, **given) as server:
         yield server
@@ -118,7 +118,7 @@ async def server_of(
 
 
 @pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.endurance)])
-async def test_every_client_comes_back(
+async def test_every_client_reconnects(
     database_url: str,
     shared_simulator: Simulator,
     tmp_path_factory: pytest.TempPathFactory,
@@ -126,7 +126,7 @@ async def test_every_client_comes_back(
     sql: asyncpg.Connection,
     workers: str,
 ) -> None:
-    """The server is away for long enough that each client meets a port that nobody listens on."""
+    """The server is down long enough that each client finds the port closed."""
     own, folder = (database_url, shared_simulator), tmp_path_factory.mktemp
     async with contextlib.AsyncExitStack() as stack:
         async with server_of(folder("first"), *own, WORKERS=workers) as server:

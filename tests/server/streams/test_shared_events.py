@@ -1,4 +1,4 @@
-"""An event that many are given is executed once for all who ask the same of it."""
+"""A shared event is executed once for equal subscriptions."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -16,8 +16,8 @@ from schema.execution.schema import LimitedSchema
 from schema.execution.subscription import SubscriptionOperation as Opened
 from schema.execution.subscription import read_subscription
 from schema.limits import Limits
-from server.graphql.request import RequestRefusedError
-from server.streams.execution import Payloads
+from server.graphql.request_parsing import RequestRefusedError
+from server.streams.execution import SubscriptionPayloads
 from server.streams.renderings import Renderings
 
 executed: list[int] = []
@@ -42,7 +42,7 @@ class Tick:
 
 
 def tick(number: int) -> Tick:
-    """An event that is shared."""
+    """Make a shared event."""
     return Tick(number=number, rendered={})
 
 
@@ -90,16 +90,18 @@ async def payloads(query: str = DOUBLED, *, most: int = 100) -> list[Any]:
     assert isinstance(opened, Opened), opened
     events = await opened.events(context)
     assert not isinstance(events, ExecutionResult), events
-    told: list[Any] = []
-    async with Payloads(opened, events, context, query.encode(), Renderings()).opened() as stream:
+    shown: list[Any] = []
+    async with SubscriptionPayloads(
+        opened, events, context, query.encode(), Renderings()
+    ).opened() as stream:
         async for payload in stream:
-            told.append(orjson.loads(payload))
-            if len(told) == most:
+            shown.append(orjson.loads(payload))
+            if len(shown) == most:
                 break
-    return told
+    return shown
 
 
-async def test_each_event_is_executed_once_for_all_who_ask_the_same() -> None:
+async def test_an_event_is_executed_once_for_equal_subscriptions() -> None:
     source.events = [tick(number) for number in range(3)]
     answers = await asyncio.gather(*(payloads() for _ in range(50)))
     expected = [{"data": {"ticks": {"doubled": 2 * number}}} for number in range(3)]
@@ -108,7 +110,7 @@ async def test_each_event_is_executed_once_for_all_who_ask_the_same() -> None:
     assert source.closed == 50
 
 
-async def test_who_asks_something_else_is_answered_that() -> None:
+async def test_other_subscriptions_have_their_own_payload() -> None:
     source.events = [tick(4)]
     other = "subscription { ticks { twice: doubled number } }"
     assert list(await asyncio.gather(payloads(), payloads(other))) == [
@@ -118,7 +120,7 @@ async def test_who_asks_something_else_is_answered_that() -> None:
     assert executed == [4, 4]
 
 
-async def test_an_event_does_not_grow_with_all_that_is_asked_of_it() -> None:
+async def test_the_payloads_of_an_event_are_bounded() -> None:
     shared = tick(7)
     source.events = [shared]
     for number in range(200):
@@ -128,13 +130,13 @@ async def test_an_event_does_not_grow_with_all_that_is_asked_of_it() -> None:
     assert len(shared.rendered) < 50
 
 
-async def test_events_of_one_subscriber_are_executed_for_it() -> None:
+async def test_unshared_events_are_executed_for_their_subscriber() -> None:
     source.events = [Tick(number=5)]
     await asyncio.gather(payloads(), payloads())
     assert executed == [5, 5]
 
 
-async def test_who_leaves_first_does_not_take_the_answer_along() -> None:
+async def test_a_cancelled_subscriber_does_not_cancel_the_shared_payload() -> None:
     source.events = [tick(6)]
     first, second = asyncio.create_task(payloads()), asyncio.create_task(payloads())
     while not executed:  # noqa: ASYNC110 - a turn of the loop each
@@ -145,7 +147,7 @@ async def test_who_leaves_first_does_not_take_the_answer_along() -> None:
 
 
 @pytest.mark.slow
-async def test_a_fault_of_ours_is_masked_and_the_stream_goes_on() -> None:
+async def test_an_unexpected_error_is_masked_and_the_stream_continues() -> None:
     source.events = [tick(1), tick(2)]
     first, second = await payloads("subscription { ticks { broken } }")
     for payload in (first, second):
@@ -174,7 +176,7 @@ async def test_a_source_that_fails_ends_the_operation(
     assert list(refused.value.answer.body) == ["errors"]
 
 
-async def test_who_stops_midway_closes_the_source() -> None:
+async def test_a_stopped_subscriber_closes_its_source() -> None:
     source.events = [tick(number) for number in range(3)]
     assert len(await payloads(most=1)) == 1
     assert source.closed == 1

@@ -8,9 +8,9 @@ import pytest
 from models.postgres.database import Database
 from schema import build_schema
 from server.streams.endpoint import StreamEndpoint, StreamSettings
-from tests.server.streams.listening import EVENTS, events_of
-from tests.server.streams.moving import move
-from tests.server.streams.talking import FOLLOW, SECONDS
+from tests.server.streams.price_writes import move
+from tests.server.streams.sse_client import EVENTS, events_of
+from tests.server.streams.websocket_client import FOLLOW, SECONDS
 from tests.serving import TOKEN, LiveServer, Reader
 
 LATEST = "{ latestPrices { coin currency price } }"
@@ -52,7 +52,7 @@ async def test_a_query_has_one_event(reader: Reader) -> None:
         ("query A { __typename } subscription B { priceUpdates { kind } }", "BAD_USER_INPUT"),
     ],
 )
-async def test_what_cannot_be_executed_is_told_in_the_stream(
+async def test_invalid_operations_are_reported_in_the_stream(
     reader: Reader, query: str, code: str
 ) -> None:
     async with events_of(reader, query) as events:
@@ -64,7 +64,7 @@ async def test_what_cannot_be_executed_is_told_in_the_stream(
         assert await events.next() == ("complete", None)
 
 
-async def test_what_is_no_request_has_a_status(reader: Reader) -> None:
+async def test_a_malformed_request_has_an_http_status(reader: Reader) -> None:
     response = await reader.http.post(
         "/graphql", content="{", headers={**EVENTS, "Content-Type": "application/json"}
     )
@@ -72,7 +72,7 @@ async def test_what_is_no_request_has_a_status(reader: Reader) -> None:
     assert response.json()["errors"][0]["extensions"]["code"] == "BAD_USER_INPUT"
 
 
-async def test_a_mutation_is_not_asked_for_by_get(reader: Reader) -> None:
+async def test_a_mutation_by_get_is_rejected(reader: Reader) -> None:
     mutation = "mutation { refreshPrices { started } }"
     headers = {"Authorization": f"Bearer {TOKEN}"}
     response = await reader.http.get(
@@ -94,25 +94,25 @@ async def test_a_mutation_is_not_asked_for_by_get(reader: Reader) -> None:
         "*/*",
     ],
 )
-async def test_who_takes_json_as_well_gets_json(reader: Reader, accept: str) -> None:
+async def test_clients_that_accept_json_receive_json(reader: Reader, accept: str) -> None:
     response = await reader.http.post(
         "/graphql", json={"query": LATEST}, headers={"Accept": accept}
     )
     assert response.json()["data"]
 
 
-async def test_without_a_stream_a_subscription_is_told_where_to_go(reader: Reader) -> None:
+async def test_a_subscription_without_a_stream_is_rejected_with_a_hint(reader: Reader) -> None:
     status, code, message = await reader.error(FOLLOW)
     assert (status, code) == (400, "BAD_USER_INPUT")
     assert "text/event-stream" in message
     assert "graphql-transport-ws" in message
 
 
-async def test_silence_is_broken_by_comments(server: LiveServer) -> None:
+async def test_comments_keep_an_idle_stream_alive(server: LiveServer) -> None:
     admission, endpoint = server.application.admission, server.application.endpoint
     settings = StreamSettings(keep_alive_seconds=0.01)
     endpoint.streams = StreamEndpoint(
-        build_schema(), admission, endpoint.answers, settings, endpoint.outgoing
+        build_schema(), admission, endpoint.handler, settings, endpoint.backpressure
     )
     async with server.http.stream(
         "GET", "/graphql", params={"query": FOLLOW}, headers=EVENTS

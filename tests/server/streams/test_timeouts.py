@@ -1,13 +1,13 @@
-"""How long a WebSocket waits for its client, without a real one."""
+"""Timeouts of a WebSocket, without a real client."""
 
 import asyncio
 
 from starlette.types import Message, Send
 
-from server.http.backpressure import Outgoing
+from server.http.backpressure import BackpressureBudget
 from server.http.scope_state import ABORT
-from server.streams.sender import GoneError, Wire
-from server.streams.websocket import Socket, fragment
+from server.streams.sender import PeerGoneError, Sender
+from server.streams.websocket import WebSocketConnection, fragment
 
 
 async def nothing() -> Message:
@@ -15,17 +15,17 @@ async def nothing() -> Message:
     raise AssertionError
 
 
-def wire_to(send: Send) -> Wire:
-    return Wire({}, send, Outgoing(), fragment)
+def wire_to(send: Send) -> Sender:
+    return Sender({}, send, BackpressureBudget(), fragment)
 
 
-def socket_on(wire: Wire, receive: object = nothing) -> Socket:
-    """A socket whose client only says what `receive` gives."""
-    return Socket(
+def socket_on(sender: Sender, receive: object = nothing) -> WebSocketConnection:
+    """Make a WebSocket whose client sends what `receive` returns."""
+    return WebSocketConnection(
         None,  # type: ignore[arg-type] # no operation comes to it
         None,  # type: ignore[arg-type] # likewise
         receive,  # type: ignore[arg-type] # a coroutine function
-        wire,
+        sender,
         most_operations=1,
         init_seconds=0.01,
     )
@@ -42,7 +42,7 @@ async def test_no_init_closes_with_4408() -> None:
     assert (close["type"], close["code"]) == ("websocket.close", 4408)
 
 
-async def test_pings_do_not_stand_for_an_init() -> None:
+async def test_pings_do_not_replace_the_init() -> None:
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -56,16 +56,18 @@ async def test_pings_do_not_stand_for_an_init() -> None:
     assert sent[-1]["code"] == 4408
 
 
-async def test_a_peer_that_takes_nothing_is_cut_off() -> None:
+async def test_a_client_that_reads_nothing_is_aborted() -> None:
     aborted = asyncio.Event()
 
     async def send(_message: Message) -> None:
         await asyncio.Event().wait()
 
-    wire = Wire({"state": {ABORT: aborted.set}}, send, Outgoing(), fragment, seconds=0.01)
+    sender = Sender(
+        {"state": {ABORT: aborted.set}}, send, BackpressureBudget(), fragment, seconds=0.01
+    )
     try:
-        await asyncio.wait_for(wire.send({"type": "websocket.send", "text": "x"}), 60)
-    except GoneError:
+        await asyncio.wait_for(sender.send({"type": "websocket.send", "text": "x"}), 60)
+    except PeerGoneError:
         assert aborted.is_set()
     else:
         raise AssertionError

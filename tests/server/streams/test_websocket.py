@@ -6,8 +6,8 @@ import asyncpg
 import pytest
 
 from models.postgres.database import Database
-from tests.server.streams.moving import move
-from tests.server.streams.talking import Talk, talking_to
+from tests.server.streams.price_writes import move
+from tests.server.streams.websocket_client import Talk, talking_to
 from tests.serving import TOKEN, LiveServer
 
 LATEST = "{ latestPrices { coin currency price } }"
@@ -19,13 +19,13 @@ def prices(data: list[dict[str, Any]]) -> dict[tuple[str, str], float]:
 
 
 async def next_update(talk: Talk, operation_id: str = "1") -> Any:
-    message = await talk.hear()
+    message = await talk.receive()
     assert (message["id"], message["type"]) == (operation_id, "next"), message
     assert "errors" not in message["payload"], message
     return message["payload"]["data"]["priceUpdates"]
 
 
-async def test_a_subscription_begins_with_what_is_and_tells_what_changes(
+async def test_a_subscription_sends_a_snapshot_and_changes(
     server: LiveServer, database: Database, sql: asyncpg.Connection
 ) -> None:
     latest = (await server.data(LATEST))["latestPrices"]
@@ -40,18 +40,18 @@ async def test_a_subscription_begins_with_what_is_and_tells_what_changes(
         assert prices(update["prices"]) == {("bitcoin", "eur"): 12.5}
         await talk.say("complete", id="1")
         await talk.begin(LATEST, "1")  # the id is free
-        message = await talk.hear()
+        message = await talk.receive()
         assert prices(message["payload"]["data"]["latestPrices"])["bitcoin", "eur"] == 12.5
-        assert await talk.hear() == {"type": "complete", "id": "1"}
+        assert await talk.receive() == {"type": "complete", "id": "1"}
 
 
-async def test_a_query_has_one_answer(server: LiveServer) -> None:
+async def test_a_query_has_one_result(server: LiveServer) -> None:
     async with talking_to(server) as talk:
         await talk.begin(LATEST, 'ü"')
-        message = await talk.hear()
+        message = await talk.receive()
         assert (message["id"], message["type"]) == ('ü"', "next")
         assert message["payload"] == {"data": await server.data(LATEST)}
-        assert await talk.hear() == {"id": 'ü"', "type": "complete"}
+        assert await talk.receive() == {"id": 'ü"', "type": "complete"}
 
 
 @pytest.mark.slow
@@ -59,7 +59,7 @@ async def test_a_mutation_takes_its_token_from_the_header(server: LiveServer) ->
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with talking_to(server, additional_headers=headers) as talk:
         await talk.begin(REFRESH)
-        payload = (await talk.hear())["payload"]
+        payload = (await talk.receive())["payload"]
         assert payload == {"data": {"refreshPrices": {"run": {"status": "SUCCEEDED"}}}}
 
 
@@ -69,11 +69,11 @@ async def test_a_mutation_without_its_token_is_refused(
 ) -> None:
     async with talking_to(server, payload) as talk:
         await talk.begin(REFRESH)
-        message = await talk.hear()
+        message = await talk.receive()
         assert message["type"] == "next"
         assert message["payload"]["data"] is None
         assert message["payload"]["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
-        assert await talk.hear() == {"id": "1", "type": "complete"}
+        assert await talk.receive() == {"id": "1", "type": "complete"}
 
 
 @pytest.mark.slow
@@ -86,25 +86,25 @@ async def test_a_mutation_without_its_token_is_refused(
         ("subscription($c: [ID!]!) { priceUpdates(coins: $c) { kind } }", "BAD_USER_INPUT"),
     ],
 )
-async def test_what_cannot_be_executed_gets_an_error_and_the_connection_goes_on(
+async def test_an_invalid_operation_gets_an_error_and_the_connection_continues(
     server: LiveServer, query: str, code: str
 ) -> None:
     async with talking_to(server) as talk:
         await talk.begin(query)
-        message = await talk.hear()
+        message = await talk.receive()
         assert (message["id"], message["type"]) == ("1", "error")
         assert [error["extensions"]["code"] for error in message["payload"]] == [code]
         await talk.begin("{ __typename }")
-        assert (await talk.hear())["payload"] == {"data": {"__typename": "Query"}}
+        assert (await talk.receive())["payload"] == {"data": {"__typename": "Query"}}
 
 
-async def test_the_word_alone_makes_no_subscription(server: LiveServer) -> None:
+async def test_the_keyword_in_a_string_makes_no_subscription(server: LiveServer) -> None:
     async with talking_to(server) as talk:
         await talk.begin("query subscription { __typename } # subscription")
-        assert (await talk.hear())["payload"] == {"data": {"__typename": "Query"}}
+        assert (await talk.receive())["payload"] == {"data": {"__typename": "Query"}}
 
 
-async def test_variables_and_the_name_of_the_operation_are_heeded(server: LiveServer) -> None:
+async def test_variables_and_the_operation_name_are_used(server: LiveServer) -> None:
     query = """
       query Other { __typename }
       subscription Follow($coins: [ID!]) { priceUpdates(coins: $coins) { prices { coin } } }
@@ -114,4 +114,4 @@ async def test_variables_and_the_name_of_the_operation_are_heeded(server: LiveSe
         update = await next_update(talk)
         assert {price["coin"] for price in update["prices"]} == {"ethereum"}
         await talk.begin(query, "2", operationName="Other")
-        assert (await talk.hear())["payload"] == {"data": {"__typename": "Query"}}
+        assert (await talk.receive())["payload"] == {"data": {"__typename": "Query"}}

@@ -1,4 +1,4 @@
-"""The database that is not there, goes away, comes back."""
+"""The database is missing, goes away and comes back."""
 
 import asyncio
 import socket
@@ -48,25 +48,25 @@ async def works(server: LiveServer) -> bool:
 
 
 async def ready_again(server: LiveServer) -> Any:
-    """Await what a server says that is ready.
+    """Wait for a ready server; return its response.
 
-    One look may fail after the database's return: it connects anew, and has little time here.
+    One check may fail after the database's return: it must reconnect within a short timeout.
     """
-    told: Any = None
+    shown: Any = None
 
     async def is_ready() -> bool:
-        nonlocal told
+        nonlocal shown
         answer = await server.http.get("/health/ready")
-        told = answer.json()
+        shown = answer.json()
         return answer.status_code == 200
 
     await until(is_ready)
-    return told
+    return shown
 
 
-async def test_nothing_listens(shared_simulator: Simulator) -> None:
+async def test_no_server_listens(shared_simulator: Simulator) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
+        taken.bind(("127.0.0.1", 0))  # bound, but not listening
         url = f"postgresql://u:secret@127.0.0.1:{taken.getsockname()[1]}/db"
         async with live_server(make_settings(url, shared_simulator), ready=False) as server:
             unavailable(await server.post(QUERY))
@@ -85,14 +85,14 @@ async def test_nothing_listens(shared_simulator: Simulator) -> None:
 
 
 @pytest.mark.slow
-async def test_a_database_that_comes_up_later(empty_url: str, shared_simulator: Simulator) -> None:
-    """Not even migrated when the server starts."""
+async def test_a_database_that_starts_later(empty_url: str, shared_simulator: Simulator) -> None:
+    """It is not even migrated when the server starts."""
     async with proxy_to(empty_url) as proxy:
         await proxy.cut()
         settings = make_settings(proxy.url, shared_simulator)
         async with live_server(settings, ready=False) as server:
             unavailable(await server.post(QUERY))
-            await proxy.mend()
+            await proxy.restore()
             await until(lambda: works(server))
             assert (await ready_again(server))["migrations"] == "up to date"
             assert (await server.data(REFRESH, token=TOKEN))["refreshPrices"]["run"] == {
@@ -115,7 +115,7 @@ async def test_connections_that_are_terminated(server: LiveServer, sql: asyncpg.
 
 
 @pytest.mark.slow
-async def test_a_database_that_goes_and_returns(
+async def test_a_database_that_stops_and_returns(
     database_url: str, shared_simulator: Simulator
 ) -> None:
     async with proxy_to(database_url) as proxy:
@@ -133,7 +133,7 @@ async def test_a_database_that_goes_and_returns(
                 unavailable(await server.post(REFRESH, token=TOKEN))
                 assert (await server.http.get("/health/ready")).status_code == 503
                 assert (await server.http.get("/health/live")).status_code == 200
-                await proxy.mend()
+                await proxy.restore()
                 await until(lambda: works(server))
                 await ready_again(server)
             after = await server.data(PRICES)
@@ -144,10 +144,10 @@ async def test_a_database_that_goes_and_returns(
 
 
 @pytest.mark.slow
-async def test_a_database_that_does_not_answer(
+async def test_an_unresponsive_database(
     database_url: str, shared_simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Readiness must not hang with it: who asks would not learn anything."""
+    """The readiness check must not hang with it."""
     async with (
         proxy_to(database_url) as proxy,
         live_server(make_settings(proxy.url, shared_simulator)) as server,
@@ -163,15 +163,17 @@ async def test_a_database_that_does_not_answer(
         await ready_again(server)
 
 
-async def test_ready_means_that_operations_are_answered(server: LiveServer) -> None:
-    """The database may be there before the server has noticed."""
+async def test_ready_means_that_operations_are_admitted(server: LiveServer) -> None:
+    """The database may be available before the server has noticed."""
     server.application.admission.services = None
     unavailable(await server.post(QUERY))
     ready = await server.http.get("/health/ready")
     assert (ready.status_code, ready.json()["database"]) == (503, "reachable")
 
 
-async def test_ready_tells_how_old_the_data_is(server: LiveServer, sql: asyncpg.Connection) -> None:
+async def test_readiness_reports_the_age_of_the_data(
+    server: LiveServer, sql: asyncpg.Connection
+) -> None:
     ready = await server.http.get("/health/ready")
     age = await sql.fetchval(
         "SELECT extract(epoch FROM now() - max(observed_at))::float8 FROM price_latest"

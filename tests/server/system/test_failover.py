@@ -1,4 +1,4 @@
-"""A primary and a standby, for real, behind a balancer that shows one or the other."""
+"""A real primary and standby behind a load balancer that points to one of them."""
 
 import asyncio
 import contextlib
@@ -56,7 +56,7 @@ async def value(cluster: Cluster, query: str, *arguments: object) -> Any:
 
 
 async def replayed(primary: Cluster, standby: Cluster) -> None:
-    """Wait until the standby has what the primary has."""
+    """Wait until the standby has caught up with the primary."""
     position = await value(primary, "SELECT pg_current_wal_lsn()::text")
     query = "SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn"
     await until(lambda: value(standby, query, position))
@@ -74,10 +74,10 @@ async def refreshes(server: LiveServer) -> bool:
     return bool(answer.json()["data"]["refreshPrices"]["run"]["status"] == "SUCCEEDED")
 
 
-async def test_the_standby_was_shown_for_a_while(
+async def test_a_connection_to_the_standby_for_a_while(
     primary: Cluster, standby: Cluster, shared_simulator: Simulator
 ) -> None:
-    """Everything that went there comes back: the pool, the leader, what listens, refreshes."""
+    """The pool, the leader, the listener and refreshes all return to the primary."""
     async with (
         balancing(primary.port) as balancer,
         servers(balancer, shared_simulator, 2) as both,
@@ -128,10 +128,10 @@ async def test_the_standby_is_promoted(
         await until(lambda: _hears(server))
 
 
-async def test_the_whole_server_was_read_only(
+async def test_a_primary_that_is_read_only_for_a_while(
     primary: Cluster, shared_simulator: Simulator
 ) -> None:
-    """Sessions that are open follow a change of the configuration."""
+    """Open sessions follow a change of the configuration."""
     async with live_server(make_settings(primary.url(), shared_simulator)) as server:
         await until(lambda: refreshes(server))
         before = await server.data(PRICES)
@@ -170,7 +170,7 @@ async def test_several_hosts_find_the_primary(
 async def test_a_start_on_a_standby(
     primary: Cluster, standby: Cluster, shared_simulator: Simulator
 ) -> None:
-    """It serves what there is, and needs no restart when the standby becomes the primary."""
+    """It serves stored data, and needs no restart when the standby is promoted."""
     async with live_server(make_settings(primary.url(), shared_simulator)) as server:
         await until(lambda: refreshes(server))
         before = await server.data(PRICES)

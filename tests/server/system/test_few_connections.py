@@ -1,4 +1,4 @@
-"""Fewer connections than the pool would open: callers wait, and nothing else is shut out."""
+"""Fewer connections than the pool may open: callers wait, and other programs connect."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ from tests.serving import TOKEN, LiveServer, live_server, make_settings
 
 @contextlib.asynccontextmanager
 async def limited(database_url: str, most: int) -> AsyncIterator[str]:
-    """Give the address of a database for a role that may open so many connections."""
+    """Return the URL of a database for a role with a connection limit."""
     role = f"few_{make_url(database_url).database}"
     await administer(database_url, f"CREATE ROLE {role} LOGIN CONNECTION LIMIT {most}")
     try:
@@ -30,12 +30,12 @@ async def limited(database_url: str, most: int) -> AsyncIterator[str]:
         await administer(database_url, f"DROP ROLE {role}")
 
 
-async def hears(server: LiveServer) -> bool:
+async def is_listening(server: LiveServer) -> bool:
     return server.application.listener.listening
 
 
 async def all_answered(server: LiveServer, count: int, parallel: int) -> None:
-    """Ask for what takes a while and is in no cache, so many at once."""
+    """Send `count` slow, uncached queries at once."""
     turns = asyncio.Semaphore(parallel)
 
     async def ask(number: int) -> int:
@@ -59,19 +59,19 @@ async def test_a_role_with_few_connections(
         )
         async with live_server(settings) as server:
             await all_answered(server, 150 if more == {} else 40, 30)
-            await until(lambda: hears(server))
+            await until(lambda: is_listening(server))
             ended = await server.data(REFRESH, token=TOKEN)
             assert ended["refreshPrices"]["run"]["status"] == "SUCCEEDED"
             refreshing = asyncio.create_task(server.data(REFRESH, token=TOKEN))
             await all_answered(server, 40, 30)
             assert (await refreshing)["refreshPrices"]["run"]["status"] == "SUCCEEDED"
-            assert await hears(server)
+            assert await is_listening(server)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2, 3])
 async def test_a_small_pool(database_url: str, shared_simulator: Simulator, size: int) -> None:
-    """No operation needs two connections of the pool at once."""
+    """No operation needs two pooled connections at once."""
     settings = make_settings(
         database_url,
         shared_simulator,
@@ -89,8 +89,8 @@ async def test_a_small_pool(database_url: str, shared_simulator: Simulator, size
 
 
 @pytest.mark.slow
-async def test_others_may_have_them_all(database_url: str, sql: asyncpg.Connection) -> None:
-    """Who comes waits, with none of our own to wait for, and goes on when one is free."""
+async def test_no_connection_is_available(database_url: str, sql: asyncpg.Connection) -> None:
+    """Requests wait although the pool is empty, and continue when a connection is free."""
     async with limited(database_url, 2) as url:
         other, database = Database(url), Database(url)
         one, two = (AdvisoryLock(other, key) for key in (1, 2))
@@ -114,8 +114,8 @@ async def test_others_may_have_them_all(database_url: str, sql: asyncpg.Connecti
         await other.close()
 
 
-async def test_connections_at_hand_are_given_up(database: Database) -> None:
-    """Idle ones that `fetch` would take are no reason for others to wait."""
+async def test_idle_connections_are_released(database: Database) -> None:
+    """Idle connections reserved for `fetch` do not make others wait."""
     await asyncio.gather(*(database.fetch("SELECT pg_sleep(0.05)") for _ in range(12)))
     database._pool._places.shrink_to(1)  # noqa: SLF001 - as a refusal does
     async with database.write() as session:

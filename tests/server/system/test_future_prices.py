@@ -1,4 +1,4 @@
-"""Prices with a time in the future, from upstream to the answers of a server."""
+"""Prices with a time in the future, from upstream to the API."""
 
 import re
 import time
@@ -40,7 +40,7 @@ async def live(
 
 
 def quoted(upstream: ScriptedUpstream, ahead: float) -> None:
-    """Let upstream's quotes be of a moment in the future."""
+    """Give upstream's quotes a time in the future."""
     upstream.spoil["price"] = lambda answer: {
         coin: {**quote, "usd": 666.0, "last_updated_at": int(time.time() + ahead)}
         for coin, quote in answer.items()
@@ -48,7 +48,7 @@ def quoted(upstream: ScriptedUpstream, ahead: float) -> None:
 
 
 async def newest(live: LiveServer) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The newest price and the status of bitcoin/usd; every age is sound."""
+    """Return the newest price and status of bitcoin/usd; check that no age is negative."""
     data = await live.data(NEWEST)
     [latest], [coin], [status] = (
         data["latestPrices"], data["coins"]["nodes"], data["seriesStatus"]
@@ -88,7 +88,7 @@ async def test_clocks_that_differ_by_minutes_are_believed(
 
 
 @pytest.mark.slow
-async def test_what_an_earlier_version_stored_heals(
+async def test_future_prices_of_an_earlier_version_are_repaired(
     live: LiveServer, upstream: ScriptedUpstream, sql: asyncpg.Connection
 ) -> None:
     await live.data(REFRESH, token=TOKEN)

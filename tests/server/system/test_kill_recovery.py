@@ -1,6 +1,6 @@
-"""The power cord: SIGKILL at random moments of refreshes, to everything that holds data.
+"""SIGKILL at random moments of refreshes, to every process that holds data.
 
-POWER_SEED chooses other moments (0). How many kills of each kind: POWER_KILLS.
+POWER_SEED seeds the moments, default 0. POWER_KILLS is the number of kills of each kind.
 """
 
 import contextlib
@@ -25,8 +25,8 @@ from tests.server.postgres_processes import (
     servers_of,
     supervisor_of,
 )
-from tests.server.served import START_SECONDS, Served
-from tests.server.system.abused_server import (
+from tests.server.server_process import START_SECONDS, Served
+from tests.server.system.killable_server import (
     await_end,
     await_ready,
     ledger_of,
@@ -35,7 +35,7 @@ from tests.server.system.abused_server import (
     serving,
     stop,
 )
-from tests.server.system.ledger import Ledger
+from tests.server.system.stored_data import Ledger
 from tests.server.system.upstreams import Worlds, run_worlds
 
 pytestmark = [
@@ -61,7 +61,7 @@ def worlds() -> Iterator[Worlds]:
 
 
 def measure(server: Served, worlds: Worlds, *, times: int) -> float:
-    """How long a rebuild takes that changes everything."""
+    """Measure a rebuild that changes everything, in seconds."""
     seconds = []
     for _ in range(times):
         worlds.turn()
@@ -73,7 +73,7 @@ def measure(server: Served, worlds: Worlds, *, times: int) -> float:
 
 @dataclass
 class Findings:
-    """What the kills of one test came to. `length` of a rebuild, `start` of a sound server."""
+    """The results of one test. `length`: of a rebuild. `start`: of a healthy server."""
 
     length: float
     start: float = 0.0
@@ -81,9 +81,9 @@ class Findings:
     changed: list[int] = field(default_factory=list)
 
     def moment(self, chance: random.Random) -> float:
-        """When to kill, in seconds since a rebuild was asked for; now and then it is too late.
+        """Return when to kill, in seconds since the start of a rebuild; sometimes it is too late.
 
-        Later and later, where the machine has become so slow that it was always too early.
+        The time grows if the machine has become so slow that all kills were too early.
         """
         early = 0 if any(self.changed) else len(self.changed)
         return chance.uniform(0, 1.3 * self.length * 1.3**early)
@@ -94,7 +94,7 @@ class Findings:
         yield
         self.recoveries.append(time.monotonic() - began)
 
-    def tell(self) -> None:
+    def report(self) -> None:
         seconds = sorted(round(each, 2) for each in self.recoveries)
         sound = f", a sound start {self.start:.2f} s" if self.start else ""
         for line in (
@@ -102,12 +102,12 @@ class Findings:
             f"seconds until ready again: median {statistics.median(seconds)} of {seconds}",
             f"series that a killed refresh had changed: {self.changed}",
         ):
-            print(line)  # noqa: T201 - for whoever runs it with -s
+            print(line)  # noqa: T201 - shown with -s
         assert any(self.changed)
 
 
 def test_the_server_is_killed(tmp_path: Path, worlds: Worlds, chance: random.Random) -> None:
-    """By itself, or with everything else as when the power goes. Who restarts it finds all well."""
+    """Alone, or with all processes as in a power failure. All data is sound after a restart."""
     ledger, data_dir = ledger_of(tmp_path), tmp_path / "data"
     with serving(tmp_path, worlds) as server:
         server.await_line("refresh ended")
@@ -136,7 +136,7 @@ def test_the_server_is_killed(tmp_path: Path, worlds: Worlds, chance: random.Ran
         assert bystander.poll() is None
         bystander.kill()
     await_end(everything)
-    findings.tell()
+    findings.report()
 
 
 @contextlib.contextmanager
@@ -149,14 +149,14 @@ def restarted(folder: Path, worlds: Worlds, findings: Findings) -> Iterator[Serv
 
 
 def assert_all_well(server: Served, ledger: Ledger, worlds: Worlds) -> None:
-    """Check that one more refresh leaves what a server that was never killed has, then stop."""
+    """Check that one more refresh gives the data of a server that was never killed, then stop."""
     assert rebuild(server) == "SUCCEEDED"
     ledger.assert_equal(worlds)
     stop(server)
 
 
 def cut_the_power(data_dir: Path, everything: set[int], reused: int) -> None:
-    """Leave nothing alive, and a PID file whose number another process has since."""
+    """Kill all processes, and leave a PID file with the PID of another process."""
     for pid in everything:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -170,7 +170,7 @@ def cut_the_power(data_dir: Path, everything: set[int], reused: int) -> None:
 def test_the_database_is_killed(
     tmp_path: Path, worlds: Worlds, chance: random.Random, victim: str
 ) -> None:
-    """Under a server that lives on, and is ready again by itself."""
+    """The server goes on and becomes ready by itself."""
     ledger, data_dir = ledger_of(tmp_path), tmp_path / "data"
     with serving(tmp_path, worlds) as server:
         server.await_line("refresh ended")
@@ -198,11 +198,11 @@ def test_the_database_is_killed(
         assert sum("/postgres -D" in command for command in commands) == 1
         assert_all_well(server, ledger, worlds)
     await_end(everything)
-    findings.tell()
+    findings.report()
 
 
 def kill_a_backend(postmaster: int, workers: set[int], chance: random.Random) -> None:
-    """Kill one, and return once the postmaster has ended the others for it."""
+    """Kill a backend and return once the postmaster has ended the others."""
     while not gone(workers):  # what was about to end by itself may be hit when it already had
         with contextlib.suppress(ProcessLookupError, IndexError):
             os.kill(chance.choice(backends_of(postmaster)), signal.SIGKILL)
@@ -211,7 +211,7 @@ def kill_a_backend(postmaster: int, workers: set[int], chance: random.Random) ->
 
 
 def backends_of(postmaster: int) -> list[int]:
-    """Those that serve a connection of coingraph's."""
+    """Return the backends of coingraph's connections."""
     table = sorted(processes().items())
     return [
         pid

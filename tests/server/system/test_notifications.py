@@ -1,4 +1,4 @@
-"""Servers that share a database, lose it, and never show what was before."""
+"""Servers that share a database, lose it, and never serve stale data."""
 
 import asyncio
 import subprocess
@@ -10,20 +10,28 @@ import pytest
 from models.postgres.database import Database
 from models.postgres.notifications import APPLICATION_NAME, CHANNEL
 from simulator import Simulator
-from tests.server.caching import CURRENCIES, LATEST, hearing, is_true, quote, said, until
+from tests.server.cache_probes import (
+    CURRENCIES,
+    LATEST,
+    is_true,
+    quote,
+    said,
+    until,
+    wait_for_listener,
+)
 from tests.server.proxy import proxy_to
-from tests.server.served import environment
+from tests.server.server_process import environment
 from tests.serving import LiveServer, live_server, make_settings
 
 POINTS = '{ prices(coin: "bitcoin", to: "2100-01-01", first: 9) { points { price observedAt } } }'
 
 
-async def test_what_another_server_writes(
+async def test_writes_of_another_server(
     server: LiveServer, database_url: str, shared_simulator: Simulator
 ) -> None:
     async with live_server(make_settings(database_url, shared_simulator)) as other:
         for one in (server, other):
-            await hearing(one)
+            await wait_for_listener(one)
             assert [said(await one.post(LATEST)) for _ in range(2)] == ["MISS", "HIT"]
         for price in (3.5, 4.5):
             await quote(server.application.database, price)
@@ -36,10 +44,10 @@ async def test_what_another_server_writes(
 
 
 @pytest.mark.processes
-async def test_what_another_process_writes(
+async def test_writes_of_another_process(
     server: LiveServer, database_url: str, shared_simulator: Simulator, sql: asyncpg.Connection
 ) -> None:
-    await hearing(server)
+    await wait_for_listener(server)
     await sql.execute("UPDATE price_hourly SET price = -1")
     await sql.execute("SELECT pg_notify($1, '')", CHANNEL)  # by hand, as the handbook says
     await server.application.listener.catch_up()
@@ -69,8 +77,8 @@ async def test_what_another_process_writes(
 async def test_a_listener_that_is_terminated(
     server: LiveServer, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While nothing is heard, nothing is kept or taken from what is kept."""
-    await hearing(server)
+    """While notifications may be missed, the cache is neither filled nor read."""
+    await wait_for_listener(server)
     application, connect = server.application, Database.connect
     assert [said(await server.post(LATEST)) for _ in range(2)] == ["MISS", "HIT"]
     may_connect = asyncio.Event()
@@ -97,19 +105,19 @@ async def test_a_listener_that_is_terminated(
             assert answer.headers["cache-control"].startswith("public")
     assert len(application.cache) == 0
     may_connect.set()
-    await hearing(server)
+    await wait_for_listener(server)
     assert [said(await server.post(LATEST)) for _ in range(2)] == ["MISS", "HIT"]
 
 
 @pytest.mark.slow
-async def test_a_database_that_goes_and_returns(
+async def test_a_database_that_stops_and_returns(
     server: LiveServer, database_url: str, shared_simulator: Simulator
 ) -> None:
     async with (
         proxy_to(database_url) as proxy,
         live_server(make_settings(proxy.url, shared_simulator)) as far,
     ):
-        await hearing(far)
+        await wait_for_listener(far)
         for price in (8.5, 9.5):
             assert [said(await far.post(LATEST)) for _ in range(2)] == ["MISS", "HIT"]
             await far.post(CURRENCIES)
@@ -121,10 +129,10 @@ async def test_a_database_that_goes_and_returns(
                 assert answer.headers["cache-control"] == "no-store"
                 assert answer.headers["x-cache"] == "BYPASS"
             await quote(server.application.database, price)
-            await proxy.mend()
-            await hearing(far)
+            await proxy.restore()
+            await wait_for_listener(far)
             answer = await far.post(LATEST)
             assert answer.json()["data"]["latestPrices"][0]["price"] == price
             await far.post(LATEST)
             await quote(server.application.database, price + 0.25)
-            await hearing(far)
+            await wait_for_listener(far)

@@ -1,4 +1,4 @@
-"""The database away in every way but a plain refusal: silent, slow, cut short, crowded, closed."""
+"""Database outages other than a refused connection: silent, slow, cut off, crowded, closed."""
 
 import asyncio
 import gc
@@ -10,7 +10,7 @@ import pytest
 
 from models.postgres.database import Database, DatabaseUnavailableError
 from simulator import Fault, Simulator
-from tests.server.caching import hearing, is_true, until
+from tests.server.cache_probes import is_true, until, wait_for_listener
 from tests.server.outages import STATUS, far_server, leave_the_breaker_alone
 from tests.server.proxy import proxy_to
 from tests.server.system.test_database_unavailable import PRICES, REFRESH, unavailable, works
@@ -32,7 +32,7 @@ async def readiness(server: LiveServer) -> int:
 
 
 @pytest.mark.parametrize("how", ["silent", "slow"])
-async def test_nobody_waits_for_a_database_that_does_not_answer(
+async def test_no_request_waits_for_an_unresponsive_database(
     database_url: str, shared_simulator: Simulator, how: str
 ) -> None:
     async with far_server(database_url, shared_simulator) as (server, proxy):
@@ -56,13 +56,13 @@ async def test_nobody_waits_for_a_database_that_does_not_answer(
             assert await server.data(PRICES) == before
         ended = await server.data(REFRESH, token=TOKEN)
         assert ended["refreshPrices"]["run"]["status"] == "SUCCEEDED"
-        await hearing(server)
+        await wait_for_listener(server)
 
 
 async def test_an_outage_leaves_no_connection_in_use(
     database_url: str, shared_simulator: Simulator
 ) -> None:
-    """What SQLAlchemy loses is found by the garbage collector, which may be far away."""
+    """A connection lost by SQLAlchemy would only be found by the garbage collector."""
     async with far_server(database_url, shared_simulator) as (server, proxy):
         await server.data(REFRESH, token=TOKEN)
         pool = server.application.database._pool  # noqa: SLF001 - to see what it holds
@@ -77,7 +77,7 @@ async def test_an_outage_leaves_no_connection_in_use(
             gc.enable()
 
 
-async def test_while_it_is_away_it_is_asked_by_one_connection_at_a_time(
+async def test_an_unavailable_database_is_probed_by_one_connection(
     database_url: str, shared_simulator: Simulator
 ) -> None:
     async with far_server(database_url, shared_simulator) as (server, proxy):
@@ -91,10 +91,10 @@ async def test_while_it_is_away_it_is_asked_by_one_connection_at_a_time(
 
 
 @pytest.mark.parametrize("passed", [1, 40, 400, 4_000, 12_000])
-async def test_answers_that_are_cut_in_the_middle(
+async def test_results_that_are_cut_off(
     database_url: str, shared_simulator: Simulator, passed: int
 ) -> None:
-    """A read is sent once more, so that a cut is seen only where the way stays cut."""
+    """A read is retried once, so a cut is visible only if it persists."""
     async with far_server(database_url, shared_simulator) as (server, proxy):
         await server.data(REFRESH, token=TOKEN)
         before = await server.data(PRICES)
@@ -125,7 +125,7 @@ async def test_a_crowded_pool(
         # each in its own words, or one would be computed for all
         texts = [STATUS.replace("{ refresh", f"{{ n{n}: refresh", 1) for n in range(41)]
         stuck = [asyncio.create_task(server.post(text)) for text in texts[:40]]
-        places = database._pool._places  # noqa: SLF001 - no other way to see who holds them
+        places = database._pool._places  # noqa: SLF001 - there is no public way to see their holders
         await until(is_true(lambda: places.crowded and places.taken == places.limit))
         monkeypatch.setattr(database, "_wait_seconds", 0.2)
         refused = await server.post(texts[40])
@@ -138,10 +138,10 @@ async def test_a_crowded_pool(
     assert await readiness(server) == 200
 
 
-async def test_what_waits_too_long_is_given_up_and_cancelled(
+async def test_a_late_statement_is_cancelled(
     server: LiveServer, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The database answers, only not this."""
+    """The database responds, except to this statement."""
     monkeypatch.setattr(server.application.database, "_read_seconds", 1.0)
     async with sql.transaction():
         await sql.execute("LOCK TABLE refresh_run, price_hourly")
@@ -161,10 +161,10 @@ async def nobody_waits(sql: asyncpg.Connection) -> bool:
     )
 
 
-async def test_it_stops_while_the_database_does_not_answer(
+async def test_the_server_stops_while_the_database_is_unresponsive(
     refreshed: object, database_url: str, simulator: Simulator
 ) -> None:
-    """In the midst of a refresh, which the next server finds and closes."""
+    """During a refresh, which the next server finds and marks as interrupted."""
     async with proxy_to(database_url) as proxy:
         async with (
             asyncio.timeout(PATIENCE),
@@ -202,7 +202,7 @@ async def test_a_connection_of_a_client_outlives_the_outage(
                 clients.add(stream.get_extra_info("client_addr"))
                 seen.append(answer.status_code)
 
-            for step in (proxy.cut, proxy.mend):
+            for step in (proxy.cut, proxy.restore):
                 await ask(STATUS)
                 await step()
                 await ask(STATUS)
@@ -213,16 +213,16 @@ async def test_a_connection_of_a_client_outlives_the_outage(
 
 
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("setting", "shown"),
     [
         ("default_transaction_read_only = on", "takes no writes"),  # as a standby
         ("statement_timeout = 1000", "too long"),
     ],
 )
-async def test_what_an_operator_may_set(database_url: str, setting: str, told: str) -> None:
+async def test_timeouts_set_by_an_operator(database_url: str, setting: str, shown: str) -> None:
     options = quote(f"-c {setting}".replace(" = ", "="))
     database = Database(f"{database_url}{'&' if '?' in database_url else '?'}options={options}")
-    with pytest.raises(DatabaseUnavailableError, match=told):
+    with pytest.raises(DatabaseUnavailableError, match=shown):
         await write_slowly(database)
     await database.close()
 

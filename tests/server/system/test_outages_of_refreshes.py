@@ -1,4 +1,4 @@
-"""Refreshes that lose the database, and get it back."""
+"""Refreshes that lose the database and reconnect."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from simulator import Fault, Simulator
-from tests.server.caching import until
+from tests.server.cache_probes import until
 from tests.server.outages import STATUS, far_server, leave_the_breaker_alone
 from tests.server.system.test_database_unavailable import REFRESH, unavailable, works
 from tests.serving import TOKEN
@@ -19,7 +19,7 @@ def _breaker_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     leave_the_breaker_alone(monkeypatch)
 
 
-async def test_a_refresh_under_way_ends_and_says_why(
+async def test_a_running_refresh_ends_with_the_reason(
     database_url: str, sql: asyncpg.Connection, simulator: Simulator
 ) -> None:
     async with far_server(database_url, simulator) as (server, proxy):
@@ -45,7 +45,7 @@ async def test_a_refresh_under_way_ends_and_says_why(
         assert ended["refreshPrices"]["run"]["status"] == "SUCCEEDED"
 
 
-async def test_a_first_load_that_lost_the_database_is_begun_again(
+async def test_a_first_load_that_lost_the_database_is_started_again(
     database_url: str, sql: asyncpg.Connection, simulator: Simulator
 ) -> None:
     simulator.add_fault(Fault("slow", path="/market_chart", times=None, seconds=60))

@@ -1,4 +1,4 @@
-"""Several workers lose the database, and get it back."""
+"""Several workers lose the database and reconnect."""
 
 import contextlib
 import sys
@@ -10,7 +10,7 @@ import pytest
 from simulator import Simulator
 from tests.server.postgres_processes import eventually
 from tests.server.proxy import proxy_to
-from tests.server.served import START_SECONDS, served
+from tests.server.server_process import START_SECONDS, served
 from tests.server.system.test_database_unavailable import PRICES, unavailable
 from tests.serving import in_thread
 
@@ -20,7 +20,7 @@ pytestmark = [
 ]
 
 
-def test_each_of_them_says_so_and_recovers(
+def test_each_worker_logs_the_outage_and_recovers(
     empty_url: str, shared_simulator: Simulator, tmp_path: Path
 ) -> None:
     settings = {"COINGECKO_BASE_URL": shared_simulator.base_url, "WORKERS": "2"}
@@ -31,19 +31,19 @@ def test_each_of_them_says_so_and_recovers(
         server.await_line("refresh ended")
         clients = [stack.enter_context(server.client()) for _ in range(2)]
         assert {server.worker_of(client) for client in clients} == workers
-        for spoil, mend in ((proxy.freeze, proxy.thaw), (proxy.cut_soon, proxy.mend_soon)):
+        for spoil, restore in ((proxy.freeze, proxy.thaw), (proxy.cut_soon, proxy.restore_soon)):
             spoil()
             for client in clients:
-                # what is kept may be given until it is noticed that changes go unheard
+                # cached responses may be served until the lost listener is noticed
                 until(client, "/graphql", 503)
                 unavailable(ask(client))
                 assert client.get("/health/ready").status_code == 503
                 assert client.get("/health/live").status_code == 200
-            mend()
+            restore()
             for client in clients:
                 until(client, "/health/ready", 200)
                 assert ask(client).status_code == 200
-        assert server.await_workers(2) == workers, "none was started anew"
+        assert server.await_workers(2) == workers, "none was restarted"
 
 
 def ask(client: httpx.Client) -> httpx.Response:

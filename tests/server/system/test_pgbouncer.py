@@ -1,4 +1,4 @@
-"""Behind PgBouncer as Debian configures it: session mode for everything, others are refused."""
+"""PgBouncer as Debian configures it: session mode works, other modes are rejected."""
 
 import asyncio
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from simulator import Simulator
 from tests.clusters import Cluster, pgbouncer, running_cluster
 from tests.server.system.test_database_unavailable import PRICES, REFRESH, until
 from tests.server.system.test_failover import HOLDERS, value
-from tests.server.system.test_few_connections import all_answered, hears
+from tests.server.system.test_few_connections import all_answered, is_listening
 from tests.serving import TOKEN, LiveServer, connected, live_server, make_settings
 
 pytestmark = pytest.mark.processes
@@ -28,7 +28,7 @@ def url_at(port: int, parameters: str = "") -> str:
 
 
 async def works_whole(server: LiveServer, cluster: Cluster) -> None:
-    await until(lambda: hears(server))
+    await until(lambda: is_listening(server))
     ended = await server.data(REFRESH, token=TOKEN)
     assert ended["refreshPrices"]["run"]["status"] == "SUCCEEDED"
     first = await server.post(PRICES)
@@ -43,7 +43,7 @@ async def works_whole(server: LiveServer, cluster: Cluster) -> None:
 
 
 async def is_new(server: LiveServer) -> bool:
-    """Whether the cache has dropped what it had."""
+    """Return True if the cache has dropped its entries."""
     return (await server.post(PRICES)).headers["x-cache"] == "MISS"
 
 
@@ -51,7 +51,7 @@ async def is_new(server: LiveServer) -> bool:
 async def test_session_mode(
     cluster: Cluster, shared_simulator: Simulator, lines: tuple[str, ...]
 ) -> None:
-    """With fewer sessions than the server would like to have, too."""
+    """Also with fewer sessions than the pool may open."""
     with pgbouncer(cluster, *lines) as port:
         settings = make_settings(url_at(port), shared_simulator, operation_timeout="120s")
         async with live_server(settings) as server:
@@ -70,23 +70,27 @@ async def test_other_modes_are_refused(cluster: Cluster, mode: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("parameters", "told"),
+    ("parameters", "shown"),
     [
         ("?options=-cwork_mem%3D1MB", "ignore_startup_parameters"),
         ("?sslmode=require", "offers no TLS"),
     ],
 )
-async def test_what_it_refuses(cluster: Cluster, parameters: str, told: str) -> None:
+async def test_statements_that_pgbouncer_refuses(
+    cluster: Cluster, parameters: str, shown: str
+) -> None:
     with pgbouncer(cluster) as port:
         database = Database(url_at(port, parameters))
         with pytest.raises(DatabaseRefusedError) as refused:
             await database.check()
-        assert told in refused.value.remedy
+        assert shown in refused.value.remedy
         await database.close()
 
 
-async def test_it_cannot_reach_postgresql(cluster: Cluster, shared_simulator: Simulator) -> None:
-    """An outage, which is waited for, although the pooler answers."""
+async def test_pgbouncer_cannot_reach_postgresql(
+    cluster: Cluster, shared_simulator: Simulator
+) -> None:
+    """An outage that the server waits for, although PgBouncer responds."""
     with pgbouncer(cluster, "server_login_retry = 1") as port:
         settings = make_settings(url_at(port), shared_simulator, cache_megabytes=0)
         async with live_server(settings) as server:

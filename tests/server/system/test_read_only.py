@@ -1,4 +1,4 @@
-"""A database that is made read-only for a while, and one that is so when a server starts."""
+"""A database that is read-only for a while, or when a server starts."""
 
 import asyncpg
 import pytest
@@ -21,7 +21,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def read_only(sql: asyncpg.Connection, value: str) -> None:
-    """Make it so for sessions to come; those that are open stay as they are."""
+    """Make new sessions read-only; open ones stay as they are."""
     await sql.execute("SET default_transaction_read_only = off")
     name = await sql.fetchval("SELECT current_database()")
     await sql.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = {value}")
@@ -40,7 +40,9 @@ async def refreshes(server: LiveServer) -> bool:
 
 
 @pytest.mark.slow
-async def test_it_was_read_only_for_a_while(server: LiveServer, sql: asyncpg.Connection) -> None:
+async def test_a_database_that_is_read_only_for_a_while(
+    server: LiveServer, sql: asyncpg.Connection
+) -> None:
     before = await server.data(PRICES)
     await read_only(sql, "on")
     await end_others(sql)
@@ -82,7 +84,7 @@ async def test_a_server_starts_on_a_read_only_database(
 async def test_an_empty_database_that_is_read_only(
     empty_url: str, shared_simulator: Simulator
 ) -> None:
-    """Nothing can be read from it, until it takes writes."""
+    """No data can be read until it is writable."""
     async with connected(empty_url) as sql:
         await read_only(sql, "on")
         settings = make_settings(empty_url, shared_simulator)
@@ -92,7 +94,7 @@ async def test_an_empty_database_that_is_read_only(
             await until(lambda: has_coin(server, "bitcoin"))
 
 
-async def test_no_lock_is_held_where_nothing_can_be_written(
+async def test_a_read_only_database_holds_no_lock(
     database: Database, sql: asyncpg.Connection
 ) -> None:
     lock = AdvisoryLock(database, 42)
@@ -105,7 +107,7 @@ async def test_no_lock_is_held_where_nothing_can_be_written(
         await read_only(sql, "off")
 
 
-async def test_a_refused_write_is_the_last_of_its_session(
+async def test_a_rejected_write_ends_its_session(
     database: Database, sql: asyncpg.Connection
 ) -> None:
     for _ in range(2):

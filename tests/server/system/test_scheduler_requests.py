@@ -1,4 +1,4 @@
-"""What a scheduler sees over HTTP: 200, 401, or 503 with Retry-After; one key is one run."""
+"""HTTP statuses for a scheduler: 200, 401, or 503 with Retry-After. One key gives one run."""
 
 import asyncio
 import socket
@@ -14,7 +14,7 @@ import pytest
 
 from simulator import Fault, Simulator
 from tests.server.proxy import proxy_to
-from tests.server.served import served
+from tests.server.server_process import served
 from tests.serving import TOKEN, LiveServer, live_server, make_settings
 
 REFRESH = """mutation ($input: RefreshPricesInput) {
@@ -29,7 +29,7 @@ def code_of(response: httpx.Response) -> str:
 
 
 def refused(response: httpx.Response) -> int:
-    """Make sure of a 503; after how many seconds to come again."""
+    """Check a 503; return its Retry-After in seconds."""
     assert response.status_code == 503, response.text
     assert code_of(response) == "SERVICE_UNAVAILABLE"
     return int(response.headers["retry-after"])
@@ -73,7 +73,7 @@ async def bad_tokens(server: LiveServer) -> None:
 
 
 @pytest.mark.slow
-async def test_a_bad_token_is_a_bad_token_whatever_the_database_does(
+async def test_a_bad_token_is_rejected_in_any_state_of_the_database(
     database_url: str, shared_simulator: Simulator
 ) -> None:
     async with (
@@ -85,7 +85,7 @@ async def test_a_bad_token_is_a_bad_token_whatever_the_database_does(
         await bad_tokens(server)
         assert refused(await fire(server)) >= 1
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
+        taken.bind(("127.0.0.1", 0))  # bound, but not listening
         url = f"postgresql://u:secret@127.0.0.1:{taken.getsockname()[1]}/db"
         settings = make_settings(url, shared_simulator, read_tokens="reader")
         async with live_server(settings, ready=False) as server:  # before it was ever ready
@@ -115,7 +115,7 @@ async def test_without_the_token_setting(database_url: str, shared_simulator: Si
 async def test_a_hundred_at_once_with_one_key(
     database_url: str, simulator: Simulator, sql: asyncpg.Connection
 ) -> None:
-    """At one process, and at two: one run each time, in the same answer for all."""
+    """One run, and the same response for all."""
     settings = make_settings(database_url, simulator)
     async with live_server(settings) as here, live_server(settings) as there:
         payload(await fire(here, wait=True))
@@ -125,9 +125,9 @@ async def test_a_hundred_at_once_with_one_key(
             answers = await asyncio.gather(
                 *(fire(servers[number % len(servers)], idempotencyKey=key) for number in range(100))
             )
-            told = [payload(answer) for answer in answers]
-            assert len({each["run"]["id"] for each in told}) == 1
-            assert Counter(each["started"] for each in told) == {True: 1, False: 99}
+            shown = [payload(answer) for answer in answers]
+            assert len({each["run"]["id"] for each in shown}) == 1
+            assert Counter(each["started"] for each in shown) == {True: 1, False: 99}
             assert await sql.fetchval("SELECT count(*) FROM refresh_run") == before + 1
             simulator.clear_faults()
             payload(await fire(here, idempotencyKey=key, wait=True))
@@ -158,9 +158,9 @@ def test_a_hundred_at_once_with_one_key_at_two_workers(
                 return client.post("/graphql", json=body, headers=headers)
 
         with ThreadPoolExecutor(100) as threads:
-            told = [payload(answer) for answer in threads.map(ask, range(100))]
-        assert len({each["run"]["id"] for each in told}) == 1
-        assert Counter(each["started"] for each in told) == {True: 1, False: 99}
+            shown = [payload(answer) for answer in threads.map(ask, range(100))]
+        assert len({each["run"]["id"] for each in shown}) == 1
+        assert Counter(each["started"] for each in shown) == {True: 1, False: 99}
         workers = {line["worker"] for line in server.lines("request")}
         assert len(workers) == 2, "both were asked"
         server.process.terminate()

@@ -1,4 +1,4 @@
-"""What is never shown: tokens, passwords and keys, however things fail, at any log level."""
+"""Tokens, passwords and keys are never shown, whatever fails, at any log level."""
 
 import asyncio
 import base64
@@ -16,10 +16,10 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from server.http.access_log import is_request_id
+from server.http.access_log import is_valid_request_id
 from tests.server.postgres_processes import eventually
-from tests.server.raw import raw
-from tests.server.served import Served, served
+from tests.server.raw_client import raw
+from tests.server.server_process import Served, served
 
 pytestmark = pytest.mark.processes
 
@@ -40,7 +40,7 @@ UPGRADE = (
 
 
 class Echo(http.server.BaseHTTPRequestHandler):
-    """An upstream that fails, and says in its answer all that it was sent."""
+    """An upstream that fails and echoes the request in its response."""
 
     def do_GET(self) -> None:
         status = {"/api/v3/coins/bitcoin": 401, "/api/v3/ping": 500}.get(
@@ -56,7 +56,7 @@ class Echo(http.server.BaseHTTPRequestHandler):
 
 
 class Doorkeeper(socketserver.BaseRequestHandler):
-    """As PostgreSQL: asks for a password, in clear, and tells it in its refusal."""
+    """A PostgreSQL that requires a clear-text password and echoes it in its error."""
 
     state = b"57P03"  # it cannot be connected to now, but that may change
 
@@ -123,7 +123,9 @@ def settings(**more: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-async def test_a_database_and_an_upstream_that_tell_all(tmp_path: Path, log_format: str) -> None:
+async def test_a_database_and_an_upstream_that_echo_secrets(
+    tmp_path: Path, log_format: str
+) -> None:
     with answering(Doorkeeper) as database, answering(Echo) as upstream:
         url = f"postgresql://coingraph:{DATABASE_PASSWORD}@127.0.0.1:{database.server_address[1]}/x"
         base = f"http://user:{URL_PASSWORD}@127.0.0.1:{upstream.server_address[1]}/api/v3"
@@ -142,7 +144,7 @@ async def test_a_database_and_an_upstream_that_tell_all(tmp_path: Path, log_form
 
 
 @pytest.mark.parametrize("where", ["url", "setting"])
-def test_a_database_that_refuses_and_tells_all(tmp_path: Path, where: str) -> None:
+def test_a_database_that_refuses_and_echoes_secrets(tmp_path: Path, where: str) -> None:
     with answering(Refuser) as database:
         secret = f":{DATABASE_PASSWORD}" if where == "url" else ""
         url = f"postgresql://coingraph{secret}@127.0.0.1:{database.server_address[1]}/x"
@@ -179,7 +181,7 @@ async def test_a_refresh_that_fails(tmp_path: Path, empty_url: str) -> None:
 
 
 class Quoting(http.server.BaseHTTPRequestHandler):
-    """An upstream that refuses each coin, and quotes what it was sent in one way for each."""
+    """An upstream that rejects each coin and quotes the request in another way for each."""
 
     def do_GET(self) -> None:
         pair = f"{USER}:{URL_PASSWORD}"
@@ -202,8 +204,8 @@ class Quoting(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_: Any) -> None: ...
 
 
-async def test_what_upstream_says_is_for_the_log_alone(tmp_path: Path, empty_url: str) -> None:
-    """Anybody may ask why a series failed."""
+async def test_messages_of_upstream_are_only_logged(tmp_path: Path, empty_url: str) -> None:
+    """Every caller may query why a series failed."""
     coins = "as-json,as-html,as-basic,as-split"
     with answering(Quoting) as upstream:
         base = (
@@ -232,7 +234,7 @@ async def test_what_upstream_says_is_for_the_log_alone(tmp_path: Path, empty_url
 
 
 async def hostile(url: str) -> list[str]:
-    """Send tokens in all the places where they may get into a log; what was answered."""
+    """Send tokens in all places that may be logged; return the responses."""
     answers = []
     sent: list[tuple[str, str, dict[str, Any]]] = [
         ("POST", "/graphql", {"json": {"query": "{ currencies { code } }"}}),
@@ -247,7 +249,7 @@ async def hostile(url: str) -> list[str]:
             for token in (REFRESH, READ, WRONG):
                 headers = {"Authorization": f"Bearer {token}", "Cookie": f"t={token}"}
                 answer = await client.request(method, path, headers=headers, **more)
-                if WRONG not in str(more):  # an error may quote the document to who sent it
+                if WRONG not in str(more):  # an error may quote the document to its sender
                     answers.append(answer.text)
     for data in (
         f"GET /graphql HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {WRONG}\r\n: broken\r\n\r\n",
@@ -265,5 +267,5 @@ async def hostile(url: str) -> list[str]:
 @pytest.mark.parametrize(
     "name", ["a\r\nevil: 1", "a\x1b[31m", "x" * 129, "a b", "é", "\u202e", "<script>"]
 )
-def test_ids_of_requests_do_not_forge_lines(name: str) -> None:
-    assert not is_request_id(name)
+def test_request_ids_cannot_forge_log_lines(name: str) -> None:
+    assert not is_valid_request_id(name)

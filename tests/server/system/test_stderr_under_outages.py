@@ -1,6 +1,6 @@
-"""Whatever the database does to requests under way, no coroutine and no failure is left behind.
+"""Outages during requests leave no coroutine un-awaited and no exception unretrieved.
 
-Python and asyncio say so on stderr, when the abandoned object is collected.
+Python and asyncio report such objects on stderr when they are collected.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ import pytest
 
 from simulator import Simulator
 from tests.server.proxy import Proxy, proxy_to
-from tests.server.served import Served, served
-from tests.server.streams.listening import events_of
-from tests.server.streams.talking import FOLLOW, SECONDS, talking_to
+from tests.server.server_process import Served, served
+from tests.server.streams.sse_client import events_of
+from tests.server.streams.websocket_client import FOLLOW, SECONDS, talking_to
 from tests.serving import PATIENCE, TOKEN, Client
 
 pytestmark = pytest.mark.endurance
@@ -48,7 +48,7 @@ ABANDONED = re.compile(r".*(?:never awaited|never retrieved|was destroyed but|Un
 
 
 class Load:
-    """Requests that differ, so that none is answered by another's execution."""
+    """Sends distinct requests, so that none shares a computation."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -59,17 +59,17 @@ class Load:
         return (await self._client.post(text, token=TOKEN)).status_code
 
     async def follow(self) -> None:
-        """Subscribe both ways, and ask within the WebSocket; no answer is expected."""
+        """Subscribe over both transports and query over the WebSocket; expect no response."""
         with contextlib.suppress(Exception):
             async with talking_to(self._client) as talk, events_of(self._client, FOLLOW) as events:
                 for number, query in enumerate((FOLLOW, WIDE % {"coin": COIN}, *QUERIES)):
                     await talk.begin(query, str(number))
                 await events.next()
                 for _ in range(8):
-                    await talk.hear()
+                    await talk.receive()
 
     async def leave(self, query: str, after: float) -> None:
-        """Ask, and give up."""
+        """Send a query and cancel it."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(after):
                 await self.ask(query)
@@ -92,7 +92,7 @@ async def trouble(kind: str, proxy: Proxy, sql: asyncpg.Connection, chance: rand
         case "cut":
             await proxy.cut()
             await asyncio.sleep(chance.uniform(0, 0.5))
-            await proxy.mend()
+            await proxy.restore()
         case "silent":
             proxy.freeze()
             await asyncio.sleep(chance.uniform(0, 3))
@@ -118,7 +118,7 @@ KINDS = ["cut within an answer", "cut", "silent", "terminated", "cancelled", "br
 async def far_process(
     folder: Path, url: str, simulator: Simulator
 ) -> AsyncIterator[tuple[Served, Proxy]]:
-    """Run a server without a cache, in a process that warns, behind a way that can be cut."""
+    """Run a server without a cache, with warnings, behind a proxy that can be cut."""
     async with proxy_to(url) as proxy:
         settings = {
             "DATABASE_URL": proxy.url,
@@ -132,7 +132,7 @@ async def far_process(
             yield server, proxy
 
 
-async def test_nothing_is_abandoned(
+async def test_outages_leave_no_unretrieved_errors(
     database_url: str,
     shared_simulator: Simulator,
     sql: asyncpg.Connection,

@@ -1,4 +1,4 @@
-"""An upstream that can be exchanged for another one, and what a series is to hold of each."""
+"""An exchangeable upstream, and the expected data of a series for each."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ _CHART = "/api/v3/coins/{}/market_chart/range?vs_currency={}&from={}&to={}&preci
 
 
 class Worlds:
-    """Markets, of which one is upstream at a time, each unlike all before. Time stands still."""
+    """Markets, one of which is upstream at a time; all differ. Their clock is fixed."""
 
     def __init__(self) -> None:
         self._now = time()
@@ -39,11 +39,11 @@ class Worlds:
         self._app = create_simulator(SimulatorOptions(seed=self._seed, clock=lambda: self._now))
 
     def hours(self, name: str, *, days: int) -> Hours:
-        """All hours that upstream has for `bitcoin/usd` since so many days before."""
+        """Return all hours that upstream has of a series in the last `days` days."""
         return self._hours_and_points(name, days)[0]
 
     def points(self, name: str, *, days: int) -> dict[date, Any]:
-        """Make days of all its daily points."""
+        """Return the days of all its daily points."""
         return self._hours_and_points(name, days)[1]
 
     def _hours_and_points(self, name: str, days: int) -> tuple[Hours, dict[date, Any]]:
@@ -81,7 +81,7 @@ async def _serving(worlds: Worlds) -> AsyncIterator[None]:
 
 @contextlib.contextmanager
 def run_worlds() -> Iterator[Worlds]:
-    """Serve while the block runs."""
+    """Serve during the block."""
     worlds = Worlds()
     with in_thread(_serving(worlds)):
         yield worlds

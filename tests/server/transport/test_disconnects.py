@@ -1,4 +1,4 @@
-"""Clients that go, or go on, in the middle of what they had begun."""
+"""Clients that disconnect or continue in the middle of a request or stream."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ from websockets.frames import Close, Frame, Opcode
 
 from schema import build_schema
 from server.streams.endpoint import StreamEndpoint, StreamSettings
-from tests.server.raw import WHOLE, raw
+from tests.server.raw_client import WHOLE, raw
 from tests.serving import LiveServer
 
 _BODY = json.dumps({"query": "subscription { priceUpdates { kind } }"}).encode()
@@ -26,21 +26,21 @@ HANDSHAKE = (
 
 @pytest.fixture(autouse=True)
 def _quiet(server: LiveServer) -> None:
-    """Signs of life come too seldom to find out by them that a client has gone."""
+    """Keep-alives are too rare to detect a disconnected client."""
     admission, endpoint = server.application.admission, server.application.endpoint
     settings = StreamSettings(keep_alive_seconds=3600)
     endpoint.streams = StreamEndpoint(
-        build_schema(), admission, endpoint.answers, settings, endpoint.outgoing
+        build_schema(), admission, endpoint.handler, settings, endpoint.backpressure
     )
 
 
 async def none_open(server: LiveServer) -> None:
     async with asyncio.timeout(60):
-        while len(server.application.endpoint.streams):  # noqa: ASYNC110 - it tells nobody of its end
+        while len(server.application.endpoint.streams):  # noqa: ASYNC110 - no event signals its end
             await asyncio.sleep(0.01)
 
 
-async def test_a_stream_ends_with_its_client_though_more_was_asked(server: LiveServer) -> None:
+async def test_a_stream_ends_with_its_client_despite_pipelined_requests(server: LiveServer) -> None:
     async with raw(server.url) as client:
         client.send(STREAM + WHOLE)
         await client.reader.readuntil(b"SNAPSHOT")
@@ -48,7 +48,7 @@ async def test_a_stream_ends_with_its_client_though_more_was_asked(server: LiveS
     await none_open(server)
 
 
-async def test_no_websocket_begins_within_an_answer(server: LiveServer) -> None:
+async def test_no_websocket_opens_during_a_response(server: LiveServer) -> None:
     async with raw(server.url) as client:
         client.send(STREAM)
         await client.reader.readuntil(b"SNAPSHOT")
@@ -60,7 +60,7 @@ async def test_no_websocket_begins_within_an_answer(server: LiveServer) -> None:
         assert (await client.reader.readline()).startswith(b"HTTP/1.1 503"), "its turn comes then"
 
 
-async def test_what_comes_after_the_close_is_passed_over(
+async def test_messages_after_the_close_are_ignored(
     server: LiveServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.ERROR)

@@ -1,11 +1,11 @@
-"""Handshakes that come to nothing: each is answered in JSON, with a code, and ended."""
+"""Rejected handshakes: each gets a JSON error with a code, and the connection closes."""
 
 import asyncio
 import json
 
 import pytest
 
-from tests.server.raw import raw
+from tests.server.raw_client import raw
 from tests.serving import Reader
 
 KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
@@ -26,7 +26,7 @@ REFUSED = {
     "no subprotocol": (GET + UPGRADE + b'Sec-WebSocket-Protocol: ""\r\n', 400, "expected token"),
     "a POST": (b"POST /graphql HTTP/1.1\r\n" + UPGRADE, 405, "unsupported HTTP method: POST"),
     "elsewhere": (b"GET /nothing HTTP/1.1\r\n" + UPGRADE, 404, "it is at /graphql"),
-    # what websockets cannot read, so that uvicorn hears nothing of it
+    # malformed for websockets, which does not notify uvicorn
     "many headers": (GET + UPGRADE + b"X: x\r\n" * 200, 431, "128 headers"),
     "a long header": (GET + UPGRADE + b"X: " + LINE + b"\r\n", 431, TOO_LONG),
     "a long address": (b"GET /?" + LINE + b" HTTP/1.1\r\n" + UPGRADE, 414, TOO_LONG),
@@ -35,7 +35,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-async def test_a_handshake_that_comes_to_nothing(reader: Reader, name: str) -> None:
+async def test_a_rejected_handshake_has_a_json_error(reader: Reader, name: str) -> None:
     sent, status, words = REFUSED[name]
     async with raw(reader.url) as client, asyncio.timeout(SECONDS):
         client.send(sent + b"\r\n" + (b"abc" if name == "a body" else b""))

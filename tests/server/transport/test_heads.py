@@ -1,4 +1,4 @@
-"""Heads with many lines, values or parameters, and legal spellings of them, over real sockets."""
+"""Heads with many lines, values or parameters, and unusual legal spellings, over real sockets."""
 
 import json
 from itertools import accumulate
@@ -7,9 +7,9 @@ from typing import ClassVar
 import httptools
 import pytest
 
-from server.graphql import request
+from server.graphql import request_parsing
 from server.http import negotiation
-from tests.server.raw import HEAD, QUERY, Answer, raw
+from tests.server.raw_client import HEAD, QUERY, Answer, raw
 from tests.serving import Reader
 
 START = b"GET /graphql?query=%7Bcurrencies%7Bcode%7D%7D HTTP/1.1\r\nHost: test\r\n"
@@ -40,7 +40,9 @@ LISTS = [
 
 @pytest.mark.parametrize("start", [START, FILE, HANDSHAKE])
 @pytest.mark.parametrize("entry", [b",", b";", b"a;q=0.1,", b'"a" , '])
-async def test_a_list_of_thousands_is_refused(reader: Reader, start: bytes, entry: bytes) -> None:
+async def test_a_list_header_of_thousands_is_rejected(
+    reader: Reader, start: bytes, entry: bytes
+) -> None:
     for name in LISTS:
         line = name + b": x" + entry * (30_000 // len(entry))
         answer = await ask(reader, start + line + b"\r\n\r\n")
@@ -67,7 +69,7 @@ async def test_lists_in_many_lines(
     assert words in message_of(answer)
 
 
-async def test_as_much_as_is_allowed_is_read(reader: Reader) -> None:
+async def test_heads_at_the_limit_are_accepted(reader: Reader) -> None:
     types = b", ".join(b"x/%d" % number for number in range(100))
     lines = b"".join(b"X-%d: a, b; c\r\n" % number for number in range(100))
     answer = await ask(reader, START + lines + b"Accept: %b, application/json\r\n\r\n" % types)
@@ -86,7 +88,9 @@ async def test_trailers_without_an_end(reader: Reader) -> None:
     "accept", [b"", b"Accept: text/html, */*;q=0.1\r\n", b"Accept: text/event-stream\r\n"]
 )
 @pytest.mark.parametrize("parameter", [b"a=b&", b"&", b"query=a&", b"a&", b"%61=%62&"])
-async def test_parameters_of_an_address(reader: Reader, accept: bytes, parameter: bytes) -> None:
+async def test_parameters_of_a_query_string(
+    reader: Reader, accept: bytes, parameter: bytes
+) -> None:
     address = b"/graphql?" + parameter * (30_000 // len(parameter)) + b"query=%7Ba%7D"
     answer = await ask(reader, b"GET %b HTTP/1.1\r\n%b\r\n" % (address, accept))
     assert answer.status == 400
@@ -97,17 +101,17 @@ async def test_parameters_of_an_address(reader: Reader, accept: bytes, parameter
     "accept", [b"", b"Accept: text/html, */*;q=0.1\r\n", b"Accept: text/event-stream\r\n"]
 )
 @pytest.mark.parametrize("piece", [b"%", b"%%", b"%4", b"%zz", b"%0g%", b"%41%"])
-async def test_percent_signs_of_an_address(
+async def test_percent_signs_of_a_query_string(
     reader: Reader, monkeypatch: pytest.MonkeyPatch, accept: bytes, piece: bytes
 ) -> None:
     address = b"/graphql?query=" + piece * (30_000 // len(piece))
-    monkeypatch.setattr(request, "QueryParams", None)  # nothing is decoded
+    monkeypatch.setattr(request_parsing, "QueryParams", None)  # nothing is decoded
     answer = await ask(reader, b"GET %b HTTP/1.1\r\n%b\r\n" % (address, accept))
     assert answer.status == 400
     assert "`%25`" in message_of(answer)
 
 
-async def test_some_percent_signs_are_taken_as_they_are(reader: Reader) -> None:
+async def test_a_few_stray_percent_signs_are_accepted(reader: Reader) -> None:
     query = b"{%20a:%20coins(filter:{search:%22" + b"100%" * 9 + b"%22}){totalCount}}"
     answer = await ask(reader, b"GET /graphql?query=%b HTTP/1.1\r\n\r\n" % query)
     assert (answer.status, answer.body) == (200, b'{"data":{"a":{"totalCount":0}}}')
@@ -123,7 +127,7 @@ async def test_percent_signs_of_a_path(reader: Reader, start: bytes, piece: byte
     assert answer.status in {403, 404}
 
 
-async def test_a_header_is_read_once_a_request(
+async def test_a_header_is_parsed_once_per_request(
     reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[bytes] = []
@@ -167,7 +171,7 @@ async def test_lengths_of_many_digits(reader: Reader, length: bytes) -> None:
 
 
 @pytest.mark.parametrize("space", [b" ", b"\t", b" \t "])
-async def test_space_behind_any_value(reader: Reader, space: bytes) -> None:
+async def test_trailing_space_in_values(reader: Reader, space: bytes) -> None:
     end = space + b"\r\n"
     lines = [b"Content-Encoding: identity", b"Content-Length: %d" % len(QUERY)]
     lines += [b"Expect: 100-continue", b"Accept: application/json", b"X-Request-ID: mine"]
@@ -190,14 +194,14 @@ async def test_space_behind_any_value(reader: Reader, space: bytes) -> None:
     assert answer.status == 101
 
 
-async def test_a_transfer_coding_with_a_space_behind_it(reader: Reader) -> None:
+async def test_a_transfer_coding_with_trailing_space(reader: Reader) -> None:
     head = HEAD + b"Transfer-Encoding: chunked \r\n\r\n"
     answer = await ask(reader, head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(QUERY), QUERY))
     assert answer.status == 200
 
 
 class CountingParser(httptools.HttpRequestParser):
-    """httptools' parser, which notes how many bytes it is fed at a time."""
+    """httptools' parser, which records how many bytes it is fed at a time."""
 
     fed: ClassVar[list[int]] = []
 
@@ -211,7 +215,7 @@ class CountingParser(httptools.HttpRequestParser):
 async def test_the_end_of_a_head_near_the_end_of_a_piece(
     reader: Reader, monkeypatch: pytest.MonkeyPatch, border: str, beyond: int
 ) -> None:
-    """The next request does not come into the same piece."""
+    """The next request is not parsed in the same piece."""
     monkeypatch.setattr(httptools, "HttpRequestParser", CountingParser)
     fed: list[int] = []
     monkeypatch.setattr(CountingParser, "fed", fed)

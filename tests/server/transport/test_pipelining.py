@@ -1,4 +1,4 @@
-"""Requests that are sent before the earlier ones are answered, over real sockets."""
+"""Pipelined requests, over real sockets."""
 
 import asyncio
 import contextlib
@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from server.transport import backlog
-from server.transport.http_bounds import BoundedProtocol
-from tests.server.raw import HEAD, QUERY, WHOLE, Answer, Raw, raw
+from server.transport.http_bounds import BoundedHttpProtocol
+from tests.server.raw_client import HEAD, QUERY, WHOLE, Answer, Raw, raw
 from tests.serving import LiveServer, Reader
 
 LIVE = b"GET /health/live HTTP/1.1\r\n\r\n"
@@ -60,7 +60,7 @@ def check(answer: Answer, status: int, word: bytes) -> None:
     assert word in answer.body
 
 
-def pieces_of(sent: bytes, cuts: Iterable[int]) -> list[bytes]:
+def split_into_pieces(sent: bytes, cuts: Iterable[int]) -> list[bytes]:
     ends = sorted({cut % len(sent) for cut in cuts} - {0})
     return [sent[a:b] for a, b in zip([0, *ends], [*ends, len(sent)], strict=True)]
 
@@ -72,12 +72,12 @@ def pieces_of(sent: bytes, cuts: Iterable[int]) -> list[bytes]:
     order=st.lists(st.sampled_from(range(len(KINDS))), min_size=1, max_size=12),
     cuts=st.lists(st.integers(min_value=1, max_value=10_000), max_size=12),
 )
-async def test_each_is_answered_in_its_turn(
+async def test_pipelined_requests_are_answered_in_order(
     reader: Reader, order: list[int], cuts: list[int]
 ) -> None:
-    """Whatever they are, and in whatever pieces they arrive."""
+    """Any requests, arriving in any pieces."""
     async with raw(reader.url) as client:
-        for piece in pieces_of(b"".join(KINDS[kind][0] for kind in order), cuts):
+        for piece in split_into_pieces(b"".join(KINDS[kind][0] for kind in order), cuts):
             client.send(piece)
             await asyncio.sleep(0)
         for kind in order:
@@ -95,7 +95,7 @@ async def test_byte_by_byte(reader: Reader) -> None:
 
 
 def under_way() -> int:
-    """How many requests this process has made of what was sent, answered ones excluded."""
+    """Return the number of parsed, unanswered requests in this process."""
     found = [each for each in gc.get_objects() if isinstance(each, RequestResponseCycle)]
     return sum(not each.response_complete for each in found)
 
@@ -105,7 +105,7 @@ def under_way() -> int:
     "sent", [LIVE, WHOLE, chunked(QUERY, 9), b"GET / HTTP/1.1\r\n\r\n"],
     ids=["get", "post", "chunked", "shortest"],
 )  # fmt: skip
-async def test_requests_are_not_parsed_before_their_turn(server: LiveServer, sent: bytes) -> None:
+async def test_pipelined_requests_are_parsed_one_at_a_time(server: LiveServer, sent: bytes) -> None:
     async with raw(server.url) as client:
         client.send(sent * 2000)
         for _ in range(10):
@@ -115,7 +115,7 @@ async def test_requests_are_not_parsed_before_their_turn(server: LiveServer, sen
 
 
 async def fill(client: Raw, sent: bytes) -> None:
-    """Send so much that the server cannot have taken it all, until it takes no more."""
+    """Send until the server reads no more."""
     client.writer.transport.set_write_buffer_limits(high=0)
     with contextlib.suppress(TimeoutError, ConnectionError):
         async with asyncio.timeout(20):
@@ -127,7 +127,7 @@ async def fill(client: Raw, sent: bytes) -> None:
 
 @contextlib.asynccontextmanager
 async def streaming(server: LiveServer) -> AsyncIterator[Raw]:
-    """A client with an event stream that has begun, and that does not end."""
+    """A client with an open event stream."""
     async with raw(server.url) as client:
         client.send(posted(UPDATES, STREAM))
         await client.reader.readuntil(b"SNAPSHOT")
@@ -136,19 +136,19 @@ async def streaming(server: LiveServer) -> AsyncIterator[Raw]:
 
 async def none_held(server: LiveServer) -> None:
     async with asyncio.timeout(60):
-        while server.application.backlogs.total:  # noqa: ASYNC110 - it tells nobody of its end
+        while server.application.backlog_budget.total:  # noqa: ASYNC110 - no event signals its end
             await asyncio.sleep(0.01)
-    assert len(server.application.backlogs) == 0
+    assert len(server.application.backlog_budget) == 0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", [LIVE, WHOLE, HANDSHAKE], ids=["get", "post", "websocket"])
-async def test_what_waits_behind_a_stream_is_bounded(server: LiveServer, sent: bytes) -> None:
+async def test_bytes_after_a_stream_are_bounded(server: LiveServer, sent: bytes) -> None:
     before = under_way()
     async with contextlib.AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(streaming(server)) for _ in range(5)]
         await asyncio.gather(*(fill(client, sent) for client in clients))
-        assert 0 < server.application.backlogs.total <= 5 * 300_000
+        assert 0 < server.application.backlog_budget.total <= 5 * 300_000
         assert under_way() - before <= 5 * 2
         assert (await server.http.get("/health/live")).status_code == 200
         for client in clients:
@@ -158,10 +158,10 @@ async def test_what_waits_behind_a_stream_is_bounded(server: LiveServer, sent: b
     await none_held(server)
 
 
-async def test_past_the_bound_of_an_address_the_answer_is_the_last_one(
+async def test_past_the_bound_of_an_address_the_response_is_the_last(
     server: LiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is complete, and what was behind it can be sent again."""
+    """It is complete, and the client can send the later requests again."""
     monkeypatch.setattr(backlog, "MOST_EACH", 100_000)
     async with streaming(server) as first, raw(server.url) as second:
         first.send(LIVE * 3000)
@@ -169,7 +169,7 @@ async def test_past_the_bound_of_an_address_the_answer_is_the_last_one(
         check(await second.answer(), 200, b"currencies")
         while not second.reader.at_eof():  # some may have been answered before the bound was met
             await second.reader.read(65_536)
-        assert server.application.backlogs.total <= 100_000
+        assert server.application.backlog_budget.total <= 100_000
         async with raw(server.url) as third:
             third.send(WHOLE + LIVE)
             check(await third.answer(), 200, b"currencies")
@@ -180,7 +180,7 @@ async def test_past_the_bound_of_an_address_the_answer_is_the_last_one(
 
 
 @pytest.mark.slow
-async def test_bodies_that_do_not_arrive_are_counted(
+async def test_incomplete_bodies_are_counted(
     server: LiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backlog, "MOST_EACH", 150_000)
@@ -189,7 +189,7 @@ async def test_bodies_that_do_not_arrive_are_counted(
         for client in (first, second):
             client.send(large[:-1])
         async with asyncio.timeout(60):
-            while server.application.backlogs.total < 140_000:  # noqa: ASYNC110 - as above
+            while server.application.backlog_budget.total < 140_000:  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.01)
         third.send(large[:-1])
         check(await third.answer(), 503, b"SERVICE_UNAVAILABLE")
@@ -203,14 +203,14 @@ async def test_bodies_that_do_not_arrive_are_counted(
 
 @pytest.mark.parametrize("last", [WHOLE.replace(b"Host", b"Connection: close\r\nHost"),
                                   WHOLE.replace(b"HTTP/1.1", b"HTTP/1.0")])  # fmt: skip
-async def test_nothing_is_answered_behind_the_last_answer(reader: Reader, last: bytes) -> None:
+async def test_no_response_follows_the_last_one(reader: Reader, last: bytes) -> None:
     async with raw(reader.url) as client:
         client.send(last + LIVE * 3000)
         check(await client.answer(), 200, b"currencies")
         assert await client.closed()
 
 
-async def test_a_handshake_waits_for_the_answers_before_it(reader: Reader) -> None:
+async def test_a_handshake_waits_for_earlier_responses(reader: Reader) -> None:
     async with raw(reader.url) as client:
         client.send(WHOLE + LIVE + HANDSHAKE)
         check(await client.answer(), 200, b"currencies")
@@ -218,8 +218,8 @@ async def test_a_handshake_waits_for_the_answers_before_it(reader: Reader) -> No
         assert (await client.answer()).status == 101
 
 
-async def test_requests_behind_a_handshake_are_not_answered(reader: Reader) -> None:
-    """Nor are they frames: the connection is a WebSocket."""
+async def test_requests_after_a_handshake_are_not_answered(reader: Reader) -> None:
+    """The connection is a WebSocket, and the bytes are no frames."""
     async with raw(reader.url) as client:
         client.send(HANDSHAKE + LIVE * 2000)
         assert (await client.answer()).status == 101
@@ -228,7 +228,7 @@ async def test_requests_behind_a_handshake_are_not_answered(reader: Reader) -> N
 
 
 @pytest.mark.parametrize("garbage", [b"no HTTP\r\n\r\n", b"X" * 40_000, LIVE[:-2] + b": x\r\n\r\n"])
-async def test_garbage_does_not_get_into_an_answer(server: LiveServer, garbage: bytes) -> None:
+async def test_an_error_does_not_corrupt_a_response(server: LiveServer, garbage: bytes) -> None:
     large = b'{"query": "{ __schema { types { name description fields { name description } } } }"}'
     async with raw(server.url) as client:
         client.send(posted(large) + garbage)
@@ -247,14 +247,14 @@ async def test_a_head_comes_in_few_pieces_wherever_its_length_stands(
     reader: Reader, monkeypatch: pytest.MonkeyPatch, length: int
 ) -> None:
     pieces = 0
-    parse = BoundedProtocol._parse  # noqa: SLF001 - what is counted has no other name
+    parse = BoundedHttpProtocol._parse  # noqa: SLF001 - what is counted has no other name
 
-    def counted(self: BoundedProtocol, data: bytes, start: int, end: int) -> int:
+    def counted(self: BoundedHttpProtocol, data: bytes, start: int, end: int) -> int:
         nonlocal pieces
         pieces += 1
         return parse(self, data, start, end)
 
-    monkeypatch.setattr(BoundedProtocol, "_parse", counted)
+    monkeypatch.setattr(BoundedHttpProtocol, "_parse", counted)
     head = b"POST /graphql HTTP/1.1\r\nContent-Length: %d\r\n" % length
     head += b"Content-Type: application/json\r\nCookie: " + b"a" * 30_000 + b"\r\n\r\n"
     async with raw(reader.url) as client:
@@ -266,11 +266,11 @@ async def test_a_head_comes_in_few_pieces_wherever_its_length_stands(
 
 @pytest.mark.parametrize("line", [b"", b"X: " + b"a" * 9_000 + b"\r\n"], ids=["good", "431"])
 @pytest.mark.parametrize("behind", [0, 100, 55_000])
-async def test_a_handshake_leaves_no_count_behind(
+async def test_a_handshake_leaves_no_bytes_counted(
     server: LiveServer, line: bytes, behind: int
 ) -> None:
-    backlogs = server.application.backlogs
-    before = len(backlogs), backlogs.total
+    backlog_budget = server.application.backlog_budget
+    before = len(backlog_budget), backlog_budget.total
     for before_it in (b"", WHOLE):
         async with raw(server.url) as client:
             handshake = HANDSHAKE[:-2] + line + b"\r\n"
@@ -280,5 +280,5 @@ async def test_a_handshake_leaves_no_count_behind(
             answer = await client.answer()
             assert answer.status == (431 if line else 101)
     async with asyncio.timeout(60):
-        while (len(backlogs), backlogs.total) != before:  # noqa: ASYNC110 - it has no event
+        while (len(backlog_budget), backlog_budget.total) != before:  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""How much a request may be, and how long it may take to come, over real sockets."""
+"""Bounds on the size and the duration of requests, over real sockets."""
 
 import asyncio
 import gzip
@@ -9,7 +9,7 @@ import pytest
 
 from server.transport import http_bounds
 from simulator import Simulator
-from tests.server.raw import HEAD, QUERY, WHOLE, Answer, Raw, raw
+from tests.server.raw_client import HEAD, QUERY, WHOLE, Answer, Raw, raw
 from tests.serving import LiveServer, Reader, live_server, make_settings
 
 DEEP = b"[" * 300 + b"]" * 300
@@ -25,7 +25,7 @@ def refused(answer: Answer, status: int) -> str:
 
 
 async def ask(reader: Reader, body: bytes, *headers: bytes) -> Answer:
-    """Send a body, and check that its connection serves the next request, too."""
+    """Send a body and check that the connection serves the next request."""
     async with raw(reader.url) as client:
         lines = b"".join(b"%b\r\n" % header for header in headers)
         client.send(HEAD + lines + b"Content-Length: %d\r\n\r\n" % len(body) + body)
@@ -36,18 +36,18 @@ async def ask(reader: Reader, body: bytes, *headers: bytes) -> Answer:
 
 
 async def test_ten_megabytes_of_comment(reader: Reader) -> None:
-    """They are refused by what the head says, and thrown away as they come."""
+    """They are rejected by their head and discarded as they arrive."""
     body = b'{"query": "' + b"#" * 10_000_000 + b'"}'
     assert "100,000 bytes" in refused(await ask(reader, body), 413)
 
 
-async def test_an_answer_comes_before_the_body(reader: Reader) -> None:
+async def test_a_response_precedes_the_body(reader: Reader) -> None:
     async with raw(reader.url) as client:
         client.send(HEAD + b"Content-Length: 10000000\r\n\r\n" + b"#" * 1000)
         assert "100,000 bytes" in refused(await client.answer(), 413)
 
 
-async def test_who_waits_for_100_continue_sends_nothing(reader: Reader) -> None:
+async def test_a_client_waiting_for_100_continue_sends_no_body(reader: Reader) -> None:
     async with raw(reader.url) as client:
         client.send(HEAD + b"Expect: 100-continue\r\nContent-Length: 10000000\r\n\r\n")
         assert "100,000 bytes" in refused(await client.answer(), 413)
@@ -62,7 +62,7 @@ async def test_chunks_without_an_end(reader: Reader) -> None:
         assert (await client.answer()).status == 200
 
 
-async def test_more_than_is_thrown_away(reader: Reader) -> None:
+async def test_more_bytes_than_are_discarded(reader: Reader) -> None:
     async with raw(reader.url) as client:
         client.send(HEAD + b"Content-Length: 100000000\r\n\r\n")
         assert "100,000 bytes" in refused(await client.answer(), 413)
@@ -154,7 +154,7 @@ async def test_heads_that_are_too_large(reader: Reader) -> None:
              b"POST /graphql HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
              b"POST /graphql HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"],
 )  # fmt: skip
-async def test_what_is_no_http(reader: Reader, sent: bytes) -> None:
+async def test_bytes_that_are_no_http(reader: Reader, sent: bytes) -> None:
     async with raw(reader.url) as client:
         client.send(sent)
         assert refused(await client.answer(), 400) == "Invalid HTTP request received."
@@ -165,7 +165,7 @@ async def test_what_is_no_http(reader: Reader, sent: bytes) -> None:
 async def hasty(
     database_url: str, shared_simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[LiveServer]:
-    """A server that waits for nobody longer than a moment."""
+    """A server with very short timeouts."""
     for name in ("HEAD_SECONDS", "BODY_SECONDS", "LINGER_SECONDS", "STALLED_SECONDS"):
         monkeypatch.setattr(http_bounds, name, 0.2)
     async with live_server(make_settings(database_url, shared_simulator)) as server:
@@ -173,7 +173,7 @@ async def hasty(
 
 
 async def dribble(client: Raw, data: bytes) -> None:
-    """Send a byte now and then, until there is an answer."""
+    """Send a byte now and then until a response arrives."""
     for byte in data:
         if client.writer.is_closing():
             return
@@ -205,12 +205,12 @@ async def test_slow_senders(hasty: LiveServer) -> None:
         assert await client.closed(), "what is left of the body is not waited for"
 
 
-async def test_who_says_nothing_is_let_go(hasty: LiveServer) -> None:
+async def test_a_silent_client_is_disconnected(hasty: LiveServer) -> None:
     async with raw(hasty.url) as client:
         assert await client.closed()
 
 
-async def test_who_does_not_read_is_let_go(hasty: LiveServer) -> None:
+async def test_a_client_that_does_not_read_is_disconnected(hasty: LiveServer) -> None:
     large = b'{"query": "{ __schema { types { name description fields { name description } } } }"}'
     async with raw(hasty.url) as client:
         client.writer.transport.pause_reading()  # type: ignore[attr-defined] # of sockets
@@ -230,7 +230,7 @@ async def test_who_does_not_read_is_let_go(hasty: LiveServer) -> None:
         (b"HTTP/1.0", b"chunked"),
     ],
 )
-async def test_other_transfer_codings_are_refused(
+async def test_other_transfer_codings_are_rejected(
     reader: Reader, line: bytes, coding: bytes
 ) -> None:
     async with raw(reader.url) as client:
@@ -240,7 +240,7 @@ async def test_other_transfer_codings_are_refused(
         assert await client.closed()
 
 
-async def test_plain_chunks_are_taken(reader: Reader) -> None:
+async def test_plain_chunks_are_accepted(reader: Reader) -> None:
     async with raw(reader.url) as client:
         chunk = b"%x\r\n%b\r\n0\r\n\r\n" % (len(QUERY), QUERY)
         client.send(HEAD + b"Transfer-Encoding: Chunked\r\n\r\n" + chunk)

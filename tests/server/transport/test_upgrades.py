@@ -1,4 +1,4 @@
-"""Protocols that are asked for and not spoken here, over real sockets."""
+"""Upgrades to unsupported protocols, over real sockets."""
 
 import asyncio
 import json
@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from server.transport.http_protocol import HttpConnection
-from server.transport.websocket_protocol import SocketConnection
-from tests.server.caching import is_true, until
-from tests.server.deaf import deaf
-from tests.server.raw import HEAD, QUERY, WHOLE, Answer, raw
+from server.transport.http_protocol import HttpProtocol
+from server.transport.websocket_protocol import WebSocketProtocol
+from tests.server.cache_probes import is_true, until
+from tests.server.raw_client import HEAD, QUERY, WHOLE, Answer, raw
+from tests.server.slow_readers import deaf
 from tests.serving import Reader
 
 UPGRADES = [
@@ -30,8 +30,10 @@ def refusal(answer: Answer, status: int) -> str:
 
 @pytest.mark.parametrize("upgrade", UPGRADES)
 @pytest.mark.parametrize("apart", [False, True])
-async def test_an_upgrade_that_is_not_heeded(reader: Reader, upgrade: bytes, apart: bool) -> None:
-    """Java's client asks for HTTP/2 so, with its body, which is still that request's."""
+async def test_an_unsupported_upgrade_is_ignored(
+    reader: Reader, upgrade: bytes, apart: bool
+) -> None:
+    """Java's client offers HTTP/2 this way; its body still belongs to the request."""
     head = HEAD + upgrade + b"Content-Length: %d\r\n\r\n" % len(QUERY)
     rest = QUERY + WHOLE.replace(b"json", b"xml")
     async with raw(reader.url) as client:
@@ -43,8 +45,8 @@ async def test_an_upgrade_that_is_not_heeded(reader: Reader, upgrade: bytes, apa
         assert "Content-Type" in refusal(await client.answer(), 415)
 
 
-async def test_a_body_is_no_request(reader: Reader) -> None:
-    """Not even where a proxy that does not look into it hands on an upgrade before it."""
+async def test_a_body_is_not_parsed_as_a_request(reader: Reader) -> None:
+    """Also after an upgrade that a proxy has passed on."""
     head = HEAD + UPGRADES[1] + b"Content-Length: %d\r\n\r\n" % len(WHOLE)
     async with raw(reader.url) as client:
         client.send(WHOLE + head)
@@ -56,7 +58,7 @@ async def test_a_body_is_no_request(reader: Reader) -> None:
 
 
 @pytest.mark.slow
-async def test_many_of_them_in_one_piece(reader: Reader) -> None:
+async def test_many_upgrades_in_one_piece(reader: Reader) -> None:
     line = b"GET /health/live HTTP/1.1\r\n" + UPGRADES[1] + b"\r\n"
     async with raw(reader.url) as client:
         client.send(line * 2000)
@@ -65,20 +67,20 @@ async def test_many_of_them_in_one_piece(reader: Reader) -> None:
 
 
 @pytest.mark.parametrize("target", [b"other:443", b"/graphql"])
-async def test_no_tunnel(reader: Reader, target: bytes) -> None:
+async def test_connect_is_rejected(reader: Reader, target: bytes) -> None:
     async with raw(reader.url) as client:
         client.send(b"CONNECT " + target + b" HTTP/1.1\r\nHost: other\r\n\r\n" + WHOLE)
         assert refusal(await client.answer(), 400)
         assert await client.closed()
 
 
-async def test_a_websocket_after_an_answer_that_is_not_read(
+async def test_a_websocket_after_an_unread_response(
     reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It writes nothing more before the client has read."""
-    sockets: list[SocketConnection] = []
-    observe(monkeypatch, HttpConnection, "connection_made", after=with_a_small_buffer)
-    observe(monkeypatch, SocketConnection, "connection_made", after=sockets.append)
+    """It writes nothing until the client has read."""
+    sockets: list[WebSocketProtocol] = []
+    observe(monkeypatch, HttpProtocol, "connection_made", after=with_a_small_buffer)
+    observe(monkeypatch, WebSocketProtocol, "connection_made", after=sockets.append)
     ask = b'{"query": "{ __schema { types { fields { name description } } } }"}'
     head = HEAD + b"Accept-Encoding: identity\r\nContent-Length: %d\r\n\r\n" % len(ask)
     handshake = (
@@ -101,7 +103,7 @@ async def test_a_websocket_after_an_answer_that_is_not_read(
 def observe(
     monkeypatch: pytest.MonkeyPatch, kind: type, name: str, after: Callable[[Any], None]
 ) -> None:
-    """Let `after` see each instance once its method has run."""
+    """Call `after` with the instance after each call of a method."""
     method = getattr(kind, name)
 
     def seen(self: Any, *given: Any) -> None:
@@ -111,6 +113,6 @@ def observe(
     monkeypatch.setattr(kind, name, seen)
 
 
-def with_a_small_buffer(connection: HttpConnection) -> None:
+def with_a_small_buffer(connection: HttpProtocol) -> None:
     buffer = connection.transport.get_extra_info("socket")
     buffer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)

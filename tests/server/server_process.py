@@ -1,4 +1,4 @@
-"""`coingraph serve` in processes of its own, and what can be seen of them from outside."""
+"""`coingraph serve` in its own processes, observed from outside."""
 
 import contextlib
 import json
@@ -49,7 +49,7 @@ class Served:
         return str(self.await_line("serving")["url"]).removesuffix("/graphql")
 
     def ready(self) -> set[int]:
-        """The workers that live and have begun to serve."""
+        """Return the PIDs of the workers that serve."""
         pids = {line["worker"] for line in self.lines("Application startup complete.")}
         return {pid for pid in pids if not gone({pid})}
 
@@ -58,7 +58,7 @@ class Served:
         return self.ready()
 
     def await_request(self, request_id: str) -> dict[str, Any]:
-        """Wait for the line of a request that was sent with this id."""
+        """Wait for the log line of the request with this id."""
 
         def found() -> list[dict[str, Any]]:
             return [line for line in self.lines("request") if line.get("request_id") == request_id]
@@ -67,7 +67,7 @@ class Served:
         return found()[0]
 
     def healthcheck(self, **settings: str) -> int:
-        """Run the container's healthcheck until it has an answer; its exit status."""
+        """Run the container's health check until it responds; return its exit status."""
         script = [sys.executable, "-I", str(ROOT / "deploy" / "healthcheck.py")]
         return subprocess.run(script, env=settings, capture_output=True, check=False).returncode
 
@@ -75,7 +75,7 @@ class Served:
         return {pid for pid, (parent, _) in processes().items() if parent == self.process.pid}
 
     def client(self) -> httpx.Client:
-        """A client with one connection, and so with one worker."""
+        """A client with one connection, so of one worker."""
         return httpx.Client(
             base_url=self.url,
             timeout=PATIENCE,
@@ -84,19 +84,19 @@ class Served:
         )
 
     def worker_of(self, client: httpx.Client) -> int:
-        """Ask something; which worker answered."""
+        """Send a query; return the PID of the worker that answered."""
         mark = uuid4().hex
         client.get("/health/live", headers={"X-Request-ID": mark}).raise_for_status()
 
-        def told() -> list[int]:
+        def shown() -> list[int]:
             return [r["worker"] for r in self.lines("request") if r["request_id"] == mark]
 
-        eventually(told)
-        return told()[0]
+        eventually(shown)
+        return shown()[0]
 
 
 def environment(given: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a program under test: our settings, and what measures its coverage."""
+    """Return the environment of a program under test: settings and coverage variables."""
     names = ("PATH", "HOME", "TMPDIR", "COVERAGE_PROCESS_CONFIG")
     kept = {name: os.environ[name] for name in names if name in os.environ}
     return kept | {"PYTHONPATH": str(ROOT)} | dict(given)
@@ -106,9 +106,9 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
 def served(
     folder: Path, *arguments: str, by: Sequence[str] = (), **settings: str
 ) -> Iterator[Served]:
-    """Serve until the block ends, in a process group as a terminal makes one.
+    """Serve during the block, in a process group like a terminal's.
 
-    `by` is a program that runs the command in its place.
+    `by` is a program that runs the command.
     """
     log = folder / "log"
     with (

@@ -1,4 +1,4 @@
-"""A way to PostgreSQL that asks for a password, and tells it in its refusal."""
+"""A proxy to PostgreSQL that requires a password and echoes a wrong one in its error."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ from tests.server.proxy import Proxy
 
 
 class PasswordDoor(Proxy):
-    """Lets in who gives `password`, in clear; `refused` counts the others."""
+    """Admits connections with the clear-text `password`; `refused` counts the others."""
 
     def __init__(self, real_url: str, password: str) -> None:
         super().__init__(real_url)
@@ -27,7 +27,7 @@ class PasswordDoor(Proxy):
     async def _ask(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bytes | None:
-        """Give the message that opens a session, None where the password was another one."""
+        """Return the startup message of a session, None if its password is wrong."""
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
                 head = await reader.readexactly(8)
@@ -49,7 +49,7 @@ class PasswordDoor(Proxy):
 
 
 class _Replayed:
-    """What a stream has, behind what was read from it already."""
+    """A stream with bytes put back at its start."""
 
     def __init__(self, first: bytes, rest: asyncio.StreamReader) -> None:
         self._first, self._rest = first, rest
@@ -62,7 +62,7 @@ class _Replayed:
 @contextlib.asynccontextmanager
 async def password_door(real_url: str, password: str) -> AsyncIterator[PasswordDoor]:
     door = PasswordDoor(real_url, password)
-    await door.mend()
+    await door.restore()
     try:
         yield door
     finally:

@@ -1,4 +1,4 @@
-"""A client that reads Server-Sent Events as they come."""
+"""A client of Server-Sent Events."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from tests.server.streams.talking import SECONDS
+from tests.server.streams.websocket_client import SECONDS
 from tests.serving import Client
 
 EVENTS = {"Accept": "text/event-stream"}
@@ -22,7 +22,7 @@ class Events:
         self._lines = response.aiter_lines()
 
     async def next(self) -> tuple[str, Any]:
-        """Wait for the next event; its name and its data, without comments."""
+        """Wait for the next event, skipping comments; return its name and data."""
         name, data = "", ""
         async with asyncio.timeout(SECONDS):
             async for line in self._lines:

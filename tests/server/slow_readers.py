@@ -1,4 +1,4 @@
-"""Clients that ask and read little or nothing, through small buffers, over each transport."""
+"""Clients of each transport that read little or nothing, through small buffers."""
 
 import asyncio
 import contextlib
@@ -9,8 +9,8 @@ from contextlib import AbstractAsyncContextManager
 
 import httpx
 
-from tests.server.raw import HEAD
-from tests.server.streams.talking import Talk, connected_to
+from tests.server.raw_client import HEAD
+from tests.server.streams.websocket_client import Talk, connected_to
 from tests.serving import Client
 
 Reader = AbstractAsyncContextManager[asyncio.StreamReader]
@@ -18,7 +18,7 @@ Reader = AbstractAsyncContextManager[asyncio.StreamReader]
 
 @contextlib.asynccontextmanager
 async def deaf(client: Client) -> AsyncIterator[socket.socket]:
-    """A connection whose owner will read little."""
+    """A connection of a client that will read little."""
     address = httpx.URL(client.url)
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -32,14 +32,14 @@ async def deaf(client: Client) -> AsyncIterator[socket.socket]:
 async def over_post(
     client: Client, query: str, coding: bytes = b"identity"
 ) -> AsyncIterator[asyncio.StreamReader]:
-    """Ask by POST."""
+    """Send a query by POST."""
     async with _asking(client, query, HEAD + b"Accept-Encoding: %b\r\n" % coding) as reader:
         yield reader
 
 
 @contextlib.asynccontextmanager
 async def over_events(client: Client, query: str) -> AsyncIterator[asyncio.StreamReader]:
-    """Ask for an event stream."""
+    """Request an event stream."""
     async with _asking(client, query, HEAD + b"Accept: text/event-stream\r\n") as reader:
         yield reader
 
@@ -58,7 +58,7 @@ async def _asking(client: Client, query: str, head: bytes) -> AsyncIterator[asyn
 async def over_websocket(
     client: Client, query: str, operations: int = 1
 ) -> AsyncIterator[asyncio.StreamReader]:
-    """Ask over a WebSocket, whose handshake and acknowledgement are read."""
+    """Send an operation over a WebSocket, after reading the handshake and the acknowledgement."""
     async with deaf(client) as connection:
         reader, writer = await asyncio.open_connection(sock=connection, limit=1024)
         writer.write(
@@ -94,7 +94,7 @@ async def slow_talk(client: Client) -> AsyncIterator[Talk]:
         connected_to(client, sock=connection, max_size=None) as talk,
     ):
         await talk.say("connection_init")
-        assert await talk.hear() == {"type": "connection_ack"}
+        assert await talk.receive() == {"type": "connection_ack"}
         yield talk
 
 

@@ -1,4 +1,4 @@
-"""Servers that are stopped while somebody waits for their answer."""
+"""Servers that stop while a client waits for a response."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ from websockets.typing import Subprotocol
 from server.streams.graphql_transport_ws import SUBPROTOCOL
 from simulator import Simulator
 from tests.server.postgres_processes import ROOT
-from tests.server.served import Served, served
+from tests.server.server_process import Served, served
 
 SLOW = {"query": "{ coins { nodes { id metadata { description } } } }"}
 REFRESH = {"query": "mutation { refreshPrices(input: {wait: true}) { run { status } } }"}
@@ -28,7 +28,7 @@ WORKERS = [(), ("--workers", "2")]
 
 
 class Lock:
-    """Holds a table back from all who would read it."""
+    """Locks a table against all readers."""
 
     def __init__(self, url: str) -> None:
         self._url = url.replace("+asyncpg", "")
@@ -59,7 +59,7 @@ class Lock:
 
 
 def asked(server: Served, threads: ThreadPoolExecutor) -> Future[httpx.Response]:
-    """Send a query that has to wait, and return once it is under way."""
+    """Send a query that must wait, and return once it is running."""
 
     def ask() -> httpx.Response:
         with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as client:
@@ -69,7 +69,7 @@ def asked(server: Served, threads: ThreadPoolExecutor) -> Future[httpx.Response]
 
 
 def asked_over_a_socket(url: str) -> float:
-    """Send it over a WebSocket; when that was closed."""
+    """Send it over a WebSocket; return when that was closed."""
     address = url.replace("http", "ws", 1) + "/graphql"
     with (
         contextlib.suppress(ConnectionClosed),
@@ -111,7 +111,7 @@ def started(folder: Path, url: str, simulator: Simulator, *arguments: str, **mor
 
 
 def patience(folder: Path) -> dict[str, str]:
-    """Settings of a server that would wait for ten minutes, so that its end shows its haste."""
+    """Settings with timeouts of ten minutes, so that an early end shows a forced exit."""
     (folder / "sitecustomize.py").write_text(
         "import server.process.server\nserver.serving.GRACE_SECONDS = 600\n"
     )

@@ -1,4 +1,4 @@
-"""Prices that move, in the database of a server under test."""
+"""Writes newer prices into the database of a server under test."""
 
 import itertools
 from datetime import UTC, datetime, timedelta
@@ -14,7 +14,7 @@ _seconds = itertools.count(1)
 async def move(
     database: Database, sql: asyncpg.Connection, *, coin: str, currency: str, price: float
 ) -> None:
-    """Commit a price that is newer than all before it, as another process would."""
+    """Commit a newer price, like another process."""
     series_id = await sql.fetchval(
         "SELECT id FROM series WHERE coin_id = $1 AND currency_code = $2", coin, currency
     )

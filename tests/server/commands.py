@@ -1,4 +1,4 @@
-"""Commands in processes of their own, as a shell runs them."""
+"""Runs commands in their own process, like a shell."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ def run(
     cwd: Path | None = None,
     prefix: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run one to its end, with this environment alone."""
+    """Run a command to its end, with only this environment."""
     return subprocess.run(
         [*prefix, *PROGRAM, *arguments],
         env=_environment(variables),
@@ -33,7 +33,7 @@ def run(
 async def run_beside(
     arguments: Sequence[str], variables: Mapping[str, str], cwd: Path | None = None
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run one while the event loop goes on, as for a server in it."""
+    """Run a command in a thread, so that the event loop goes on."""
     return await asyncio.to_thread(run, arguments, variables, cwd)
 
 
@@ -43,7 +43,7 @@ def _environment(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def one_line(done: subprocess.CompletedProcess[bytes]) -> str:
-    """What a command that cannot go on says: one line, and status 2."""
+    """Return the only line of a command that fails with status 2."""
     text = done.stderr.decode()
     assert done.returncode == 2, text
     assert "Traceback" not in text

@@ -1,4 +1,4 @@
-"""A server with an embedded database and an upstream that changes, for tests that mistreat it."""
+"""A server with an embedded database and an exchangeable upstream, to be killed by tests."""
 
 import contextlib
 import signal
@@ -11,8 +11,8 @@ import httpx
 
 from server.postgres.embedded import EmbeddedPostgres
 from tests.server.postgres_processes import eventually, gone
-from tests.server.served import START_SECONDS, Served, served
-from tests.server.system.ledger import Ledger
+from tests.server.server_process import START_SECONDS, Served, served
+from tests.server.system.stored_data import Ledger
 from tests.server.system.upstreams import Worlds
 from tests.serving import TOKEN
 
@@ -47,7 +47,7 @@ def await_ready(server: Served) -> None:
 
 
 def rebuild(server: Served) -> str:
-    """Take everything anew from upstream; how that ended."""
+    """Fetch everything again from upstream; return the status of the run."""
     headers = {"Authorization": f"Bearer {TOKEN}"}
     with server.client() as http:
         answer = http.post("/graphql", json={"query": _REBUILD}, headers=headers)
@@ -57,7 +57,7 @@ def rebuild(server: Served) -> str:
 
 @contextlib.contextmanager
 def refreshing(server: Served, worlds: Worlds, pause: float) -> Iterator[None]:
-    """Enter some time after a rebuild from another upstream was asked for."""
+    """Enter the block a while after the start of a rebuild from another upstream."""
 
     def ask() -> None:
         with contextlib.suppress(httpx.TransportError):  # the server may be what is killed

@@ -1,4 +1,4 @@
-"""A client that sends whatever bytes it likes, at whatever pace."""
+"""A client that sends any bytes at any pace."""
 
 import asyncio
 import contextlib
@@ -34,7 +34,7 @@ class Raw:
         return Answer(int(head[0].split()[1]), headers, body)
 
     async def closed(self) -> bool:
-        """Whether nothing more comes: the server has closed."""
+        """Return True if the server has closed the connection."""
         try:
             return await self.reader.read() == b""
         except ConnectionError:

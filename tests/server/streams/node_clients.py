@@ -1,4 +1,4 @@
-"""Client libraries that frontends use, on Node; tests/clients has them."""
+"""Runs the client libraries of tests/clients on Node."""
 
 import asyncio
 import contextlib
@@ -18,9 +18,9 @@ SECONDS = 60  # for Node to start, with other tests on the same machine
 
 
 def node() -> str:
-    """Return Node's program, the pinned one before the system's.
+    """Return the path of Node, the pinned one if present.
 
-    Without it or the clients the test is skipped, but never in CI.
+    Without Node or the clients the test is skipped, except in CI.
     """
     missing = None
     places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
@@ -36,7 +36,7 @@ def node() -> str:
 
 
 class Driven:
-    """A client under way; each of its steps is a line."""
+    """A running client; each of its steps is a line."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout
@@ -59,7 +59,7 @@ class Driven:
 
 @contextlib.asynccontextmanager
 async def driven(*arguments: str, script: str = "") -> AsyncIterator[Driven]:
-    """Run Node with these arguments, and a script on its standard input."""
+    """Run Node with these arguments and a script on standard input."""
     process = await asyncio.create_subprocess_exec(
         *(node(), *arguments),
         cwd=CLIENTS,

@@ -1,4 +1,4 @@
-"""Many who try at once: most of the time each only waits for what else may come."""
+"""Runs many cases concurrently: most of the time each waits for more of a response."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -9,7 +9,7 @@ _AT_ONCE = 24
 
 
 async def crowd(cases: Iterator[Case], try_one: Callable[[Case], Awaitable[int]]) -> int:
-    """Try all cases, and add up what that took of requests. A failure names its case."""
+    """Run all cases and return the number of requests. A failure names its case."""
 
     async def work() -> int:
         done = 0

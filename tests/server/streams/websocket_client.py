@@ -1,4 +1,4 @@
-"""A client that says over a WebSocket what it is told to, right or wrong."""
+"""A WebSocket client that sends any messages, valid or not."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ class Talk:
     async def say(self, kind: str, /, **more: Any) -> None:
         await self.connection.send(json.dumps({"type": kind, **more}))
 
-    async def hear(self) -> Any:
+    async def receive(self) -> Any:
         """Wait for the next message, which must be text."""
         async with asyncio.timeout(SECONDS):
             text = await self.connection.recv()
@@ -35,7 +35,7 @@ class Talk:
         await self.say("subscribe", id=operation_id, payload={"query": query, **payload})
 
     async def closed(self) -> tuple[int, str]:
-        """Wait for the close, through whatever comes before it; its code and reason."""
+        """Skip messages until the close; return its code and reason."""
         async with asyncio.timeout(SECONDS):
             with contextlib.suppress(ConnectionClosed):
                 while True:
@@ -46,7 +46,7 @@ class Talk:
 
 @contextlib.asynccontextmanager
 async def connected_to(client: Client, **more: Any) -> AsyncIterator[Talk]:
-    """Connect, without a word."""
+    """Connect without sending a message."""
     url = client.url.replace("http", "ws", 1) + "/graphql"
     options: dict[str, Any] = {"subprotocols": ["graphql-transport-ws"], "proxy": None, **more}
     async with connect(url, **options) as connection:
@@ -60,5 +60,5 @@ async def talking_to(
     """Connect and be acknowledged."""
     async with connected_to(client, **more) as talk:
         await talk.say("connection_init", **({} if payload is None else {"payload": payload}))
-        assert await talk.hear() == {"type": "connection_ack"}
+        assert await talk.receive() == {"type": "connection_ack"}
         yield talk

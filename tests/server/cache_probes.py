@@ -1,4 +1,4 @@
-"""A server whose cache hears, and what it says of its answers."""
+"""A server whose cache receives notifications, and the X-Cache header of its responses."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ CURRENCIES = "{ currencies { code } }"
 
 
 def said(response: httpx.Response) -> str:
-    """What X-Cache says."""
+    """Return the header X-Cache."""
     assert response.status_code in {200, 304}, response.text
     return response.headers["x-cache"]
 
@@ -29,7 +29,7 @@ async def until(check: Callable[[], Awaitable[bool]], seconds: float = 60) -> No
 
 
 def is_true(check: Callable[[], bool]) -> Callable[[], Awaitable[bool]]:
-    """Make it something to be waited for with `until`."""
+    """Wrap a condition for `until`."""
 
     async def look() -> bool:
         return check()
@@ -37,8 +37,8 @@ def is_true(check: Callable[[], bool]) -> Callable[[], Awaitable[bool]]:
     return look
 
 
-async def hearing(server: LiveServer) -> LiveServer:
-    """Wait until the server hears of changes, and has heard of those so far."""
+async def wait_for_listener(server: LiveServer) -> LiveServer:
+    """Wait until the server listens and has processed all notifications so far."""
     listener = server.application.listener
     await until(is_true(lambda: listener.listening))
     await listener.catch_up()

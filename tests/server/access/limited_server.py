@@ -1,4 +1,4 @@
-"""A server with rate limits whose clock the test moves, and callers behind a proxy."""
+"""A server with rate limits and a clock that the test moves, and callers behind a proxy."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ class Clock:
 async def limited_server(
     database_url: str, simulator: Simulator, clock: Clock, **more: Any
 ) -> AsyncIterator[LiveServer]:
-    """Serve with `POINTS` a window, which has just begun to count."""
+    """Serve with POINTS in a window that has just begun."""
     settings = make_settings(
         database_url, simulator, max_cost=POINTS, rate_limit_points=POINTS, **more
     )
@@ -36,14 +36,14 @@ async def limited_server(
 
 
 async def ask(client: Client, query: str = ONE, **headers: str) -> httpx.Response:
-    """Ask past the cache, so that the cost is paid."""
+    """Send a query that bypasses the cache, so that its cost is charged."""
     body = {"query": query, "extensions": {"cost": True}}
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return await client.http.post("/graphql", json=body, headers=named)
 
 
 def left(response: httpx.Response) -> tuple[int, int]:
-    """Points that are left, and seconds until there are all of them again."""
+    """Return the remaining points and the seconds until the next window."""
     name, *parameters = response.headers["ratelimit"].split(";")
     assert name == '"points"'
     values = dict(each.split("=") for each in parameters)

@@ -1,4 +1,4 @@
-"""What any answer must be, whatever was asked."""
+"""Checks that hold for every response, whatever the request."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.1 (\d{3}) [^\r\n]*\r\n")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`body` is None where it did not arrive whole."""
+    """`body` is None if it is incomplete."""
 
     status: int
     headers: Mapping[str, str]
@@ -35,7 +35,7 @@ class Answer:
 
 
 def judge(answer: Answer) -> None:
-    """Refuse faults of the server, and errors that a client's program cannot tell apart."""
+    """Fail for internal errors, and for errors that a client program cannot distinguish."""
     status, headers = answer.status, answer.headers
     assert status < 500 or (status == 503 and "retry-after" in headers), answer
     if not answer.body:
@@ -47,7 +47,7 @@ def judge(answer: Answer) -> None:
 
 
 def judge_result(body: Any) -> None:
-    """Refuse what is no GraphQL response, and what has errors that say nothing."""
+    """Fail for invalid GraphQL responses, and for errors without a message."""
     assert isinstance(body, dict), body
     if "data" not in body and "errors" not in body:
         assert "status" in body, body  # of /health
@@ -64,7 +64,7 @@ def judge_errors(errors: Any) -> None:
 
 
 def answers_in(received: bytes) -> Iterator[Answer]:
-    """Take apart what came over one connection, whatever was asked: HEAD may be among it."""
+    """Parse the responses of one connection; some may be responses to HEAD."""
     while received:
         line = _STATUS_LINE.match(received)
         assert line, f"no HTTP: {received[:200]!r}"

@@ -1,4 +1,4 @@
-"""Writes of every kind that answers depend on, drawn at random."""
+"""Random writes of every kind that responses depend on."""
 
 import random
 from collections.abc import Awaitable, Callable
@@ -8,12 +8,12 @@ from models import coins as coin_rows
 from models.prices.write_latest import NewestPrice, store_quotes
 from models.tables import Coin, Currency
 from tests.models.storing import LONG_AGO, NOON, run_of_hours, store
-from tests.server.caching import series_id
+from tests.server.cache_probes import series_id
 from tests.serving import LiveServer
 
 
 class Writer:
-    """Writes as refreshes and starting servers do; which and what a random number decides."""
+    """Writes like refreshes and starting servers, at random."""
 
     def __init__(self, server: LiveServer, chance: random.Random) -> None:
         self._database = server.application.database
@@ -57,7 +57,7 @@ class Writer:
         await store(self._database, await self._series(), samples, replace_from=NOON)
 
     async def history(self) -> None:
-        """Upstream is asked further back and has nothing there."""
+        """A fetch of older prices that returns none."""
         year = 1990 - self._chance.randint(0, 60)
         early = LONG_AGO.replace(year=year)
         await store(self._database, await self._series(), {}, asked_from=early)

@@ -1,4 +1,4 @@
-"""What is sent over a WebSocket, as whoever receives it reads it."""
+"""Parses the bytes received over a WebSocket."""
 
 import struct
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ class Frame:
 
 
 def frames_in(received: bytes) -> Iterator[Frame]:
-    """Take apart what the server sent. It must neither mask nor fragment."""
+    """Parse the frames of the server, which must neither mask nor fragment."""
     for head, mask, data in _parts(received):
         assert head & 0x80, "a fragment"
         assert not head & 0x70, "a bit that means nothing"
@@ -23,7 +23,7 @@ def frames_in(received: bytes) -> Iterator[Frame]:
 
 
 def closes_in(sent: bytes) -> set[bytes]:
-    """Find what a client said when it closed, with a code and a reason of its choice."""
+    """Return the close frames of a client: code and reason."""
     return {
         bytes(byte ^ mask[at % 4] for at, byte in enumerate(data))
         for head, mask, data in _parts(sent)
@@ -32,7 +32,7 @@ def closes_in(sent: bytes) -> set[bytes]:
 
 
 def _parts(stream: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Give the first byte, the mask, if any, and the data of each whole frame."""
+    """Yield the first byte, the mask, if any, and the data of each complete frame."""
     while len(stream) >= 2:
         length, at = stream[1] & 0x7F, 2
         wide = {126: "!H", 127: "!Q"}.get(length)

@@ -1,4 +1,4 @@
-"""What a database holds, read past all of our code, and whether it can be true."""
+"""Reads a database without our code and checks its consistency."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -21,7 +21,7 @@ _LATEST = "SELECT * FROM price_latest WHERE series_id = $1"
 
 @dataclass(frozen=True)
 class Held:
-    """One series as it is stored."""
+    """One stored series."""
 
     facts: dict[str, Any]
     hours: Hours
@@ -30,11 +30,11 @@ class Held:
 
     @property
     def prices(self) -> object:
-        """Whatever the revision stands for."""
+        """Everything that the revision covers."""
         return self.hours, self.days, self.latest
 
     def assert_sound(self) -> None:
-        """Buckets in order and in their place, days made of their hours, edges true."""
+        """Check that buckets are aligned, days match their hours, and edges are right."""
         facts = self.facts
         for bucket, (observed_at, *_) in self.hours.items():
             assert bucket <= observed_at < bucket + timedelta(hours=1)
@@ -62,7 +62,7 @@ class Ledger:
         return self._with(lambda connection: connection.fetchval(query))
 
     def read(self) -> dict[str, Held]:
-        """Read everything, by the names of series, all of one moment."""
+        """Read all series by name, in one snapshot."""
         return self._with(_read)
 
     def _with(self, ask: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
@@ -78,9 +78,9 @@ class Ledger:
         return asyncio.run(connected())
 
     def judge(self, before: dict[str, Held], worlds: Worlds) -> int:
-        """Check that each series is sound, and as it was or as upstream has it, whole.
+        """Check that each series is sound, and entirely as before or as upstream has it.
 
-        Gives how many have changed.
+        Returns how many have changed.
         """
         after = self.read()
         assert after.keys() == before.keys()
@@ -92,7 +92,7 @@ class Ledger:
         return sum(after[name].hours != before[name].hours for name in after)
 
     def assert_equal(self, worlds: Worlds) -> None:
-        """Check that all is as upstream has it: what a server that was never killed holds."""
+        """Check that all series are as upstream has them."""
         for name, held in self.read().items():
             held.assert_sound()
             assert _since(held.hours, self._settled()) == self._wanted(name, worlds), name
@@ -116,7 +116,7 @@ class Ledger:
         return _since(worlds.hours(name, days=self._days + 2), self._settled())
 
     def _settled(self) -> datetime:
-        """Since when every refresh of a test asks for hours, though the clock goes on."""
+        """Return the first hour that every refresh of a test requests, as the clock advances."""
         return datetime.now(UTC) - timedelta(days=self._days, hours=-2)
 
 
@@ -125,7 +125,7 @@ def _since(hours: Hours, start: datetime) -> Hours:
 
 
 def _middle(days: dict[date, tuple[Any, ...]], before: datetime) -> dict[date, tuple[Any, ...]]:
-    """Days known by one point that every refresh of a test asks for, though the clock goes on."""
+    """Return the days that every refresh of a test requests while the clock runs."""
     first = datetime.now(UTC).date() - timedelta(days=360)
     return {day: each for day, each in days.items() if day > first and midnight(day) < before}
 
