@@ -1,4 +1,4 @@
-"""Windows in memory, as many as fit. docs/decisions/0020-rate-limits.md says why our own."""
+"""Windows in memory, as many as fit. docs/decisions/0020-rate-limit-storage.md says why our own."""
 
 from collections import OrderedDict
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """Deals the listeners' connections out: each to the worker that has the fewest.
 
-docs/decisions/0005-connections-are-dealt.md says why they do not accept for themselves.
+docs/decisions/0005-parent-process-distributes-connections.md has the measurements behind this.
 """
 
 import asyncio

@@ -58,7 +58,7 @@ class Signals:
 
 
 def server_config(app: Starlette) -> uvicorn.Config:
-    """Say how uvicorn is to serve. docs/decisions/0013-streams.md has what was measured."""
+    """Configure uvicorn. docs/decisions/0013-subscription-transports.md has the measurements."""
     settings = app.state.application.settings
     return uvicorn.Config(
         app,

@@ -1,4 +1,4 @@
 """Operations over connections that stay open: WebSocket and Server-Sent Events.
 
-docs/decisions/0013-streams.md says why these are our own.
+docs/decisions/0013-subscription-transports.md says why these are our own.
 """

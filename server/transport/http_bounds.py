@@ -72,7 +72,7 @@ class BoundedProtocol(HttpToolsProtocol):
     One request is parsed at a time: what comes behind it is held as bytes, and parsed when its
     answer is complete. Only where the end of a chunked body, or of a head that came in several
     pieces, and a whole head come in one piece may that one request wait in uvicorn's `pipeline`.
-    docs/decisions/0038-one-request-at-a-time.md
+    docs/decisions/0038-one-request-per-connection-at-a-time.md
     """
 
     flow: HoldingFlow
