@@ -29,17 +29,15 @@ _WORDS = {
     "beside": "next to, in addition to",
     "bear|bears": "tolerate, have",
     r"heed\w*|unheeded": "respect, follow, ignore",
-    r"hasten\w*|haste": "stop at once, speed up",
+    r"hasten\w*": "stop at once, speed up",
     "bury|buries|buried|burial|burying": "mark as interrupted",
     "eldest": "oldest",
     "midst": "during",
     r"breathe\w*": "yield to the event loop",
-    "crowds?": "connection limits, load",
     "duties": "tasks",
     "tallies|tally": "counters",
     "outlook": "estimate",
     r"footprints?": "cache dependencies",
-    "patience": "retry policy, time limit",
 }
 _PHRASES = {
     r"what of it": "name the subject",
@@ -54,6 +52,8 @@ _PHRASES = {
 _CASED = {
     r"(?:^|[.:;!#|>*\-\"] )Who (?![^.?]*\?)": "name the subject: callers that ...",
     r"\bJournal\b|\bjournal\b": "recorder",
+    r"\b[Cc]rowds\b": "connection limits",
+    r"\bPatien\w+|\bpatience\b": "retry policy, cooperative, time limit",
     r"\bclass Kept\b|\bKept\(": "DataExtent",
 }
 # Names of outputs and other texts that clients or files rely on.
