@@ -1,1 +1,1 @@
-"""`make bench`: coingraph beside others on one database. README.md says what is measured."""
+"""`make bench`: coingraph and its peers on one database. README.md states what is measured."""

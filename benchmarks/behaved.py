@@ -9,7 +9,7 @@ from benchmarks.questions import Ask
 
 CLIENTS = 20
 _EVERY = 0.2  # seconds
-_PATIENCE = 10.0
+_TIMEOUT = 10.0
 _OK = 200
 
 
@@ -22,7 +22,7 @@ class Behaved:
 
 
 async def behave(url: str, asks: Sequence[Ask], seconds: float) -> Behaved:
-    """Let all of them ask for so long. Each begins with another one of `asks`."""
+    """Let all of them send requests for `seconds`. Each begins with another one of `asks`."""
     behaved = Behaved()
     async with asyncio.TaskGroup() as group:
         for number in range(CLIENTS):
@@ -41,7 +41,7 @@ async def _client(url: str, asks: list[Ask], seconds: float, behaved: Behaved) -
         await asyncio.sleep(max(0.0, begun + number * _EVERY - loop.time()))
         asked = loop.time()
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_TIMEOUT):
                 connection = connection or await wire.connect(url)
                 answer = await connection.send(asks[number % len(asks)])
         except (OSError, TimeoutError) as error:

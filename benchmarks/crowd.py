@@ -1,4 +1,4 @@
-"""Many subscribers over WebSocket, on one thread: what each has been told, and when."""
+"""Many subscribers over WebSocket, on one thread: what each has received, and when."""
 
 import asyncio
 import re
@@ -17,13 +17,13 @@ _SECONDS = 60.0
 # `revision` is asked for first, so it is the first of a message.
 _REVISION = re.compile(rb'"revision":"?(\d+)')
 _INIT = orjson.dumps({"type": "connection_init"})
-_PATIENCE = 0.005
+_POLL_SECONDS = 0.005
 
 
 class Subscriber(asyncio.Protocol):
     """One connection with one subscription (graphql-transport-ws).
 
-    `told` has a (time, revision) for each update, on the event loop's clock.
+    `received` has a (time, revision) for each update, on the event loop's clock.
     """
 
     def __init__(self, host: str, query: str) -> None:
@@ -33,7 +33,7 @@ class Subscriber(asyncio.Protocol):
         self._buffer = bytearray()
         self._upgraded = False
         self._transport: asyncio.Transport | None = None
-        self.told: list[tuple[float, int]] = []
+        self.received: list[tuple[float, int]] = []
         self.gaps: list[float] = []
         self.closed: int | None = None
 
@@ -74,8 +74,8 @@ class Subscriber(asyncio.Protocol):
             self._transport.abort()
 
     def reached(self, revision: int) -> float | None:
-        """When it was told of this revision or of a later one."""
-        return next((at for at, known in self.told if known >= revision), None)
+        """When it received this revision or a later one."""
+        return next((at for at, known in self.received if known >= revision), None)
 
     def _frame(self) -> bool:
         """Take one frame, which a server sends unmasked and whole."""
@@ -103,7 +103,7 @@ class Subscriber(asyncio.Protocol):
             self._send(_TEXT, self._subscribe)
         elif found := _REVISION.search(body):
             now = asyncio.get_running_loop().time()
-            self.told.append((now, int(found[1])))
+            self.received.append((now, int(found[1])))
             if b'"GAP"' in body:
                 self.gaps.append(now)
         elif b'"ping"' in body:
@@ -121,19 +121,22 @@ class Subscriber(asyncio.Protocol):
 
 
 async def gather(url: str, query: str, count: int, *, small: bool = False) -> list[Subscriber]:
-    """Connect so many; each has had its snapshot. `small`: little room for what is not read."""
+    """Connect `count` subscribers; each has received its snapshot.
+
+    `small`: their receive buffers are small.
+    """
     _allow_files(count)
     crowd: list[Subscriber] = []
     while len(crowd) < count:
         more = min(_AT_ONCE, count - len(crowd))
         fresh = await asyncio.gather(*(_join(url, query, small=small) for _ in range(more)))
-        await until(partial(_all_told, fresh))
+        await until(partial(_all_received, fresh))
         crowd += fresh
     return crowd
 
 
-def _all_told(crowd: Sequence[Subscriber]) -> bool:
-    return all(each.told for each in crowd)
+def _all_received(crowd: Sequence[Subscriber]) -> bool:
+    return all(each.received for each in crowd)
 
 
 async def _join(url: str, query: str, *, small: bool) -> Subscriber:
@@ -154,14 +157,14 @@ async def until(true: Callable[[], bool], seconds: float = _SECONDS) -> None:
     """Wait until `true()`; raises TimeoutError."""
     async with asyncio.timeout(seconds):
         while not true():  # noqa: ASYNC110 - of many subscribers, each would set an event
-            await asyncio.sleep(_PATIENCE)
+            await asyncio.sleep(_POLL_SECONDS)
 
 
 def delays(crowd: Sequence[Subscriber], revision: int, since: float) -> list[float]:
-    """Seconds from `since` until each was told of `revision`; raises ValueError if one was not."""
+    """Seconds from `since` until each received `revision`; raises ValueError if one did not."""
     found = [each.reached(revision) for each in crowd]
     if None in found:
-        raise ValueError(f"{found.count(None)} subscribers were not told of revision {revision}")
+        raise ValueError(f"{found.count(None)} subscribers did not receive revision {revision}")
     return [at - since for at in found if at is not None]
 
 

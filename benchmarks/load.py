@@ -65,7 +65,7 @@ def generator() -> str:
 
 
 def run(target: Target, seconds: float, first: int, connections: int = CONNECTIONS) -> Load:
-    """Send the file's lines from number `first` on, again and again, for so many seconds."""
+    """Send the file's lines from number `first` on, repeatedly, for `seconds`."""
     program = shutil.which("wrk")
     if program is None:
         return _run_own(target, seconds, first, connections)
@@ -101,7 +101,7 @@ def _run_own(target: Target, seconds: float, first: int, connections: int) -> Lo
 
 
 async def generate(target: Target, seconds: float, first: int, connections: int) -> Load:
-    """Keep so many connections busy, each sending its next request when it has its answer."""
+    """Keep `connections` busy, each sending its next request when it has its answer."""
     lines, number = target.lines.read_text().splitlines(), count(first)
     until = time.perf_counter() + seconds
     latencies: list[float] = []

@@ -21,7 +21,7 @@ _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
 _ANSWER_SECONDS = 60.0
 _SAMPLE_SECONDS = 0.1
-# Nothing else of the environment: the settings of whoever runs this must not reach a server.
+# Nothing else of the environment: the settings of the user must not reach a server.
 _PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 MIB = 2**20
 

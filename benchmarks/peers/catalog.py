@@ -126,7 +126,7 @@ def install_postgraphile() -> None:
 
 
 def missing(peer: Peer) -> str | None:
-    """Tell why a server cannot be run here, None where it can."""
+    """Return why a server cannot be run here, None where it can."""
     if peer is FASTAPI and importlib.util.find_spec("fastapi") is None:
         return "FastAPI is not installed (benchmarks/requirements.lock)"
     if peer is POSTGRAPHILE:

@@ -1,4 +1,4 @@
-"""What the peers written in Python are told by the environment."""
+"""What the peers written in Python read from the environment."""
 
 import os
 

@@ -108,7 +108,7 @@ ANSWERS: dict[str, Attack] = {
     "2 new answers by POST, unread": _unread(50, new=True),
     "5 subscriptions with large documents": _wide_subscriptions,
     "5 event streams with large documents": _subscriptions_by_streams,
-    "5 subscriptions with dear events": _subscriptions,
+    "5 subscriptions with expensive events": _subscriptions,
     "8 compressed answers, unread": _unread(100, "Accept-Encoding: gzip", new=True),
     "8 compressed answers, read slowly": _read_slowly,
 }

@@ -12,7 +12,7 @@ import orjson
 
 PROXY = "127.0.0.3"  # TRUSTED_PROXIES names it
 _ADDRESS = "127.0.0.2"
-_PATIENCE = 10.0  # seconds, for an answer
+_TIMEOUT = 10.0  # seconds, for an answer
 _PAUSE = 0.05  # after a refusal, so that an attacker is no busy loop
 _TEXT = 1
 _TWO_BYTES = 126
@@ -77,7 +77,7 @@ class Attacker:
         return head + body
 
     async def many(self, times: int, work: Callable[[], Awaitable[object]]) -> None:
-        """Do the same so many times at once, each again and again, whatever becomes of it."""
+        """Do `work` `times` times at once, each repeatedly, whatever the result."""
         async with asyncio.TaskGroup() as group:
             for _ in range(times):
                 group.create_task(self._again(work))
@@ -97,13 +97,13 @@ class Attacker:
                 writer.write(make())
                 status = await self.answer(reader)
                 self.said[str(status)] += 1
-                if status >= 400:  # noqa: PLR2004 - HTTP: whoever is refused tries again
+                if status >= 400:  # noqa: PLR2004 - HTTP: a refused client retries
                     await asyncio.sleep(_PAUSE)
                     return status
 
     async def answer(self, reader: asyncio.StreamReader) -> int:
         """Read an answer whole; its status. It has a length, or chunks."""
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_TIMEOUT):
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             _, found, length = head.partition(b"content-length:")
             if found:
@@ -128,7 +128,7 @@ class Attacker:
                     "Sec-WebSocket-Protocol: graphql-transport-ws",
                 )
             )
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_TIMEOUT):
                 head = await reader.readuntil(b"\r\n\r\n")
                 self.said[head[9:12].decode()] += 1
                 if b" 101 " not in head[:16]:

@@ -13,7 +13,7 @@ _SEARCHED = "x" * 95_000
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A field, asked for so many times in one operation, on so many connections at once."""
+    """A field, repeated in one operation, on several connections at once."""
 
     connections: int
     times: int
@@ -51,10 +51,10 @@ _ALIGNED = (
     f"alignedPrices(coins: [{_COINS}], granularity: MONTH) {{ timestamps series {{ prices }} }}"
 )
 _SEARCH = "coins(filter: {search: $text}) { totalCount }"
-_DEAR = 'prices(coin: "bitcoin", first: 10000) { points { timestamp price } }'
+_EXPENSIVE = 'prices(coin: "bitcoin", first: 10000) { points { timestamp price } }'
 
 QUESTIONS: dict[str, Question] = {
-    f"6 dear operations of {_MANY} callers": Question(_MANY, 70, _DEAR),
+    f"6 expensive operations of {_MANY} callers": Question(_MANY, 70, _EXPENSIVE),
     "7 prices aligned by month": Question(8, 20, _ALIGNED),
     "7 searches for 95,000 characters": Question(8, 15, _SEARCH, "($text: String!)"),
     "7 anomalies of hours": Question(8, 15, _ANOMALIES),

@@ -59,9 +59,9 @@ def _measure(laboratory: Laboratory, fill: str) -> tuple[list[str], float, float
         load.run(target, laboratory.options.warmup, 0, 1)
         with watched(server.process, laboratory.postmaster) as usage:
             counted = load.run(target, seconds, 0, 1)
-        beside = pool.submit(load.run, target, seconds + 2, 0, 1)
+        other_load = pool.submit(load.run, target, seconds + 2, 0, 1)
         waits = asyncio.run(steady(server.url, seconds))
-        beside.result()
+        other_load.result()
     cpu, postgres = (1e3 * each / counted.requests for each in (usage.cpu, usage.postgres_cpu))
     held = quantile(waits, 0.99)
     row = [

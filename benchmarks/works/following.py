@@ -1,4 +1,4 @@
-"""How soon a commit of one process is told by another, and what a restart of PostgreSQL costs."""
+"""How soon another process reports a commit, and what a restart of PostgreSQL costs."""
 
 import asyncio
 import random
@@ -23,14 +23,14 @@ _RESTARTS = 3
 _AWAY_SECONDS = 3.0
 _ONE = "subscription { priceUpdates { revision kind prices { coin currency price observedAt } } }"
 _SERIES = "SELECT id FROM series WHERE coin_id = 'bitcoin' AND currency_code = 'usd'"
-_TITLE = "a commit in one process, told to a subscriber of another"
+_TITLE = "a commit in one process, received by a subscriber of another"
 _RESTART = f"PostgreSQL stopped and started again under {_FOLLOWERS} subscribers"
 
 
 def latency(laboratory: Laboratory) -> Section:
-    """Commit a price in this process, again and again, and see when a server tells of it."""
+    """Commit a price in this process, repeatedly, and measure when a server sends it."""
     with laboratory.copy("latency") as url, COINGRAPH.start(laboratory.place(url)) as server:
-        times = sorted(asyncio.run(_told_after(url, server.url)))
+        times = sorted(asyncio.run(_delays_after_commits(url, server.url)))
     figure = Figure(
         _TITLE, "median < 50 ms", quantile(times, 0.5) * 1e3, 50, unit="ms", at_most=True
     )
@@ -41,7 +41,7 @@ def latency(laboratory: Laboratory) -> Section:
     )  # fmt: skip
 
 
-async def _told_after(url: str, server: str) -> list[float]:
+async def _delays_after_commits(url: str, server: str) -> list[float]:
     loop = asyncio.get_running_loop()
     database = Database(url)
     try:
@@ -49,14 +49,14 @@ async def _told_after(url: str, server: str) -> list[float]:
         [row] = await database.fetch(_SERIES)
         times: list[float] = []
         for _ in range(_COMMITS):
-            before = subscriber.told[-1][1]
+            before = subscriber.received[-1][1]
             async with database.write() as session:
                 price = 1e5 * random.random()  # noqa: S311 - any price
                 quote = Newest(row["id"], datetime.now(UTC), price, None, None)
                 await store_quotes(session, [quote])
             committed = loop.time()
-            await until(lambda before=before: subscriber.told[-1][1] > before)  # type: ignore[misc]
-            times.append(subscriber.told[-1][0] - committed)
+            await until(lambda before=before: subscriber.received[-1][1] > before)  # type: ignore[misc]
+            times.append(subscriber.received[-1][0] - committed)
             await asyncio.sleep(_APART)
         return times
     finally:
@@ -79,7 +79,7 @@ def restart(laboratory: Laboratory) -> Section:
             finally:
                 postgres.stop(timeout=30)
     figure = Figure(_RESTART, "a gap update within 5 s", worst, 5, unit="s", at_most=True)
-    return Section(_RESTART, ("restart", "told", "closed", "median s", "max s"), rows, [figure])
+    return Section(_RESTART, ("restart", "received", "closed", "median s", "max s"), rows, [figure])
 
 
 async def _restarted(server: str, postgres: EmbeddedPostgres) -> tuple[list[list[str]], float]:
@@ -92,7 +92,7 @@ async def _restarted(server: str, postgres: EmbeddedPostgres) -> tuple[list[list
         await asyncio.sleep(_AWAY_SECONDS)
         await asyncio.to_thread(postgres.start)
         back = loop.time()
-        await until(partial(_told_again, crowd, seen))
+        await until(partial(_received_again, crowd, seen))
         times = sorted(each.gaps[-1] - back for each in crowd if each.closed is None)
         closed = len(crowd) - len(times)
         shown = (f"{quantile(times, 0.5):.2f}", f"{times[-1]:.2f}") if times else ("–", "–")
@@ -102,7 +102,7 @@ async def _restarted(server: str, postgres: EmbeddedPostgres) -> tuple[list[list
     return rows, max(float(row[-1]) for row in rows)
 
 
-def _told_again(crowd: Sequence[Subscriber], seen: Sequence[int]) -> bool:
+def _received_again(crowd: Sequence[Subscriber], seen: Sequence[int]) -> bool:
     return all(
         each.closed is not None or len(each.gaps) > before
         for each, before in zip(crowd, seen, strict=True)

@@ -1,4 +1,4 @@
-"""Twenty well-behaved clients beside a minute of hostile ones."""
+"""Twenty well-behaved clients during a minute of hostile ones."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ from benchmarks.questions import STRAWBERRY
 _SECONDS = 60.0
 _QUIET_SECONDS = 10.0
 _HELD = 1.1
-_TITLE = f"{CLIENTS} well-behaved clients beside hostile ones"
+_TITLE = f"{CLIENTS} well-behaved clients next to hostile ones"
 
 
 def run(laboratory: Laboratory) -> Section:
@@ -34,14 +34,14 @@ def run(laboratory: Laboratory) -> Section:
         before = memory(server.process)
         alone = asyncio.run(behave(server.url, asks, _QUIET_SECONDS))
         hostile = pool.submit(attack_all, server.url, seconds)
-        beside = asyncio.run(behave(server.url, asks, seconds))
+        under_attack = asyncio.run(behave(server.url, asks, seconds))
         said = hostile.result()
         time.sleep(_QUIET_SECONDS)
         held = memory(server.process) / before
-    rows = [_row("alone", alone), _row("beside them", beside)]
-    p99 = quantile(sorted(beside.latencies), 0.99)
+    rows = [_row("alone", alone), _row("under attack", under_attack)]
+    p99 = quantile(sorted(under_attack.latencies), 0.99)
     figures = [
-        Figure(_TITLE, "errors: 0", beside.errors.total(), 0, unit="", at_most=True),
+        Figure(_TITLE, "errors: 0", under_attack.errors.total(), 0, unit="", at_most=True),
         Figure(_TITLE, "memory afterwards: as before", held, _HELD, at_most=True),
         Figure(_TITLE, "their p99 ≤ 250 ms", p99, 250, unit="ms", at_most=True),
     ]
@@ -49,10 +49,12 @@ def run(laboratory: Laboratory) -> Section:
         f"{seconds:.0f} s, each kind of attack by one client as fast as it can, from another "
         f"address; {before / MIB:.0f} MiB before. What came of the attacks:\n"
     )
-    told = [f"- {name}: {_told(counts)}" for name, counts in said.items()]
-    told += [f"- the well-behaved saw: {_told(beside.errors)}"] * bool(beside.errors)
+    lines = [f"- {name}: {_written(counts)}" for name, counts in said.items()]
+    lines += [f"- the well-behaved saw: {_written(under_attack.errors)}"] * bool(
+        under_attack.errors
+    )
     header = ("", "requests", "errors", "median ms", "p99 ms", "max ms")
-    return Section(_TITLE, header, rows, figures, [remark + "\n" + "\n".join(told)])
+    return Section(_TITLE, header, rows, figures, [remark + "\n" + "\n".join(lines)])
 
 
 def _row(name: str, behaved: Behaved) -> list[str]:
@@ -62,5 +64,5 @@ def _row(name: str, behaved: Behaved) -> list[str]:
     return [name, *counts, *(f"{each:.1f}" for each in shown)]
 
 
-def _told(counts: Counter[str]) -> str:
+def _written(counts: Counter[str]) -> str:
     return ", ".join(f"{name} × {count:,}" for name, count in counts.most_common(5)) or "nothing"

@@ -1,4 +1,4 @@
-"""A thousand subscribers: what one costs, how soon all are told, and what stalled ones change."""
+"""A thousand subscribers: the cost of one, the delay of a change, the effect of stalled ones."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ _DISTORT = """
 """
 _TITLE = f"{_SUBSCRIBERS:,} subscribers to all 44 series on one process"
 
-Told = list[tuple[float, int]]  # when this process heard of a commit, and its revision
+Committed = list[tuple[float, int]]  # when this process heard of a commit, and its revision
 
 
 def run(laboratory: Laboratory) -> Section:
@@ -66,7 +66,7 @@ class _Measurement:
         stalled = await gather(self._server.url, _ALL, _STALLED, small=True)
         for one in stalled:
             one.stall()
-        beside = await self._refresh(f"{_STALLED} more that do not read", crowd)
+        with_stalled = await self._refresh(f"{_STALLED} more that do not read", crowd)
         for one in (*crowd, *stalled):
             one.leave()
         after = await self._memory()
@@ -76,14 +76,14 @@ class _Measurement:
         again = (await self._memory() - after) / 2**20
         figures = [
             _at_most(_TITLE, "memory of an idle one < 50 KiB", each, 50, "KiB"),
-            _at_most(_TITLE, "told within 1 s of the commit", alone[-1], 1, "s"),
-            _at_most(f"the same beside {_STALLED} stalled", "within 1 s", beside[-1], 1, "s"),
+            _at_most(_TITLE, "received within 1 s of the commit", alone[-1], 1, "s"),
+            _at_most(f"the same with {_STALLED} stalled", "within 1 s", with_stalled[-1], 1, "s"),
             _at_most("after they all left", "connections left: 0", left, 0, ""),
             _at_most("as many came and left again", "holds no more (≤ 5 MiB)", again, 5, "MiB"),
         ]
         remark = (
             "A refresh of another process corrects every series, each in a transaction of its own; "
-            "commits are timed by a listener beside the subscribers. All share the machine: the "
+            "a separate listener times the commits. All share the machine: the "
             f"subscribers' own work on {_SUBSCRIBERS:,} messages is in each time. After they left, "
             f"the server held {(after - before) / 2**20:.0f} MiB more than before they came: what "
             "Python has freed and keeps for the next."
@@ -94,16 +94,16 @@ class _Measurement:
     async def _refresh(self, name: str, crowd: Sequence[Subscriber]) -> list[float]:
         """Refresh in another process; rising seconds from each commit to each subscriber."""
         await asyncio.to_thread(run_sql, self._url, _DISTORT)
-        before = sum(len(each.told) for each in crowd)
-        async with _commits(self._url) as told:
+        before = sum(len(each.received) for each in crowd)
+        async with _commits(self._url) as committed:
             await asyncio.to_thread(_refresh, self._environment)
-            last = max(revision for _, revision in told)
-            await until(lambda: all(each.told[-1][1] >= last for each in crowd))
-        times = sorted(late for at, revision in told for late in delays(crowd, revision, at))
-        messages = sum(len(each.told) for each in crowd) - before
+            last = max(revision for _, revision in committed)
+            await until(lambda: all(each.received[-1][1] >= last for each in crowd))
+        times = sorted(late for at, revision in committed for late in delays(crowd, revision, at))
+        messages = sum(len(each.received) for each in crowd) - before
         shown = (quantile(times, 0.5), quantile(times, 0.99), times[-1])
         self._rows.append(
-            [name, f"{len(told)}", f"{messages:,}", *(f"{each * 1e3:.1f}" for each in shown)]
+            [name, f"{len(committed)}", f"{messages:,}", *(f"{each * 1e3:.1f}" for each in shown)]
         )
         return times
 
@@ -122,20 +122,20 @@ def _at_most(work: str, target: str, value: float, limit: float, unit: str) -> F
 
 
 @contextlib.asynccontextmanager
-async def _commits(url: str) -> AsyncIterator[Told]:
+async def _commits(url: str) -> AsyncIterator[Committed]:
     """Hear of commits as any listener does, until the block ends."""
-    told: Told = []
+    committed: Committed = []
     loop = asyncio.get_running_loop()
 
     def hear(_connection: object, _pid: int, _channel: str, payload: object) -> None:
         change = orjson.loads(str(payload))
         if "deployment" in change:
-            told.append((loop.time(), change["deployment"]))
+            committed.append((loop.time(), change["deployment"]))
 
     connection = await asyncpg.connect(url.replace("+asyncpg", ""))
     try:
         await connection.add_listener(CHANNEL, hear)
-        yield told
+        yield committed
     finally:
         await connection.close()
 

@@ -29,10 +29,10 @@ def run(laboratory: Laboratory) -> Section:
         target = Target.of(server.url, asks, laboratory.options.folder / "everything.lines")
         alone = asyncio.run(steady(server.url, seconds))
         big: Future[Load] = pool.submit(load.run, target, seconds + 2, 0, 1)
-        beside = asyncio.run(steady(server.url, seconds))
+        with_load = asyncio.run(steady(server.url, seconds))
         counted = big.result()
-    rows = [_row("alone", alone), _row("beside it", beside)]
-    p99 = None if refused else quantile(beside, 0.99)
+    rows = [_row("alone", alone), _row("with load", with_load)]
+    p99 = None if refused else quantile(with_load, 0.99)
     figure = Figure(title, "p99 < 100 ms", p99, _LIMIT, unit="ms", at_most=True)
     remark = (
         f"One small request each {_EVERY * 1e3:.0f} ms, whether the last one was answered or not, "

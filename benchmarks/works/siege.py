@@ -1,4 +1,4 @@
-"""Attacks of one anonymous address, one by one and all together, beside honest clients."""
+"""Attacks of one anonymous address, one by one and together, while honest clients work."""
 
 import asyncio
 import sys
@@ -26,7 +26,7 @@ _TOGETHER = "all together"
 _UPSTREAM = "10 a hostile upstream"
 _P99, _MIB, _BACK = 250, 400, 1.25
 _BACK_SECONDS = 60.0
-_TITLE = f"{CLIENTS} well-behaved clients beside a siege"
+_TITLE = f"{CLIENTS} well-behaved clients during a siege"
 _HEADER = (
     *("attack", "from", "requests", "errors", "median ms", "p99 ms", "max ms"),
     *("MiB before", "most", "after", "back after s"),
@@ -146,9 +146,9 @@ def run(laboratory: Laboratory) -> Section:
         "attack: benchmarks/README.md has them. A /64 is many addresses behind a trusted proxy. "
         f"Memory is back within {_BACK} × of that before. What came of the attacks:\n"
     )
-    told = [f"- {seen.name}, {seen.origin}: {_told(seen)}" for seen in found]
+    lines = [f"- {seen.name}, {seen.origin}: {_written(seen)}" for seen in found]
     rows = [seen.row for seen in (alone, *found)]
-    return Section(_TITLE, _HEADER, rows, _figures(found), [remark + "\n" + "\n".join(told)])
+    return Section(_TITLE, _HEADER, rows, _figures(found), [remark + "\n" + "\n".join(lines)])
 
 
 def _figures(found: list[Seen]) -> list[Figure]:
@@ -173,7 +173,7 @@ def _named(seen: Seen) -> str:
     return f"worst: {seen.name}, {seen.origin}"
 
 
-def _told(seen: Seen) -> str:
+def _written(seen: Seen) -> str:
     said = [f"{name} × {count:,}" for name, count in seen.said.most_common(5)]
     errors = [f"{name} × {count:,}" for name, count in seen.behaved.errors.most_common(3)]
     return ", ".join(said) + ("; the well-behaved saw: " + ", ".join(errors) if errors else "")

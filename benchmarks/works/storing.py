@@ -1,4 +1,4 @@
-"""Upstream's JSON in memory to committed rows, beside a raw COPY of the same rows."""
+"""Upstream's JSON in memory to committed rows, compared with a raw COPY of the same rows."""
 
 import asyncio
 import io

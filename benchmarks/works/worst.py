@@ -1,4 +1,4 @@
-"""The dearest operations that the limits admit: before execution, and beside other clients."""
+"""The most expensive operations within the limits: before execution, and next to others."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from graphql import GraphQLSyntaxError
 
 from benchmarks import wire
 from benchmarks.databases import HISTORY_DAYS, HOURS, last_hour
-from benchmarks.dear import UNKNOWN, dear
+from benchmarks.expensive import UNKNOWN, expensive
 from benchmarks.figures import Figure, Section
 from benchmarks.hostility import ADDRESS
 from benchmarks.laboratory import Laboratory
@@ -30,7 +30,7 @@ from resolvers.errors import RequestError
 from schema import build_schema
 
 _CLIENTS = (1, 4, 16)
-_TITLE = "Others beside the dearest operations that the limits admit"
+_TITLE = "Others next to the most expensive operations"
 _HEADER = ("", "times", "before, ms", "clients", "answers", "others' median ms", "p99 ms", "max ms")
 _MOST = 199
 _TRIES = 5
@@ -43,7 +43,7 @@ def run(laboratory: Laboratory) -> Section:
     """Ask one operation after the other, again and again, each time as a text that is new."""
     seconds = 2.0 if laboratory.options.quick else 4.0
     since = last_hour(laboratory.url) - timedelta(hours=HOURS)
-    rows, before, beside = [], [], []
+    rows, before, latencies = [], [], []
     kept = asyncio.run(_kept(laboratory.url))
     # the hostile are another process, so that they slow nobody down but the server
     with (
@@ -57,20 +57,20 @@ def run(laboratory: Laboratory) -> Section:
                 hostile = pool.submit(attack, server.url, text, clients, seconds + 1)
                 others = asyncio.run(steady(server.url, seconds, _small))
                 said = hostile.result()
-                beside.append((clients, quantile(others, 0.99), name))
+                latencies.append((clients, quantile(others, 0.99), name))
                 rows.append(_row(name, times, took, clients, said, others))
     figures = [
         Figure(_TITLE, "before execution < 100 ms", max(before), 100, unit="ms", at_most=True)
     ]
     for clients in _CLIENTS:
-        p99, name = max(found[1:] for found in beside if found[0] == clients)
-        target = f"p99 < 250 ms beside {clients} of them"
+        p99, name = max(found[1:] for found in latencies if found[0] == clients)
+        target = f"p99 < 250 ms next to {clients} of them"
         figures.append(Figure(_TITLE, target, p99, 250, unit="ms", at_most=True, note=name))
     remark = (
         "Each is repeated in its operation as often as the limits admit, and comes from another "
         "address. Others ask for something small each 20 ms, whether the last one was answered or "
         "not: half from the cache, else a row, a coin's newest prices, or a row with a document "
-        "that is read in a thread. `before` is the CPU that reading, validating and reckoning "
+        "that is read in a thread. `before` is the CPU that parsing, validating and costing "
         "take, the median of five times."
     )
     return Section(_TITLE, _HEADER, rows, figures, [remark])
@@ -86,7 +86,7 @@ async def _kept(url: str) -> Kept:
 
 def admitted(url: str, since: str) -> Iterator[tuple[str, str, int]]:
     """Give each operation, repeated in itself as often as the limits admit, and how often."""
-    for name, text in dear(since).items():
+    for name, text in expensive(since).items():
         many = 0
         least, most = 1, _MOST
         while least <= most:

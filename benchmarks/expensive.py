@@ -1,8 +1,8 @@
-"""Operations as dear as the limits allow, each in a way of its own."""
+"""Operations as expensive as the limits allow, each in a way of its own."""
 
 from collections.abc import Callable
 
-Text = Callable[[int], str]  # with something repeated so many times
+Text = Callable[[int], str]  # with something repeated that many times
 
 _ALL = "timestamp price marketCap volume observedAt open high low close samples partial filled"
 _HOUR_SERIES = 'coin: "bitcoin", first: 10000'
@@ -31,14 +31,14 @@ def _series(field: str) -> Text:
 
 
 def _points(field: str) -> Text:
-    """One list, as long as is allowed with so many names for one field of it."""
+    """One list, as long as is allowed with that many names for one field of it."""
     return lambda times: (
         f"{{ prices({_FILLED}, first: {min(10_000, 1_480_000 // max(1, times))}) "
         f"{{ points {{ {_aliases(times, field)} }} }} }}"
     )
 
 
-def dear(since: str) -> dict[str, Text]:
+def expensive(since: str) -> dict[str, Text]:
     """Give them by name; `since` is the start of a range that all series cover."""
     return {
         "short series of each coin": _coins(f"prices(first: 500) {{ points {{ {_ALL} }} }}"),
