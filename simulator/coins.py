@@ -1,4 +1,4 @@
-"""Bodies of the endpoints that tell about coins and their present prices."""
+"""Response bodies of the endpoints for coins and their newest prices."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -39,7 +39,7 @@ def rounded(value: float, precision: str | None) -> float:
 
 
 def simple_price(market: Market, query: dict[str, str], now: float) -> dict[str, dict[str, Any]]:
-    """`/simple/price`: unknown coins and currencies are left out without a word."""
+    """`/simple/price`: unknown coins and currencies are left out without an error."""
     wanted = {name for name, value in query.items() if value == "true"}
     answer: dict[str, dict[str, Any]] = {}
     for coin_id in _names(query["ids"]):
