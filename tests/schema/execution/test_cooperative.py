@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
+import strawberry
 
 from models.prices.granularity import Granularity
 from resolvers.scheduling import event_loop_turns
@@ -21,6 +22,23 @@ def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every piece of work but a turn's first has to wait."""
     monkeypatch.setattr(event_loop_turns, "_SLICE", 0.0)
     monkeypatch.setattr(event_loop_turns, "_FREE", 0.0)
+
+
+@strawberry.type
+class Plain:
+    """Fields and a list that no fast path takes."""
+
+    @strawberry.field
+    def at_once(self) -> int:
+        return 1
+
+    @strawberry.field
+    async def awaited(self) -> int:
+        return 1
+
+    @strawberry.field
+    def numbers(self) -> list[int]:
+        return list(range(90))
 
 
 async def turns_beside(work: Any) -> tuple[Any, int]:
@@ -49,6 +67,23 @@ async def test_each_long_list_takes_a_turn() -> None:
     assert list(result.data) == [f"a{number}" for number in range(90)]
     assert [len(each) for each in result.data.values()] == [2_160] * 90
     assert seen >= 90
+
+
+async def turns_of(text: str) -> int:
+    schema = strawberry.Schema(Plain, execution_context_class=ColumnarExecutor)
+    result, seen = await turns_beside(schema.execute(text))
+    assert not result.errors
+    return seen
+
+
+@pytest.mark.usefixtures("short_turns")
+async def test_each_field_item_and_awaited_value_takes_a_turn() -> None:
+    """Each of the methods of graphql-core's executor that are overridden is called by it."""
+    fields = await turns_of(f"{{ {' '.join(f'a{n}: atOnce' for n in range(90))} }}")
+    awaited = await turns_of(f"{{ {' '.join(f'a{n}: awaited' for n in range(90))} }}")
+    assert fields >= 20
+    assert awaited >= 1.5 * fields
+    assert await turns_of("{ numbers }") >= 20
 
 
 @pytest.mark.slow
