@@ -23,7 +23,7 @@ COPY simulator simulator
 COPY resolvers resolvers
 COPY schema schema
 COPY server server
-# Compiled now, because whoever runs it cannot write here.
+# Compiled now, because the account that runs it cannot write here.
 RUN python -m pip --python .venv/bin/python install --no-cache-dir --disable-pip-version-check \
         --no-deps --no-build-isolation --editable . \
     && .venv/bin/python -m compileall -q migrations models ingestion resolvers schema server simulator

@@ -1,4 +1,4 @@
-# Everything is set up on the way: `make run` and `make test` need only Python 3.11 or newer.
+# Targets set up what they need: `make run` and `make test` need only Python 3.11 or newer.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
@@ -8,19 +8,19 @@ BIN := $(VENV)/bin
 .PHONY: help setup run demo test test-fast test-endurance test-newest check-tiers fuzz check bench format lock \
 	clean
 
-help: ## list the commands
+help: ## list all targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-setup: $(VENV)/.run ## only set everything up
+setup: $(VENV)/.run ## only set up: create .venv and install the pinned packages
 
 run: $(VENV)/.run ## set up and serve on http://127.0.0.1:8000/graphql
 	@exec $(BIN)/coingraph serve
 
-demo: $(VENV)/.run ## the same on the built-in simulator: no network needed
+demo: $(VENV)/.run ## the same with the built-in simulator instead of CoinGecko: needs no network
 	@exec $(BIN)/coingraph serve --demo
 
-# A worker for each processor, which take tests from each other at the end. WORKERS=0 runs the tests
-# in one process, as for a debugger. RUNNER is what CI measures coverage with.
+# A worker for each processor; idle workers take tests from others. WORKERS=0 runs the tests in one
+# process, as for a debugger. CI sets RUNNER to measure coverage.
 WORKERS ?= logical
 RUNNER ?= $(BIN)/python -m pytest
 PYTEST = env PATH="$(CURDIR)/$(BIN):$$PATH" $(RUNNER) -n $(WORKERS) --dist worksteal
@@ -28,24 +28,24 @@ FAST := not processes and not slow and not endurance
 MAIN := not endurance
 ENDURANCE := endurance
 
-test: $(VENV)/.dev $(VENV)/.clients $(VENV)/.audits ## set up and run the tests, without the endurance tests
+test: $(VENV)/.dev $(VENV)/.clients $(VENV)/.audits ## set up and run all tests but the endurance tests
 	@$(PYTEST) -m '$(MAIN)' $(ARGS)
 
-test-fast: $(VENV)/.dev ## only the tests that are quick and start no processes of their own
+test-fast: $(VENV)/.dev ## only quick tests that start no processes
 	@$(PYTEST) -m '$(FAST)' $(ARGS)
 
-test-endurance: $(VENV)/.dev ## kills, outages, long fuzzing, and another PostgreSQL if one is installed
+test-endurance: $(VENV)/.dev ## kills, outages, long fuzzing, and another PostgreSQL if installed
 	@$(PYTEST) -m '$(ENDURANCE)' $(ARGS)
 	@tests/other_postgres.sh $(PYTEST) -m '$(FAST)' \
 		tests/models tests/ingestion tests/schema tests/resolvers $(ARGS)
 
-check-tiers: $(VENV)/.dev ## every test is run by test or by test-endurance
+check-tiers: $(VENV)/.dev ## verify that every test runs in test or in test-endurance
 	@$(BIN)/python -m tests.tiers '$(FAST)' '$(MAIN)' '$(ENDURANCE)'
 
-test-newest: ## test-fast on the newest Python at hand
+test-newest: ## test-fast on the newest Python that is installed
 	@$(MAKE) --no-print-directory test-fast VENV=.venv-newest PYTHON="$$(tests/newest_python.sh)"
 
-# A finding repeats with the seed that is printed: make fuzz FUZZ_SEED=...
+# The printed seed reproduces a finding: make fuzz FUZZ_SEED=...
 FUZZ_SECONDS ?= 600
 FUZZ_SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 fuzz: $(VENV)/.dev ## fuzz the server for FUZZ_SECONDS (600), then all properties, from a random seed
@@ -56,20 +56,22 @@ fuzz: $(VENV)/.dev ## fuzz the server for FUZZ_SECONDS (600), then all propertie
 	@$(PYTEST) --timeout=0 -m 'hypothesis and $(FAST)' \
 		--hypothesis-profile=drawn --hypothesis-seed=$(FUZZ_SEED) $(ARGS)
 
-check: $(VENV)/.dev ## linters, types and architecture
+# .pre-commit-config.yaml runs the same.
+check: $(VENV)/.dev ## linters, types, import rules, and the words of documents and code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.words
 
-bench: $(VENV)/.bench ## set up and run the benchmarks (some 25 minutes)
+bench: $(VENV)/.bench ## set up and run the benchmarks (about 25 minutes)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 format: $(VENV)/.dev ## apply what the linters can correct
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: ## pin all dependencies anew (needs uv)
+lock: ## pin all dependencies again (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-annotate --no-header pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -79,7 +81,7 @@ lock: ## pin all dependencies anew (needs uv)
 		--no-annotate --no-header --extra dev -c requirements.lock -c benchmarks/requirements.lock \
 		pyproject.toml -o requirements-dev.lock
 
-clean: ## remove the set-up (the database in .coingraph stays)
+clean: ## remove .venv and all caches (the database in .coingraph stays)
 	rm -rf .venv .venv-newest .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 $(VENV)/bin/python:
@@ -100,8 +102,8 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
 	@$(PIP) --require-hashes -r requirements-dev.lock
 	@touch $@
 
-# By the Node of the pinned packages, and by npm's own locks. Without npm's registry the tests that
-# need them are skipped, and CI fails.
+# With the Node of the pinned packages, and npm's lock files. Without npm's registry the tests that
+# need these packages are skipped, and CI fails.
 NPM_CI := PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --ignore-scripts --no-audit --no-fund \
 	--fetch-retries=1 --loglevel=error
 

@@ -1,7 +1,9 @@
 """A test that fails while an hour ends is run once more.
 
 What a test compares may then be of two hours. Tests about the change of hours and days have clocks
-of their own, and no hour ends under them twice. See docs/decisions/0022-tests-and-the-hours-end.md.
+of their own, and no hour ends under them twice.
+
+See docs/decisions/0022-tests-at-the-end-of-an-hour.md.
 """
 
 import time

@@ -70,8 +70,8 @@ def run(laboratory: Laboratory) -> Section:
         "Each is repeated in its operation as often as the limits admit, and comes from another "
         "address. Others ask for something small each 20 ms, whether the last one was answered or "
         "not: half from the cache, else a row, a coin's newest prices, or a row with a document "
-        "that is read in a thread. `before` is the CPU that reading, validating and reckoning "
-        "take, the median of five times."
+        "that is read in a thread. `before` is the CPU of reading, validating and cost estimation, "
+        "the median of five times."
     )
     return Section(_TITLE, _HEADER, rows, figures, [remark])
 

@@ -2,7 +2,7 @@
 
 Long work is split into pieces. Before each piece, the operation asks whether the current turn of
 the event loop has time left; if not, it waits for a turn of its own. A turn is one iteration of the
-event loop. Waiting operations are served in rotation (docs/decisions/0021-turns.md).
+event loop. Waiting operations are served in rotation: docs/decisions/0021-cooperative-scheduling.md
 """
 
 import asyncio

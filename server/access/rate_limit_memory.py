@@ -1,4 +1,4 @@
-"""Rate limit windows in memory, bounded in number. docs/decisions/0020-rate-limits.md."""
+"""Rate limit windows in memory, bounded in number. docs/decisions/0020-rate-limit-storage.md."""
 
 from collections import OrderedDict
 from collections.abc import Callable

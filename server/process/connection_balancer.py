@@ -1,6 +1,7 @@
 """Accepts connections and passes each to the worker with the fewest.
 
-docs/decisions/0005-connections-are-dealt.md explains why workers do not accept themselves.
+docs/decisions/0005-parent-process-distributes-connections.md explains why the workers do not
+accept connections themselves.
 """
 
 import asyncio

@@ -63,7 +63,7 @@ class Signals:
 
 
 def server_config(app: Starlette) -> uvicorn.Config:
-    """Make uvicorn's configuration. docs/decisions/0013-streams.md has the measurements."""
+    """Make uvicorn's configuration: docs/decisions/0013-subscription-transports.md measures it."""
     settings = app.state.application.settings
     return uvicorn.Config(
         app,

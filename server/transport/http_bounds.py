@@ -72,7 +72,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     One request is parsed at a time: the bytes after it are held unparsed until its response is
     complete. One exception: if the end of a chunked body, or of a head in several pieces, arrives
     in one piece with a whole head, then that one request waits in uvicorn's `pipeline`.
-    docs/decisions/0038-one-request-at-a-time.md
+    docs/decisions/0038-one-request-per-connection-at-a-time.md
     """
 
     flow: PausableFlowControl

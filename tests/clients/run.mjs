@@ -2,7 +2,7 @@
 // node run.mjs <client> <url of /graphql> <token>
 const [name, url, token] = process.argv.slice(2);
 const { connect } = await import(`./${name}.mjs`);
-const say = (step, told) => console.log(JSON.stringify({ step, ...told }));
+const say = (step, details) => console.log(JSON.stringify({ step, ...details }));
 
 const QUERY = "query Latest { latestPrices { coin currency price } }";
 const MUTATION = "mutation Refresh { refreshPrices(input: {wait: true}) { run { status } } }";

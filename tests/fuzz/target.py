@@ -24,16 +24,16 @@ _PROGRAM = """
 import asyncio, gc, json, signal, sys
 from server.cli.main import main
 
-def tell(*_):
+def report(*_):
     tasks = [each for each in gc.get_objects() if type(each) is asyncio.Task and not each.done()]
     print(json.dumps({"event": "tasks", "level": "info", "count": len(tasks)}), file=sys.stderr)
 
-signal.signal(signal.SIGUSR1, tell)
+signal.signal(signal.SIGUSR1, report)
 main()
 """
 _SILENCE = 0.15  # seconds
 _ATTEMPTS = 3
-_LONG = 0.1  # seconds of the processor for one request, which are worth telling
+_LONG = 0.1  # seconds of the processor for one request, which are worth reporting
 
 
 class Target:
@@ -81,7 +81,7 @@ class Target:
         if seconds > _LONG:
             self._long.append((seconds, what))
 
-    def tell_long(self) -> None:
+    def report_long(self) -> None:
         for seconds, what in sorted(self._long, reverse=True)[:10]:
             print(f"{seconds * 1e3:.0f} ms of the processor for {what[:2000]}")
 
@@ -91,9 +91,9 @@ class Target:
 
     def _open(self) -> tuple[int, int]:
         """Count client connections and tasks."""
-        told = len(self._server.lines("tasks"))
+        reported = len(self._server.lines("tasks"))
         self._server.process.send_signal(signal.SIGUSR1)
-        eventually(lambda: len(self._server.lines("tasks")) > told)
+        eventually(lambda: len(self._server.lines("tasks")) > reported)
         tasks = self._server.lines("tasks")[-1]["count"]
         ours = [
             each

@@ -109,4 +109,4 @@ def test_documents(target: Target, client: httpx.Client) -> None:
             sent += _try_all(target, client, 50, start)
             start += 1
     print(f"{sent} operations")
-    target.tell_long()
+    target.report_long()

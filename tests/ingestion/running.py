@@ -52,7 +52,7 @@ class Deployment:
         base_url: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         attempts: int = 3,
-        patience: float = 30.0,
+        answer_seconds: float = 30.0,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> Refresher:
         """Make a refresher as another process has one: connections and client of its own."""
@@ -62,7 +62,7 @@ class Deployment:
             throttle=Throttle(per_minute, database=database, first_pause=0.05, max_pause=0.2),
             base_url=base_url or self.simulator.base_url,
             attempts=attempts,
-            timeout=patience,
+            timeout=answer_seconds,
             transport=transport,
         )
         await self._open.enter_async_context(upstream)

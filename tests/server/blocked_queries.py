@@ -110,7 +110,7 @@ def started(folder: Path, url: str, simulator: Simulator, *arguments: str, **mor
     return served(folder, *arguments, **settings, **more)
 
 
-def patience(folder: Path) -> dict[str, str]:
+def long_grace(folder: Path) -> dict[str, str]:
     """Settings with timeouts of ten minutes, so that an early end shows a forced exit."""
     (folder / "sitecustomize.py").write_text(
         "import server.process.server\nserver.serving.GRACE_SECONDS = 600\n"

@@ -30,7 +30,7 @@ def run(
     )
 
 
-async def run_beside(
+async def run_concurrently(
     arguments: Sequence[str], variables: Mapping[str, str], cwd: Path | None = None
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a command in a thread, so that the event loop goes on."""

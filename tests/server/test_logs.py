@@ -102,10 +102,12 @@ async def test_invalid_request_ids_are_replaced(logged: LiveServer, lines: Lines
     for given in (None, "", "two words", "x" * 129, '{"a":1}', "a\tb", "ü".encode()):
         headers = {} if given is None else {"X-Request-ID": given}
         response = await logged.http.get("/health/live", headers=headers)  # type: ignore[arg-type] # raw header pairs
-        told = response.headers["x-request-id"]
-        assert re.fullmatch("[0-9a-f]{32}", told)
-        seen.add(told)
-        assert [(line["event"], line["request_id"]) for line in lines()] == [("request", told)]
+        request_id = response.headers["x-request-id"]
+        assert re.fullmatch("[0-9a-f]{32}", request_id)
+        seen.add(request_id)
+        assert [(line["event"], line["request_id"]) for line in lines()] == [
+            ("request", request_id)
+        ]
     assert len(seen) == 7
 
 

@@ -85,7 +85,11 @@ async def upstream() -> AsyncIterator[ScriptedUpstream]:
 
 
 async def process(
-    deployment: Deployment, upstream: ScriptedUpstream, *, url: str = "", patience: float = 30.0
+    deployment: Deployment,
+    upstream: ScriptedUpstream,
+    *,
+    url: str = "",
+    answer_seconds: float = 30.0,
 ) -> Refresher:
     """A process that tries each call as often as one does that is not under test."""
     return await deployment.process(
@@ -93,7 +97,7 @@ async def process(
         CURRENCIES,
         base_url=url or upstream.url,
         attempts=6,
-        patience=patience,
+        answer_seconds=answer_seconds,
         history_days=3,
     )
 
@@ -167,7 +171,7 @@ async def test_timeouts_and_tls_failures_are_not_hammered(
     deployment: Deployment, upstream: ScriptedUpstream
 ) -> None:
     upstream.refuse = lambda _kind, _target: HANG
-    refresher = await process(deployment, upstream, patience=0.05)
+    refresher = await process(deployment, upstream, answer_seconds=0.05)
     calls, error = await calls_of_a_refresh(deployment, upstream, refresher)
     assert calls <= 10
     assert "no answer in time" in error
@@ -349,7 +353,7 @@ async def test_an_outage_is_over_with_one_answer(monkeypatch: pytest.MonkeyPatch
     assert outage.forbids_calls
     time.now += 601
     await fail(outage, time, "call 0")
-    assert not outage.forbids_retries, "after a while there is some patience again"
+    assert not outage.forbids_retries, "after a while retries are allowed again"
     outage.answered()
     assert (outage.forbids_retries, outage.forbids_calls, outage.calls) == (False, False, 0)
 
@@ -369,11 +373,11 @@ async def test_failures_of_calls_under_way_together_are_one() -> None:
 
 
 def test_rate_limits_are_retried_more_often_than_faults() -> None:
-    patience = RetryPolicy(6, Outage())
-    assert [patience(ServerFault("")) for _ in range(3)] == [True] * 3
-    assert [patience(RateLimited("")) for _ in range(11)] == [0.0] * 10 + [False]
-    assert [patience(Unreachable("")) for _ in range(3)] == [True, True, False]
-    assert patience(BadAnswer("")) is False
+    policy = RetryPolicy(6, Outage())
+    assert [policy(ServerFault("")) for _ in range(3)] == [True] * 3
+    assert [policy(RateLimited("")) for _ in range(11)] == [0.0] * 10 + [False]
+    assert [policy(Unreachable("")) for _ in range(3)] == [True, True, False]
+    assert policy(BadAnswer("")) is False
     assert RetryPolicy(1, Outage())(RateLimited("")) is False
     assert RetryPolicy(1, Outage())(Unreachable("")) is False
 

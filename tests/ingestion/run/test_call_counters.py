@@ -97,7 +97,7 @@ async def test_a_run_that_ends_early_keeps_what_it_cost(deployment: Deployment, 
         assert 0 <= calls - seen[name] <= 1, "the end may cut a call off that has just left"
     assert ended.run["retries"] == sum(kept(ended, "retries").values())
     if kind == "rate_limited":
-        # patience is the run's: those in flight together count once
+        # the run counts the refusals that are waited for: those in flight together count once
         assert MOST_FAILURES <= sum(kept(ended, "calls").values()) <= MOST_FAILURES + 3
 
 

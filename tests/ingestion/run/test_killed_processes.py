@@ -111,7 +111,7 @@ async def test_a_killed_process_loses_nothing(deployment: Deployment, waits_for_
     await deployment.assert_stored(*NAMES)
 
 
-async def test_the_next_start_buries_the_dead(deployment: Deployment) -> None:
+async def test_the_next_start_marks_killed_runs(deployment: Deployment) -> None:
     refresher = await deployment.process()
     ended = await deployment.refresh(refresher)
     await deployment.sql.execute("UPDATE refresh_run SET status = 'RUNNING', finished_at = NULL")
@@ -182,7 +182,7 @@ async def test_a_run_whose_connections_are_cut_stays_whole(
 ) -> None:
     """All connections, those that write, the one that holds the lock, while upstream is asked.
 
-    Connections that only write are replaced. Who has lost the lock must not go on.
+    Connections that only write are replaced. A process that has lost the lock must stop.
     """
     refresher = await deployment.process(history_days=95)
     deployment.hold_up("/market_chart", currency="eur")

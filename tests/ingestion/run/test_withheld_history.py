@@ -142,7 +142,7 @@ async def _live(
         for spoil, pause, due in steps:
             world.upstream.spoil = spoil
             await _refresh(refresher, DUE if due else ALL)
-            await _assert_told(world, database, refresher)
+            await _assert_reported(world, database, refresher)
             world.clock.now += pause.total_seconds()
         world.upstream.spoil = None
         if at_once:
@@ -152,7 +152,7 @@ async def _live(
                 world.clock.now += hours * 3600
                 await _refresh(refresher, DUE)
         assert await _lacking(world, database) == (set(), set())
-        await _assert_told(world, database, refresher)
+        await _assert_reported(world, database, refresher)
     await database.close()
 
 
@@ -197,7 +197,7 @@ async def _lacking(world: World, database: Database) -> tuple[set[datetime], set
     return hours - stored, days - stored_days
 
 
-async def _assert_told(world: World, database: Database, refresher: Refresher) -> None:
+async def _assert_reported(world: World, database: Database, refresher: Refresher) -> None:
     """What upstream has and the database has not is missing in `coverage`, and never upstream's."""
     now = world.now
     lacking = await _lacking(world, database)

@@ -52,7 +52,7 @@ def runs(missing: list[int]) -> list[tuple[int, int, int]]:
     now=st.floats(-10, 60),
 )
 def test_any_series(present: set[int], earlier: int, edges: list[int], now: float) -> None:
-    """`earlier`: True if the series began before what is there of it."""
+    """`earlier`: True if the series began before its stored part."""
     start, end = edges
     begins = min(present) - earlier if present else None
     found = measured({p for p in present if start <= p < end}, start, end, begins, now)
@@ -61,7 +61,7 @@ def test_any_series(present: set[int], earlier: int, edges: list[int], now: floa
         for place in range(start, end)
         if begins is not None and place >= begins and (place + 1 <= now or place in present)
     ]
-    if inside:  # the clock may lag behind what is there already: nothing between is forgotten
+    if inside:  # the clock may lag behind the stored rows: nothing between is forgotten
         newest = max(present & set(inside), default=-99)
         inside = [p for p in range(start, end) if p >= begins and (p in inside or p < newest)]  # type: ignore[operator] # as above
     here = sorted(present & set(inside))

@@ -79,10 +79,10 @@ async def test_waiting_places_of_one_caller_are_limited() -> None:
     await asyncio.gather(*tasks)
 
 
-@pytest.mark.parametrize("when", ["while it waits", "as it is let in"])
+@pytest.mark.parametrize("when", ["while it waits", "as it is admitted"])
 async def test_a_cancelled_caller_does_not_block_others(when: str) -> None:
     works = Works(FairQueue(1, 10, "no"))
-    first, given_up, last = (works.start(name, name) for name in ("first", "given up", "last"))
+    first, given_up, last = (works.start(name, name) for name in ("first", "cancelled", "last"))
     await settle()
     if when == "while it waits":
         given_up.cancel()

@@ -38,7 +38,7 @@ async def test_one_at_a_time_and_cancelled_work_never_starts() -> None:
         return name
 
     first = asyncio.create_task(thread.run(work, "first"))
-    given_up = asyncio.create_task(thread.run(work, "given up"))
+    given_up = asyncio.create_task(thread.run(work, "cancelled"))
     last = asyncio.create_task(thread.run(work, "last"))
     await asyncio.sleep(0)
     given_up.cancel()

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
+import strawberry
 
 from models.prices.granularity import Granularity
 from resolvers.scheduling import event_loop_turns
@@ -23,6 +24,23 @@ def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_loop_turns, "_FREE", 0.0)
 
 
+@strawberry.type
+class Plain:
+    """Fields and a list that no fast path takes."""
+
+    @strawberry.field
+    def at_once(self) -> int:
+        return 1
+
+    @strawberry.field
+    async def awaited(self) -> int:
+        return 1
+
+    @strawberry.field
+    def numbers(self) -> list[int]:
+        return list(range(90))
+
+
 async def turns_of_others(work: Any) -> tuple[Any, int]:
     """Return the result, and how many turns other tasks had meanwhile."""
     seen, done = 0, False
@@ -33,10 +51,10 @@ async def turns_of_others(work: Any) -> tuple[Any, int]:
             await asyncio.sleep(0)
             seen += 1
 
-    beside = asyncio.create_task(others())
+    others_running = asyncio.create_task(others())
     result = await work
     done = True
-    await beside
+    await others_running
     return result, seen
 
 
@@ -49,6 +67,23 @@ async def test_each_long_list_runs_in_a_turn_of_its_own() -> None:
     assert list(result.data) == [f"a{number}" for number in range(90)]
     assert [len(each) for each in result.data.values()] == [2_160] * 90
     assert seen >= 90
+
+
+async def turns_of(text: str) -> int:
+    schema = strawberry.Schema(Plain, execution_context_class=ColumnarExecutor)
+    result, seen = await turns_of_others(schema.execute(text))
+    assert not result.errors
+    return seen
+
+
+@pytest.mark.usefixtures("short_turns")
+async def test_each_field_item_and_awaited_value_takes_a_turn() -> None:
+    """Each of the methods of graphql-core's executor that are overridden is called by it."""
+    fields = await turns_of(f"{{ {' '.join(f'a{n}: atOnce' for n in range(90))} }}")
+    awaited = await turns_of(f"{{ {' '.join(f'a{n}: awaited' for n in range(90))} }}")
+    assert fields >= 20
+    assert awaited >= 1.5 * fields
+    assert await turns_of("{ numbers }") >= 20
 
 
 @pytest.mark.slow
@@ -92,7 +127,7 @@ async def test_waiting_operations_are_served_in_rotation() -> None:
     large, small = event_loop_turns.EventLoopShare(), event_loop_turns.EventLoopShare()
     tasks = [asyncio.create_task(work(large, f"large {number}")) for number in range(40)]
     tasks.append(asyncio.create_task(work(small, "small")))
-    tasks.append(asyncio.create_task(work(event_loop_turns.EventLoopShare(), "given up")))
+    tasks.append(asyncio.create_task(work(event_loop_turns.EventLoopShare(), "cancelled")))
     await asyncio.sleep(0)
     tasks[-1].cancel()
     await asyncio.gather(*tasks[:-1])

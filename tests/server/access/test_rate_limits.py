@@ -71,7 +71,10 @@ async def test_a_cached_response_costs_one_point(limited: LiveServer) -> None:
         (b"{", 400),
         (b'{"query": "{"}', 400),
         (b'{"query": "{ nothing }"}', 400),
-        (b'{"query": "{ prices(coin: \\"a\\", from: \\"2000-01-01\\") { next } }"}', 400),  # dear
+        (
+            b'{"query": "{ prices(coin: \\"a\\", from: \\"2000-01-01\\") { next } }"}',
+            400,
+        ),  # expensive
         (b"#" * 200_000, 413),
     ],
 )

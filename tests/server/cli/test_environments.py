@@ -10,7 +10,7 @@ from models.postgres.database import Database
 from models.tables import Coin
 from server.bootstrap import seeds
 from simulator import Simulator
-from tests.server.commands import one_line, run, run_beside
+from tests.server.commands import one_line, run, run_concurrently
 from tests.server.postgres_processes import ROOT, eventually
 from tests.server.server_process import served
 from tests.serving import PATIENCE, TOKEN, live_server, make_settings
@@ -104,7 +104,7 @@ async def test_commands(database_url: str, tmp_path: Path) -> None:
     where = {"DATABASE_URL": database_url, "COINS": "bitcoin", "CURRENCIES": "usd"}
     status, plan, migrate, schema, refresh = await asyncio.gather(
         *(
-            run_beside(command, ODD | where, tmp_path)
+            run_concurrently(command, ODD | where, tmp_path)
             for command in (
                 ["status"], ["refresh", "--dry-run"], ["migrate"], ["schema"], ["refresh"]
             )
@@ -154,7 +154,7 @@ async def test_output_in_a_locale_without_unicode(
     output = tmp_path / "schema.graphql"
     status, refresh, printed, written, helped = await asyncio.gather(
         *(
-            run_beside(command, where | {"PYTHONIOENCODING": encoding})
+            run_concurrently(command, where | {"PYTHONIOENCODING": encoding})
             for encoding, command in (
                 ("ascii", ["status"]), ("latin-1", ["refresh"]), ("ascii", ["schema"]),
                 ("latin-1", ["schema", "--output", str(output)]), ("ascii", ["--help"]),

@@ -15,7 +15,7 @@ from models.postgres.database import Database
 from models.postgres.migrate import newest_revision
 from server.bootstrap import seeds
 from simulator import Simulator
-from tests.server.commands import one_line, run, run_beside
+from tests.server.commands import one_line, run, run_concurrently
 from tests.serving import live_server, make_settings
 
 pytestmark = pytest.mark.processes
@@ -74,7 +74,7 @@ async def read(
     variables: Mapping[str, str], cwd: Path | None = None
 ) -> list[subprocess.CompletedProcess[bytes]]:
     """Run all read-only commands."""
-    return await asyncio.gather(*(run_beside(command, variables, cwd) for command in READING))
+    return await asyncio.gather(*(run_concurrently(command, variables, cwd) for command in READING))
 
 
 async def test_the_api_lists_what_its_server_tracks(
@@ -82,7 +82,7 @@ async def test_the_api_lists_what_its_server_tracks(
 ) -> None:
     settings = make_settings(database_url, shared_simulator, coins="bitcoin", currencies="usd")
     async with live_server(settings) as server:
-        done = await run_beside(["status"], {"DATABASE_URL": database_url})
+        done = await run_concurrently(["status"], {"DATABASE_URL": database_url})
         assert (done.returncode, b"bitcoin" in done.stdout) == (0, True), done.stderr.decode()
         data = await server.data("{ coins { totalCount nodes { id tracked } } }")
     assert data["coins"] == {"totalCount": 1, "nodes": [{"id": "bitcoin", "tracked": True}]}

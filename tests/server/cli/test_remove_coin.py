@@ -9,7 +9,7 @@ from sqlmodel import SQLModel
 from models.postgres.advisory_lock import AdvisoryLock
 from models.runs import REFRESH_LOCK
 from simulator import Simulator
-from tests.server.commands import one_line, run_beside
+from tests.server.commands import one_line, run_concurrently
 from tests.serving import TOKEN, LiveServer, live_server, make_settings
 
 pytestmark = pytest.mark.processes
@@ -62,15 +62,15 @@ async def test_a_removed_coin_leaves_the_database_and_the_caches(
     assert all(kept[name] for name in ("price_hourly", "price_daily", "price_latest", "series"))
     others = await count(sql, "bitcoin")
 
-    shown = await run_beside(["remove-coin", "Ethereum", "--dry-run"], mine)
+    shown = await run_concurrently(["remove-coin", "Ethereum", "--dry-run"], mine)
     assert shown.returncode == 0, shown.stderr.decode()
     for table, rows in kept.items():
         assert f"{table} {rows:,}" in " ".join(shown.stdout.decode().split())
-    asked = await run_beside(["remove-coin", "ethereum"], mine)
+    asked = await run_concurrently(["remove-coin", "ethereum"], mine)
     assert one_line(asked) == "Nothing was deleted. Say yes, or give --yes."
     assert await count(sql, "ethereum") == kept
 
-    done = await run_beside(["remove-coin", "ethereum", "--yes"], mine)
+    done = await run_concurrently(["remove-coin", "ethereum", "--yes"], mine)
     assert done.returncode == 0, done.stderr.decode()
     assert set((await count(sql, "ethereum")).values()) == {0}
     assert await count(sql, "bitcoin") == others
@@ -96,7 +96,7 @@ async def test_rejected_values(
 
     async def refused(coin: str, **settings: str) -> str:
         variables = {"DATABASE_URL": database_url, **MINE, **settings}
-        return one_line(await run_beside(["remove-coin", coin, "--yes"], variables))
+        return one_line(await run_concurrently(["remove-coin", coin, "--yes"], variables))
 
     assert "'bitcoin' is tracked: take it out of COINS" in await refused("bitcoin")
     for coin in ("nothing", "", "a\udcff", "x" * 5000):

@@ -70,7 +70,7 @@ async def test_every_write_invalidates_the_responses_that_show_it(cached: LiveSe
     """Each write changes some response; otherwise the test above would prove nothing."""
     writer = Writer(cached, random.Random(1))  # noqa: S311 - no secret
     for write in writer.writes():
-        for _ in range(30):  # what is drawn may be what is there already
+        for _ in range(30):  # a drawn value may be stored already
             before = [(await cached.post(query)).json() for query in QUERIES]
             await write()
             await cached.application.listener.catch_up()

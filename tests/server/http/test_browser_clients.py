@@ -48,15 +48,15 @@ PAGE = """<!doctype html><title>a frontend</title>
   const make = (link) => new ApolloClient({
     link, cache: new InMemoryCache(), clientAwareness: { name: "web", version: "1.2" },
   });
-  const tell = (name) => (value) => { window[name] = JSON.stringify(value); };
+  const report = (name) => (value) => { window[name] = JSON.stringify(value); };
   const asking = make(new HttpLink({ uri: url, headers: tracing }));
   asking.query({ query: gql`{ currencies { code } }` })
-    .then(tell("answer"), (error) => tell("answer")(`${error}`));
+    .then(report("answer"), (error) => report("answer")(`${error}`));
   const socket = createClient({ url: url.replace("http", "ws"), retryAttempts: 0 });
   make(new GraphQLWsLink(socket)).subscribe({ query: gql`subscription { priceUpdates { kind } }` })
-    .subscribe({ next: tell("event"), error: (error) => tell("event")(`${error}`) });
+    .subscribe({ next: report("event"), error: (error) => report("event")(`${error}`) });
   fetch(url, { method: "POST", body: "{", headers: { "content-type": "application/json" } })
-    .then((response) => tell("refused")([response.status, response.headers.get("x-request-id")]));
+    .then((response) => report("refused")([response.status, response.headers.get("x-request-id")]));
 </script>"""
 
 

@@ -22,9 +22,9 @@ class Candidate:
         self.ended = asyncio.Event()
         self.begun = 0
         self.failing = asyncio.Event()
-        self.election = LeaderElection(self.database, self._duties)
+        self.election = LeaderElection(self.database, self._tasks)
 
-    async def _duties(self, verify: Callable[[], Awaitable[None]], begun: asyncio.Event) -> None:
+    async def _tasks(self, verify: Callable[[], Awaitable[None]], begun: asyncio.Event) -> None:
         await verify()
         self.begun += 1
         begun.set()

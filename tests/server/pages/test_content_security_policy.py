@@ -22,26 +22,28 @@ from tests.browser import browser
 pytestmark = pytest.mark.processes
 
 SCRIPT = """
-const tell = (name) => document.body.append(` ${name};`);
+const report = (name) => document.body.append(` ${name};`);
 const open = (url, name) => {
   try {
     const socket = new WebSocket(url);
-    socket.onopen = () => { tell(`${name} opened`); fetch("/told"); };
-    socket.onerror = () => tell(`${name} failed`);
-  } catch (error) { tell(`${name} refused`); }
+    socket.onopen = () => { report(`${name} opened`); fetch("/reported"); };
+    socket.onerror = () => report(`${name} failed`);
+  } catch (error) { report(`${name} refused`); }
 };
 document.addEventListener("securitypolicyviolation", (event) =>
-  tell(`${event.blockedURI} blocked`));
+  report(`${event.blockedURI} blocked`));
 fetch("/wait");  // the browser's time stands still for it, though not for a WebSocket
 open(`ws://${location.host}/socket`, "own socket");
 open(`ws://localhost:${location.port}/socket`, "other socket");
-fetch("/script.js").then(() => tell("own fetch done"));
-fetch(`http://localhost:${location.port}/script.js`).catch(() => tell("other fetch failed"));
+fetch("/script.js").then(() => report("own fetch done"));
+fetch(`http://localhost:${location.port}/script.js`).catch(() => report("other fetch failed"));
 """
 
 
 async def page(_: Request) -> Response:
-    text = '<!doctype html><body><script src="/script.js"></script><script>tell("inline")</script>'
+    text = (
+        '<!doctype html><body><script src="/script.js"></script><script>report("inline")</script>'
+    )
     return HTMLResponse(text, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
 
 
@@ -70,7 +72,7 @@ def url() -> Iterator[str]:
     app = Starlette(
         routes=[
             Route("/", page), Route("/script.js", script), Route("/wait", wait),
-            Route("/told", shown), WebSocketRoute("/socket", accept),
+            Route("/reported", shown), WebSocketRoute("/socket", accept),
         ]
     )  # fmt: skip
     app.state.shown = asyncio.Event()

@@ -15,7 +15,7 @@ from tests.server.blocked_queries import (
     Lock,
     asked,
     await_start,
-    patience,
+    long_grace,
     refuses,
     started,
     waiting,
@@ -42,7 +42,7 @@ def test_a_second_signal_forces_the_exit(
 ) -> None:
     """The server ends while a table is locked; its run is marked as interrupted."""
     simulator.add_fault(Fault("slow", path="/market_chart", times=None, seconds=60))
-    with started(tmp_path, url, simulator, *arguments, **patience(tmp_path)) as server:
+    with started(tmp_path, url, simulator, *arguments, **long_grace(tmp_path)) as server:
         server.await_line("refresh started")
         pids = server.await_workers(2) if arguments else {server.process.pid}
         with Lock(url):
@@ -64,7 +64,7 @@ def test_a_second_signal_forces_the_exit(
 def test_a_forced_exit_stops_the_embedded_database(
     tmp_path: Path, threads: ThreadPoolExecutor, arguments: tuple[str, ...]
 ) -> None:
-    with served(tmp_path, "--demo", *arguments, DATA_DIR="data", **patience(tmp_path)) as server:
+    with served(tmp_path, "--demo", *arguments, DATA_DIR="data", **long_grace(tmp_path)) as server:
         pids = await_start(server, arguments)
         database = servers_of(tmp_path / "data/demo")
         folder = EmbeddedPostgres(tmp_path / "data/demo").socket_dir

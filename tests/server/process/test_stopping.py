@@ -25,7 +25,7 @@ from tests.server.blocked_queries import (
     asked,
     asked_over_a_socket,
     await_start,
-    patience,
+    long_grace,
     refuses,
     started,
     waiting,
@@ -92,15 +92,15 @@ def test_a_query_that_does_not_end_is_cancelled(
 
 
 @pytest.mark.endurance
-@pytest.mark.parametrize("hastened", [False, True])
+@pytest.mark.parametrize("signalled_twice", [False, True])
 def test_a_query_over_a_socket_is_waited_for_as_long(
     url: str,
     shared_simulator: Simulator,
     tmp_path: Path,
     threads: ThreadPoolExecutor,
-    hastened: bool,
+    signalled_twice: bool,
 ) -> None:
-    more = patience(tmp_path) if hastened else {}
+    more = long_grace(tmp_path) if signalled_twice else {}
     with started(tmp_path, url, shared_simulator, **more) as server:
         await_start(server, ())
         with Lock(url):
@@ -109,10 +109,10 @@ def test_a_query_over_a_socket_is_waited_for_as_long(
             eventually(lambda: waiting(url))
             server.process.terminate()
             eventually(lambda: refuses(server.url))
-            if hastened:
+            if signalled_twice:
                 server.process.terminate()
             assert server.process.wait(START_SECONDS) == 0
-            assert hastened or ended.result() - begun > GRACE_SECONDS - 2
+            assert signalled_twice or ended.result() - begun > GRACE_SECONDS - 2
     assert "Traceback" not in server.log.read_text()
 
 

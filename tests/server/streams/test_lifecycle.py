@@ -79,7 +79,7 @@ async def test_a_client_that_does_not_read_is_aborted_and_delays_no_other(
             await talk.receive()
             assert len(streams) == 2
             talk.connection.transport.pause_reading()
-            with contextlib.suppress(ConnectionClosed):  # where it is dropped in their midst
+            with contextlib.suppress(ConnectionClosed):  # where it is dropped during these
                 for number in range(900):
                     await talk.begin(SERIES, str(number))
             await eventually(lambda: len(streams) == 1)

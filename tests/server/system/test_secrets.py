@@ -72,8 +72,8 @@ class Doorkeeper(socketserver.BaseRequestHandler):
             self.request.recv(size - 8)
             self.request.sendall(message(b"R", struct.pack("!i", 3)))
             sent = self.request.recv(1000)[5:-1]
-            told = b"SFATAL\0C%b\0Mthis is refused: %b\0\0" % (self.state, sent)
-            self.request.sendall(message(b"E", told))
+            response = b"SFATAL\0C%b\0Mthis is refused: %b\0\0" % (self.state, sent)
+            self.request.sendall(message(b"E", response))
 
 
 class Refuser(Doorkeeper):
@@ -169,11 +169,11 @@ async def test_a_refresh_that_fails(tmp_path: Path, empty_url: str) -> None:
                 "{ refreshRuns { nodes { error } } seriesStatus { lastError } }",
             ):
                 async with httpx.AsyncClient(trust_env=False, timeout=60) as http_client:
-                    told = await http_client.post(
+                    response = await http_client.post(
                         f"{server.url}/graphql", json={"query": query}, headers=headers
                     )
-                assert told.status_code == 200, told.text
-                answers.append(told.text)
+                assert response.status_code == 200, response.text
+                answers.append(response.text)
             assert upstream.asked > 0
             server.process.terminate()
             server.process.wait(60)
