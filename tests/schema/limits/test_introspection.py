@@ -102,3 +102,14 @@ async def test_a_letter_with_a_longer_lower_case_gives_an_ordinary_error(
     limits: Limits, text: str, variables: dict[str, Any]
 ) -> None:
     assert "index" not in await messages_of(limits, text, variables)
+
+
+async def test_lists_and_non_null_types_are_not_one_of() -> None:
+    """Strawberry's own resolver of `isOneOf` fails at types that wrap others."""
+    field = "fields { type { isOneOf kind ofType { isOneOf kind } } }"
+    result = await build_schema().execute(f'{{ __type(name: "Query") {{ {field} }} }}')
+    assert not result.errors
+    assert result.data is not None
+    kinds = [each["type"] for each in result.data["__type"]["fields"]]
+    assert "NON_NULL" in {each["kind"] for each in kinds}
+    assert all(each["isOneOf"] is None for each in kinds if each["kind"] == "NON_NULL")
