@@ -12,7 +12,6 @@ from starlette.types import Receive, Scope, Send
 from resolvers.errors import UnavailableError
 from schema.errors import UNAVAILABLE, failure, masked
 from schema.execution.schema import LimitedSchema
-from server.access.memory_budget import Reservation
 from server.graphql.admission import Admission
 from server.graphql.handler import OperationHandler
 from server.graphql.request import GraphQLRequest
@@ -25,7 +24,7 @@ from server.graphql.request_parsing import (
 )
 from server.graphql.response import CachePolicy, EncodedResponse, NegotiatedResponse, encode
 from server.graphql.response_cache import ResponseCache
-from server.http.backpressure import PIECE, BackpressureBudget, send_body
+from server.http.backpressure import PIECE, UNCOUNTED, UNRESERVED, BackpressureBudget, send_body
 from server.pages.graphiql import GRAPHIQL_PATH, PAGE_HEADERS, graphiql_page
 from server.pages.static_files import send_static
 from server.streams.endpoint import StreamEndpoint, StreamSettings
@@ -66,12 +65,13 @@ class GraphQLEndpoint:
         if wants_page(scope, request.headers):
             await self._page(request, send)
             return
-        reservation = Reservation(None, "")
+        reservation = UNRESERVED
         try:
             response = await self._respond(request, receive, send)
             if response is None:
                 return
-            reservation = self.backpressure.reserve(request.caller, response.body.identity)
+            if len(response.body.identity) > UNCOUNTED:
+                reservation = self.backpressure.reserve(request.caller, response.body.identity)
             with request.encoding:
                 negotiated = await self._negotiate(request, response, request.headers)
             reservation.resize(min(len(negotiated[2]), PIECE), negotiated[2])

@@ -360,4 +360,4 @@ def test_the_health_check_follows_the_status(stub: Stub, status: int | None, cod
     env = {"PORT": str(stub.server_port) if status else "1", "http_proxy": "http://127.0.0.1:1"}
     ran = run([sys.executable, "-I", str(HEALTHCHECK)], env)
     assert ran.returncode == code
-    assert str(status or "no answer") in ran.stdout + ran.stderr
+    assert str(status or "no response") in ran.stdout + ran.stderr

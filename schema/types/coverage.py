@@ -13,9 +13,9 @@ from schema.columnar.lists import ColumnarList
 from schema.scalars import DateTime, moment
 
 
-@strawberry.type(description="A contiguous run of missing buckets, as a half-open time range.")
+@strawberry.type(description="Consecutive missing buckets, as a half-open time range.")
 class Gap:
-    """A run of missing buckets."""
+    """Consecutive missing buckets."""
 
     from_: DateTime = strawberry.field(
         name="from", description="The start of the first missing bucket."
@@ -109,8 +109,7 @@ class Coverage:
         description="The start of the last stored bucket in the range. Null if there is none."
     )
     gaps: list[Gap] = strawberry.field(
-        description="The runs of missing buckets, oldest first. Their `buckets` add up to "
-        "`expected` - `present`."
+        description="The gaps, oldest first. Their `buckets` add up to `expected` - `present`."
     )
 
     @classmethod

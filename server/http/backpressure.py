@@ -22,7 +22,7 @@ _TOO_MUCH = (
     "Too much of earlier responses is unread: read it, request less at a time, or try again in "
     "a few seconds."
 )
-_FREE = Reservation(None, "")
+UNRESERVED = Reservation(None, "")  # of no budget: its size stays 0
 
 Drain = Callable[[], Awaitable[None] | None]
 """Returns an awaitable until the client has read all but UNCOUNTED bytes; None if it has."""
@@ -41,7 +41,7 @@ class BackpressureBudget:
         the caller or of the process is exhausted.
         """
         if len(content) <= uncounted:
-            return _FREE
+            return UNRESERVED
         return self.budget.reserve(caller, min(len(content), PIECE), content)
 
 

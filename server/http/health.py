@@ -10,7 +10,7 @@ from models.postgres.database import Database, DatabaseUnavailableError
 from models.postgres.migrate import current_revision, newest_revision
 from models.series import newest_observation_age
 
-_PATIENCE_SECONDS = 5.0
+_CHECK_TIMEOUT_SECONDS = 5.0
 _MIGRATED = "up to date"
 
 
@@ -45,7 +45,7 @@ class Readiness:
         return JSONResponse({"status": "ready", **facts})
 
     async def _check(self) -> dict[str, object]:
-        async with asyncio.timeout(_PATIENCE_SECONDS):
+        async with asyncio.timeout(_CHECK_TIMEOUT_SECONDS):
             current = await current_revision(self._database)
             # A newer revision is fine: during a rolling update old servers go on serving.
             migrated = current is not None and current >= newest_revision()

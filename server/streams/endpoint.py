@@ -19,6 +19,7 @@ from server.graphql.request import GraphQLRequest
 from server.graphql.request_parsing import RequestRefusedError, headers_of
 from server.http.backpressure import BackpressureBudget
 from server.http.cross_origin import Origins
+from server.http.security_headers import SECURITY_HEADERS
 from server.streams.execution import StreamOperations
 from server.streams.graphql_transport_ws import SUBPROTOCOL, UNKNOWN_SUBPROTOCOL
 from server.streams.sender import STALLED_SECONDS, AsMessage, PeerGoneError, Sender
@@ -183,7 +184,7 @@ _STOPPING = failure(UNAVAILABLE, "The server is stopping. Connect again in a few
 
 async def _refuse(sender: Sender, answer: Answer) -> None:
     """Answer a handshake with an HTTP error."""
-    headers = [(b"content-type", b"application/json; charset=utf-8")]
+    headers = [(b"content-type", b"application/json; charset=utf-8"), *SECURITY_HEADERS]
     if answer.retry_after is not None:
         headers.append((b"retry-after", b"%d" % answer.retry_after))
     await sender.send(

@@ -23,7 +23,7 @@ def leave_the_breaker_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "CONNECT_SECONDS", _NEVER)
     for name in ("READ_SECONDS", "WRITE_SECONDS"):
         monkeypatch.setattr(database, name, _NEVER)
-    monkeypatch.setattr(health, "_PATIENCE_SECONDS", _NEVER)
+    monkeypatch.setattr(health, "_CHECK_TIMEOUT_SECONDS", _NEVER)
     monkeypatch.setattr(app, "_RETRY_SECONDS", 0.2)
 
 

@@ -153,7 +153,7 @@ async def test_an_unresponsive_database(
         live_server(make_settings(proxy.url, shared_simulator)) as server,
     ):
         await server.data(REFRESH, token=TOKEN)
-        monkeypatch.setattr(health, "_PATIENCE_SECONDS", 0.3)
+        monkeypatch.setattr(health, "_CHECK_TIMEOUT_SECONDS", 0.3)
         proxy.freeze()
         ready = await server.http.get("/health/ready")
         assert (ready.status_code, ready.json()["status"]) == (503, "unavailable")

@@ -49,3 +49,15 @@ async def test_a_rejected_handshake_has_a_json_error(reader: Reader, name: str) 
         assert error["extensions"] == {"code": code}
         assert words in error["message"]
         assert await client.closed()
+
+
+async def test_a_handshake_of_another_site_is_refused_with_security_headers(reader: Reader) -> None:
+    """The application refuses it, not websockets."""
+    async with raw(reader.url) as client, asyncio.timeout(SECONDS):
+        client.send(
+            b"GET /graphql HTTP/1.1\r\nOrigin: https://evil.example\r\n" + UPGRADE + b"\r\n"
+        )
+        answer = await client.answer()
+        assert answer.status == 403
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
