@@ -24,7 +24,9 @@ MOST_PRICES = 200_000
 
 @dataclass(frozen=True, slots=True)
 class AlignedRequest:
-    """The requested series, sorted by coin and then by currency, and their range [start, end).
+    """The requested series and their range [start, end).
+
+    The series are grouped by coin, in the order of the arguments.
 
     Without `start`, the range begins with the stored history.
     """

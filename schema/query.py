@@ -126,8 +126,9 @@ class Query:
         "before. Anomalies are reported only: no series leaves them out or changes them. `scope` "
         "names the likely cause: the market, a currency, one coin or the data source. Sorted by "
         "time, then by descending score. One query searches at most 10,000 hours and 500,000 "
-        "prices (series × hours; fewer with a wide `window`) and returns at most 10,000 "
-        "anomalies. A larger one fails with the code RANGE_TOO_LARGE."
+        "prices (series × hours) and returns at most 10,000 anomalies; a larger one fails with the "
+        "code RANGE_TOO_LARGE. A wide `window` costs more, and so allows fewer hours: see "
+        "OPERATION_TOO_COMPLEX."
     )
     async def anomalies(
         self,

@@ -60,7 +60,7 @@ _CASED = {
 _CONTRACT = re.compile(r"""["`']dearest["`']|dearest: \{|\.dearest\b""")
 _SKIPPED = (
     "web/graphiql/",
-    "migrations/versions/",  # what was released stays as it was
+    "migrations/versions/",  # their SQL was released and stays
     "tests/words.py",
     "tests/test_words.py",
 )
@@ -92,12 +92,16 @@ def findings(text: str) -> Iterator[tuple[int, str, str]]:
 
 def _tracked() -> list[str]:
     """Return the tracked files that are read, as paths from the root of the repository."""
-    listed = subprocess.run(
-        ["git", "ls-files"],  # noqa: S607 - whichever git the developer has
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    try:
+        listed = subprocess.run(
+            ["git", "ls-files"],  # noqa: S607 - whichever git the developer has
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        reason = (getattr(error, "stderr", "") or str(error)).strip().splitlines()[0]
+        raise SystemExit(f"words: git cannot list the files: {reason}") from None
     return [
         path
         for path in listed.stdout.splitlines()

@@ -194,7 +194,7 @@ class Pipeline:
             await self._no_prices(plan, fetched, problem)
             return
         if problem:
-            log.warning("prices missing", **_name(plan), problem=problem)
+            log.warning("prices missing", **_name(plan), trouble=problem)
             self._incomplete.add(state.series_id)
         await self._recorder.store_series(plan, fetched, bucketed, problem)
         self._stored.add(state.series_id)
@@ -206,7 +206,7 @@ class Pipeline:
         message = f"CoinGecko sent no {prices} of {state.coin_id} in {state.currency_code}."
         if fetched.refusal or any(len(chart.prices.times) for _, chart in fetched.answered):
             message = problem or message
-        log.warning("no prices upstream", **_name(plan), problem=message)
+        log.warning("no prices upstream", **_name(plan), trouble=message)
         self._incomplete.add(state.series_id)
         self._silent.add(state.series_id)
         await self._recorder.record_no_prices(plan, fetched, message)

@@ -61,9 +61,8 @@ class SubscriptionOperation:
         try:
             async with self._schema.in_time(context):
                 executor = self._executor(event, context)
-                if isinstance(
-                    executor, list
-                ):  # cannot happen: the stream was opened with the same variables
+                if isinstance(executor, list):
+                    # cannot happen: the stream was opened with the same variables
                     return ExecutionResult(data=None, errors=executor)
                 executed = execute_subscription_event(executor)
                 result = await executed if isawaitable(executed) else executed

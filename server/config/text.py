@@ -46,9 +46,8 @@ class UnquotedSource(PydanticBaseSettingsSource):
         if not isinstance(value, str):
             return value
         field = self.settings_cls.model_fields.get(name)
-        if field is None or Path not in _kinds(
-            field
-        ):  # paths stay in the encoding of the file system
+        # paths stay in the encoding of the file system
+        if field is None or Path not in _kinds(field):
             value = os.fsencode(value).decode("utf-8", "surrogateescape")  # in any locale
         return unquoted(value)
 

@@ -103,9 +103,8 @@ def _url(value: SecretStr) -> SecretStr:
     try:
         database_url(value.get_secret_value())
     except ValueError as error:
-        if "invalid literal" in str(
-            error
-        ):  # the message quotes the port, which may be a part of a password
+        if "invalid literal" in str(error):
+            # the message quotes the port, which may be a part of a password
             raise ValueError(
                 "the port is not a number; in a user or a password write @ as %40 and : as %3A"
             ) from None

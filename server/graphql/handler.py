@@ -92,9 +92,8 @@ class OperationHandler:
         finally:
             database_time.reset(token)
         answer = answer_of(result, correlation_id.get() or "")
-        if (
-            answer.status == STATUS["RATE_LIMITED"]
-        ):  # not shared with callers that wait for the same query
+        if answer.status == STATUS["RATE_LIMITED"]:
+            # not shared with callers that wait for the same query
             raise RequestRefusedError(answer)
         if request.operation.sha256 and not isinstance(result, PreExecutionError):
             self._persisted.put(request.operation.sha256, query)

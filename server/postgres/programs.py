@@ -85,7 +85,7 @@ def log_reason(log: Path) -> str:
     if not written and _is_full(log.parent):
         return os.strerror(errno.ENOSPC)
     errors = [line for line in written if re.search(r"FATAL|PANIC|ERROR|error: ", line)]
-    reason = (errors or written[-1:] or ["the log is empty"])[0]
+    reason = (errors or written[-1:] or ["the log names no reason"])[0]
     return re.sub(r"^.*?(?=FATAL|PANIC|ERROR)", "", reason).strip()
 
 

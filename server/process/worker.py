@@ -51,9 +51,8 @@ class Worker(Server):
         left = len(self._tasks) + len(self.server_state.connections)
         gone = self._taken - left - self._reported_gone
         if gone > 0:
-            with contextlib.suppress(
-                OSError
-            ):  # the buffer is full, or `_receive_connection` notices that the parent has ended
+            # the buffer is full, or `_receive_connection` notices that the parent has ended
+            with contextlib.suppress(OSError):
                 self._reported_gone += self._control.send(GONE * gone)
         if counter % 10 == 0:
             self._send(ALIVE)
@@ -113,9 +112,8 @@ class Worker(Server):
         )
 
     def _send(self, message: bytes) -> None:
-        with contextlib.suppress(
-            OSError
-        ):  # `_receive_connection` notices that the parent has ended
+        # `_receive_connection` notices that the parent has ended
+        with contextlib.suppress(OSError):
             self._control.send(message)
 
 

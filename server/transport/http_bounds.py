@@ -87,9 +87,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _has_begun = False  # a message has begun, perhaps with a part of its first line
     _counted = 0  # bytes of this connection in the BacklogBudget
     _deadline: asyncio.TimerHandle | None = None  # of the message being received
-    _answering: RequestResponseCycle | None = (
-        None  # the request being answered; pipelined ones wait
-    )
+    _answering: RequestResponseCycle | None = None  # pipelined requests wait behind it
     _reading: asyncio.TimerHandle | None = None  # the next check that the client reads
     _ignored_upgrade = False  # the head requests an upgrade and is parsed again without it
 
@@ -353,15 +351,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             super().handle_websocket_upgrade()
             if self.flow.write_paused:  # by an unread response; asyncio does not call it again
                 self.transport.get_protocol().pause_writing()
+                # asyncio resumes the WebSocket only, and the response waits no longer
+                self.flow.resume_writing()
         else:
-            self.transport.close()  # frames would mix with the response
+            self._close()  # frames would mix with the response
 
     def on_response_complete(self) -> None:
         """Parse the next request, or wait for the rest of an early answered one."""
         super().on_response_complete()
         unread = self.cycle.response_complete and not self._in_head
         if unread and not self.transport.is_closing():
-            self._expire(LINGER_SECONDS, self.transport.close)  # the client still sends
+            self._expire(LINGER_SECONDS, self._close)  # the client still sends
         if self._held:
             self._unset_keepalive_if_required()
             self._parse_or_hold(self._held, self._next)
@@ -439,7 +439,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._received:
             self.refuse(408, f"The headers did not arrive within {HEAD_SECONDS:g} seconds.")
         else:
-            self.transport.close()
+            self._close()
+
+    def _close(self) -> None:
+        """Close once everything is written; abort if the client does not read it."""
+        self.transport.close()
+        if self.transport.get_write_buffer_size():
+            self._watch_reader(closing=True)
 
     def refuse(self, status: int, message: str, code: str = "BAD_USER_INPUT") -> None:
         """Send an error for bytes that are no valid request, and close.
@@ -462,7 +468,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         more = origins.response_headers(self._origin())
         lines = (b"%b: %b\r\n" % header for header in (*early_headers(content), *more))
         self.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", content)))
-        self.transport.close()
+        self._close()
         log_rejected_request(status, self.client[0] if self.client else None)
 
     def _origin(self) -> str | None:

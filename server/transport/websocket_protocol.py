@@ -34,6 +34,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     """
 
     _unconfirmed = 0  # bytes sent since the last ping
+    _rejected = False  # the handshake is, by us or by uvicorn
 
     def __init__(self, *given: Any, **named: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(*given, **named)
@@ -50,12 +51,14 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         """Answer also a malformed handshake, which uvicorn would leave open for ever."""
         super().data_received(data)
-        if self.conn.handshake_exc is None or self.handshake_complete:
+        if self.conn.handshake_exc is None or self._rejected:
             return
-        self.handshake_complete = True
-        unsent = b"".join(self.conn.data_to_send())
-        self.transport.write(unsent or self.conn.reject(400, _NO_HANDSHAKE).serialize())
-        self.transport.close()
+        self._rejected = True
+        if not self.handshake_complete:
+            self.handshake_complete = True
+            unsent = b"".join(self.conn.data_to_send())
+            self.transport.write(unsent or self.conn.reject(400, _NO_HANDSHAKE).serialize())
+            self.transport.close()
         self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
 
     def _until_read(self) -> Awaitable[object] | None:
@@ -67,9 +70,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             await self._send_fragment(message)
             return
         await super().send(message)
-        if (
-            self.close_sent
-        ):  # also by a rejection, which uvicorn would take for an unfinished handshake
+        if self.close_sent:
+            # also by a rejection, which uvicorn would take for an unfinished handshake
             self.handshake_complete = True
 
     async def _send_fragment(self, piece: Any) -> None:  # noqa: ANN401 - of server.streams.websocket.fragment

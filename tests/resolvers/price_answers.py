@@ -1,4 +1,4 @@
-"""PriceAnswers built by hand, as inputs of computations."""
+"""`PricePage`s built by hand, as inputs of computations."""
 
 import math
 from collections.abc import Sequence

@@ -113,7 +113,7 @@ def started(folder: Path, url: str, simulator: Simulator, *arguments: str, **mor
 def long_grace(folder: Path) -> dict[str, str]:
     """Settings with timeouts of ten minutes, so that an early end shows a forced exit."""
     (folder / "sitecustomize.py").write_text(
-        "import server.process.server\nserver.serving.GRACE_SECONDS = 600\n"
+        "from server.process import server\nserver.GRACE_SECONDS = 600\n"
     )
     return {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "OPERATION_TIMEOUT": "10m"}
 

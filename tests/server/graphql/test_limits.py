@@ -18,7 +18,7 @@ MOST = {"max_document": 2_000, "max_tokens": 60, "max_root_fields": 5}  # else 6
 VALUES = ("max_variables", "max_list", "max_input_depth", "max_input_values")
 ELSEWHERE = {  # these have tests of their own
     "max_cost",  # tests/schema/cost/test_cost_extension.py
-    "introspection",  # test_closed_schema.py
+    "introspection",  # test_introspection_off.py
 }
 OVERLAPPING = {12: "{" + "__typename " * 4 + "}", 13: "{" + "__typename " * 5 + "}"}
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from server.http import backpressure
+from server.transport import http_bounds, websocket_protocol
 from server.transport.http_protocol import HttpProtocol
 from server.transport.websocket_protocol import WebSocketProtocol
 from tests.server.cache_probes import is_true, until
@@ -15,6 +17,11 @@ from tests.server.raw_client import HEAD, QUERY, WHOLE, Answer, raw
 from tests.server.slow_readers import deaf
 from tests.serving import Reader
 
+HANDSHAKE = (
+    b"GET /graphql HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: graphql-transport-ws\r\n"
+)
+KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 UPGRADES = [
     b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n",
     b"Upgrade: foo\r\nConnection: upgrade\r\nConnection: keep-alive\r\n",
@@ -77,27 +84,53 @@ async def test_connect_is_rejected(reader: Reader, target: bytes) -> None:
 async def test_a_websocket_after_an_unread_response(
     reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It writes nothing until the client has read."""
+    """It writes nothing until the client has read, and then stays."""
+    monkeypatch.setattr(backpressure, "READ_GRACE_SECONDS", 1.0)
+    monkeypatch.setattr(backpressure, "MIN_BYTES_PER_SECOND", 1e9)
     sockets: list[WebSocketProtocol] = []
     observe(monkeypatch, HttpProtocol, "connection_made", after=with_a_small_buffer)
     observe(monkeypatch, WebSocketProtocol, "connection_made", after=sockets.append)
     ask = b'{"query": "{ __schema { types { fields { name description } } } }"}'
     head = HEAD + b"Accept-Encoding: identity\r\nContent-Length: %d\r\n\r\n" % len(ask)
-    handshake = (
-        b"GET /graphql HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-        b"Sec-WebSocket-Protocol: graphql-transport-ws\r\n\r\n"
-    )
     async with deaf(reader) as connection:
         incoming, writer = await asyncio.open_connection(sock=connection, limit=1024)
-        writer.write(head + ask + handshake)
+        writer.write(head + ask + HANDSHAKE + KEY + b"\r\n")
         await until(is_true(lambda: bool(sockets)))
         assert not sockets[0].writable.is_set()
         received = b""
         while b"101 Switching" not in received:
             received += await incoming.read(65_536)
         await until(is_true(sockets[0].writable.is_set))
+        await asyncio.sleep(2)  # longer than the response had to be read
+        writer.write(b"\x89\x80" + bytes(4))
+        assert (await incoming.readuntil(b"\x8a\x00")).endswith(b"\x8a\x00"), "a pong"
         writer.transport.abort()
+
+
+@pytest.mark.parametrize("last", [b"no HTTP\r\n\r\n", HANDSHAKE + b"\r\n"])
+async def test_a_refusal_that_is_not_read_is_dropped(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch, last: bytes
+) -> None:
+    """So little is unread that writing never pauses."""
+    monkeypatch.setattr(http_bounds, "STALLED_SECONDS", 0.5)
+    monkeypatch.setattr(websocket_protocol, "_LINGER_SECONDS", 0.5)
+    unread: list[int] = []
+    lost: list[object] = []
+
+    def note_unread(protocol: Any) -> None:
+        unread.append(protocol.transport.get_write_buffer_size())
+
+    observe(monkeypatch, HttpProtocol, "connection_made", after=with_a_small_buffer)
+    observe(monkeypatch, HttpProtocol, "refuse", after=note_unread)
+    observe(monkeypatch, WebSocketProtocol, "data_received", after=note_unread)
+    for kind in (HttpProtocol, WebSocketProtocol):
+        observe(monkeypatch, kind, "connection_lost", after=lost.append)
+    live = b"GET /health/live HTTP/1.1\r\nHost: test\r\n\r\n"
+    async with deaf(reader) as connection:
+        await asyncio.get_running_loop().sock_sendall(connection, live * 40 + last)
+        await until(is_true(lambda: bool(unread)))
+        assert 0 < unread[0] < 1 << 14
+        await until(is_true(lambda: bool(lost)))
 
 
 def observe(
