@@ -11,18 +11,25 @@ class Balancer:
     def __init__(self, target: int) -> None:
         self.target = target
         self.port = 0
+        self._drops = 0
         self._writers = set[asyncio.StreamWriter]()
         self._tasks = set[asyncio.Task[None]]()
 
     def drop(self) -> None:
-        """End all connections, like a balancer whose server has died."""
+        """End all connections, like a balancer whose server has died; also those being opened."""
+        self._drops += 1
         for writer in tuple(self._writers):
             writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        drops = self._drops
         try:
             there, back = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:
+            writer.transport.abort()
+            return
+        if drops != self._drops:
+            back.transport.abort()
             writer.transport.abort()
             return
         self._writers |= {writer, back}
