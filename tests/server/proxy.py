@@ -19,6 +19,7 @@ class Proxy:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self.port = 0
+        self._cuts = 0
         self.opened = 0  # connections so far
         self.delay = 0.0  # seconds that each piece takes
         self.bytes_left: int | None = None  # answers are cut within the piece that has this byte
@@ -61,12 +62,17 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.opened += 1
+        cuts = self._cuts
         host, port = self._real.query.get("host", self._real.host), self._real.port or 5432
         if isinstance(host, str) and host.startswith("/"):
             path = f"{host}/.s.PGSQL.{self._real.query.get('port', port)}"
             there, back = await asyncio.open_unix_connection(path)
         else:
             there, back = await asyncio.open_connection(str(host), port)
+        if cuts != self._cuts:
+            back.transport.abort()
+            writer.transport.abort()
+            return
         self._writers |= {writer, back}
         for source, target in ((reader, back), (there, writer)):
             task = asyncio.create_task(self._pass_on(source, target, answers=target is writer))
