@@ -24,7 +24,7 @@ from server.graphql.request_parsing import (
 )
 from server.graphql.response import CachePolicy, EncodedResponse, NegotiatedResponse, encode
 from server.graphql.response_cache import ResponseCache
-from server.http.backpressure import PIECE, UNCOUNTED, UNRESERVED, BackpressureBudget, send_body
+from server.http.backpressure import PIECE, UNRESERVED, BackpressureBudget, send_body
 from server.pages.graphiql import GRAPHIQL_PATH, PAGE_HEADERS, graphiql_page
 from server.pages.static_files import send_static
 from server.streams.endpoint import StreamEndpoint, StreamSettings
@@ -70,8 +70,7 @@ class GraphQLEndpoint:
             response = await self._respond(request, receive, send)
             if response is None:
                 return
-            if len(response.body.identity) > UNCOUNTED:
-                reservation = self.backpressure.reserve(request.caller, response.body.identity)
+            reservation = self.backpressure.reserve(request.caller, response.body.identity)
             with request.encoding:
                 negotiated = await self._negotiate(request, response, request.headers)
             reservation.resize(min(len(negotiated[2]), PIECE), negotiated[2])

@@ -11,7 +11,7 @@ from websockets.typing import StatusLike
 
 from schema.errors import INTERNAL, failure
 from server.http.access_log import log_rejected_request
-from server.transport.http_bounds import early_headers
+from server.transport.early_errors import early_headers
 
 _NOT_FOUND, _FAULT = 404, 500
 _NO_SOCKET = "There is no WebSocket at this address: it is at /graphql."

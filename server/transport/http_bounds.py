@@ -6,36 +6,41 @@ and clients that do not read their responses. docs/security.md lists them.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import httptools
-import orjson
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
     HttpToolsProtocol,
     RequestResponseCycle,
 )
 
-from schema.errors import UNAVAILABLE, failure
+from schema.errors import UNAVAILABLE
 from server.http.access_log import log_rejected_request
 from server.http.scope_state import BODY_TIMED_OUT
-from server.http.security_headers import SECURITY_HEADERS
 from server.transport.backlog import BacklogBudget, PausableFlowControl
+from server.transport.early_errors import early_response
+from server.transport.head_limits import (
+    CODING,
+    KINDS,
+    LARGEST_HEAD,
+    LENGTH,
+    LIST,
+    MOST_LINES,
+    TOO_LARGE,
+    TOO_MANY_LINES,
+    exceeded,
+)
 
 HEAD_SECONDS = 10.0
 BODY_SECONDS = 15.0
-LARGEST_HEAD = 32_000  # bytes of the request line and all headers
 # The largest message. A client that reads the response only after sending its whole request must be
 # able to send it; the body is discarded.
 MOST_BYTES = 16_000_000
 LINGER_SECONDS = 5.0
 STALLED_SECONDS = 15.0
 _LONGEST_LENGTH = 18  # digits of Content-Length: more bytes than any body may have
-MOST_LINES = 128  # headers and trailers of one message; the same as for WebSocket handshakes
-MOST_VALUES = 200  # values and parameters in all list headers of one head
-MOST_ESCAPES = 200  # percent signs in a path
 READ_AHEAD = 16_384  # bytes after a request that are read before its response is complete
 # This separator ends a head. The search begins after the shortest request line, `GET / HTTP/1.1`,
 # or after some bytes of a chunked body; else a body of empty lines would be parsed in pieces of
@@ -45,25 +50,7 @@ _SHORTEST_HEAD = 14
 _SHORTEST_CHUNKS = 18
 _LONGEST_PIECE = 4096  # bytes of heads and chunks that are parsed before the bounds are checked
 _log = logging.getLogger("uvicorn.http")
-_HEAD_TOO_LARGE = f"The address and the headers are larger than {LARGEST_HEAD:,} bytes."
-_TOO_MANY_LINES = f"There are more than {MOST_LINES} headers."
-_TOO_MANY_VALUES = f"The headers list more than {MOST_VALUES} values and parameters."
-_TOO_MANY_ESCAPES = f"The path has more than {MOST_ESCAPES} percent signs."
 _TOO_MUCH_UNREAD = "Too many requests of this address are incomplete. Try again later."
-_EXPECT, _LENGTH, _CODING, _LIST = range(4)
-_KINDS = {  # _LIST: the list headers that the server parses
-    b"expect": _EXPECT,
-    b"content-length": _LENGTH,
-    b"transfer-encoding": _CODING,
-    **dict.fromkeys(
-        (
-            *(b"accept", b"accept-encoding", b"access-control-request-headers", b"connection"),
-            *(b"if-none-match", b"range", b"sec-websocket-extensions", b"sec-websocket-protocol"),
-            *(b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-prefix", b"x-forwarded-proto"),
-        ),
-        _LIST,
-    ),
-}
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -233,7 +220,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             self.send_400_response("Invalid HTTP request received.")
         if self._in_head and self._received > LARGEST_HEAD:
-            self.refuse(431, _HEAD_TOO_LARGE)
+            self.refuse(431, TOO_LARGE)
         return end
 
     def _end_of_piece(self, data: bytes, start: int) -> int:
@@ -278,19 +265,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Add a header, without the trailing space that httptools leaves in its value."""
         self._lines += 1
         if self._lines > MOST_LINES:
-            self._end_parsing(431, _TOO_MANY_LINES)
+            self._end_parsing(431, TOO_MANY_LINES)
         if not self._in_head:  # a trailer, which is ignored
             return
         name = name.lower()
         value = value.rstrip(b" \t")
-        kind = _KINDS.get(name)
+        kind = KINDS.get(name)
         if kind is None:
             pass
-        elif kind == _LIST:
+        elif kind == LIST:
             self._listed += len(value)
-        elif kind == _CODING:
+        elif kind == CODING:
             self._codings.append(value.lower())
-        elif kind == _LENGTH:
+        elif kind == LENGTH:
             # leading zeros are legal; httptools rejects all but digits
             value = value.lstrip(b"0")[:_LONGEST_LENGTH] or b"0"
             self._body_left = int(value)
@@ -312,13 +299,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Check the bounds of the head and start its request."""
         self._in_head = False
         self._unset_deadline()
-        if self._received > LARGEST_HEAD and self._head_size() > LARGEST_HEAD:
-            self._end_parsing(431, _HEAD_TOO_LARGE)
-        if self._listed > MOST_VALUES and self._values() > MOST_VALUES:
-            self._end_parsing(431, _TOO_MANY_VALUES)
-        if len(self.url) > MOST_ESCAPES and self._escapes() > MOST_ESCAPES:
-            self._end_parsing(400, _TOO_MANY_ESCAPES)
-        if self.parser.get_method() == b"CONNECT":
+        method = self.parser.get_method()
+        if fault := exceeded(method, self.url, self.headers, self._received, self._listed):
+            self._end_parsing(*fault)
+        if method == b"CONNECT":
             raise ValueError("CONNECT is not supported.")
         if self._codings and self._is_coded():
             raise ValueError("Send the body with Content-Length, or in HTTP/1.1 as plain chunks.")
@@ -359,8 +343,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Parse the next request, or wait for the rest of an early answered one."""
         super().on_response_complete()
-        unread = self.cycle.response_complete and not self._in_head
-        if unread and not self.transport.is_closing():
+        if self.transport.is_closing():  # it was the last response
+            self._close()
+        elif self.cycle.response_complete and not self._in_head:
             self._expire(LINGER_SECONDS, self._close)  # the client still sends
         if self._held:
             self._unset_keepalive_if_required()
@@ -383,26 +368,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def resume_writing(self) -> None:
         """Stop watching the client."""
         super().resume_writing()
-        self._unset_reading()
+        if not self.transport.is_closing():  # then the client must read all
+            self._unset_reading()
 
     def send_400_response(self, msg: str) -> None:
         """Send the error of the parser, or of the bound that stopped it."""
         self.refuse(*(self._refusal or (400, msg)))
-
-    def _head_size(self) -> int:
-        """Return the size of the head in bytes, without optional whitespace."""
-        line = len(self.parser.get_method()) + len(self.url) + len("  HTTP/1.1\r\n\r\n")
-        return line + sum(len(n) + len(value) + 4 for n, value in self.headers)
-
-    def _values(self) -> int:
-        """Return the number of values and parameters in the list headers."""
-        lists = (value for name, value in self.headers if _KINDS.get(name) == _LIST)
-        return sum(value.count(b",") + value.count(b";") for value in lists)
-
-    def _escapes(self) -> int:
-        """Return the number of percent signs in the path, which uvicorn decodes one by one."""
-        end = self.url.find(b"?")
-        return self.url.count(b"%", 0, len(self.url) if end < 0 else end)
 
     def _is_coded(self) -> bool:
         """Return True if the body has an unsupported or invalid transfer coding."""
@@ -462,12 +433,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         ):
             self.transport.abort()
             return
-        content = orjson.dumps(failure(code, message, status).body)
         app: Any = self.config.app  # Starlette's
-        origins = app.state.application.origins
-        more = origins.response_headers(self._origin())
-        lines = (b"%b: %b\r\n" % header for header in (*early_headers(content), *more))
-        self.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", content)))
+        headers = app.state.application.origins.response_headers(self._origin())
+        self.transport.write(early_response(status, message, code, headers))
         self._close()
         log_rejected_request(status, self.client[0] if self.client else None)
 
@@ -485,14 +453,3 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-
-
-def early_headers(content: bytes) -> Sequence[tuple[bytes, bytes]]:
-    """Return the headers of an error for bytes that are no valid request."""
-    return (
-        *SECURITY_HEADERS,
-        (b"content-type", b"application/json; charset=utf-8"),
-        (b"content-length", b"%d" % len(content)),
-        (b"cache-control", b"no-store"),
-        (b"connection", b"close"),
-    )

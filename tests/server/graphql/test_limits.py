@@ -7,7 +7,7 @@ import pytest
 
 from schema import build_schema
 from server.config.limits import LimitSettings
-from server.transport import http_bounds
+from server.transport.head_limits import LARGEST_HEAD
 from simulator import Simulator
 from tests.schema.limits.test_limits import DOCUMENTS, values_of
 from tests.server.raw_client import HEAD, QUERY, raw
@@ -94,7 +94,7 @@ async def test_a_body(reader: Reader, chunked: bool) -> None:
 
 @pytest.mark.parametrize("part", ["address", "headers"])
 async def test_a_head(reader: Reader, part: str) -> None:
-    for size, status in ((http_bounds.LARGEST_HEAD, 200), (http_bounds.LARGEST_HEAD + 1, 431)):
+    for size, status in ((LARGEST_HEAD, 200), (LARGEST_HEAD + 1, 431)):
         head = b"GET /health/live%b HTTP/1.1\r\nHost: test\r\nX-Long: %b\r\n\r\n"
         missing = size - len(head % (b"", b""))
         long = (b"?" + b"x" * (missing - 1), b"") if part == "address" else (b"", b"x" * missing)

@@ -17,6 +17,7 @@ from tests.server.raw_client import HEAD, QUERY, WHOLE, Answer, raw
 from tests.server.slow_readers import deaf
 from tests.serving import Reader
 
+LIVE = b"GET /health/live HTTP/1.1\r\nHost: test\r\n\r\n"
 HANDSHAKE = (
     b"GET /graphql HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: graphql-transport-ws\r\n"
@@ -107,8 +108,10 @@ async def test_a_websocket_after_an_unread_response(
         writer.transport.abort()
 
 
-@pytest.mark.parametrize("last", [b"no HTTP\r\n\r\n", HANDSHAKE + b"\r\n"])
-async def test_a_refusal_that_is_not_read_is_dropped(
+@pytest.mark.parametrize(
+    "last", [b"no HTTP\r\n\r\n", HANDSHAKE + b"\r\n", LIVE[:-2] + b"Connection: close\r\n\r\n"]
+)
+async def test_a_last_response_that_is_not_read_is_dropped(
     reader: Reader, monkeypatch: pytest.MonkeyPatch, last: bytes
 ) -> None:
     """So little is unread that writing never pauses."""
@@ -121,13 +124,12 @@ async def test_a_refusal_that_is_not_read_is_dropped(
         unread.append(protocol.transport.get_write_buffer_size())
 
     observe(monkeypatch, HttpProtocol, "connection_made", after=with_a_small_buffer)
-    observe(monkeypatch, HttpProtocol, "refuse", after=note_unread)
+    observe(monkeypatch, HttpProtocol, "_close", after=note_unread)
     observe(monkeypatch, WebSocketProtocol, "data_received", after=note_unread)
     for kind in (HttpProtocol, WebSocketProtocol):
         observe(monkeypatch, kind, "connection_lost", after=lost.append)
-    live = b"GET /health/live HTTP/1.1\r\nHost: test\r\n\r\n"
     async with deaf(reader) as connection:
-        await asyncio.get_running_loop().sock_sendall(connection, live * 40 + last)
+        await asyncio.get_running_loop().sock_sendall(connection, LIVE * 40 + last)
         await until(is_true(lambda: bool(unread)))
         assert 0 < unread[0] < 1 << 14
         await until(is_true(lambda: bool(lost)))
