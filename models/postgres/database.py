@@ -91,6 +91,7 @@ class Database:
         self.read_only = ReadOnlyWatch(
             self._sessions, lambda: self._connector.connect("coingraph probe")
         )
+        self.read_only.renewed.append(self._pool.terminate_stale)
         self._read_seconds = read_seconds
         self._wait_seconds = 0.9 * read_seconds  # for a connection; less than the whole timeout
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
+from weakref import WeakSet
 
 from sqlalchemy import event, exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -134,6 +135,12 @@ class ConnectionPool:
         while self._spare:
             await self.put_back(self._spare.pop()[0])
 
+    def terminate_stale(self) -> None:
+        """Abort the stale connections that nobody uses; the others are closed when given back."""
+        for session in [*self._queue.idle, *(session for _, session in self._spare)]:
+            if session.stale:
+                session.terminate()
+
     async def make_room(self) -> None:
         """Lower the limit by one connection, and close an idle one if there is one."""
         self._places.shrink_to(self.open - 1)
@@ -158,9 +165,20 @@ class _Queue(AsyncAdaptedQueuePool):
 
     keeps: Callable[[Session], bool] = staticmethod(lambda _: True)
 
+    def __init__(self, *arguments: Any, **more: Any) -> None:  # noqa: ANN401 - SQLAlchemy's own
+        super().__init__(*arguments, **more)
+        self.idle = WeakSet[Session]()
+
+    def _do_get(self) -> ConnectionPoolEntry:
+        record = super()._do_get()
+        if (session := _session_of_record(record)) is not None:
+            self.idle.discard(session)
+        return record
+
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
-        connection: Any = record.dbapi_connection
-        if connection is not None and self.keeps(connection.driver_connection):
+        session = _session_of_record(record)
+        if session is not None and self.keeps(session):
+            self.idle.add(session)
             super()._do_return_conn(record)
             return
         try:
@@ -175,6 +193,11 @@ class _Queue(AsyncAdaptedQueuePool):
         """
         if not connection.driver_connection.is_closed():
             super()._close_connection(connection, terminate=terminate)
+
+
+def _session_of_record(record: ConnectionPoolEntry) -> Session | None:
+    connection: Any = record.dbapi_connection
+    return None if connection is None else connection.driver_connection
 
 
 async def _connect(engine: AsyncEngine, *, ping: bool) -> Pooled:

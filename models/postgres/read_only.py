@@ -72,6 +72,13 @@ class ReadOnlyWatch:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _any_read_only(self) -> bool:
+        """Return True if a session that was opened after the last renewal is read-only."""
+        return any(
+            session.read_only and not session.stale and not session.is_closed()
+            for session in tuple(self._sessions)
+        )
+
     @staticmethod
     def _begin(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Start a task in an empty context, as it outlives the request that happens to start it."""
@@ -94,7 +101,7 @@ class ReadOnlyWatch:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 with contextlib.suppress(DatabaseUnavailableError):
-                    if await self.takes_writes():
+                    if await self.takes_writes() and not self._any_read_only():
                         log.info("the database takes writes again")
                         return
         finally:

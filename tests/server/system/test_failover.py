@@ -8,9 +8,10 @@ from typing import Any
 
 import asyncpg
 import pytest
+from sqlalchemy import text
 
 from models.postgres.advisory_lock import LEADER_LOCK, AdvisoryLock
-from models.postgres.database import DatabaseReadOnlyError
+from models.postgres.database import Database, DatabaseReadOnlyError
 from simulator import Simulator
 from tests.clusters import Cluster, ordinary_folder, running_cluster
 from tests.server.balancer import Balancer, balancing
@@ -105,6 +106,27 @@ async def test_a_connection_to_the_standby_for_a_while(
             await until(partial(_hears, server))
         await until(lambda: value(primary, f"SELECT ({HOLDERS}) = 1", LEADER_LOCK))
         await until(lambda: _nobody_of_ours(standby))
+
+
+async def test_unused_connections_leave_the_standby(primary: Cluster, standby: Cluster) -> None:
+    """Nothing but the watch looks at the database after the balancer points to the primary."""
+
+    async def read() -> None:
+        async with database.read() as session:
+            await session.execute(text("SELECT pg_sleep(0.1)"))
+
+    async with balancing(standby.port) as balancer:
+        database = Database(f"postgresql://postgres@127.0.0.1:{balancer.port}/postgres")
+        try:
+            await asyncio.gather(*(read() for _ in range(10)))
+            await database.fetch("SELECT 1")
+            assert not await _nobody_of_ours(standby)
+            balancer.target = primary.port
+            await until(lambda: _nobody_of_ours(standby))
+            [[in_recovery]] = await database.fetch("SELECT pg_is_in_recovery()")
+            assert not in_recovery
+        finally:
+            await database.close()
 
 
 async def test_the_standby_is_promoted(
