@@ -1,5 +1,6 @@
 """Runs PostgreSQL's programs on one cluster. Only the supervisor starts them."""
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -121,7 +122,8 @@ def end_leftovers(cluster: Path) -> None:
     for number, seconds in ((signal.SIGINT, 5), (signal.SIGQUIT, 5), (signal.SIGKILL, 5)):
         left = servers_on(cluster)
         for pid in left:
-            os.kill(pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.kill(pid, number)
         until = time.monotonic() + seconds
         while left and time.monotonic() < until:
             time.sleep(0.01)

@@ -147,6 +147,16 @@ def test_a_start_follows_a_killed_supervisor_at_once(
     assert gone(servers)
 
 
+def test_a_leftover_that_ends_by_itself(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that ends between being found and being stopped is no error."""
+    with subprocess.Popen(["/bin/true"]) as ended:
+        ended.wait()
+    found = [[ended.pid], []]
+    monkeypatch.setattr(programs, "servers_on", lambda _: found.pop(0))
+    programs.end_leftovers(data_dir)
+    assert not found
+
+
 def test_all_killed_at_once(embedded: EmbeddedPostgres, data_dir: Path) -> None:
     servers = servers_of(data_dir)
     for pid in servers:
