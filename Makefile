@@ -19,9 +19,9 @@ run: $(VENV)/.run ## set up and serve on http://127.0.0.1:8000/graphql
 demo: $(VENV)/.run ## the same with the built-in simulator instead of CoinGecko: needs no network
 	@exec $(BIN)/coingraph serve --demo
 
-# A worker for each processor; idle workers take tests from others. WORKERS=0 runs the tests in one
-# process, as for a debugger. CI sets RUNNER to measure coverage.
-WORKERS ?= logical
+# A worker for each processor and one more, as tests often wait; idle workers take tests from others.
+# WORKERS=0 runs the tests in one process, as for a debugger. CI sets RUNNER to measure coverage.
+WORKERS ?= $(shell $(BIN)/python -c 'import os; print(1 + os.cpu_count())')
 RUNNER ?= $(BIN)/python -m pytest
 PYTEST = env PATH="$(CURDIR)/$(BIN):$$PATH" $(RUNNER) -n $(WORKERS) --dist worksteal
 FAST := not processes and not slow and not endurance

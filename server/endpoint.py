@@ -18,7 +18,7 @@ from server.graphql.request import GraphQLRequest
 from server.graphql.request_parsing import (
     RequestRefusedError,
     RequestRules,
-    read_operation,
+    read_parameters,
     wants_events,
     wants_page,
 )
@@ -121,7 +121,7 @@ class GraphQLEndpoint:
         """Return the response, None if it was sent as a stream."""
         try:
             await self._admission.charge_request(request)
-            request.operation = await read_operation(
+            request.parameters = await read_parameters(
                 request.scope, request.headers, receive, self._rules
             )
             if wants_events(request.scope, request.headers):

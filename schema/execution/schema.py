@@ -1,28 +1,36 @@
 """The schema that parses, validates, limits and executes operations."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from inspect import isawaitable
 from typing import Any
 
 import strawberry
-from graphql import GraphQLError, GraphQLSyntaxError
-from strawberry.extensions.runner import SchemaExtensionsRunner
-from strawberry.types import ExecutionContext
-from strawberry.types.execution import PreExecutionError
+from graphql import GraphQLError
+from graphql.execution import Executor
+from strawberry.execution import optimized_is_awaitable
+from strawberry.types import ExecutionResult
 
 from models.postgres.connection_share import limit_operation_connections
-from resolvers.errors import BadInputError, RequestError, UnavailableError
+from resolvers.errors import UnavailableError
 from resolvers.scheduling.event_loop_turns import begin_operation
 from resolvers.scheduling.fair_queue import FairQueue
 from schema.context import Context
-from schema.cost import CostPlan, check_cost
+from schema.cost import Cost, check_cost
 from schema.execution import gathering
 from schema.execution.columnar import ColumnarExecutor
-from schema.execution.document_cache import DocumentCache, ValidDocument
+from schema.execution.document_cache import DocumentCache
 from schema.execution.graphql_core_patch import patch
 from schema.execution.null_defaults import replace_null_with_default
+from schema.execution.operation import (
+    OperationRefusedError,
+    PreparedDocument,
+    PreparedOperation,
+    refused,
+)
 from schema.limits import (
     MOST_ERRORS,
     Limits,
@@ -47,9 +55,9 @@ _WAIT = "Too many of your operations are waiting: try again in a few seconds."
 
 
 class LimitedSchema(strawberry.Schema):
-    """A Strawberry schema that caches valid documents and rejects operations beyond `limits`.
+    """A Strawberry schema that prepares each operation once and rejects those beyond `limits`.
 
-    All transports execute their operations through it.
+    All transports call `prepare`, then `run` or, for subscriptions, `open_subscription`.
     """
 
     def __init__(self, *, limits: Limits, **parts: Any) -> None:  # noqa: ANN401 - Strawberry's own
@@ -58,6 +66,7 @@ class LimitedSchema(strawberry.Schema):
         replace_null_with_default(self._schema)
         self.limits = limits
         self._documents = DocumentCache()
+        self._being_read: dict[str, asyncio.Task[PreparedDocument]] = {}
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="documents")
         self._readings = FairQueue(1, _MOST_WAITING, _WAIT)
         self._short_readings = FairQueue(1, _MOST_WAITING, _WAIT)
@@ -67,101 +76,184 @@ class LimitedSchema(strawberry.Schema):
     def _extend_introspection(self) -> None:
         """Leave `isOneOf` to graphql-core: Strawberry's fails for lists and non-null types."""
 
-    async def _prepare_operation_async(
-        self, context: ExecutionContext, extensions_runner: SchemaExtensionsRunner
-    ) -> PreExecutionError | None:
-        """Parse and validate the document or take it from the cache, then check limits and cost."""
-        query = context.query or ""
-        document = self._documents.get(query)
-        known = document is not None
-        if document is not None:
-            context.graphql_document, context.pre_execution_errors = document.node, []
-        elif query:
-            try:
-                document, context.pre_execution_errors = await self._read_text(query, context)
-            except (GraphQLSyntaxError, RequestError) as error:
-                return _refused(error)
-            context.graphql_document = document.node
-        # checks the operation's type, and reports the errors
-        failed = await super()._prepare_operation_async(context, extensions_runner)
-        if failed is not None or document is None:
-            return failed
-        if not known:
-            self._documents.put(query, document)
-        # `operation_name` gives the first operation's name if none was sent
-        if context._provided_operation_name is None and document.operations > 1:  # noqa: SLF001 - see above
-            return _refused(
-                BadInputError(
-                    "The document has several operations: select one with `operationName`."
-                )
-            )
-        return await self._within_limits(context, document)
+    async def prepare(
+        self, text: str, name: str | None = None, caller: str = ""
+    ) -> PreparedOperation:
+        """Return the operation of a document; without a name, the only one.
 
-    async def _read_text(
-        self, text: str, context: ExecutionContext
-    ) -> tuple[ValidDocument, list[GraphQLError]]:
-        """Parse and validate here, or in a thread if the document is long."""
-        if len(text) <= _SHORT:
-            return self.read(text)
-        if len(text) <= _MIDDLING:
-            async with self._short_readings.place(_caller(context), 1):
-                return self.read(text)
-        async with self._readings.place(_caller(context), 1):
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._reader, self.read, text)
-
-    def read(self, text: str) -> tuple[ValidDocument, list[GraphQLError]]:
-        """Parse and validate a document. It can be executed if the list of errors is empty.
-
-        Raises GraphQLSyntaxError and TooComplexError.
+        Each document is parsed, validated and planned once while it is cached. `caller` identifies
+        the caller's place in the queue for long ones. Raises OperationRefusedError.
         """
+        document = self._documents.get(text)
+        try:
+            if document is None:
+                document = await self._read(text, caller)
+            return document.select(name)
+        except OperationRefusedError:
+            raise
+        except Exception as error:  # noqa: BLE001 - schema.errors masks and logs what is unexpected
+            raise refused(error) from None
+
+    async def _read(self, text: str, caller: str) -> PreparedDocument:
+        """Read a document here, or in a thread if it is long; equal ones only once at a time."""
+        if len(text) <= _SHORT:
+            return self._read_now(text)
+        reading = self._being_read.get(text)
+        if reading is None:
+            reading = asyncio.create_task(self._read_in_turn(text, caller))
+            self._being_read[text] = reading
+            reading.add_done_callback(partial(self._has_read, text))
+        return await asyncio.shield(reading)  # the others wait for it if this caller leaves
+
+    async def _read_in_turn(self, text: str, caller: str) -> PreparedDocument:
+        if len(text) <= _MIDDLING:
+            async with self._short_readings.place(caller, 1):
+                return self._read_now(text)
+        async with self._readings.place(caller, 1):
+            loop = asyncio.get_running_loop()
+            document = await loop.run_in_executor(self._reader, self.read, text)
+        self._documents.put(text, document)
+        return document
+
+    def _has_read(self, text: str, reading: asyncio.Task[PreparedDocument]) -> None:
+        del self._being_read[text]
+        if not reading.cancelled():
+            reading.exception()  # retrieved, as all callers may have left
+
+    def _read_now(self, text: str) -> PreparedDocument:
+        document = self.read(text)
+        self._documents.put(text, document)
+        return document
+
+    def read(self, text: str) -> PreparedDocument:
+        """Parse, validate and plan. Raises GraphQLSyntaxError and other errors of the caller."""
         node = read_document(text, self.limits)
         errors = validate_document(self._schema, node, self.limits)
-        costs = CostPlan(self._schema, node)
-        if not errors:
-            costs.plan()
-        return ValidDocument(node, costs), errors
+        if errors:
+            raise refused(*errors)
+        return PreparedDocument(self._schema, text, node)
 
-    async def _within_limits(
-        self, context: ExecutionContext, document: ValidDocument
-    ) -> PreExecutionError | None:
-        """Check the variables and the cost of the operation."""
-        if context.variables:
-            errors = check_variables(context.variables, self.limits)
-            if errors:
-                return PreExecutionError(data=None, errors=errors)
-        ours = context.context
-        if not isinstance(ours, Context) or ours.services.extent is None:
-            return None
-        name, extent = context.operation_name, ours.services.extent
-        ours.cost = cost = document.costs.cost(name, context.variables, ours.now, extent)
-        if (context.operation_extensions or {}).get("cost") is True:
-            context.extensions_results["cost"] = {
-                "requested": cost.requested,
-                "limit": self.limits.max_cost,
-                "dearest": {"field": cost.costliest, "requested": cost.costliest_requested},
-            }
-        try:
-            check_cost(cost, self.limits.max_cost)
-            if ours.charge is not None:
-                await ours.charge(cost.requested)
-        except RequestError as error:
-            return _refused(error)
-        return None
-
-    async def _execute_operation(
+    async def run(
         self,
-        execution_context: ExecutionContext,
-        *more: Any,  # noqa: ANN401 - Strawberry's own
-    ) -> Any:  # noqa: ANN401 - likewise
-        ours = execution_context.context
-        cost = ours.cost.requested if isinstance(ours, Context) and ours.cost else 0
-        async with self.in_time(ours):
+        operation: PreparedOperation,
+        variables: dict[str, Any] | None,
+        context: Context | None,
+        *,
+        with_cost: bool = False,
+    ) -> ExecutionResult:
+        """Execute a query or a mutation; `with_cost` adds its cost to the result's extensions.
+
+        Returns a PreExecutionError if it exceeds a limit.
+        """
+        try:
+            await self.check(operation, variables, context)
+            result = await self._execute(operation, variables, context)
+        except OperationRefusedError as error:
+            result = error.result
+        except Exception as error:  # noqa: BLE001 - schema.errors masks and logs what is unexpected
+            result = refused(error).result
+        if with_cost and context is not None and context.cost is not None:
+            result.extensions = {"cost": self._shown(context.cost)}
+        return result
+
+    async def check(
+        self,
+        operation: PreparedOperation,
+        variables: dict[str, Any] | None,
+        context: Context | None,
+    ) -> None:
+        """Check the variables and the cost, and charge the cost to the caller's rate limit.
+
+        Raises OperationRefusedError and RequestError.
+        """
+        if variables:
+            errors = check_variables(variables, self.limits)
+            if errors:
+                raise refused(*errors)
+        if context is None or context.services.extent is None:
+            return
+        context.cost = cost = operation.costs.cost(
+            operation.name, variables, context.now, context.services.extent
+        )
+        check_cost(cost, self.limits.max_cost)
+        if context.charge is not None:
+            await context.charge(cost.requested)
+
+    def _shown(self, cost: Cost) -> dict[str, Any]:
+        return {
+            "requested": cost.requested,
+            "limit": self.limits.max_cost,
+            "dearest": {"field": cost.costliest, "requested": cost.costliest_requested},
+        }
+
+    async def _execute(
+        self,
+        operation: PreparedOperation,
+        variables: dict[str, Any] | None,
+        context: Context | None,
+    ) -> ExecutionResult:
+        cost = context.cost.requested if context is not None and context.cost else 0
+        async with self.in_time(context):
             if cost <= _CHEAP:
-                return await super()._execute_operation(execution_context, *more)
+                return await self._complete(operation, variables, context)
             size = max(cost, _AT_ONCE * self.limits.max_cost // _MANY)
-            async with self.work.place(_caller(execution_context), size):
-                return await super()._execute_operation(execution_context, *more)
+            async with self.work.place(context.caller.name if context else "", size):
+                return await self._complete(operation, variables, context)
+
+    async def _complete(
+        self,
+        operation: PreparedOperation,
+        variables: dict[str, Any] | None,
+        context: Context | None,
+    ) -> ExecutionResult:
+        executor = self.executor_of(operation, variables, context)
+        if isinstance(executor, list):
+            return ExecutionResult(data=None, errors=executor)
+        executed = executor.execute_operation()
+        result: Any = await executed if isawaitable(executed) else executed
+        return ExecutionResult(data=result.data, errors=result.errors)
+
+    def executor_of(
+        self,
+        operation: PreparedOperation,
+        variables: dict[str, Any] | None,
+        context: Context | None,
+        root_value: object = None,
+    ) -> Executor[Any] | list[GraphQLError]:
+        """Build graphql-core's executor, or return the errors of the variables."""
+        executor: Executor[Any] | list[GraphQLError] = self.executor.build(
+            self._schema,
+            operation.document,
+            root_value,
+            context,
+            variables,
+            operation.name,
+            is_awaitable=optimized_is_awaitable,
+        )
+        return executor
+
+    async def execute(
+        self,
+        query: str | None,
+        variable_values: dict[str, Any] | None = None,
+        context_value: Any = None,  # noqa: ANN401 - likewise
+        root_value: Any = None,  # noqa: ANN401 - likewise
+        operation_name: str | None = None,
+        allowed_operation_types: Iterable[Any] | None = None,
+        operation_extensions: dict[str, Any] | None = None,
+    ) -> ExecutionResult:
+        """Prepare and run an operation in one step: Strawberry's interface, within the limits.
+
+        `root_value` and `allowed_operation_types` are not supported.
+        """
+        if root_value is not None or allowed_operation_types is not None:
+            raise NotImplementedError
+        try:
+            operation = await self.prepare(query or "", operation_name)
+        except OperationRefusedError as error:
+            return error.result
+        with_cost = (operation_extensions or {}).get("cost") is True
+        return await self.run(operation, variable_values, context_value, with_cost=with_cost)
 
     def event_place(self, context: Context) -> AbstractAsyncContextManager[None]:
         """Return a context manager that waits for the turn of a subscription's event.
@@ -194,11 +286,6 @@ class LimitedSchema(strawberry.Schema):
                 "(OPERATION_TIMEOUT): try again later, or request less data."
             ) from None
 
-    def process_errors(
-        self, errors: list[Any], execution_context: ExecutionContext | None = None
-    ) -> None:
-        """Log nothing: schema.errors does, without errors meant for the caller."""
-
 
 class _Executor(ColumnarExecutor):
     """Reports at most MOST_ERRORS variables that do not match their types."""
@@ -217,14 +304,3 @@ class _ExecutorWithoutSuggestions(_Executor):
     def build(cls, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - graphql-core's own
         """Build the executor without suggestions."""
         return super().build(*arguments, **{**named, "hide_suggestions": True})
-
-
-def _caller(context: ExecutionContext) -> str:
-    ours = context.context
-    return ours.caller.name if isinstance(ours, Context) else ""
-
-
-def _refused(error: RequestError | GraphQLError) -> PreExecutionError:
-    if not isinstance(error, GraphQLError):
-        error = GraphQLError(str(error), original_error=error)
-    return PreExecutionError(data=None, errors=[error])

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
+from graphql import OperationType
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
 from resolvers.errors import RateLimitedError, RequestError
 from schema.context import Caller, Context, Services
 from schema.errors import UNAVAILABLE, failure, refused
-from schema.execution.document_cache import is_mutation
 from schema.permissions import require_read, require_refresh
 from server.access.rate_limits import RateLimits
 from server.access.tokens import Authenticator
@@ -17,7 +17,10 @@ from server.graphql.request_parsing import RequestRefusedError
 
 
 class Admission:
-    """Admits or rejects requests of all transports.
+    """Admits or rejects requests of all transports, in this order.
+
+    `charge_request` when a request arrives, `admit` before its operation is looked at, `context`
+    before the operation is executed.
 
     `services` is None until the database is ready.
     """
@@ -57,34 +60,28 @@ class Admission:
             raise RequestRefusedError(refused(error)) from None
 
     def admit(self, request: GraphQLRequest) -> None:
-        """Raise RequestRefusedError if the caller may not read or the database is not ready."""
-        self.check_reader(request)
-        self.check_ready(request, "")
-
-    def check_reader(self, request: GraphQLRequest) -> None:
         """Raise RequestRefusedError if the caller may not read."""
         if request.private:
             self._require(require_read, request)
 
-    def check_ready(self, request: GraphQLRequest, query: str) -> None:
-        """Raise RequestRefusedError while the database is not ready.
+    def check_ready(self, request: GraphQLRequest, kind: OperationType | None = None) -> Services:
+        """Return the services. Raises RequestRefusedError while the database is not ready.
 
         A mutation without a valid token is rejected for its token, not for the database.
         """
         if self.services is not None:
-            return
-        if is_mutation(query, request.operation.name):
+            return self.services
+        if kind is OperationType.MUTATION:
             self._require(require_refresh, request)
         raise RequestRefusedError(
             failure(UNAVAILABLE, "The database is not ready yet. Try again in a few seconds.")
         )
 
-    def context(self, request: GraphQLRequest) -> Context:
-        """Make the context of an admitted operation."""
-        assert self.services is not None  # noqa: S101 - `admit` checks it
-        account = request.account
+    def context(self, request: GraphQLRequest, kind: OperationType) -> Context:
+        """Make the context of an operation. Raises RequestRefusedError as `check_ready` does."""
+        services, account = self.check_ready(request, kind), request.account
         charge = None if account is None else account.charge_cost
-        return Context(self.services, self._caller(request), encoded=True, charge=charge)
+        return Context(services, self._caller(request), encoded=True, charge=charge)
 
     def _require(self, require: Callable[[Caller], None], request: GraphQLRequest) -> None:
         try:

@@ -1,24 +1,19 @@
 """Handles queries and mutations: from the response cache, or by executing them."""
 
-import re
-
 from asgi_correlation_id import correlation_id
-from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
-from strawberry.types import ExecutionResult
-from strawberry.types.execution import PreExecutionError
-from strawberry.types.graphql import OperationType
+from graphql import OperationType
 
 from models.postgres.stopwatch import database_time
 from resolvers.scheduling.event_loop_turns import yield_to_event_loop
-from schema.context import Context
 from schema.errors import STATUS, Lenience, answer_of, failure
+from schema.execution.operation import OperationRefusedError, PreparedOperation
 from schema.execution.schema import LimitedSchema
 from server.graphql.admission import Admission
 from server.graphql.persisted_queries import BadHashError, PersistedQueries, check_hash
 from server.graphql.request import GraphQLRequest
-from server.graphql.request_parsing import Operation, RequestRefusedError, refusal
+from server.graphql.request_parsing import RequestParameters, RequestRefusedError, refusal
 from server.graphql.response import EncodedResponse, encode
-from server.graphql.response_cache import HIT, ResponseCache
+from server.graphql.response_cache import HIT, Key, ResponseCache
 
 _OK = 200
 # Apollo's clients then send the text together with the hash. Clients that accept only JSON expect
@@ -26,9 +21,6 @@ _OK = 200
 _UNKNOWN_HASH = failure(
     "PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound", 404, Lenience.ANY_JSON
 )
-# A mutation or a subscription contains its keyword. A query that has the keyword in a comment or in
-# a string matches too; it is only not cached.
-_MAY_BE_NO_QUERY = re.compile(r"\b(?:mutation|subscription)\b", re.ASCII)
 
 
 class OperationHandler:
@@ -40,37 +32,59 @@ class OperationHandler:
         self._cache = cache
         self._persisted = PersistedQueries()
 
-    async def handle(self, request: GraphQLRequest) -> EncodedResponse:
-        """Return the response from the cache, or compute it. Raises RequestRefusedError."""
-        operation = request.operation
-        self._admission.check_reader(request)
-        query = self.text(operation)
-        self._admission.check_ready(request, query)
-        asks_cost = (operation.extensions or {}).get("cost") is True  # not a part of the cache key
-        if request.private or asks_cost or not self._cache.usable:
-            return await self._compute(request, query)
-        key = query, operation.name, operation.canonical
-        response = self._cache.get(key)
-        if response is not None:
+    async def handle(
+        self, request: GraphQLRequest, operation: PreparedOperation | None = None
+    ) -> EncodedResponse:
+        """Return the response from the cache, or compute it. Raises RequestRefusedError.
+
+        `operation` is that of `prepare`, which is called if it is needed.
+        """
+        key = self._cache_key(request)
+        # only queries that anyone may read are cached
+        if key is not None and (response := self._cache.get(key)) is not None:
             request.cached = HIT
-        elif _MAY_BE_NO_QUERY.search(query):
-            return await self._compute(request, query)
-        else:
-            response, request.cached = await self._cache.compute(
-                key, lambda: self._compute(request, query)
-            )
-        if operation.sha256 and response.ok:
-            self._persisted.put(operation.sha256, query)
+            self._register(request.parameters, key[0])
+            return response
+        operation = operation or await self.prepare(request)
+        _check_kind(operation.kind, request.scope["method"])
+        if key is None or operation.kind is not OperationType.QUERY:
+            return await self._compute(request, operation)
+        response, request.cached = await self._cache.compute(
+            key, lambda: self._compute(request, operation)
+        )
         return response
 
-    def text(self, operation: Operation) -> str:
+    async def prepare(self, request: GraphQLRequest) -> PreparedOperation:
+        """Return the operation that an admitted request names. Raises RequestRefusedError."""
+        self._admission.admit(request)
+        parameters = request.parameters
+        text = self._text(parameters)
+        try:
+            operation = await self._schema.prepare(text, parameters.name, request.caller)
+        except OperationRefusedError as error:
+            raise RequestRefusedError(answer_of(error.result, correlation_id.get() or "")) from None
+        self._register(parameters, text)
+        return operation
+
+    def _cache_key(self, request: GraphQLRequest) -> Key | None:
+        """Return the key of a response that may be cached; None if the request bypasses the cache.
+
+        Raises RequestRefusedError.
+        """
+        parameters = request.parameters
+        asks_cost = parameters.asks_cost  # not a part of the key
+        if request.private or asks_cost or not self._cache.usable:
+            return None
+        return self._text(parameters), parameters.name, parameters.canonical
+
+    def _text(self, parameters: RequestParameters) -> str:
         """Return the text of the operation, looked up by its hash if only that was sent.
 
         Raises RequestRefusedError if the hash is unknown or is not the hash of the text.
         """
-        query, sha256 = operation.query, operation.sha256
+        query, sha256 = parameters.query, parameters.sha256
         if query is None:
-            assert sha256 is not None  # noqa: S101 - read_operation requires one of them
+            assert sha256 is not None  # noqa: S101 - read_parameters requires one of them
             query = self._persisted.get(sha256)
             if query is None:
                 raise RequestRefusedError(_UNKNOWN_HASH)
@@ -81,22 +95,27 @@ class OperationHandler:
                 raise refusal(str(error)) from None
         return query
 
-    async def _compute(self, request: GraphQLRequest, query: str) -> EncodedResponse:
+    def _register(self, parameters: RequestParameters, text: str) -> None:
+        if parameters.sha256:
+            self._persisted.put(parameters.sha256, text)
+
+    async def _compute(
+        self, request: GraphQLRequest, operation: PreparedOperation
+    ) -> EncodedResponse:
         """Execute an operation and encode its response."""
-        context = self._admission.context(request)
+        context = self._admission.context(request, operation.kind)
+        parameters = request.parameters
         token = database_time.set(request.database)
         try:
-            result = await execute(self._schema, request, query, context)
-        except RequestRefusedError as error:
-            return encode(error.answer, context.dependencies, headers=error.headers)
+            result = await self._schema.run(
+                operation, parameters.variables, context, with_cost=parameters.asks_cost
+            )
         finally:
             database_time.reset(token)
         answer = answer_of(result, correlation_id.get() or "")
         if answer.status == STATUS["RATE_LIMITED"]:
             # not shared with callers that wait for the same query
             raise RequestRefusedError(answer)
-        if request.operation.sha256 and not isinstance(result, PreExecutionError):
-            self._persisted.put(request.operation.sha256, query)
         dependencies = context.dependencies
         if request.database.seconds and not dependencies.tags:
             dependencies.mark_uncacheable()  # a read without a dependency has no invalidation
@@ -104,45 +123,26 @@ class OperationHandler:
             # A client that is notified of a finished refresh must read its prices afterwards.
             await self._cache.catch_up()
         await yield_to_event_loop()  # encoding a long response blocks the event loop
+        public = operation.kind is OperationType.QUERY and not request.private
         with request.encoding:
             return encode(
                 answer,
                 dependencies,
                 moment=context.now.timestamp(),
-                ok=not (result.errors or request.private or _MAY_BE_NO_QUERY.search(query)),
+                ok=public and not result.errors,
             )
 
 
-async def execute(
-    schema: LimitedSchema, request: GraphQLRequest, query: str, context: Context
-) -> ExecutionResult:
-    """Execute a query, or a mutation sent by POST. Raises RequestRefusedError."""
-    operation, method = request.operation, request.scope["method"]
-    allowed = {OperationType.QUERY}
-    if method == "POST":
-        allowed.add(OperationType.MUTATION)
-    try:
-        return await schema.execute(
-            query,
-            variable_values=operation.variables,
-            operation_name=operation.name,
-            operation_extensions=operation.extensions,
-            context_value=context,
-            allowed_operation_types=allowed,
-        )
-    except CannotGetOperationTypeError as error:
-        raise refusal(error.as_http_error_reason()) from None
-    except InvalidOperationTypeError as error:
-        raise _wrong_kind(error, method) from None
-
-
-def _wrong_kind(error: InvalidOperationTypeError, method: str) -> RequestRefusedError:
-    message = error.as_http_error_reason(method)
-    if error.operation_type is OperationType.SUBSCRIPTION:
+def _check_kind(kind: OperationType, method: str) -> None:
+    """Raise RequestRefusedError for a subscription, and for a mutation unless it came by POST."""
+    if kind is OperationType.QUERY or (kind is OperationType.MUTATION and method == "POST"):
+        return
+    message = f"Mutations are not allowed with {method}: send a POST."
+    if kind is OperationType.SUBSCRIPTION:
         message = (
             "A subscription needs a stream: send `Accept: text/event-stream`, "
             "or use a WebSocket with the subprotocol graphql-transport-ws."
         )
     if method == "POST":
-        return refusal(message)
-    return RequestRefusedError(failure("BAD_USER_INPUT", message, 405), Allow="POST")
+        raise refusal(message)
+    raise RequestRefusedError(failure("BAD_USER_INPUT", message, 405), Allow="POST")

@@ -8,7 +8,7 @@ from starlette.types import Scope
 
 from models.postgres.stopwatch import Stopwatch
 from server.access.callers import caller_of
-from server.graphql.request_parsing import Operation, headers_of
+from server.graphql.request_parsing import RequestParameters, headers_of
 from server.graphql.response_cache import BYPASS
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class GraphQLRequest:
         "database",
         "encoding",
         "headers",
-        "operation",
+        "parameters",
         "private",
         "scope",
         "started",
@@ -39,7 +39,7 @@ class GraphQLRequest:
         self.started = perf_counter()
         self.scope = scope
         self.headers = headers_of(scope)
-        self.operation: Operation
+        self.parameters: RequestParameters
         self.database = Stopwatch()
         self.encoding = Stopwatch()
         self.cached = BYPASS

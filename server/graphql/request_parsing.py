@@ -1,4 +1,4 @@
-"""Parses HTTP requests into GraphQL operations: method, media type, body, parameters."""
+"""Parses HTTP requests: method, media type, body, and the parameters of the operation."""
 
 import re
 from dataclasses import dataclass
@@ -64,18 +64,18 @@ class RequestRefusedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
-    """A GraphQL operation as a request names it.
+class RequestParameters:
+    """The parameters of a request, as GraphQL over HTTP names them.
 
     If `query` is None, `sha256` is the hash of a persisted query. `canonical`: the variables as
-    JSON with sorted keys, b"" without variables.
+    JSON with sorted keys, b"" without variables. `asks_cost`: the response shall show the cost.
     """
 
     query: str | None
     variables: dict[str, Any] | None
     canonical: bytes
     name: str | None
-    extensions: dict[str, Any] | None
+    asks_cost: bool
     sha256: str | None
 
 
@@ -110,10 +110,10 @@ class RequestRules:
     origins: Origins = Origins()  # noqa: RUF009 - it is immutable
 
 
-async def read_operation(
+async def read_parameters(
     scope: Scope, headers: dict[bytes, bytes], receive: Receive, rules: RequestRules
-) -> Operation:
-    """Parse the operation of a request. Raises RequestRefusedError and ClientDisconnect."""
+) -> RequestParameters:
+    """Parse the parameters of a request. Raises RequestRefusedError and ClientDisconnect."""
     method = scope["method"]
     taken = accepted(headers.get(b"accept", b""))
     if taken is Accepted.NEITHER and not wants_events(scope, headers):
@@ -125,11 +125,11 @@ async def read_operation(
             raise refusal("Batches are not supported: send each operation as its own request.")
         if not isinstance(fields, dict):
             raise refusal("The body must be a JSON object with `query`.")
-        return operation_of(fields)
+        return parameters_of(fields)
     if method in {"GET", "HEAD"}:
         if rules.origins.is_untrusted(headers):
             raise RequestRefusedError(_OTHER_SITE)
-        return operation_of(_fields_of_address(scope))
+        return parameters_of(_fields_of_address(scope))
     raise RequestRefusedError(
         failure("BAD_USER_INPUT", f"Use GET or POST, not {method}.", 405), Allow=METHODS
     )
@@ -205,8 +205,8 @@ def _parse(text: bytes, what: str) -> Any:  # noqa: ANN401 - any JSON
         raise refusal(f"{what} is not JSON: {error}.") from None
 
 
-def operation_of(fields: dict[str, Any]) -> Operation:
-    """Make an operation from the fields of a request. Raises RequestRefusedError."""
+def parameters_of(fields: dict[str, Any]) -> RequestParameters:
+    """Make the parameters from the fields of a request. Raises RequestRefusedError."""
     for name, kind, what in (
         ("variables", dict, "an object"),
         ("operationName", str, "a string"),
@@ -222,11 +222,11 @@ def operation_of(fields: dict[str, Any]) -> Operation:
         raise refusal(str(error)) from None
     if (sha256 is None or query is not None) and (not isinstance(query, str) or not query.strip()):
         raise refusal("`query` is missing: send the text of a GraphQL operation.")
-    return Operation(
+    return RequestParameters(
         query=query,
         variables=fields.get("variables"),
         name=fields.get("operationName") or None,
-        extensions=extensions,
+        asks_cost=(extensions or {}).get("cost") is True,
         canonical=_canonical(fields.get("variables")),
         sha256=sha256,
     )

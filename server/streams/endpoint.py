@@ -128,7 +128,7 @@ class StreamEndpoint:
 
         Raises RequestRefusedError before it sends anything.
         """
-        self._admission.admit(request)
+        self.operations.admit(request)
         if self._closing:
             raise RequestRefusedError(_STOPPING)
         stream = EventStream(

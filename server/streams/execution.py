@@ -2,29 +2,27 @@
 
 import asyncio
 import contextlib
-import re
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from hashlib import sha256
-from typing import Any, TypeVar
 
 import orjson
 import structlog
 from asgi_correlation_id import correlation_id
-from graphql import GraphQLError
-from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+from graphql import GraphQLError, OperationType
 from strawberry.types import ExecutionResult
 
 from resolvers.errors import UnavailableError
 from schema.context import Context
 from schema.errors import UNAVAILABLE, Answer, answer_of, failure, masked
+from schema.execution.operation import OperationRefusedError, PreparedOperation
 from schema.execution.schema import LimitedSchema
-from schema.execution.subscription import SubscriptionOperation, read_subscription
+from schema.execution.subscription import SubscriptionOperation, open_subscription
 from server.access.memory_budget import MemoryBudget, Reservation
 from server.graphql.admission import Admission
 from server.graphql.handler import OperationHandler
 from server.graphql.request import GraphQLRequest
-from server.graphql.request_parsing import Operation, RequestRefusedError, refusal
+from server.graphql.request_parsing import RequestParameters, RequestRefusedError
 from server.graphql.response import EncodedResponse
 from server.streams.renderings import Rendered, Renderings
 
@@ -41,10 +39,6 @@ _TOO_MANY = (
     "of them, or try again in a few seconds."
 )
 LARGEST_PAYLOAD = 4_000_000  # bytes: a payload is one message, encoded at once
-# Every subscription contains its keyword.
-_MAY_SUBSCRIBE = re.compile(r"\bsubscription\b", re.ASCII)
-
-T = TypeVar("T")
 Key = bytes
 """A digest of a subscription's text, the operation's name and its variables."""
 
@@ -64,14 +58,12 @@ class SubscriptionPayloads:
     def __init__(
         self,
         subscription: SubscriptionOperation,
-        events: AsyncIterator[Any],
         context: Context,
         key: Key | None,
         renderings: Renderings,
         charge: Charge | None = None,
     ) -> None:
         self._subscription = subscription
-        self._events = events
         self._services, self._caller, self._cost = context.services, context.caller, context.cost
         self._key = key
         self._renderings = renderings
@@ -88,14 +80,12 @@ class SubscriptionPayloads:
             async with contextlib.aclosing(self._stream()) as payloads:
                 yield payloads
         finally:
-            close = getattr(self._events, "aclose", None)
-            if close is not None:
-                await close()
+            await self._subscription.close()
 
     async def _stream(self) -> AsyncGenerator[bytes, None]:
         paid = True
         try:
-            async for event in self._events:
+            async for event in self._subscription.events:
                 if not paid and self._charge is not None:
                     await self._charge(self._price(event))
                 paid = False
@@ -161,14 +151,15 @@ class StreamOperations:
     def admit(self, request: GraphQLRequest) -> None:
         """Raise RequestRefusedError if the caller may not read or the database is not ready."""
         self._admission.admit(request)
+        self._admission.check_ready(request)
 
     def reserve(self, request: GraphQLRequest) -> Reservation:
         """Reserve memory for an operation until it has ended.
 
         Raises RequestRefusedError if the operations of the caller hold too much.
         """
-        operation = request.operation
-        size = sys.getsizeof(operation.query) + _weight_of_variables(operation.canonical)
+        parameters = request.parameters
+        size = sys.getsizeof(parameters.query) + _weight_of_variables(parameters.canonical)
         try:
             return self.budget.reserve(request.caller, _OPERATION + size)
         except UnavailableError as error:
@@ -182,40 +173,36 @@ class StreamOperations:
         Raises RequestRefusedError if the operation cannot be executed.
         """
         await self._admission.charge_request(request)
-        text = self._handler.text(request.operation)
-        if _MAY_SUBSCRIBE.search(text):
-            try:
-                return await self._open(request, text, reservation)
-            except InvalidOperationTypeError:
-                pass  # the keyword is in a string, a comment or a name
-            except CannotGetOperationTypeError as error:
-                raise refusal(error.as_http_error_reason()) from None
-        response = await self._handler.handle(request)
+        operation = await self._handler.prepare(request)
+        if operation.kind is OperationType.SUBSCRIPTION:
+            return await self._open(request, operation, reservation)
+        response = await self._handler.handle(request, operation)
         return _payload_of(response)
 
     async def _open(
-        self, request: GraphQLRequest, text: str, reservation: Reservation
+        self, request: GraphQLRequest, operation: PreparedOperation, reservation: Reservation
     ) -> SubscriptionPayloads:
-        self._admission.admit(request)
-        operation = request.operation
-        context = self._admission.context(request)
-        subscription = _passed(
-            await read_subscription(self.schema, text, operation.variables, operation.name, context)
-        )
-        _check_size(text, operation)
-        kept = sys.getsizeof(text) + subscription.tokens * _TOKEN
+        context = self._admission.context(request, operation.kind)
+        parameters = request.parameters
+        _check_size(operation.text, parameters)
+        held = sys.getsizeof(operation.text) + operation.tokens * _TOKEN
         try:
-            reservation.resize(_OPERATION + kept + _weight_of_variables(operation.canonical))
+            reservation.resize(_OPERATION + held + _weight_of_variables(parameters.canonical))
         except UnavailableError as error:
             raise RequestRefusedError(failure(UNAVAILABLE, str(error))) from None
-        events = _passed(await subscription.events(context))
+        try:
+            subscription = await open_subscription(
+                self.schema, operation, parameters.variables, context
+            )
+        except OperationRefusedError as error:
+            raise _refused(error.result, correlation_id.get() or "") from None
         charge = None if request.account is None else request.account.charge
-        key = _key_of(text, operation)
-        return SubscriptionPayloads(subscription, events, context, key, self._renderings, charge)
+        key = _key_of(operation.text, parameters)
+        return SubscriptionPayloads(subscription, context, key, self._renderings, charge)
 
 
-def _check_size(text: str, operation: Operation) -> None:
-    size = len(text.encode()) + len(operation.canonical)
+def _check_size(text: str, parameters: RequestParameters) -> None:
+    size = len(text.encode()) + len(parameters.canonical)
     if size > LARGEST_SUBSCRIPTION:
         raise RequestRefusedError(
             failure(
@@ -227,20 +214,14 @@ def _check_size(text: str, operation: Operation) -> None:
         )
 
 
-def _key_of(text: str, operation: Operation) -> Key:
+def _key_of(text: str, parameters: RequestParameters) -> Key:
     # A cryptographic hash: a collision would send the payloads of another subscription.
-    parts = (text.encode(), (operation.name or "").encode(), operation.canonical)
+    parts = (text.encode(), (parameters.name or "").encode(), parameters.canonical)
     return sha256(b"".join(b"%d:%b" % (len(part), part) for part in parts)).digest()
 
 
 def _weight_of_variables(canonical: bytes) -> int:
     return _EXPANDED * len(canonical)
-
-
-def _passed(opened: T | ExecutionResult) -> T:
-    if isinstance(opened, ExecutionResult):
-        raise _refused(opened, correlation_id.get() or "")
-    return opened
 
 
 def _refused(result: ExecutionResult, request_id: str) -> RequestRefusedError:

@@ -117,7 +117,7 @@ class EventStream:
         """Send the payloads; return the last bytes."""
         try:
             begun = await self._operations.begin(self._exchange, reservation)
-            del self._exchange.operation  # a subscription may last for days
+            del self._exchange.parameters  # a subscription may last for days
             if isinstance(begun, SubscriptionPayloads):
                 return _COMPLETE if await self._stream(begun) else _LEFT_OPEN
             await self._next(begun)

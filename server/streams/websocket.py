@@ -9,7 +9,7 @@ from starlette.types import Message, Receive
 
 from schema.errors import STATUS, UNAVAILABLE
 from server.graphql.request import GraphQLRequest
-from server.graphql.request_parsing import RequestRefusedError, operation_of
+from server.graphql.request_parsing import RequestRefusedError, parameters_of
 from server.streams import graphql_transport_ws as protocol
 from server.streams.execution import StreamOperations
 from server.streams.graphql_transport_ws import CloseError
@@ -148,13 +148,13 @@ class WebSocketConnection:
             raise CloseError(protocol.ALREADY_EXISTS, reason)
         await self._wait_for_room()
         try:
-            operation = operation_of(payload)
+            parameters = parameters_of(payload)
         except RequestRefusedError as refused:
             raise CloseError(protocol.BAD_MESSAGE, refused.message) from None
         if self._ending:
             return
         request = self._request_factory(self._authorization)
-        request.operation = operation
+        request.parameters = parameters
         running = WebSocketOperation(operation_id, self._sender, lambda: self._forget(running))
         try:
             task = running.start(self._operations, request)

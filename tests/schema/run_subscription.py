@@ -5,9 +5,11 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
+from resolvers.errors import RequestError
 from schema import build_schema
 from schema.context import Access, Caller, Context
-from schema.errors import answer_of
+from schema.errors import answer_of, refused
+from schema.execution.subscription import open_subscription
 from tests.serving import PATIENCE, LiveServer
 
 PROGRESS = """subscription ($id: ID!) { refreshProgress(runId: $id) {
@@ -27,12 +29,18 @@ async def _events(
 ) -> AsyncGenerator[Event, None]:
     services = server.application.admission.services
     assert services is not None
-    stream = await SCHEMA.subscribe(
-        query, variable_values={"id": run_id}, context_value=Context(services, CALLER)
+    operation = await SCHEMA.prepare(query)
+    subscription = await open_subscription(
+        SCHEMA, operation, {"id": run_id}, Context(services, CALLER)
     )
-    async with contextlib.aclosing(stream):
-        async for result in stream:
+    try:
+        async for event in subscription.events:
+            result = await subscription.execute(event, Context(services, CALLER))
             yield answer_of(result, "id").body
+    except RequestError as error:
+        yield refused(error).body
+    finally:
+        await subscription.close()
 
 
 @contextlib.asynccontextmanager

@@ -3,13 +3,13 @@
 from graphql import parse
 
 from schema import build_schema
-from schema.cost import CostPlan
 from schema.execution import document_cache
-from schema.execution.document_cache import DocumentCache, ValidDocument
+from schema.execution.document_cache import DocumentCache
+from schema.execution.operation import PreparedDocument
 from tests.serving import Client
 
 _NODE = parse("{ __typename }")
-DOCUMENT = ValidDocument(_NODE, CostPlan(build_schema()._schema, _NODE))  # noqa: SLF001 - graphql-core's own
+DOCUMENT = PreparedDocument(build_schema()._schema, "{ __typename }", _NODE)  # noqa: SLF001 - graphql-core's own
 
 
 def test_the_least_recently_used_are_dropped() -> None:

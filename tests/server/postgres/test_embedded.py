@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from server.postgres import programs
 from server.postgres.embedded import EmbeddedPostgres
 from tests.server.postgres_processes import (
     ROOT,

@@ -8,13 +8,11 @@ from typing import Any
 import orjson
 import pytest
 import strawberry
-from strawberry.types import ExecutionResult
 
 from resolvers.errors import BadInputError
 from schema.context import Access, Caller, Context, Services
 from schema.execution.schema import LimitedSchema
-from schema.execution.subscription import SubscriptionOperation as Opened
-from schema.execution.subscription import read_subscription
+from schema.execution.subscription import open_subscription
 from schema.limits import Limits
 from server.graphql.request_parsing import RequestRefusedError
 from server.streams.execution import SubscriptionPayloads
@@ -86,13 +84,10 @@ def _clean() -> None:
 
 async def payloads(query: str = DOUBLED, *, most: int = 100) -> list[Any]:
     context = Context(SERVICES, CALLER)
-    opened = await read_subscription(SCHEMA, query, None, None, context)
-    assert isinstance(opened, Opened), opened
-    events = await opened.events(context)
-    assert not isinstance(events, ExecutionResult), events
+    opened = await open_subscription(SCHEMA, await SCHEMA.prepare(query), None, context)
     shown: list[Any] = []
     async with SubscriptionPayloads(
-        opened, events, context, query.encode(), Renderings()
+        opened, context, query.encode(), Renderings()
     ).opened() as stream:
         async for payload in stream:
             shown.append(orjson.loads(payload))
