@@ -32,6 +32,7 @@ from server.transport.head_limits import (
     TOO_MANY_LINES,
     exceeded,
 )
+from server.transport.response_cycle import ResponseCycle
 
 HEAD_SECONDS = 10.0
 BODY_SECONDS = 15.0
@@ -321,6 +322,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._unset_deadline()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        cycle.__class__ = ResponseCycle  # uvicorn has just made it, and takes no other class
         self._answering = cycle
         super()._start_asgi_task(cycle, app)
 
