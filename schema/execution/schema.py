@@ -1,6 +1,7 @@
 """The schema that parses, validates, limits and executes operations."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -98,12 +99,12 @@ class LimitedSchema(strawberry.Schema):
         """Read a document here, or in a thread if it is long; equal ones only once at a time."""
         if len(text) <= _SHORT:
             return self._read_now(text)
-        reading = self._being_read.get(text)
-        if reading is None:
-            reading = asyncio.create_task(self._read_in_turn(text, caller))
-            self._being_read[text] = reading
-            reading.add_done_callback(partial(self._has_read, text))
-        return await asyncio.shield(reading)  # the others wait for it if this caller leaves
+        while (reading := self._being_read.get(text)) is not None:
+            with contextlib.suppress(UnavailableError):  # for the other caller's waiting operations
+                return await asyncio.shield(reading)
+        reading = self._being_read[text] = asyncio.create_task(self._read_in_turn(text, caller))
+        reading.add_done_callback(partial(self._has_read, text))
+        return await asyncio.shield(reading)  # others may still wait for it if this caller leaves
 
     async def _read_in_turn(self, text: str, caller: str) -> PreparedDocument:
         if len(text) <= _MIDDLING:
