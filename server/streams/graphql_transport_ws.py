@@ -123,17 +123,24 @@ def pong(payload: dict[str, Any] | None) -> bytes:
         raise CloseError(BAD_MESSAGE, "`payload` is nested too deeply.") from None
 
 
-def opening(operation_id: str) -> bytes:
-    """Return the start of each `next` message of an operation; a payload and `}` complete it."""
-    return b'{"id":' + orjson.dumps(operation_id) + b',"type":"next","payload":'
+class OperationMessages:
+    """The messages of one operation; see server.streams.operation.Messages."""
 
+    __slots__ = ("_id",)
 
-def error(operation_id: str, errors: list[dict[str, Any]]) -> bytes:
-    """Encode an `error` message, which ends the operation."""
-    operation, payload = orjson.dumps(operation_id), orjson.dumps(errors)
-    return b'{"id":' + operation + b',"type":"error","payload":' + payload + b"}"
+    def __init__(self, operation_id: str) -> None:
+        self._id = orjson.dumps(operation_id)
 
+    @property
+    def around_payload(self) -> tuple[bytes, bytes]:
+        """The bytes before and after the payload of a `next` message."""
+        return b'{"id":' + self._id + b',"type":"next","payload":', b"}"
 
-def complete(operation_id: str) -> bytes:
-    """Encode a `complete` message."""
-    return b'{"id":' + orjson.dumps(operation_id) + b',"type":"complete"}'
+    def error(self, body: dict[str, Any]) -> bytes:
+        """Encode an `error` message, which ends the operation."""
+        payload = orjson.dumps(body["errors"])
+        return b'{"id":' + self._id + b',"type":"error","payload":' + payload + b"}"
+
+    def complete(self) -> bytes:
+        """Encode a `complete` message."""
+        return b'{"id":' + self._id + b',"type":"complete"}'

@@ -1,9 +1,8 @@
-"""One operation of a WebSocket, from `subscribe` to its last message."""
+"""One operation of a stream, from its beginning to its last message, for all transports."""
 
 import asyncio
-import contextlib
-from collections.abc import Callable
 from enum import Enum
+from typing import Any, Protocol
 
 import structlog
 from asgi_correlation_id import correlation_id
@@ -13,7 +12,6 @@ from schema.errors import UNAVAILABLE, failure, masked
 from server.access.memory_budget import Reservation
 from server.graphql.request import GraphQLRequest
 from server.graphql.request_parsing import RequestRefusedError
-from server.streams import graphql_transport_ws
 from server.streams.execution import StreamOperations, SubscriptionPayloads
 from server.streams.sender import PeerGoneError, Sender
 
@@ -28,31 +26,37 @@ class _State(Enum):
     ABANDONED = "abandoned"  # without any further message
 
 
-class WebSocketOperation:
-    """A running operation. `forget` is called when its id is free again.
+class Messages(Protocol):
+    """The messages of one operation, as a transport encodes them."""
 
-    Only subscriptions are cancelled. A query or a mutation runs to its end, as over HTTP when the
-    client disconnects.
+    @property
+    def around_payload(self) -> tuple[bytes, bytes]:
+        """The bytes before and after the payload of a `next` message."""
+
+    def error(self, body: dict[str, Any]) -> bytes:
+        """Encode the last message of an operation that failed with this response body."""
+
+    def complete(self) -> bytes:
+        """Encode the last message of an operation that has ended by itself."""
+
+
+class StreamedOperation:
+    """A running operation and its three ends.
+
+    It ends by itself, is left open, or is abandoned. Only subscriptions are cancelled. A query or a
+    mutation runs to its end, as over HTTP when the client disconnects.
     """
 
-    def __init__(
-        self,
-        operation_id: str,
-        sender: Sender,
-        forget: Callable[[], None],
-    ) -> None:
-        self.id = operation_id
-        self.task: asyncio.Task[None]
+    def __init__(self, sender: Sender, messages: Messages) -> None:
         self._sender = sender
-        self._forget = forget
+        self._messages = messages
         self._state = _State.RUNNING
-        self._streaming = False
+        self._streaming: asyncio.Task[Any] | None = None  # while it may be cancelled
 
-    def start(self, operations: StreamOperations, request: GraphQLRequest) -> asyncio.Task[None]:
-        """Start the task. Raises RequestRefusedError if the caller's operations hold too much."""
-        reservation = operations.reserve(request)
-        self.task = asyncio.create_task(self._run(operations, request, reservation))
-        return self.task
+    @property
+    def abandoned(self) -> bool:
+        """True if no further message may be sent."""
+        return self._state is _State.ABANDONED
 
     def stop_without_complete(self) -> None:
         """Stop a subscription without `complete`, so that the client subscribes again."""
@@ -64,58 +68,43 @@ class WebSocketOperation:
 
     def _stop(self, wish: _State) -> None:
         self._state = wish
-        if self._streaming:
-            self.task.cancel()
+        if self._streaming is not None:
+            self._streaming.cancel()
 
-    async def _run(
-        self, operations: StreamOperations, request: GraphQLRequest, reservation: Reservation
-    ) -> None:
-        answering = self._answer(operations, request, reservation)
-        del request  # a subscription may last for days
-        with reservation, contextlib.suppress(PeerGoneError):
-            last = await answering
-            # before the last message, after which the client may reuse the id
-            self._forget()
-            if last is not None and self._state is not _State.ABANDONED:
-                await self._send_last(last)
-
-    async def _send_last(self, last: bytes) -> None:
-        try:
-            await self._sender.deliver(last)
-        except UnavailableError as error:  # a long message: many errors
-            await self._sender.deliver(self._unread(error))
-
-    async def _answer(
+    async def run(
         self, operations: StreamOperations, request: GraphQLRequest, reservation: Reservation
     ) -> bytes | None:
-        """Send the payloads; return the last message, None if the operation is left open."""
+        """Send the payloads; return the last message, None if the operation is left open.
+
+        Raises PeerGoneError.
+        """
         try:
             begun = await operations.begin(request, reservation)
-            del request
+            del request.parameters, request  # a subscription may last for days
             if isinstance(begun, SubscriptionPayloads):
                 if not await self._stream(begun):
                     return None
-            elif self._state is not _State.ABANDONED:
+            elif not self.abandoned:
                 await self._next(begun)
         except RequestRefusedError as refused:
             if self._state is _State.LEFT_OPEN and refused.is_transient:
                 return None  # another server may answer it
-            return graphql_transport_ws.error(self.id, refused.answer.body["errors"])
+            return self._messages.error(refused.answer.body)
         except UnavailableError as error:
-            return self._unread(error)
+            return self.unread(error)
         except PeerGoneError:
             raise
         except Exception:
             log.exception("unexpected error")
-            errors = masked(correlation_id.get() or "").body["errors"]
-            return graphql_transport_ws.error(self.id, errors)
-        return graphql_transport_ws.complete(self.id)
+            return self._messages.error(masked(correlation_id.get() or "").body)
+        return self._messages.complete()
 
-    def _unread(self, error: UnavailableError) -> bytes:
-        return graphql_transport_ws.error(self.id, failure(UNAVAILABLE, str(error)).body["errors"])
+    def unread(self, error: UnavailableError) -> bytes:
+        """Encode the last message of an operation whose client holds too much unread."""
+        return self._messages.error(failure(UNAVAILABLE, str(error)).body)
 
     async def _next(self, payload: bytes) -> None:
-        await self._sender.deliver(payload, graphql_transport_ws.opening(self.id), b"}")
+        await self._sender.deliver(payload, *self._messages.around_payload)
 
     async def _stream(self, begun: SubscriptionPayloads) -> bool:
         """Send each event; return True if the source of events ended by itself."""
@@ -123,7 +112,7 @@ class WebSocketOperation:
             async with begun.opened() as payloads:
                 if self._state is not _State.RUNNING:
                     return False
-                self._streaming = True
+                self._streaming = asyncio.current_task()
                 async for payload in payloads:
                     await self._next(payload)
         except asyncio.CancelledError:
@@ -133,4 +122,4 @@ class WebSocketOperation:
         else:
             return True
         finally:
-            self._streaming = False
+            self._streaming = None

@@ -7,13 +7,15 @@ from typing import Any
 
 from starlette.types import Message, Receive
 
+from resolvers.errors import UnavailableError
 from schema.errors import STATUS, UNAVAILABLE
+from server.access.memory_budget import Reservation
 from server.graphql.request import GraphQLRequest
 from server.graphql.request_parsing import RequestRefusedError, parameters_of
 from server.streams import graphql_transport_ws as protocol
 from server.streams.execution import StreamOperations
 from server.streams.graphql_transport_ws import CloseError
-from server.streams.operation import WebSocketOperation
+from server.streams.operation import StreamedOperation
 from server.streams.sender import ENDING_SECONDS, PeerGoneError, Sender
 
 INIT_SECONDS = 10.0
@@ -27,6 +29,34 @@ RequestFactory = Callable[[str | None], GraphQLRequest]
 def fragment(data: bytes | memoryview, first: bool, more: bool) -> Message:
     """Make the ASGI message for a fragment of a text message in UTF-8: one frame."""
     return {"type": FRAGMENT, "data": data, "first": first, "more": more}
+
+
+class _RunningOperation(StreamedOperation):
+    """An operation with the id that its client gave; `forget` is called when the id is free."""
+
+    def __init__(self, operation_id: str, sender: Sender, forget: Callable[[], None]) -> None:
+        self.id = operation_id
+        super().__init__(sender, protocol.OperationMessages(operation_id))
+        self._forget = forget
+
+    async def serve(
+        self, operations: StreamOperations, request: GraphQLRequest, reservation: Reservation
+    ) -> None:
+        """Run the operation and send its last message."""
+        run = self.run(operations, request, reservation)
+        del request  # a subscription may last for days
+        with reservation, contextlib.suppress(PeerGoneError):
+            last = await run
+            # before the last message, after which the client may reuse the id
+            self._forget()
+            if last is not None and not self.abandoned:
+                await self._send_last(last)
+
+    async def _send_last(self, last: bytes) -> None:
+        try:
+            await self._sender.deliver(last)
+        except UnavailableError as error:  # a long message: many errors
+            await self._sender.deliver(self.unread(error))
 
 
 class WebSocketConnection:
@@ -51,7 +81,7 @@ class WebSocketConnection:
         self._authorization: str | None = None
         self._acknowledged = False
         self._ending = False
-        self._running: dict[str, WebSocketOperation] = {}
+        self._running: dict[str, _RunningOperation] = {}
         self._tasks: set[asyncio.Task[None]] = set()  # including those of abandoned operations
         self.begun = 0
         self.code = _NORMAL
@@ -155,15 +185,17 @@ class WebSocketConnection:
             return
         request = self._request_factory(self._authorization)
         request.parameters = parameters
-        running = WebSocketOperation(operation_id, self._sender, lambda: self._forget(running))
+        running = _RunningOperation(operation_id, self._sender, lambda: self._forget(running))
         try:
-            task = running.start(self._operations, request)
+            reservation = self._operations.reserve(request)
         except RequestRefusedError as refused:  # no further message is read until it is sent
-            await self._send(protocol.error(operation_id, refused.answer.body["errors"]))
+            error = protocol.OperationMessages(operation_id).error(refused.answer.body)
+            await self._send(error)
             return
+        task = asyncio.create_task(running.serve(self._operations, request, reservation))
         self._running[operation_id] = running
         self._tasks.add(task)
-        running.task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._tasks.discard)
         self.begun += 1
 
     async def _wait_for_room(self) -> None:
@@ -176,7 +208,7 @@ class WebSocketConnection:
             reason = f"Too many operations: at most {self._most_operations} at once"
             raise CloseError(protocol.TOO_MANY, reason)
 
-    def _forget(self, running: WebSocketOperation) -> None:
+    def _forget(self, running: _RunningOperation) -> None:
         if self._running.get(running.id) is running:
             del self._running[running.id]
 
