@@ -1,4 +1,4 @@
-"""An operation is prepared once for each document, whoever sends it and how often."""
+"""An operation is prepared once for each document, however often and by how many it is sent."""
 
 import asyncio
 from typing import Any
