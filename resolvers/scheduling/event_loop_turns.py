@@ -2,7 +2,8 @@
 
 Long work is split into pieces. Before each piece, the operation asks whether the current turn of
 the event loop has time left; if not, it waits for a turn of its own. A turn is one iteration of the
-event loop. Waiting operations are served in rotation: docs/decisions/0021-cooperative-scheduling.md
+event loop. Waiting callers are served in rotation, and so are the operations of each:
+docs/decisions/0021-cooperative-scheduling.md
 """
 
 import asyncio
@@ -18,6 +19,9 @@ _FREE = 0.005  # seconds of overtime that an operation may work without waiting:
 _WAKE_UPS = 16  # waiting pieces that a turn wakes; the last may find no time left and wait again
 
 
+_Waiting = OrderedDict["EventLoopShare", deque[asyncio.Future[bool]]]
+
+
 class CooperativeScheduler:
     """The scheduler of one event loop.
 
@@ -26,7 +30,7 @@ class CooperativeScheduler:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._waiting: OrderedDict[EventLoopShare, deque[asyncio.Future[bool]]] = OrderedDict()
+        self._waiting: OrderedDict[str, _Waiting] = OrderedDict()  # by caller
         self._scheduled = False
         self._begun = False
         self._cpu = self._mark = 0.0
@@ -54,7 +58,8 @@ class CooperativeScheduler:
         granted = False
         while not granted:
             woken: asyncio.Future[bool] = self.loop.create_future()
-            self._waiting.setdefault(share, deque()).append(woken)
+            of_caller = self._waiting.setdefault(share.caller, OrderedDict())
+            of_caller.setdefault(share, deque()).append(woken)
             self._schedule()
             granted = await woken or share.has_room()
 
@@ -64,12 +69,13 @@ class CooperativeScheduler:
             self.loop.call_soon(self._next)
 
     def _next(self) -> None:
-        """Start a turn and give it to the operation that has waited longest."""
+        """Start a turn and give it to the caller that has waited longest, and its operation."""
         self._begun = self._scheduled = False
         self._last, self.room_until = None, 0.0
         if not self._waiting:
             return
-        share, futures = self._waiting.popitem(last=False)
+        caller, shares = self._waiting.popitem(last=False)
+        share, futures = shares.popitem(last=False)
         granted = True  # the first piece always runs, so no operation starves
         for _ in range(min(_WAKE_UPS, len(futures))):
             woken = futures.popleft()
@@ -77,19 +83,23 @@ class CooperativeScheduler:
                 woken.set_result(granted)
                 granted = False
         if futures:
-            self._waiting[share] = futures  # at the end of the rotation
+            shares[share] = futures  # at the end of the rotation
+        if shares:
+            self._waiting[caller] = shares
         self._schedule()
 
 
 class EventLoopShare:
     """The share of one operation in the turns of its event loop.
 
-    `overtime` is the time in seconds that the operation has worked in turns whose time was used up.
+    `caller` sent the operation. `overtime` is the time in seconds that the operation has worked in
+    turns whose time was used up.
     """
 
-    __slots__ = ("_scheduler", "_settled", "_waiting", "overtime")
+    __slots__ = ("_scheduler", "_settled", "_waiting", "caller", "overtime")
 
-    def __init__(self) -> None:
+    def __init__(self, caller: str = "") -> None:
+        self.caller = caller
         self._scheduler = _scheduler_of(asyncio.get_running_loop())
         self.overtime = 0.0  # seconds
         self._waiting = 0
@@ -159,14 +169,21 @@ def _scheduler_of(loop: asyncio.AbstractEventLoop) -> CooperativeScheduler:
     return scheduler
 
 
-def begin_operation() -> None:
-    """Give the current task and the tasks it starts a new share: one operation."""
-    _current.set(EventLoopShare())
+def begin_operation(caller: str = "") -> None:
+    """Give the current task and the tasks it starts a new share: one operation of `caller`."""
+    _current.set(EventLoopShare(caller))
 
 
 def current_share() -> EventLoopShare:
     """Return the share of the current operation; a new one outside of operations."""
     return _current.get() or EventLoopShare()
+
+
+def turn_has_room() -> bool:
+    """Return True if the current turn has time left, for work before an operation begins."""
+    share = EventLoopShare()
+    share.overtime = _FREE  # none: hundreds of requests can be ready in one turn
+    return share.has_room()
 
 
 async def yield_to_event_loop() -> None:

@@ -17,7 +17,7 @@ from strawberry.types import ExecutionResult
 
 from models.postgres.connection_share import limit_operation_connections
 from resolvers.errors import UnavailableError
-from resolvers.scheduling.event_loop_turns import begin_operation
+from resolvers.scheduling.event_loop_turns import begin_operation, turn_has_room
 from resolvers.scheduling.fair_queue import FairQueue
 from schema.context import Context
 from schema.cost import Cost, check_cost
@@ -43,13 +43,14 @@ from schema.limits import (
 patch()
 gathering.install()
 
-# Lengths of documents in characters. Short ones are parsed at once, middling ones one per turn
-# of the event loop, longer ones in a thread.
+# Lengths of documents in characters. Short ones are parsed at once while the turn of the event loop
+# has time left, else like middling ones: one per turn. Longer ones are parsed in a thread.
 _SHORT, _MIDDLING = 500, 1_500
 _CHEAP = 20_000  # the highest cost of an operation that does not queue
 _AT_ONCE = 2  # most expensive operations in progress at once, which bounds their memory
 _MANY = 5  # other operations that queue, in progress at once: leaves connections for cheap ones
 _MOST_WAITING = 32  # places of one caller
+_MOST_SHORT = 1_000  # the same for short documents: clients without variables send many at once
 _EVENT = 1_000  # the minimum cost of a subscription's event
 _MOST_EVENTS = 100_000  # waiting events: more than there can be subscriptions
 _WAIT = "Too many of your operations are waiting: try again in a few seconds."
@@ -71,6 +72,7 @@ class LimitedSchema(strawberry.Schema):
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="documents")
         self._readings = FairQueue(1, _MOST_WAITING, _WAIT)
         self._short_readings = FairQueue(1, _MOST_WAITING, _WAIT)
+        self._shortest_readings = FairQueue(1, _MOST_SHORT, _WAIT, most_in_all=2 * _MOST_SHORT)
         self.work = FairQueue(_AT_ONCE * limits.max_cost, _MOST_WAITING, _WAIT)
         self.events = FairQueue(_CHEAP, _MOST_EVENTS, _WAIT, most_in_all=_MOST_EVENTS)
 
@@ -97,7 +99,7 @@ class LimitedSchema(strawberry.Schema):
 
     async def _read(self, text: str, caller: str) -> PreparedDocument:
         """Read a document here, or in a thread if it is long; equal ones only once at a time."""
-        if len(text) <= _SHORT:
+        if len(text) <= _SHORT and turn_has_room():
             return self._read_now(text)
         while (reading := self._being_read.get(text)) is not None:
             with contextlib.suppress(UnavailableError):  # for the other caller's waiting operations
@@ -107,6 +109,9 @@ class LimitedSchema(strawberry.Schema):
         return await asyncio.shield(reading)  # others may still wait for it if this caller leaves
 
     async def _read_in_turn(self, text: str, caller: str) -> PreparedDocument:
+        if len(text) <= _SHORT:
+            async with self._shortest_readings.place(caller, 1):
+                return self._read_now(text)
         if len(text) <= _MIDDLING:
             async with self._short_readings.place(caller, 1):
                 return self._read_now(text)
@@ -270,7 +275,7 @@ class LimitedSchema(strawberry.Schema):
 
         Raises UnavailableError if the time is exceeded.
         """
-        begin_operation()
+        begin_operation(context.caller.name if context is not None else "")
         limit_operation_connections()
         try:
             async with asyncio.timeout(self.limits.operation_seconds) as deadline:

@@ -9,8 +9,10 @@ from collections.abc import Awaitable, Callable, Iterator
 
 from starlette.types import Scope, Send
 
+from server.access.callers import caller_of
 from server.access.memory_budget import MemoryBudget, Reservation
 from server.http.scope_state import ABORT, DRAIN
+from server.http.write_turns import write_turn
 
 PIECE = 1 << 18  # bytes written before waiting for the client to read them
 UNCOUNTED = 1 << 14  # bytes that each connection may leave unread without a reservation
@@ -66,12 +68,18 @@ async def send_body(content: bytes, scope: Scope, send: Send) -> None:
     Aborts the connection if the client takes longer than `read_timeout`.
     """
     size = len(content)
-    if size <= PIECE:
+    if size <= UNCOUNTED:
         await send({"type": "http.response.body", "body": content})
-        if size <= UNCOUNTED or (waiting := drain_of(scope)()) is None:
+        return
+    client = scope.get("client")
+    caller = caller_of(client[0] if client else None)
+    if size <= PIECE:
+        await write_turn(caller, size)
+        await send({"type": "http.response.body", "body": content})
+        if (waiting := drain_of(scope)()) is None:
             return
     else:
-        waiting = _send_pieces(content, drain_of(scope), send)
+        waiting = _send_pieces(content, caller, drain_of(scope), send)
     try:
         async with asyncio.timeout(read_timeout(size)):
             await waiting
@@ -79,10 +87,11 @@ async def send_body(content: bytes, scope: Scope, send: Send) -> None:
         scope["state"][ABORT]()
 
 
-async def _send_pieces(content: bytes, drain: Drain, send: Send) -> None:
+async def _send_pieces(content: bytes, caller: str, drain: Drain, send: Send) -> None:
     left = len(content)
     for piece in split_into_pieces(content):
         left -= len(piece)
+        await write_turn(caller, len(piece))
         await send({"type": "http.response.body", "body": piece, "more_body": left > 0})
     if (waiting := drain()) is not None:
         await waiting

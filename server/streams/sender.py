@@ -14,6 +14,7 @@ from server.http.backpressure import (
     split_into_pieces,
 )
 from server.http.scope_state import ABORT
+from server.http.write_turns import write_turn
 
 STALLED_SECONDS = 30.0
 ENDING_SECONDS = 2.0
@@ -105,6 +106,7 @@ class Sender:
         try:
             async with asyncio.timeout(read_timeout(sum(map(len, pieces)))):
                 for number, piece in enumerate(pieces, start=1):
+                    await write_turn(self._caller, len(piece))
                     await self.send(self._as_message(piece, number == 1, number < len(pieces)))
                 await self._until_read()
         except TimeoutError:

@@ -136,6 +136,28 @@ async def test_waiting_operations_are_served_in_rotation() -> None:
 
 
 @pytest.mark.usefixtures("short_turns")
+async def test_waiting_callers_are_served_in_rotation() -> None:
+    order: list[str] = []
+
+    async def work(caller: str) -> None:
+        await event_loop_turns.EventLoopShare(caller).wait()
+        order.append(caller)
+
+    callers = ["greedy"] * 40 + ["one", "other"]
+    await asyncio.gather(*map(work, callers))
+    assert max(order.index("one"), order.index("other")) < 6, "not behind 40 operations of one"
+    assert sorted(order) == sorted(callers)
+
+
+async def test_short_documents_wait_when_the_turn_is_used_up() -> None:
+    assert event_loop_turns.turn_has_room()
+    while event_loop_turns.turn_has_room():  # something works
+        pass
+    await asyncio.sleep(0)
+    assert event_loop_turns.turn_has_room()
+
+
+@pytest.mark.usefixtures("short_turns")
 async def test_work_outside_of_operations_yields_too() -> None:
     _, seen = await turns_of_others(
         asyncio.gather(*(event_loop_turns.yield_to_event_loop() for _ in range(3)))
