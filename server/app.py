@@ -25,14 +25,8 @@ from schema.context import Services
 from server.access.connection_limits import ConnectionLimits
 from server.access.file_limit import room_for_connections
 from server.access.tokens import Authenticator
-from server.bootstrap.factories import (
-    make_database,
-    make_rates,
-    make_refresher,
-    make_upstream,
-    pool_size,
-    prepare_database,
-)
+from server.bootstrap.database import make_database, pool_size, prepare_database
+from server.bootstrap.factories import make_rates, make_refresher, make_upstream
 from server.bootstrap.refresh_service import IngestionRefreshService
 from server.config.settings import Settings
 from server.endpoint import GraphQLEndpoint

@@ -98,7 +98,7 @@ def simulate(
 @app.command()
 def migrate() -> None:
     """Migrate the database."""
-    from server.cli.maintenance import migrate as run  # noqa: PLC0415 - see above
+    from server.cli.migrate import migrate as run  # noqa: PLC0415 - see above
 
     raise typer.Exit(run())
 
@@ -106,7 +106,7 @@ def migrate() -> None:
 @app.command()
 def status() -> None:
     """Show the freshness of each series."""
-    from server.cli.maintenance import status as run  # noqa: PLC0415 - see above
+    from server.cli.status import status as run  # noqa: PLC0415 - see above
 
     raise typer.Exit(run())
 

@@ -10,19 +10,22 @@ from uuid import UUID
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from ingestion.coingecko.errors import AccessRefused
 from ingestion.run.refresher import BudgetExceededError, RefreshBusyError, Refresher, RefreshRequest
 from models import runs
 from models.postgres.database import Database
-from models.postgres.migrate import OutdatedDatabaseError, check_migrated
+from models.postgres.migrate import check_migrated
 from models.tables import ItemStatus, RefreshRun, RefreshStatus, RefreshTrigger
-from server.bootstrap.factories import (
-    make_database,
-    make_refresher,
-    make_upstream,
-    prepare_database,
-)
+from server.bootstrap.database import prepare_database
+from server.bootstrap.factories import make_refresher, make_upstream
 from server.cli.refresh_plan import show_plan
-from server.cli.startup import CommandError, database_needed, one_line_errors, opened, read_settings
+from server.cli.startup import (
+    CommandError,
+    one_line_errors,
+    opened,
+    opened_database,
+    read_settings,
+)
 from server.config.settings import Settings
 
 _EXIT = {RefreshStatus.SUCCEEDED: 0, RefreshStatus.PARTIAL: 1}
@@ -74,20 +77,10 @@ async def opened_refresher(
     """
     async with opened_database(settings) as database, make_upstream(settings, database) as upstream:
         await (prepare_database(settings, database) if writes else check_migrated(database))
-        yield make_refresher(settings, database, upstream), database
-
-
-@contextlib.asynccontextmanager
-async def opened_database(settings: Settings) -> AsyncIterator[Database]:
-    """Yield the database; its errors become CommandError."""
-    database = make_database(settings)
-    try:
-        with database_needed():
-            yield database
-    except (OutdatedDatabaseError, RefreshBusyError, BudgetExceededError) as error:
-        raise CommandError(str(error)) from None
-    finally:
-        await database.close()
+        try:
+            yield make_refresher(settings, database, upstream), database
+        except (RefreshBusyError, BudgetExceededError, AccessRefused) as error:
+            raise CommandError(str(error)) from None
 
 
 async def _refresh(settings: Settings, wanted: RefreshRequest, *, dry_run: bool) -> int:

@@ -11,9 +11,14 @@ from models.postgres.advisory_lock import AdvisoryLock
 from models.postgres.database import Database
 from models.postgres.migrate import check_migrated
 from models.removal import RowCount, count_rows_of_coin, remove_coin, servers_tracking_others
-from server.cli.refresh import opened_database
 from server.cli.refresh_plan import table_console
-from server.cli.startup import CommandError, one_line_errors, opened, read_settings
+from server.cli.startup import (
+    CommandError,
+    one_line_errors,
+    opened,
+    opened_database,
+    read_settings,
+)
 from server.config.settings import Settings
 from server.config.text import is_utf8
 

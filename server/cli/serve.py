@@ -13,7 +13,8 @@ from pydantic import HttpUrl
 from models.postgres.database import DatabaseUnavailableError, WrongPasswordError
 from server.access import file_limit
 from server.app import create_app
-from server.bootstrap.factories import make_database, make_upstream, prepare_database, upstream_url
+from server.bootstrap.database import make_database, prepare_database
+from server.bootstrap.factories import make_upstream, upstream_url
 from server.cli.startup import (
     CommandError,
     database_errors,

@@ -2,23 +2,24 @@
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import structlog
 from pydantic import SecretStr
 
-from ingestion.coingecko.errors import AccessRefused
 from models.postgres.circuit_breaker import reason_of
 from models.postgres.client_files import ClientFileError, check_client_files, ignore_variables
 from models.postgres.database import (
+    Database,
     DatabaseReadOnlyError,
     DatabaseRefusedError,
     DatabaseUnavailableError,
     UnsupportedServerError,
 )
-from models.postgres.migrate import NewerDatabaseError
+from models.postgres.migrate import NewerDatabaseError, OutdatedDatabaseError
 from server.access.token_file import TOKEN_FILE, TokenFileError, generated_token
+from server.bootstrap.database import make_database
 from server.config.settings import Settings, SettingsError, load_settings, settings_hints
 from server.logs import redact_in_logs, set_up_logs
 from server.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
@@ -37,7 +38,7 @@ def one_line_errors() -> Iterator[None]:
     """Exit with a one-line message instead of a traceback."""
     try:
         yield
-    except (CommandError, SettingsError, EmbeddedPostgresError, AccessRefused) as error:
+    except (CommandError, SettingsError, EmbeddedPostgresError) as error:
         for line in str(error).splitlines():
             _print(f"coingraph: {line}")
         raise SystemExit(FAILED) from None
@@ -146,3 +147,16 @@ def _is_terminal() -> bool:
         return sys.stderr.isatty()
     except (OSError, ValueError, AttributeError):  # closed or missing
         return False
+
+
+@contextlib.asynccontextmanager
+async def opened_database(settings: Settings) -> AsyncIterator[Database]:
+    """Yield the database; its errors become CommandError."""
+    database = make_database(settings)
+    try:
+        with database_needed():
+            yield database
+    except OutdatedDatabaseError as error:
+        raise CommandError(str(error)) from None
+    finally:
+        await database.close()

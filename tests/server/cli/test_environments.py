@@ -1,6 +1,8 @@
 """Environments that other programs tolerate: commands succeed in them, and servers serve."""
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -185,3 +187,24 @@ def test_a_port_that_no_simulator_can_have(port: str) -> None:
 def test_a_schema_that_cannot_be_written(tmp_path: Path) -> None:
     line = one_line(run(["schema", "--output", str(tmp_path / "no/file")], {}))
     assert line == f"{tmp_path}/no/file cannot be written: No such file or directory"
+
+
+@pytest.mark.processes
+def test_migrate_needs_no_upstream_client() -> None:
+    """Neither a broken HTTP client nor a wrong key stops a migration."""
+    loaded = (
+        "print(sorted({'httpx', 'ingestion.coingecko.client', 'simulator'} & sys.modules.keys()))"
+    )
+    program = f"import sys, server.cli.migrate; {loaded}"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.processes
+def test_migrate_in_an_environment_that_upstream_could_not_use(database_url: str) -> None:
+    wrong = {"COINGECKO_API_KEY": "two words", "COINGECKO_BASE_URL": "http://user@[::1]:99/x"}
+    migrated = run(["migrate"], {"DATABASE_URL": database_url, **ODD, **wrong})
+    assert migrated.returncode == 0, migrated.stderr
+    assert b"Traceback" not in migrated.stderr

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from server.cli import startup
-from server.cli.maintenance import migrate, status
+from server.cli.migrate import migrate
 from server.cli.refresh import refresh
 from server.cli.serve import serve
+from server.cli.status import status
 from tests.clusters import Cluster, ordinary_folder, running_cluster
 from tests.conftest import administer
 

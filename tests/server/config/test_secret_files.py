@@ -10,7 +10,7 @@ from models.coins import all_currencies
 from models.postgres.advisory_lock import AdvisoryLock
 from models.postgres.database import Database, DatabaseUnavailableError
 from server.access.token_file import generated_token
-from server.bootstrap.factories import make_database
+from server.bootstrap.database import make_database
 from server.config.settings import Settings, SettingsError, load_settings
 from tests.server.password_proxy import password_door
 from tests.server.postgres_processes import eventually

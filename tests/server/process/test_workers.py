@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from server.bootstrap.factories import pool_size
+from server.bootstrap.database import pool_size
 from simulator import Fault, Simulator, SimulatorOptions, run_simulator
 from tests.conftest import new_database
 from tests.server.postgres_processes import eventually, gone, processes, servers_of

@@ -1,33 +1,18 @@
-"""`coingraph migrate` and `coingraph status`."""
+"""`coingraph status`."""
 
 import asyncio
 from datetime import UTC, datetime
 
-from rich.console import Console
 from rich.table import Table
 
-from models.postgres.migrate import check_migrated, newest_revision
+from models.postgres.migrate import check_migrated
 from resolvers.cache_dependencies import CacheDependencies
 from resolvers.series import SeriesFreshness
 from resolvers.series import status as series_status
-from server.bootstrap.factories import migrate_database, tracked_by
-from server.cli.refresh import opened_database
+from server.bootstrap.factories import tracked_by
 from server.cli.refresh_plan import table_console
-from server.cli.startup import one_line_errors, opened, read_settings
+from server.cli.startup import one_line_errors, opened, opened_database, read_settings
 from server.config.settings import Settings
-
-
-def migrate() -> int:
-    """Migrate the database; return the exit status."""
-    with one_line_errors(), opened(read_settings()) as (settings, _):
-        asyncio.run(_migrate(settings))
-    Console(stderr=True).print(f"The database is at migration {newest_revision()}.")
-    return 0
-
-
-async def _migrate(settings: Settings) -> None:
-    async with opened_database(settings) as database:
-        await migrate_database(database)
 
 
 def status() -> int:
