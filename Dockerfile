@@ -8,10 +8,12 @@ WORKDIR /app
 
 # The packages first: this layer stays until the lock changes. Only wheels: no compiler is here.
 # The environment gets no pip of its own; the image's pip installs into it.
-COPY requirements.lock ./
+COPY requirements.lock requirements-build.lock ./
 RUN python -m venv --without-pip .venv \
     && python -m pip --python .venv/bin/python install --no-cache-dir --disable-pip-version-check \
-        --require-hashes --only-binary :all: -r requirements.lock
+        --require-hashes --only-binary :all: -r requirements.lock \
+    && python -m pip install --no-cache-dir --disable-pip-version-check \
+        --require-hashes --only-binary :all: --target /build -r requirements-build.lock
 
 COPY LICENSE README.md pyproject.toml ./
 COPY deploy/healthcheck.py deploy/
@@ -24,7 +26,7 @@ COPY resolvers resolvers
 COPY schema schema
 COPY server server
 # Compiled now, because the account that runs it cannot write here.
-RUN python -m pip --python .venv/bin/python install --no-cache-dir --disable-pip-version-check \
+RUN PYTHONPATH=/build python -m pip --python .venv/bin/python install --no-cache-dir --disable-pip-version-check \
         --no-deps --no-build-isolation --editable . \
     && .venv/bin/python -m compileall -q migrations models ingestion resolvers schema server simulator
 

@@ -80,6 +80,8 @@ lock: ## pin all dependencies again (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-annotate --no-header --extra dev -c requirements.lock -c benchmarks/requirements.lock \
 		pyproject.toml -o requirements-dev.lock
+	printf 'hatchling\n' | uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-annotate --no-header -c requirements-dev.lock - -o requirements-build.lock
 
 clean: ## remove .venv and all caches (the database in .coingraph stays)
 	rm -rf .venv .venv-newest .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
@@ -91,10 +93,12 @@ $(VENV)/bin/python:
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 
-$(VENV)/.run: requirements.lock pyproject.toml | $(VENV)/bin/python
+# The build backend is installed beside the packages that run, and only for the build.
+$(VENV)/.run: requirements.lock requirements-build.lock pyproject.toml | $(VENV)/bin/python
 	@echo "Installing the pinned packages"
 	@$(PIP) --require-hashes -r requirements.lock
-	@$(PIP) --no-deps --no-build-isolation --editable .
+	@$(PIP) --require-hashes --upgrade --target $(VENV)/build -r requirements-build.lock
+	@PYTHONPATH=$(CURDIR)/$(VENV)/build $(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
