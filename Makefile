@@ -93,7 +93,7 @@ $(VENV)/bin/python:
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 
-# The build backend is installed beside the packages that run, and only for the build.
+# The build backend is not among the packages that run: it is installed apart, only for the build.
 $(VENV)/.run: requirements.lock requirements-build.lock pyproject.toml | $(VENV)/bin/python
 	@echo "Installing the pinned packages"
 	@$(PIP) --require-hashes -r requirements.lock

@@ -1,4 +1,4 @@
-"""The limits on the size of operations. Settings of the same names set them."""
+"""The limits on the size of operations. Those that are settings: server/config/limits.py."""
 
 from dataclasses import dataclass
 

@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from server.config.env_file import names_in
+from server.config.limits import FIXED_LIMITS
 from server.config.text import unquoted
 
 _TOKENS = {"READ_TOKENS", "REFRESH_TOKENS"}  # lists whose entries may have quotes
@@ -43,6 +44,9 @@ def _is_quoted(part: str) -> bool:
 def _misspelt(where: str, names: Iterable[str], known: set[str], likeness: float) -> Iterable[str]:
     for name in names:
         if name.upper() in known:
+            continue
+        if name.upper() in FIXED_LIMITS:
+            yield f"{where}{name} is no setting any more, the limit is fixed: remove it"
             continue
         if close := get_close_matches(name.upper(), known, n=1, cutoff=likeness):
             yield f"{where}{name[:60]} is no setting; did you mean {close[0]}?"

@@ -152,3 +152,16 @@ def test_misspelt_names_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     assert [hint for hint in settings_hints() if "did you mean" in hint] == [
         "READ_TOKEN is no setting; did you mean READ_TOKENS?"
     ]
+
+
+def test_a_limit_that_was_a_setting_is_reported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("MAX_FIELDS=10\n")
+    monkeypatch.setenv("MAX_DIRECTIVES_EACH", "3")
+    load_settings()
+    assert settings_hints() == [
+        ".env: MAX_FIELDS is no setting any more, the limit is fixed: remove it",
+        "MAX_DIRECTIVES_EACH is no setting any more, the limit is fixed: remove it",
+    ]

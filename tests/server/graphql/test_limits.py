@@ -1,12 +1,14 @@
 """Each limit at its value and one past it, over real sockets."""
 
 import json
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 
 from schema import build_schema
-from server.config.limits import LimitSettings
+from schema.limits import Limits
+from server.config.limits import FIXED_LIMITS
 from server.transport.head_limits import LARGEST_HEAD
 from simulator import Simulator
 from tests.schema.limits.test_limits import DOCUMENTS, values_of
@@ -44,7 +46,6 @@ def cases() -> list[tuple[str, int, str, dict[str, Any], str, dict[str, Any]]]:
 )
 async def test_an_operation_at_the_limit_and_one_past_it(
     scheduled_server: LiveServer,
-    shared_simulator: Simulator,
     monkeypatch: pytest.MonkeyPatch,
     name: str,
     most: int,
@@ -54,9 +55,9 @@ async def test_an_operation_at_the_limit_and_one_past_it(
     more: dict[str, Any],
 ) -> None:
     """One server for all: the test replaces its schema."""
-    settings = make_settings("postgresql://unused/x", shared_simulator, **{name: most})
+    bound: dict[str, Any] = {name: most}
     endpoint = scheduled_server.application.endpoint
-    monkeypatch.setattr(endpoint.handler, "_schema", build_schema(settings.limits))
+    monkeypatch.setattr(endpoint.handler, "_schema", build_schema(replace(Limits(), **bound)))
     url = f"{scheduled_server.url}/graphql"
     fits = await post(url, fitting, values)
     assert "OPERATION_TOO_COMPLEX" not in json.dumps(fits), "at the limit"
@@ -74,9 +75,45 @@ async def post(url: str, query: str, variables: dict[str, Any]) -> Any:
         return json.loads((await client.answer()).body)
 
 
-def test_every_setting_is_tested() -> None:
+def test_every_limit_is_tested() -> None:
     tested = {case[0] for case in cases()} | ELSEWHERE
-    assert tested == LimitSettings.model_fields.keys()
+    assert tested == {each.name for each in fields(Limits)} - {"operation_seconds"}
+
+
+def hostile(name: str) -> tuple[str, dict[str, Any]]:
+    """Return a request that exceeds one of the fixed limits."""
+    past = getattr(Limits(), name) + 1
+    if name == "max_overlaps":
+        return "{" + "__typename " * 99 + "}", {}
+    if name in VALUES:
+        return "{__typename}", values_of(name, past)
+    return DOCUMENTS[name](past), {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wide", [False, True], ids=["default", "wide"])
+@pytest.mark.parametrize("name", sorted(name.lower() for name in FIXED_LIMITS))
+async def test_fixed_limits_refuse_hostile_operations(
+    scheduled_server: LiveServer,
+    shared_simulator: Simulator,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    wide: bool,
+) -> None:
+    """By default, and where every limit that is a setting is as high as it may be."""
+    most: dict[str, Any] = dict.fromkeys(("max_tokens", "max_depth", "max_cost"), 10**9 * wide)
+    settings = make_settings("postgresql://unused/x", shared_simulator, **(most if wide else {}))
+    endpoint = scheduled_server.application.endpoint
+    monkeypatch.setattr(endpoint.handler, "_schema", build_schema(settings.limits))
+    refused = await post(f"{scheduled_server.url}/graphql", *hostile(name))
+    assert "data" not in refused
+    codes = {error["extensions"]["code"] for error in refused["errors"]}
+    if name == "max_document":  # the body is too large, too
+        assert codes == {"BAD_USER_INPUT"}
+        return
+    assert codes == {"OPERATION_TOO_COMPLEX"}
+    if wide:
+        assert name.upper() in {error["extensions"]["limit"] for error in refused["errors"]}
 
 
 @pytest.mark.parametrize("chunked", [False, True])
