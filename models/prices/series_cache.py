@@ -1,13 +1,14 @@
 """A cache of whole series of hours, as columns, invalidated by notifications."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Any
 
 import numpy as np
 
+from models.least_recently_used import LeastRecentlyUsed
 from models.postgres.database import Database
 from models.postgres.notifications import Listener
 from models.prices.granularity import Granularity, to_datetime64
@@ -22,6 +23,11 @@ _OVERHEAD = 2_000
 _MOST_REQUESTED = 10_000  # series whose first request is remembered
 
 
+class _Length(Enum):
+    CACHEABLE = "cacheable"
+    TOO_LONG = "too long"
+
+
 class SeriesCache:
     """Caches whole series by coin and currency; evicts the least recently used.
 
@@ -32,14 +38,22 @@ class SeriesCache:
     """
 
     def __init__(self, capacity: int, listener: Listener) -> None:
-        self.capacity = capacity
-        self.size = 0
         self._listener = listener
-        self._cached: OrderedDict[SeriesKey, WindowPrices] = OrderedDict()
+        self._cached = LeastRecentlyUsed[SeriesKey, WindowPrices](capacity, self._dropped)
         self._keys: dict[int, SeriesKey] = {}  # of the cached series, by id
-        # Series requested since their last change; False: too long to be cached.
-        self._requested: OrderedDict[SeriesKey, bool] = OrderedDict()
+        # Series requested since their last change, and whether they are too long to be cached.
+        self._requested = LeastRecentlyUsed[SeriesKey, _Length](_MOST_REQUESTED)
         self.changes = 0  # reported by the listener
+
+    @property
+    def capacity(self) -> int:
+        """The largest total size of the cached series, in bytes."""
+        return self._cached.capacity
+
+    @property
+    def size(self) -> int:
+        """The total size of the cached series, in bytes."""
+        return self._cached.size
 
     def find(self, window: PriceWindow, *, descending: bool) -> WindowPrices | None:
         """Return a window of a cached series; None if the series is not cached."""
@@ -49,7 +63,6 @@ class SeriesCache:
         cached = self._cached.get(key)
         if cached is None:
             return None
-        self._cached.move_to_end(key)
         return _part(cached, window, descending=descending)
 
     def to_read_whole(self, windows: Sequence[PriceWindow]) -> list[SeriesKey]:
@@ -57,10 +70,10 @@ class SeriesCache:
         if not (self.capacity and self._listener.listening):
             return []
         keys = dict.fromkeys((window.coin_id, window.currency_code) for window in windows)
-        again = [key for key in keys if self._requested.get(key)]
-        self._requested |= {key: True for key in keys if key not in self._requested}
-        while len(self._requested) > _MOST_REQUESTED:
-            self._requested.popitem(last=False)
+        again = [key for key in keys if self._requested.get(key) is _Length.CACHEABLE]
+        for key in keys:
+            if key not in self._requested:
+                self._requested.put(key, _Length.CACHEABLE, 1)
         return again
 
     def store(self, series: Sequence[WindowPrices | None], changes: int) -> None:
@@ -70,13 +83,11 @@ class SeriesCache:
                 continue
             key = (each.facts.coin_id, each.facts.currency_code)
             if len(each.columns) > MOST_HOURS:
-                self._requested[key] = False
+                self._requested.put(key, _Length.TOO_LONG, 1)
             elif changes == self.changes and self._listener.listening:
                 self._drop(each.facts.id)
-                self._cached[key], self._keys[each.facts.id] = each, key
-                self.size += _size(each)
-        while self.size > self.capacity:
-            self._drop(next(iter(self._cached.values())).facts.id)
+                self._keys[each.facts.id] = key
+                self._cached.put(key, each, _size(each))
 
     def series_changed(self, series_id: int, _revision: int) -> None:
         """Remove the series from the cache."""
@@ -94,15 +105,16 @@ class SeriesCache:
         """Clear the cache."""
         self.changes += 1
         self._cached.clear()
-        self._keys.clear()
         self._requested.clear()
-        self.size = 0
 
     def _drop(self, series_id: int) -> None:
-        key = self._keys.pop(series_id, None)
+        key = self._keys.get(series_id)
         if key is not None:
-            self.size -= _size(self._cached.pop(key))
-            self._requested.pop(key, None)
+            self._cached.pop(key)
+
+    def _dropped(self, key: SeriesKey, series: WindowPrices) -> None:
+        self._keys.pop(series.facts.id, None)
+        self._requested.pop(key)
 
 
 async def read_cached_windows(

@@ -5,12 +5,14 @@ https://www.apollographql.com/docs/apollo-server/performance/apq
 
 import hashlib
 import re
-from collections import OrderedDict
 from typing import Any
+
+from models.least_recently_used import LeastRecentlyUsed
 
 MOST_QUERIES = 1_000
 LONGEST_QUERY = 20_000  # characters
 MOST_CHARACTERS = 1_000_000  # of all cached queries
+_LEAST = MOST_CHARACTERS // MOST_QUERIES  # characters that a shorter query counts as
 
 _HASH = re.compile(r"[0-9a-fA-F]{64}")
 
@@ -23,25 +25,16 @@ class PersistedQueries:
     """An LRU cache of query texts by their SHA-256 in hexadecimal. Holds valid documents only."""
 
     def __init__(self) -> None:
-        self._texts: OrderedDict[str, str] = OrderedDict()
-        self._characters = 0
+        self._texts = LeastRecentlyUsed[str, str](MOST_CHARACTERS)
 
     def get(self, sha256: str) -> str | None:
         """Return the text with this hash, None if it is not cached."""
-        text = self._texts.get(sha256)
-        if text is not None:
-            self._texts.move_to_end(sha256)
-        return text
+        return self._texts.get(sha256)
 
     def put(self, sha256: str, text: str) -> None:
         """Cache a text, unless it is longer than LONGEST_QUERY."""
-        if sha256 in self._texts or len(text) > LONGEST_QUERY:
-            return
-        self._texts[sha256] = text
-        self._characters += len(text)
-        while len(self._texts) > MOST_QUERIES or self._characters > MOST_CHARACTERS:
-            _, dropped = self._texts.popitem(last=False)
-            self._characters -= len(dropped)
+        if len(text) <= LONGEST_QUERY and sha256 not in self._texts:
+            self._texts.put(sha256, text, max(len(text), _LEAST))
 
 
 def hash_in(extensions: dict[str, Any] | None) -> str | None:

@@ -2,10 +2,11 @@
 
 import asyncio
 import sys
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from functools import partial
 from time import time
 
+from models.least_recently_used import LeastRecentlyUsed
 from models.postgres.notifications import Listener
 from resolvers.cache_dependencies import CATALOGUE, Tag
 from server.graphql.response import EncodedResponse
@@ -71,10 +72,8 @@ class ResponseCache:
     """
 
     def __init__(self, capacity: int, listener: Listener) -> None:
-        self.capacity = capacity
-        self.size = 0
         self._listener = listener
-        self._entries: OrderedDict[Key, _Entry] = OrderedDict()
+        self._entries = LeastRecentlyUsed[Key, _Entry](capacity, _stop_counting)
         self._flights: dict[Key, Flight] = {}  # those that may still be joined
         self._changes = 0
         self._changed: dict[Tag, int] = {}  # by tag, the number of its last change
@@ -84,9 +83,19 @@ class ResponseCache:
         return len(self._entries)
 
     @property
+    def capacity(self) -> int:
+        """The largest total size of the responses, in bytes."""
+        return self._entries.capacity
+
+    @property
+    def size(self) -> int:
+        """The total size of the responses, in bytes."""
+        return self._entries.size
+
+    @property
     def usable(self) -> bool:
         """True if the cache is enabled and the listener receives notifications."""
-        return self.capacity > 0 and self._listener.listening
+        return self._entries.capacity > 0 and self._listener.listening
 
     def get(self, key: Key) -> EncodedResponse | None:
         """Return the valid response cached for `key`, else None."""
@@ -96,13 +105,12 @@ class ResponseCache:
         response = entry.response
         if entry.since != self._changes:
             if not self._unchanged(response, entry.since):
-                self._remove(key)
+                self._entries.pop(key)
                 return None
             entry.since = self._changes
         if response.cacheable_until <= time():
-            self._remove(key)
+            self._entries.pop(key)
             return None
-        self._entries.move_to_end(key)
         return response
 
     async def compute(self, key: Key, compute: Compute) -> tuple[EncodedResponse, bytes]:
@@ -163,10 +171,7 @@ class ResponseCache:
         self._all_changed = self._changes
         self._changed.clear()
         self._flights.clear()
-        for entry in self._entries.values():
-            entry.response.body.on_growth = None
         self._entries.clear()
-        self.size = 0
 
     def _note(self, tag: Tag) -> None:
         self._changes += 1
@@ -186,21 +191,12 @@ class ResponseCache:
         size = _size(key, response)
         if size > self.capacity // _SMALLEST_SHARE or not self._unchanged(response, since):
             return
-        self._remove(key)
-        self._entries[key] = _Entry(response, self._changes)
-        response.body.on_growth = self._grow
-        self._grow(size)
+        self._entries.put(key, _Entry(response, self._changes), size)
+        response.body.on_growth = partial(self._entries.grow, key)
 
-    def _grow(self, by: int) -> None:
-        self.size += by
-        while self.size > self.capacity:
-            self._remove(next(iter(self._entries)))
 
-    def _remove(self, key: Key) -> None:
-        entry = self._entries.pop(key, None)
-        if entry is not None:
-            self.size -= _size(key, entry.response)
-            entry.response.body.on_growth = None
+def _stop_counting(_key: Key, entry: _Entry) -> None:
+    entry.response.body.on_growth = None
 
 
 def _size(key: Key, response: EncodedResponse) -> int:
