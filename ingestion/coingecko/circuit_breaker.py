@@ -15,6 +15,7 @@ from ingestion.coingecko.errors import (
     NobodyAnswers,
     UpstreamError,
 )
+from models.backoff import pause_after
 
 MOST_FAILURES = 6  # consecutive failed attempts, over all calls
 MOST_CALLS = 4  # different calls among the failed attempts
@@ -96,7 +97,9 @@ class Outage:
             self._calls.add(call)
         self._in_a_row += began >= self._failed_at
         self._failed_at = now
-        self._resume_at = now + min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** (self._in_a_row - 1))
+        self._resume_at = now + pause_after(
+            self._in_a_row, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE
+        )
 
     def failing(self) -> frozenset[str]:
         """Return the calls that have failed since the last response."""

@@ -4,6 +4,8 @@ import random
 
 import structlog
 
+from models.backoff import pause_after
+
 log = structlog.get_logger("coingraph.schedule")
 
 _FIRST_PAUSE = 1.0
@@ -25,8 +27,8 @@ class Backoff:
         An error that is not `expected` is logged with its traceback.
         """
         reason = str(error) or repr(error)
-        pause = min(_FIRST_PAUSE * 2.0 ** min(self._in_a_row, 16), self._longest_pause)
         self._in_a_row += 1
+        pause = pause_after(self._in_a_row, first=_FIRST_PAUSE, longest=self._longest_pause)
         if reason != self._reason:
             trace = None if expected else error
             log.warning("failed, trying again", work=self._work, reason=reason, exc_info=trace)

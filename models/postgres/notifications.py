@@ -11,6 +11,7 @@ import orjson
 import structlog
 from sqlalchemy import text
 
+from models.backoff import pause_after
 from models.postgres.circuit_breaker import reason_of
 from models.postgres.connection import CONNECT_SECONDS
 from models.postgres.database import DRIVER_ERRORS, Database, WriteSession
@@ -115,12 +116,13 @@ class Listener:
 
     async def run(self) -> None:
         """Listen until cancelled; reconnects when the connection is lost."""
-        pause = _FIRST_PAUSE
+        failures, pause = 1, _FIRST_PAUSE
         while True:
             try:
                 await self._listen()
             except Exception as error:  # noqa: BLE001 - reconnect after any error
-                pause = _FIRST_PAUSE if self.listening else min(2 * pause, _LONGEST_PAUSE)
+                failures = 1 if self.listening else failures + 1
+                pause = pause_after(failures, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE)
                 log.warning(
                     "not listening for changes", reason=reason_of(error), retry_seconds=pause
                 )

@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextvars import Context
+from itertools import count
 from typing import Any, TypeVar
 
 import structlog
 
+from models.backoff import pause_after
 from models.postgres.circuit_breaker import DatabaseUnavailableError
 from models.postgres.session import Session
 
@@ -95,11 +97,11 @@ class ReadOnlyWatch:
         return writable
 
     async def _watch(self) -> None:
-        pause = _FIRST_PAUSE
         try:
-            while True:
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
+            for failures in count(1):
+                await asyncio.sleep(
+                    pause_after(failures, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE)
+                )
                 with contextlib.suppress(DatabaseUnavailableError):
                     if await self.takes_writes() and not self._any_read_only():
                         log.info("the database takes writes again")
