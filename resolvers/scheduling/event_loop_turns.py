@@ -174,6 +174,11 @@ def begin_operation(caller: str = "") -> None:
     _current.set(EventLoopShare(caller))
 
 
+def is_in_operation() -> bool:
+    """Return True if the current task works for an operation."""
+    return _current.get() is not None
+
+
 def current_share() -> EventLoopShare:
     """Return the share of the current operation; a new one outside of operations."""
     return _current.get() or EventLoopShare()

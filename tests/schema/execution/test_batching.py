@@ -54,7 +54,7 @@ async def fill(sql: asyncpg.Connection, coins: int) -> None:
 
 
 async def count(server: LiveServer, first: int) -> tuple[int, Any]:
-    async with statements(server.application.database) as sent:
+    async with statements(server.application.database, background=False) as sent:
         answer = await server.data(PAGE, first=first)
     assert len(answer["coins"]["nodes"]) == first
     return len(sent), answer
@@ -86,7 +86,7 @@ async def test_statements_do_not_grow_with_the_page(
 
 @pytest.mark.slow
 async def test_the_counter_counts(server: LiveServer) -> None:
-    async with statements(server.application.database) as sent:
+    async with statements(server.application.database, background=False) as sent:
         await server.data('{ prices(coin: "bitcoin") { points { price } } }')
         await server.data("{ seriesStatus { reason } }")
     assert any("float8send" in query for query in sent), "what goes past SQLAlchemy too"
@@ -98,7 +98,7 @@ async def test_the_counter_counts(server: LiveServer) -> None:
 async def test_duplicate_names_are_read_once(server: LiveServer) -> None:
     twice = """{ a: coin(id: "bitcoin") { x: latest { price } y: latest { price } }
                  b: coin(id: "bitcoin") { latest(currency: "USD") { price } } }"""
-    async with statements(server.application.database) as sent:
+    async with statements(server.application.database, background=False) as sent:
         answer = await server.data(twice)
     assert answer["a"]["x"] == answer["a"]["y"] == answer["b"]["latest"]
     assert len([query for query in sent if "price_latest" in query]) == 1
@@ -111,7 +111,7 @@ async def test_unknown_names_take_a_fixed_number_of_statements(server: LiveServe
 
     counts = []
     for currencies in (1, 20):
-        async with statements(server.application.database) as sent:
+        async with statements(server.application.database, background=False) as sent:
             response = await server.post(nested(currencies))
         body = response.json()
         assert response.status_code == 200

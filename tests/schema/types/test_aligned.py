@@ -169,6 +169,6 @@ async def test_one_statement(database_url: str, shared_simulator: Simulator) -> 
     settings = make_settings(database_url, shared_simulator, coins="gappy", currencies="usd")
     async with live_server(settings) as server:
         for fill in ("NONE", "NULL", "PREVIOUS"):
-            async with statements(server.application.database) as sent:
+            async with statements(server.application.database, background=False) as sent:
                 await aligned(server, coins=COINS, fill=fill, **EDGES)
             assert len(sent) == 1

@@ -122,7 +122,7 @@ async def test_all_prices_come_with_one_statement(scenario: AnomalyScenario) -> 
     counts = []
     assert isinstance(scenario.server, LiveServer)
     for coins in (["a"], COINS):
-        async with statements(scenario.server.application.database) as sent:
+        async with statements(scenario.server.application.database, background=False) as sent:
             await scenario.ask(coins=coins)
         assert len([query for query in sent if "float8send" in query]) == 1
         counts.append(len(sent))

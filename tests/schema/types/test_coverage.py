@@ -121,7 +121,7 @@ async def test_it_reads_no_prices_in_one_statement(
     settings = make_settings(database_url, shared_simulator, coins="gappy", currencies="usd")
     async with live_server(settings) as server:
         await server.data(REFRESH, token=TOKEN)  # so that no refresh reads at the same time
-        async with statements(server.application.database) as sent:
+        async with statements(server.application.database, background=False) as sent:
             await server.data(query)
             await asyncio.sleep(0)
     reading = [statement for statement in sent if "price_hourly" in statement]

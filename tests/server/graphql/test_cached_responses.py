@@ -139,11 +139,11 @@ async def test_concurrent_equal_queries_are_computed_once(
 ) -> None:
     async with sql.transaction():
         await sql.execute("LOCK TABLE price_latest IN ACCESS EXCLUSIVE MODE")
-        async with statements(cached.application.database) as sent:
+        async with statements(cached.application.database, background=False) as sent:
             asked = [asyncio.create_task(cached.post(LATEST)) for _ in range(10)]
             await until(lambda: _one_waits(sql))
     # the lock is gone with its transaction
-    async with statements(cached.application.database) as later:
+    async with statements(cached.application.database, background=False) as later:
         answers = await asyncio.gather(*asked)
     assert sorted(said(answer) for answer in answers) == ["HIT"] * 9 + ["MISS"]
     assert len({answer.content for answer in answers}) == 1
