@@ -90,11 +90,11 @@ class CallReport:
     """The responses since the last report.
 
     `charged` maps the first day of a month to the credits spent in it. `succeeded` calls were sent
-    at the count `departed` of slowdowns; each multiplies the interval by `recovery`.
+    at the count `slowdown` of slowdowns; each multiplies the interval by `recovery`.
     """
 
     charged: Mapping[date, int]
-    departed: int
+    slowdown: int
     succeeded: int
     recovery: float
 
@@ -134,7 +134,7 @@ async def credits_taken(database: Database, month: date) -> tuple[int, int]:
 
 def _arguments(answers: CallReport) -> tuple[object, ...]:
     months, spent = list(answers.charged), list(answers.charged.values())
-    return months, spent, answers.departed, answers.succeeded, answers.recovery
+    return months, spent, answers.slowdown, answers.succeeded, answers.recovery
 
 
 def _pace(rows: list[asyncpg.Record]) -> StoredPace:

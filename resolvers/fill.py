@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.prices.granularity import Granularity
-from models.prices.read import Numbers, PriceColumns
+from models.prices.read import Numbers, SeriesColumns
 
 Bools = npt.NDArray[np.bool_]
 
@@ -22,13 +22,13 @@ class FillPolicy(StrEnum):
 
 
 def fill(
-    columns: PriceColumns,
+    columns: SeriesColumns,
     granularity: Granularity,
     numbers: range,
     *,
     descending: bool,
     before: float | None = None,
-) -> PriceColumns:
+) -> SeriesColumns:
     """Return exactly the buckets with these numbers; missing ones have nulls.
 
     If `before`, the last price before the buckets (NaN: none), is given, a missing bucket has the
@@ -50,7 +50,7 @@ def fill(
     parts |= {"timestamps": granularity.starts(numbers), "filled": filled}
     if descending:  # copied: JSON encoding needs contiguous arrays
         parts = {name: np.ascontiguousarray(column[::-1]) for name, column in parts.items()}
-    return PriceColumns(**parts)
+    return SeriesColumns(**parts)
 
 
 def carry(prices: Numbers, known: Bools, before: float) -> Numbers:

@@ -41,13 +41,13 @@ class Loaders:
         database: Database,
         now: datetime,
         dependencies: CacheDependencies,
-        memory: SeriesCache | None = None,
+        series_cache: SeriesCache | None = None,
         tracked: TrackingScope | None = None,
     ) -> None:
         self.now = now
         self._database = database
         self._dependencies = dependencies
-        self._memory = memory
+        self._series_cache = series_cache
         self._tracked = tracked
         self._batches = set[asyncio.Task[object]]()
 
@@ -115,7 +115,7 @@ class Loaders:
 
     async def _prices(self, questions: list[PriceQuery]) -> list[PricePage | Exception]:
         return await price_series(
-            self._database, self._memory, self._dependencies, questions, self._tracked
+            self._database, self._series_cache, self._dependencies, questions, self._tracked
         )
 
     async def _coverage(self, questions: list[CoverageQuery]) -> list[Coverage | Exception]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from models.history import TrackingScope
 from models.postgres.database import Database
 from models.prices.granularity import Granularity, to_datetime
-from models.prices.read import ALL_COLUMNS, PriceColumns, PriceWindow, WindowPrices, read_windows
+from models.prices.read import ALL_COLUMNS, PriceWindow, SeriesColumns, WindowPrices, read_windows
 from models.prices.read_sql import BEFORE
 from models.prices.series_cache import SeriesCache, read_cached_windows
 from models.series import SeriesKey
@@ -46,7 +46,7 @@ class PricePage:
     request: PriceRequest
     start: datetime
     revision: int
-    columns: PriceColumns
+    columns: SeriesColumns
     next: datetime | None
     requested: frozenset[str] = ALL_COLUMNS
 
@@ -65,7 +65,7 @@ class PricePage:
 
 async def price_series(
     database: Database,
-    memory: SeriesCache | None,
+    series_cache: SeriesCache | None,
     dependencies: CacheDependencies,
     questions: Sequence[PriceQuery],
     tracked: TrackingScope | None,
@@ -85,10 +85,10 @@ async def price_series(
         columns = frozenset().union(*map(_columns, group))
         windows = [_window(question) for question in group]
         whole = granularity is Granularity.HOUR and columns and BEFORE not in columns
-        if memory is None or not whole:
+        if series_cache is None or not whole:
             read = partial(read_windows, database, granularity)
         else:
-            read = partial(read_cached_windows, database, memory)
+            read = partial(read_cached_windows, database, series_cache)
         parts = await read(windows, columns=columns, descending=descending)
         dependencies.add_series(part[0].id for part in parts if part)
         for question, part in zip(group, parts, strict=True):
@@ -136,7 +136,7 @@ def _answer(
     )
 
 
-def _page(request: PriceRequest, part: WindowPrices) -> tuple[PriceColumns, datetime | None]:
+def _page(request: PriceRequest, part: WindowPrices) -> tuple[SeriesColumns, datetime | None]:
     """Return the page's columns and the start of the next page (descending: its end)."""
     columns = part.columns
     if request.first is None or len(columns) <= request.first:
@@ -147,7 +147,9 @@ def _page(request: PriceRequest, part: WindowPrices) -> tuple[PriceColumns, date
     return columns.head(request.first), to_datetime(edge)
 
 
-def _filled_page(request: PriceRequest, part: WindowPrices) -> tuple[PriceColumns, datetime | None]:
+def _filled_page(
+    request: PriceRequest, part: WindowPrices
+) -> tuple[SeriesColumns, datetime | None]:
     """Return the same for a page that contains every bucket of the range that has begun."""
     granularity = request.granularity
     first = granularity.ceil(request.start or request.end)

@@ -57,7 +57,7 @@ class Services:
     stale_after: timedelta
     updates: PriceUpdates
     runs: RunWatcher
-    memory: SeriesCache | None = None
+    series_cache: SeriesCache | None = None
     extent: DataExtent | None = None
     tracked: TrackingScope | None = None
 
@@ -85,7 +85,7 @@ class Context:
     def __post_init__(self) -> None:
         services = self.services
         self.loaders = Loaders(
-            services.database, self.now, self.dependencies, services.memory, self.tracked
+            services.database, self.now, self.dependencies, services.series_cache, self.tracked
         )
 
     @property

@@ -70,9 +70,9 @@ class Application:
         self.refresher = make_refresher(settings, self.database, self.upstream)
         self.listener = Listener(self.database, tracking_mark(settings.coins))
         room = settings.cache_megabytes * _MEGABYTE
-        self.memory = SeriesCache(room // 4, self.listener)
+        self.series_cache = SeriesCache(room // 4, self.listener)
         self.cache = ResponseCache(room - room // 4, self.listener)
-        self.listener.subscribe(self.memory)
+        self.listener.subscribe(self.series_cache)
         self.listener.subscribe(self.cache)
         self.updates = PriceUpdates(self.database, self.listener)
         self.listener.subscribe(self.updates)
@@ -172,7 +172,7 @@ class Application:
             self.settings.stale_after,
             self.updates,
             self.runs,
-            self.memory,
+            self.series_cache,
             kept,
             self.refresher.tracked,
         )

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from ingestion.coingecko.errors import (
-    NobodyAnswers,
+    UpstreamDown,
     UpstreamError,
 )
 from models.backoff import pause_after
@@ -25,7 +25,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0  # seconds between two attempts
 _FORGET_AFTER = 600.0
 
 
-class Outage:
+class CircuitBreaker:
     """Counts the consecutive failures of one client. Create one per event loop.
 
     `answers` counts the usable responses. `clock` returns seconds on the clock that `sleep` uses.
@@ -67,7 +67,7 @@ class Outage:
     async def attempt(self) -> AsyncIterator[None]:
         """Enclose one attempt. During an outage, attempts run one after the other, with pauses.
 
-        Raises NobodyAnswers if `forbids_calls` becomes true while the attempt waits.
+        Raises UpstreamDown if `forbids_calls` becomes true while the attempt waits.
         """
         if not self._in_a_row:
             yield
@@ -75,7 +75,7 @@ class Outage:
         before = self.forbids_calls
         async with self._turn:
             if self._error is not None and self.forbids_calls and not before:
-                raise NobodyAnswers.after(self._error, self.calls)
+                raise UpstreamDown.after(self._error, self.calls)
             if self._in_a_row:  # otherwise another attempt has succeeded meanwhile
                 await self._sleep(max(0.0, self._resume_at - self._clock()))
                 yield

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from ingestion.coingecko import answer_bounds, charts, errors, parsing
 from ingestion.coingecko.answer_bounds import Bound, Expected
-from ingestion.coingecko.circuit_breaker import Outage
+from ingestion.coingecko.circuit_breaker import CircuitBreaker
 from ingestion.coingecko.connections import BoundedTransport
 from ingestion.coingecko.outbound import Outbound
 from ingestion.coingecko.parsing import Quotes
@@ -68,7 +68,7 @@ class CoinGecko:
     call that finds upstream unreachable or failing is attempted `attempts` times, 0.5 to 30
     seconds apart. A 429 is retried up to twice as often, as soon as the throttle's pause ends. A
     `Retry-After` header pauses all calls, whatever the status. If every call fails, `outage` stops
-    the retries: calls raise NobodyAnswers after one attempt until one succeeds. `timeout` is in
+    the retries: calls raise UpstreamDown after one attempt until one succeeds. `timeout` is in
     seconds and limits one attempt, without its wait in the throttle.
 
     `history` is how far back the API plan offers prices, None if there is no limit.
@@ -102,7 +102,7 @@ class CoinGecko:
         self._scrub = Redactor(
             {api_key or "", *login_secrets(self._base_url), *self._outbound.secrets}
         )
-        self.outage = Outage()
+        self.outage = CircuitBreaker()
         self.history = offered_history(plan)
         headers = {"User-Agent": user_agent(), "Accept-Encoding": "gzip"}
         if plan in KEY_HEADER and self._key:
@@ -166,7 +166,7 @@ class CoinGecko:
         currencies: Iterable[str],
         *,
         stats: CallStats | None = None,
-        outage: Outage | None = None,
+        outage: CircuitBreaker | None = None,
     ) -> Quotes:
         """Return the newest price of every coin in every currency: one call per 250 coins.
 
@@ -214,7 +214,7 @@ class CoinGecko:
         params: dict[str, str],
         expected: Expected[T],
         stats: CallStats | None,
-        outage: Outage | None = None,
+        outage: CircuitBreaker | None = None,
     ) -> T:
         if self._outbound.fault:
             raise errors.AccessRefused(f"CoinGecko cannot be reached: {self._outbound.fault}")
@@ -232,7 +232,7 @@ class CoinGecko:
                 with attempt:
                     url, again = f"{self._base_url}{path}{query}", attempt.num > 1
                     found = await self._attempt(url, call, expected, stats, outage, again=again)
-        except errors.NobodyAnswers:
+        except errors.UpstreamDown:
             raise
         except errors.UpstreamError as error:
             if error.said:
@@ -243,7 +243,7 @@ class CoinGecko:
                     said=self._scrub(error.said),
                 )
             if outage.forbids_calls and not isinstance(error, _FINAL):
-                raise errors.NobodyAnswers.after(error, outage.calls) from error
+                raise errors.UpstreamDown.after(error, outage.calls) from error
             raise
         return found
 
@@ -253,16 +253,16 @@ class CoinGecko:
         call: str,
         expected: Expected[T],
         stats: CallStats,
-        outage: Outage,
+        outage: CircuitBreaker,
         *,
         again: bool,
     ) -> T:
-        async with outage.attempt(), self._throttle.slot() as departed:
+        async with outage.attempt(), self._throttle.slot() as slowdown:
             stats.attempts += 1
             stats.retries += again
             began = outage.begin()
             try:
-                found = await self._answer(url, expected, stats, departed)
+                found = await self._answer(url, expected, stats, slowdown)
             except errors.UpstreamError as error:
                 if error.deliberate:
                     outage.end()
@@ -272,12 +272,12 @@ class CoinGecko:
             outage.answered()
             return found
 
-    async def _answer(self, url: str, expected: Expected[T], stats: CallStats, departed: int) -> T:
+    async def _answer(self, url: str, expected: Expected[T], stats: CallStats, slowdown: int) -> T:
         response, body = await self._exchange(url, expected.bound)
         packed = answer_bounds.is_packed(response)
         if response.status_code == httpx.codes.OK:
             try:
-                return await self._read(expected, body, departed, packed=packed)
+                return await self._read(expected, body, slowdown, packed=packed)
             except answer_bounds.NotJson as strange:
                 body = strange.start
         elif packed:
@@ -292,11 +292,11 @@ class CoinGecko:
         stats.rate_limited += limited
         if limited or (isinstance(error, errors.ServerFault) and retry_after is not None):
             stats.paused_seconds += await self._throttle.rate_limited(
-                retry_after, departed=departed
+                retry_after, slowdown=slowdown
             )
         raise error
 
-    async def _read(self, expected: Expected[T], body: bytes, departed: int, *, packed: bool) -> T:
+    async def _read(self, expected: Expected[T], body: bytes, slowdown: int, *, packed: bool) -> T:
         """Decode and check a body; in the decoder thread unless the body is short."""
         read = partial(expected.read, body, packed=packed)
         short = len(body) <= _SHORT and not packed
@@ -307,9 +307,9 @@ class CoinGecko:
                 else await asyncio.get_running_loop().run_in_executor(self._decoder, read)
             )
         except errors.BadAnswer:  # for the throttle, the call succeeded
-            self._throttle.succeeded(departed=departed)
+            self._throttle.succeeded(slowdown=slowdown)
             raise
-        self._throttle.succeeded(departed=departed)
+        self._throttle.succeeded(slowdown=slowdown)
         return found
 
     async def _exchange(self, url: str, bound: Bound) -> tuple[httpx.Response, bytes]:

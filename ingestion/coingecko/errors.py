@@ -9,7 +9,7 @@
   - NotFound         no such coin
   - BadRequest       upstream rejects the request
   - BadAnswer        status 200 with an unexpected body
-  - NobodyAnswers    every call fails: ends the whole run
+  - UpstreamDown    every call fails: ends the whole run
 
 Every message is written here and quotes at most the HTTP status, so it may be shown to clients.
 `said` holds the text of upstream or of a library, for the log only.
@@ -115,11 +115,11 @@ class BadAnswer(UpstreamError):
     advice = "check COINGECKO_BASE_URL, and for a newer version of coingraph"
 
 
-class NobodyAnswers(UpstreamError):
+class UpstreamDown(UpstreamError):
     """Every call fails. The message contains the last error and what to do."""
 
     @classmethod
-    def after(cls, error: UpstreamError, calls: int) -> "NobodyAnswers":
+    def after(cls, error: UpstreamError, calls: int) -> "UpstreamDown":
         """Create the error that ends a run after `calls` consecutive failed calls.
 
         `error` is the last of their errors.

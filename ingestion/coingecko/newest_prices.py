@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ingestion.coingecko.circuit_breaker import Outage
+from ingestion.coingecko.circuit_breaker import CircuitBreaker
 from ingestion.coingecko.client import CoinGecko
 from ingestion.coingecko.types import CallStats
 from models.prices.write_latest import NewestPrice
@@ -29,7 +29,7 @@ async def fetch_newest_prices(
     series: Mapping[SeriesKey, int],
     *,
     stats: CallStats | None = None,
-    outage: Outage | None = None,
+    outage: CircuitBreaker | None = None,
 ) -> SeriesQuotes:
     """Fetch the newest price of each series; `series` maps (coin, currency) to the series' id.
 

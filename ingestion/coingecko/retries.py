@@ -1,6 +1,6 @@
 """The retry rule of calls to CoinGecko: which errors are retried, how often, and when."""
 
-from ingestion.coingecko.circuit_breaker import Outage
+from ingestion.coingecko.circuit_breaker import CircuitBreaker
 from ingestion.coingecko.errors import RateLimited, ServerFault, Unreachable
 
 
@@ -12,7 +12,7 @@ class RetryPolicy:
     and all errors while `outage` forbids retries, are not retried.
     """
 
-    def __init__(self, attempts: int, outage: Outage) -> None:
+    def __init__(self, attempts: int, outage: CircuitBreaker) -> None:
         self._faults_left = attempts - 1
         self._refusals_left = 2 * (attempts - 1)
         self._outage = outage

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from ingestion.coingecko.circuit_breaker import Outage
+from ingestion.coingecko.circuit_breaker import CircuitBreaker
 from ingestion.coingecko.client import CoinGecko
 from ingestion.coingecko.errors import UpstreamError
 from ingestion.coingecko.newest_prices import SeriesQuotes, fetch_newest_prices
@@ -58,7 +58,7 @@ class LivePoller:
         self._series: dict[SeriesKey, int] = {}
         self._lacking: frozenset[object] = frozenset()
         # An outage of its own: a successful poll must not end the outage that charts are in.
-        self._outage = Outage()
+        self._outage = CircuitBreaker()
         self._backoff = Backoff("live poll", longest_pause=_LONGEST_PAUSE)
 
     async def run(self, verify: Callable[[], Awaitable[None]]) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ingestion.planning.plan import RunPlan
-from ingestion.planning.windows import LONGEST_WINDOW, SeriesPlan, plan_refresh
+from ingestion.planning.windows import LONGEST_CHART, SeriesPlan, plan_refresh
 from ingestion.quota.credits import Budget
 from models.history import history_start
 
@@ -85,7 +85,7 @@ def what_fits(run_plan: RunPlan, left: int) -> list[str]:
     return found
 
 
-_DAYS = LONGEST_WINDOW.days - 1  # always one call per series, whatever the minute
+_DAYS = LONGEST_CHART.days - 1  # always one call per series, whatever the minute
 
 
 def _shorter(run_plan: RunPlan) -> RunPlan:

@@ -15,7 +15,7 @@ from models.history import (
 )
 
 # CoinGecko returns hours for 2 to 90 days. A shorter range can be empty, a longer one has days.
-LONGEST_WINDOW = timedelta(days=89)
+LONGEST_CHART = timedelta(days=89)
 SHORTEST_WINDOW = timedelta(days=2)
 
 
@@ -191,7 +191,7 @@ def windows_over(ranges: Iterable[Gap], now: datetime) -> tuple[Window, ...]:
     windows = []
     while left:
         end = left[0][1]
-        earliest = floor_hour(end - LONGEST_WINDOW + HOUR - timedelta.resolution)
+        earliest = floor_hour(end - LONGEST_CHART + HOUR - timedelta.resolution)
         start = min(max(first, earliest) for first, stop in left if stop > earliest)
         left = [(first, min(stop, start)) for first, stop in left if first < start]
         end = min(max(end, start + SHORTEST_WINDOW), now)

@@ -51,16 +51,16 @@ class Pace:
         return wait
 
     def rate_limited(
-        self, now: float, retry_after: float | None, *, departed: int | None, luck: float
+        self, now: float, retry_after: float | None, *, slowdown: int | None, luck: float
     ) -> float:
         """Record a refused call. Returns the seconds by which this extends the pause.
 
-        `departed` is the count of slowdowns when the call was sent. `luck`, from 0 to 1, sets the
+        `slowdown` is the count of slowdowns when the call was sent. `luck`, from 0 to 1, sets the
         jitter of a pause whose length upstream did not name.
         """
-        if departed is None:  # no call is sent during a pause, so this one was sent before it
-            departed = self.slowdowns - (self.pause_left(now) > 0)
-        known = departed < self.slowdowns
+        if slowdown is None:  # no call is sent during a pause, so this one was sent before it
+            slowdown = self.slowdowns - (self.pause_left(now) > 0)
+        known = slowdown < self.slowdowns
         if retry_after is not None:
             pause = min(max(retry_after, 0.0), LONGEST_PAUSE)
         elif known:
@@ -76,9 +76,9 @@ class Pace:
         self.paused_until = max(self.paused_until, now + pause)
         return added
 
-    def succeeded(self, *, departed: int | None) -> None:
+    def succeeded(self, *, slowdown: int | None) -> None:
         """Record a successful call: shortens the interval, unless it was sent before a slowdown."""
-        if departed is not None and departed < self.slowdowns:
+        if slowdown is not None and slowdown < self.slowdowns:
             return
         self.refusals_in_a_row = 0
         self.stretch = max(1.0, self.stretch * RECOVERY)

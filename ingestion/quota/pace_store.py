@@ -25,12 +25,12 @@ class PaceStore(Protocol):
         ...
 
     async def rate_limited(
-        self, retry_after: float | None, *, departed: int | None, luck: float
+        self, retry_after: float | None, *, slowdown: int | None, luck: float
     ) -> float:
         """As `Pace.rate_limited`."""
         ...
 
-    def succeeded(self, *, departed: int | None) -> None:
+    def succeeded(self, *, slowdown: int | None) -> None:
         """As `Pace.succeeded`."""
         ...
 
@@ -58,14 +58,14 @@ class LocalPaceStore:
         """Do nothing: no other process shares the pace."""
 
     async def rate_limited(
-        self, retry_after: float | None, *, departed: int | None, luck: float
+        self, retry_after: float | None, *, slowdown: int | None, luck: float
     ) -> float:
         """As `Pace.rate_limited`."""
-        return self.pace.rate_limited(self._clock(), retry_after, departed=departed, luck=luck)
+        return self.pace.rate_limited(self._clock(), retry_after, slowdown=slowdown, luck=luck)
 
-    def succeeded(self, *, departed: int | None) -> None:
+    def succeeded(self, *, slowdown: int | None) -> None:
         """As `Pace.succeeded`."""
-        self.pace.succeeded(departed=departed)
+        self.pace.succeeded(slowdown=slowdown)
 
     def charged(self) -> None:
         """Do nothing: credits are not counted."""
@@ -110,7 +110,7 @@ class SharedPaceStore:
         self._update(await stored.present_pace(self._database))
 
     async def rate_limited(
-        self, retry_after: float | None, *, departed: int | None, luck: float
+        self, retry_after: float | None, *, slowdown: int | None, luck: float
     ) -> float:
         """As `Pace.rate_limited`; retried while other processes change the pace."""
         while True:
@@ -120,7 +120,7 @@ class SharedPaceStore:
                 before.stretch, before.last_departure, before.paused_until,
                 before.slowdowns, before.refusals_in_a_row,
             )  # fmt: skip
-            added = pace.rate_limited(0.0, retry_after, departed=departed, luck=luck)
+            added = pace.rate_limited(0.0, retry_after, slowdown=slowdown, luck=luck)
             after = stored.StoredPace(
                 pace.last_departure, pace.paused_until,
                 pace.stretch, pace.slowdowns, pace.refusals_in_a_row,
@@ -129,11 +129,11 @@ class SharedPaceStore:
                 self._update(row)
                 return added
 
-    def succeeded(self, *, departed: int | None) -> None:
+    def succeeded(self, *, slowdown: int | None) -> None:
         """As `Pace.succeeded`; stored with the next reservation."""
-        departed = self.pace.slowdowns if departed is None else departed
-        self.pace.succeeded(departed=departed)
-        self._succeeded[departed] += 1
+        slowdown = self.pace.slowdowns if slowdown is None else slowdown
+        self.pace.succeeded(slowdown=slowdown)
+        self._succeeded[slowdown] += 1
 
     def charged(self) -> None:
         """As `PaceStore.charged`; stored with the next reservation."""
@@ -153,9 +153,9 @@ class SharedPaceStore:
 
     def _take_report(self) -> stored.CallReport:
         """Take what is to be stored. Only successes since the latest slowdown count."""
-        departed = max(self._succeeded, default=0)
+        slowdown = max(self._succeeded, default=0)
         answers = stored.CallReport(
-            dict(self._charged), departed, self._succeeded[departed], RECOVERY
+            dict(self._charged), slowdown, self._succeeded[slowdown], RECOVERY
         )
         self._charged.clear()
         self._succeeded.clear()

@@ -87,7 +87,7 @@ class Throttle:
     async def slot(self) -> AsyncIterator[int]:
         """Wait until a call can be sent; the block counts as a call in flight.
 
-        Yields the argument `departed` of `rate_limited` and `succeeded`.
+        Yields the argument `slowdown` of `rate_limited` and `succeeded`.
         """
         self._queued += 1
         queued = True
@@ -106,7 +106,7 @@ class Throttle:
             self._queued -= queued
 
     async def rate_limited(
-        self, retry_after: float | None, *, departed: int | None = None
+        self, retry_after: float | None, *, slowdown: int | None = None
     ) -> float:
         """Record a 429: all calls pause, and the interval is longer afterwards.
 
@@ -115,7 +115,7 @@ class Throttle:
         """
         before = self._store.pace.slowdowns
         luck = random.random()  # noqa: S311 - jitter
-        added = await self._store.rate_limited(retry_after, departed=departed, luck=luck)
+        added = await self._store.rate_limited(retry_after, slowdown=slowdown, luck=luck)
         if self._store.pace.slowdowns > before:
             log.warning(
                 "upstream.rate_limited",
@@ -124,9 +124,9 @@ class Throttle:
             )
         return added
 
-    def succeeded(self, *, departed: int | None = None) -> None:
+    def succeeded(self, *, slowdown: int | None = None) -> None:
         """Record a response: the interval returns to its base step by step."""
-        self._store.succeeded(departed=departed)
+        self._store.succeeded(slowdown=slowdown)
 
     def charged(self) -> None:
         """Record a response with status 200, which costs a credit."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import structlog
 
 from ingestion.coingecko.client import CoinGecko
-from ingestion.coingecko.errors import NobodyAnswers, UpstreamError
+from ingestion.coingecko.errors import UpstreamDown, UpstreamError
 from ingestion.coingecko.newest_prices import fetch_newest_prices
 from ingestion.coingecko.urls import quote_chunks
 from ingestion.planning.windows import SeriesPlan
@@ -63,7 +63,7 @@ class ExtraCalls:
                     coin_id, stats=self._recorder.call_counters.others
                 )
             except UpstreamError as error:
-                if isinstance(error, self._ends_the_run) and not isinstance(error, NobodyAnswers):
+                if isinstance(error, self._ends_the_run) and not isinstance(error, UpstreamDown):
                     raise
                 log.warning("metadata failed", coin=coin_id, error=str(error))
                 await self._recorder.count_failed_calls()

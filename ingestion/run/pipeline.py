@@ -12,9 +12,9 @@ from ingestion.coingecko.errors import (
     AccessRefused,
     BadRequest,
     HistoryTooLong,
-    NobodyAnswers,
     NotFound,
     RateLimited,
+    UpstreamDown,
     UpstreamError,
 )
 from ingestion.coingecko.types import Dropped
@@ -41,7 +41,7 @@ _STOPPED_ANSWERING = (
 
 
 # Errors that any other call of the run would meet. RateLimited is raised only after all retries.
-_ENDS_THE_RUN = (AccessRefused, RateLimited, NobodyAnswers, DatabaseUnavailableError)
+_ENDS_THE_RUN = (AccessRefused, RateLimited, UpstreamDown, DatabaseUnavailableError)
 _MOST_REFUSED = 5  # series that may fail while no call of the run is answered
 
 
@@ -127,7 +127,7 @@ class Pipeline:
     async def _try_series(self, plan: SeriesPlan) -> None:
         try:
             await self._series(plan)
-        except NobodyAnswers as error:
+        except UpstreamDown as error:
             if not await self._answers_others():
                 raise
             if error.__cause__ is None:  # raised while it waited, before any attempt
@@ -138,7 +138,7 @@ class Pipeline:
             raise
         except UpstreamError as error:
             if self._refused_everything:
-                raise NobodyAnswers.after(error, self._failed + 1) from error
+                raise UpstreamDown.after(error, self._failed + 1) from error
             await self._fail(
                 plan,
                 await self._unknown.explain(plan.state.coin_id, error),

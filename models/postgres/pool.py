@@ -16,7 +16,7 @@ from models.postgres.circuit_breaker import (
     DatabaseUnavailableError,
     TooManyConnectionsError,
 )
-from models.postgres.places import ConnectionSlots
+from models.postgres.connection_slots import ConnectionSlots
 from models.postgres.session import Session
 
 _PAUSE = 0.1  # before another attempt, if no connection is in use that could become free
@@ -45,7 +45,7 @@ class ConnectionPool:
         self._queue = self.engine.pool
         self._queue.keeps = self._keeps
         event.listen(self.engine.sync_engine, "checkout", _ping)
-        self._places = ConnectionSlots[Pooled](size)
+        self._slots = ConnectionSlots[Pooled](size)
         self._giving_back = set[asyncio.Task[None]]()
         # Connections kept ready between two readers: returning one to SQLAlchemy's queue and taking
         # it out again costs as much as a small statement.
@@ -74,9 +74,9 @@ class ConnectionPool:
         try:
             async with asyncio.timeout(seconds) as limit:
                 while True:
-                    while self._spare and (self._places.full or self._spare[-1][1].stale):
+                    while self._spare and (self._slots.full or self._spare[-1][1].stale):
                         await self.put_back(self._spare.pop()[0])
-                    passed = await self._places.take(
+                    passed = await self._slots.take(
                         first=refused is not None,
                         connected=self._pass_by if engine is self.reader else None,
                     )
@@ -86,12 +86,12 @@ class ConnectionPool:
                         return await _connect(engine, ping=ping)
                     except TooManyConnectionsError as error:
                         refused = error
-                        self._places.shrink_to(self._places.taken - 1 - reserve)
-                        self._places.give_back()
+                        self._slots.shrink_to(self._slots.taken - 1 - reserve)
+                        self._slots.give_back()
                     except BaseException:
-                        self._places.give_back()
+                        self._slots.give_back()
                         raise
-                    if not self._places.taken:
+                    if not self._slots.taken:
                         await asyncio.sleep(_PAUSE)
         except TimeoutError as error:
             if not limit.expired():
@@ -102,10 +102,10 @@ class ConnectionPool:
 
     async def spare(self, pooled: Pooled) -> None:
         """Give back a connection of `reader` after a successful statement."""
-        if not pooled[1].stale and self._places.pass_on(pooled):
+        if not pooled[1].stale and self._slots.pass_on(pooled):
             return
         # at most half are spare, the rest are for sessions; `take` reclaims spares if need be
-        if len(self._spare) < self._places.limit // 2 and not self._places.crowded:
+        if len(self._spare) < self._slots.limit // 2 and not self._slots.crowded:
             self._spare.append(pooled)
         else:
             await self.put_back(pooled[0])
@@ -121,7 +121,7 @@ class ConnectionPool:
         try:
             await connection.close()
         finally:
-            self._places.give_back()
+            self._slots.give_back()
 
     async def discard(self, connection: AsyncConnection) -> None:
         """Close a connection whose state is unknown, and give back its slot."""
@@ -143,7 +143,7 @@ class ConnectionPool:
 
     async def make_room(self) -> None:
         """Lower the limit by one connection, and close an idle one if there is one."""
-        self._places.shrink_to(self.open - 1)
+        self._slots.shrink_to(self.open - 1)
         if self._spare:
             await self.put_back(self._spare.pop()[0])
         elif self._queue.checkedin():
@@ -156,7 +156,7 @@ class ConnectionPool:
         await self.engine.dispose()
 
     def _keeps(self, session: Session) -> bool:
-        few = self._places.limit == self._places.most or self.open <= self._places.limit
+        few = self._slots.limit == self._slots.most or self.open <= self._slots.limit
         return few and not session.stale
 
 

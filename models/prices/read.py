@@ -33,7 +33,7 @@ class PriceWindow:
 
 
 @dataclass(frozen=True, slots=True)
-class PriceColumns:
+class SeriesColumns:
     """The buckets of one series: arrays of equal length, in the requested order.
 
     A column is None if it was not requested or does not exist: hours have `observed_at` but no
@@ -64,17 +64,17 @@ class PriceColumns:
             raise LookupError("the prices were not read")
         return self.price
 
-    def head(self, count: int) -> "PriceColumns":
+    def head(self, count: int) -> "SeriesColumns":
         """Return the first `count` buckets, as views."""
         return self.take(slice(count))
 
-    def take(self, places: "slice | npt.NDArray[np.intp]") -> "PriceColumns":
+    def take(self, places: "slice | npt.NDArray[np.intp]") -> "SeriesColumns":
         """Return the buckets at these places."""
         parts: dict[str, Any] = {
             field.name: None if (column := getattr(self, field.name)) is None else column[places]
             for field in fields(self)
         }
-        return PriceColumns(**parts)
+        return SeriesColumns(**parts)
 
 
 class WindowPrices(NamedTuple):
@@ -85,7 +85,7 @@ class WindowPrices(NamedTuple):
     """
 
     facts: SeriesFacts
-    columns: PriceColumns
+    columns: SeriesColumns
     before: float
     begins: datetime | None
 
@@ -137,7 +137,7 @@ def _midnight(begins: date) -> datetime:
     return begins if isinstance(begins, datetime) else datetime.combine(begins, time.min, UTC)
 
 
-def _decode(granularity: Granularity, row: asyncpg.Record) -> PriceColumns:
+def _decode(granularity: Granularity, row: asyncpg.Record) -> SeriesColumns:
     parts: dict[str, Any] = {}
     for name, column in row.items():
         if name in NUMBERS:
@@ -149,4 +149,4 @@ def _decode(granularity: Granularity, row: asyncpg.Record) -> PriceColumns:
             parts[name] = np.frombuffer(column, dtype=">i4").astype(np.int32)
     if granularity is Granularity.HOUR:
         parts["samples"] = np.ones(len(parts["timestamps"]), dtype=np.int32)
-    return PriceColumns(**parts)
+    return SeriesColumns(**parts)

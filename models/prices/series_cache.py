@@ -12,7 +12,7 @@ from models.least_recently_used import LeastRecentlyUsed
 from models.postgres.database import Database
 from models.postgres.notifications import Listener
 from models.prices.granularity import Granularity, to_datetime64
-from models.prices.read import PriceColumns, PriceWindow, WindowPrices, read_windows
+from models.prices.read import PriceWindow, SeriesColumns, WindowPrices, read_windows
 from models.series import SeriesKey
 
 MOST_HOURS = 10_000  # longer series are not cached
@@ -168,7 +168,7 @@ def _size(series: WindowPrices) -> int:
     return _OVERHEAD + _ROW_BYTES * len(series.columns)
 
 
-def _cut(columns: PriceColumns, window: PriceWindow, *, descending: bool) -> PriceColumns:
+def _cut(columns: SeriesColumns, window: PriceWindow, *, descending: bool) -> SeriesColumns:
     edges = [to_datetime64(window.start), to_datetime64(window.end)]
     first, last = map(int, np.searchsorted(columns.timestamps, edges))
     last = max(first, last)
@@ -182,4 +182,4 @@ def _cut(columns: PriceColumns, window: PriceWindow, *, descending: bool) -> Pri
     for field in fields(columns):
         column = getattr(columns, field.name)
         parts[field.name] = None if column is None else np.ascontiguousarray(column[part])
-    return PriceColumns(**parts)
+    return SeriesColumns(**parts)

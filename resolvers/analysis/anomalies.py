@@ -8,7 +8,7 @@ import numpy as np
 
 from models.postgres.database import Database
 from models.prices.granularity import Granularity, Times
-from models.prices.read import Numbers, PriceColumns, PriceWindow, read_windows
+from models.prices.read import Numbers, PriceWindow, SeriesColumns, read_windows
 from models.series import SeriesFacts, list_series
 from resolvers.analysis.outliers import Findings, Ints, Matrix, find
 from resolvers.cache_dependencies import CacheDependencies
@@ -161,7 +161,7 @@ async def _other_series(
 def _search(
     series: Sequence[SeriesFacts],
     requested: int,
-    stored: Sequence[PriceColumns | None],
+    stored: Sequence[SeriesColumns | None],
     hours: _Hours,
     threshold: float,
 ) -> Anomalies:

@@ -40,7 +40,7 @@ from schema.cost.weights import (
     SIZES,
     WIDTHS,
     FieldArguments,
-    FieldSize,
+    FieldCost,
 )
 
 
@@ -103,7 +103,7 @@ class _Part:
 
     below: PlannedCost
     conditions: tuple[tuple[bool, str], ...] = ()
-    size: Callable[[FieldArguments], FieldSize] | None = None
+    size: Callable[[FieldArguments], FieldCost] | None = None
     arguments: Arguments = field(default_factory=Arguments)
     width: Callable[[Amount], Amount] = _as_it_is
 

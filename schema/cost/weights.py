@@ -30,7 +30,7 @@ _SHORTEST = {
     name: timedelta(hours=hours)
     for name, hours in {"HOUR": 1, "DAY": 24, "WEEK": 7 * 24, "MONTH": 28 * 24}.items()
 }
-_WINDOW = timedelta(days=90)  # the longest range for which CoinGecko returns hours
+_LONGEST_CHART = timedelta(days=90)  # the longest range for which CoinGecko returns hours
 _GAPS = 100  # an estimate: a series has few gaps
 _DAY = timedelta(days=1)
 _LONG = {"WEEK", "MONTH"}  # buckets that PostgreSQL aggregates from days
@@ -171,7 +171,7 @@ def _letters(value: object) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class FieldSize:
+class FieldCost:
     """The cost and the size of a field, computed from its arguments.
 
     `own` is its own cost. What is selected below it counts `times` times, for `buckets` buckets of
@@ -185,24 +185,24 @@ class FieldSize:
     series: int = 0
 
 
-def _prices(arguments: FieldArguments) -> FieldSize:
+def _prices(arguments: FieldArguments) -> FieldCost:
     first, whole = arguments.number("first", MOST_POINTS), arguments.buckets()
     buckets = whole if first is None else min(first, whole)
     days = arguments.days(before=arguments.values.get("fill") == "PREVIOUS")
     own = max(WINDOWS, READ + buckets) + _OF_DAY * days + arguments.letters()
-    return FieldSize(Amount(own), buckets=buckets, series=whole)
+    return FieldCost(Amount(own), buckets=buckets, series=whole)
 
 
-def _aligned(arguments: FieldArguments) -> FieldSize:
+def _aligned(arguments: FieldArguments) -> FieldCost:
     series = min(arguments.series(), MOST_SERIES)
     buckets = min(arguments.buckets(), MOST_PRICES // max(1, series))
     carried = arguments.values.get("fill") == "PREVIOUS"
     each = _OF_SERIES * (1 + carried) + _PRICE_OF_DAY * arguments.days(before=carried) + buckets
     own = WINDOWS + each * series + arguments.letters()
-    return FieldSize(Amount(own), buckets=buckets, series=series)
+    return FieldCost(Amount(own), buckets=buckets, series=series)
 
 
-def _anomalies(arguments: FieldArguments) -> FieldSize:
+def _anomalies(arguments: FieldArguments) -> FieldCost:
     """All stored series are compared, up to MOST_CELLS, in a worker thread."""
     hours, window = arguments.buckets("HOUR"), arguments.number("window", LONGEST_WINDOW) or 0
     series = max(arguments.extent.series, arguments.series())
@@ -215,24 +215,24 @@ def _anomalies(arguments: FieldArguments) -> FieldSize:
     found = min(MOST_ANOMALIES, arguments.series() * hours // (_OFTEN if low else _SELDOM))
     per_cell = 2 + window // 32  # each median is taken over `window` returns
     own = _SEARCH + _SEARCHED * min(series, MOST_CELLS) + per_cell * cells + arguments.lookups()
-    return FieldSize(Amount(own), times=found)
+    return FieldCost(Amount(own), times=found)
 
 
 _LOW_THRESHOLD, _OFTEN, _SELDOM = 3, 2, 20
 
 
-def _latest(arguments: FieldArguments) -> FieldSize:
+def _latest(arguments: FieldArguments) -> FieldCost:
     series = arguments.series()
     own = READ + _ROW * series + arguments.lookups()
-    return FieldSize(Amount(own), times=-(-series // _COLUMNAR))
+    return FieldCost(Amount(own), times=-(-series // _COLUMNAR))
 
 
-def _updates(arguments: FieldArguments) -> FieldSize:
+def _updates(arguments: FieldArguments) -> FieldCost:
     """Each update is estimated as large as the first, which has all prices."""
-    return FieldSize(Amount(READ + arguments.lookups()), series=-(-arguments.series() // _COLUMNAR))
+    return FieldCost(Amount(READ + arguments.lookups()), series=-(-arguments.series() // _COLUMNAR))
 
 
-def _plan(arguments: FieldArguments) -> FieldSize:
+def _plan(arguments: FieldArguments) -> FieldCost:
     wanted = arguments.values.get("input")
     wanted = wanted if isinstance(wanted, dict) else {}
     arguments = replace(arguments, values=wanted)
@@ -241,27 +241,27 @@ def _plan(arguments: FieldArguments) -> FieldSize:
         hours = max(0, (arguments.now - arguments.extent.hours_from) // timedelta(hours=1))
         each = _PLANNED + _PLANNED_HOUR * hours
     own = 2 * SESSION + min(_MOST_PLANNED, (FIELD + each) * series) + arguments.letters()
-    return FieldSize(Amount(own), series=series)
+    return FieldCost(Amount(own), series=series)
 
 
-def _windows(arguments: FieldArguments) -> FieldSize:
+def _windows(arguments: FieldArguments) -> FieldCost:
     """Estimate the calls of a full reload; gaps add few."""
-    return FieldSize(
-        NOTHING, times=max(1, -((arguments.extent.hours_from - arguments.now) // _WINDOW))
+    return FieldCost(
+        NOTHING, times=max(1, -((arguments.extent.hours_from - arguments.now) // _LONGEST_CHART))
     )
 
 
-def _status(arguments: FieldArguments) -> FieldSize:
+def _status(arguments: FieldArguments) -> FieldCost:
     series = arguments.series()
-    return FieldSize(Amount(SESSION + _STATUS * series + arguments.lookups()), times=series)
+    return FieldCost(Amount(SESSION + _STATUS * series + arguments.lookups()), times=series)
 
 
-def _runs(arguments: FieldArguments) -> FieldSize:
+def _runs(arguments: FieldArguments) -> FieldCost:
     first = arguments.number("first", LARGEST_PAGE) or 0
-    return FieldSize(Amount(SESSION + _ITEM * first + arguments.letters()), buckets=first)
+    return FieldCost(Amount(SESSION + _ITEM * first + arguments.letters()), buckets=first)
 
 
-def _coins(arguments: FieldArguments) -> FieldSize:
+def _coins(arguments: FieldArguments) -> FieldCost:
     """Count the coins of a page. A search reads each coin, `totalCount` once more."""
     first = arguments.number("first", LARGEST_PAGE) or 0
     wanted = arguments.values.get("filter")
@@ -273,24 +273,24 @@ def _coins(arguments: FieldArguments) -> FieldSize:
         own += 2 * _NAMED * len(names) if isinstance(names, list) else 0
     if wanted.get("search") or wanted.get("symbols"):
         own += 2 * _FOUND * arguments.extent.coins
-    return FieldSize(Amount(own), buckets=min(first, named))
+    return FieldCost(Amount(own), buckets=min(first, named))
 
 
-def _downsampled(arguments: FieldArguments) -> FieldSize:
-    return FieldSize(Amount(FIELD, 2), times=arguments.number("maxPoints", MOST_POINTS) or 0)
+def _downsampled(arguments: FieldArguments) -> FieldCost:
+    return FieldCost(Amount(FIELD, 2), times=arguments.number("maxPoints", MOST_POINTS) or 0)
 
 
-def _items(arguments: FieldArguments) -> FieldSize:
+def _items(arguments: FieldArguments) -> FieldCost:
     series = arguments.extent.series
-    return FieldSize(Amount(READ + _ITEM * series), times=series)
+    return FieldCost(Amount(READ + _ITEM * series), times=series)
 
 
-def _latest_of_coin(arguments: FieldArguments) -> FieldSize:
+def _latest_of_coin(arguments: FieldArguments) -> FieldCost:
     """A price that does not exist costs as much as one that does."""
-    return FieldSize(Amount(READ // 2 + arguments.letters()))
+    return FieldCost(Amount(READ // 2 + arguments.letters()))
 
 
-_Sizing = Callable[[FieldArguments], FieldSize]
+_Sizing = Callable[[FieldArguments], FieldCost]
 SIZES: dict[tuple[str, str], _Sizing] = {  # sizes that depend on arguments or on the time
     ("Query", "prices"): _prices,
     ("Coin", "prices"): _prices,
@@ -298,18 +298,18 @@ SIZES: dict[tuple[str, str], _Sizing] = {  # sizes that depend on arguments or o
     ("Query", "anomalies"): _anomalies,
     ("Query", "latestPrices"): _latest,
     ("Query", "seriesStatus"): _status,
-    ("Query", "currencies"): lambda arguments: FieldSize(
+    ("Query", "currencies"): lambda arguments: FieldCost(
         Amount(READ), times=arguments.extent.currencies
     ),
     ("Query", "coins"): _coins,
     ("Query", "refreshRuns"): _runs,
-    ("Query", "refreshRun"): lambda arguments: FieldSize(Amount(SESSION + arguments.letters())),
-    ("Query", "coin"): lambda arguments: FieldSize(Amount(READ + arguments.letters())),
+    ("Query", "refreshRun"): lambda arguments: FieldCost(Amount(SESSION + arguments.letters())),
+    ("Query", "coin"): lambda arguments: FieldCost(Amount(READ + arguments.letters())),
     ("Coin", "latest"): _latest_of_coin,
     ("Query", "refreshPlan"): _plan,
     ("PlannedSeries", "windows"): _windows,
     ("Subscription", "priceUpdates"): _updates,
     ("PriceSeries", "downsampled"): _downsampled,
     ("RefreshRun", "items"): _items,
-    ("Coverage", "gaps"): lambda _: FieldSize(NOTHING, times=_GAPS),
+    ("Coverage", "gaps"): lambda _: FieldCost(NOTHING, times=_GAPS),
 }

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from models.prices.granularity import Granularity, Times
-from models.prices.read import Numbers, PriceColumns
+from models.prices.read import Numbers, SeriesColumns
 from resolvers.prices import PricePage
 from resolvers.ranges import PriceRequest
 
@@ -45,7 +45,7 @@ def answer_of(
     step = -1 if descending else 1
     prices = numbers_of(values)[::step]
     times = times_of(range(len(values)) if places is None else places, granularity)[::step]
-    columns = PriceColumns(
+    columns = SeriesColumns(
         timestamps=times,
         price=prices,
         market_cap=prices / 2,

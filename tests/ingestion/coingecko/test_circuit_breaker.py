@@ -13,14 +13,14 @@ import httpx
 import pytest
 
 from ingestion.coingecko import circuit_breaker
-from ingestion.coingecko.circuit_breaker import MOST_FAILURES, Outage
+from ingestion.coingecko.circuit_breaker import MOST_FAILURES, CircuitBreaker
 from ingestion.coingecko.client import CoinGecko
 from ingestion.coingecko.errors import (
     BadAnswer,
-    NobodyAnswers,
     RateLimited,
     ServerFault,
     Unreachable,
+    UpstreamDown,
     UpstreamError,
 )
 from ingestion.coingecko.retries import RetryPolicy
@@ -333,7 +333,7 @@ class Time:
         self.now += seconds
 
 
-async def fail(outage: Outage, time: Time, call: str) -> None:
+async def fail(outage: CircuitBreaker, time: Time, call: str) -> None:
     async with outage.attempt():
         began = outage.begin()
         time.now += 0.1
@@ -343,7 +343,7 @@ async def fail(outage: Outage, time: Time, call: str) -> None:
 async def test_an_outage_is_over_with_one_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(circuit_breaker, "_FIRST_PAUSE", 0.5)
     time = Time()
-    outage = Outage(clock=time, sleep=time.sleep)
+    outage = CircuitBreaker(clock=time, sleep=time.sleep)
     for number in range(MOST_FAILURES):
         assert not outage.forbids_retries
         await fail(outage, time, f"call {number // 2}")
@@ -360,7 +360,7 @@ async def test_an_outage_is_over_with_one_answer(monkeypatch: pytest.MonkeyPatch
 
 async def test_failures_of_calls_under_way_together_are_one() -> None:
     time = Time()
-    outage = Outage(clock=time, sleep=time.sleep)
+    outage = CircuitBreaker(clock=time, sleep=time.sleep)
     began = [outage.begin() for _ in range(4)]
     for number, at in enumerate(began):
         time.now += 1
@@ -373,18 +373,18 @@ async def test_failures_of_calls_under_way_together_are_one() -> None:
 
 
 def test_rate_limits_are_retried_more_often_than_faults() -> None:
-    policy = RetryPolicy(6, Outage())
+    policy = RetryPolicy(6, CircuitBreaker())
     assert [policy(ServerFault("")) for _ in range(3)] == [True] * 3
     assert [policy(RateLimited("")) for _ in range(11)] == [0.0] * 10 + [False]
     assert [policy(Unreachable("")) for _ in range(3)] == [True, True, False]
     assert policy(BadAnswer("")) is False
-    assert RetryPolicy(1, Outage())(RateLimited("")) is False
-    assert RetryPolicy(1, Outage())(Unreachable("")) is False
+    assert RetryPolicy(1, CircuitBreaker())(RateLimited("")) is False
+    assert RetryPolicy(1, CircuitBreaker())(Unreachable("")) is False
 
 
 @pytest.mark.parametrize("error", [ServerFault("x", status=403), Unreachable("x"), BadAnswer("x")])
 def test_the_end_is_one_sentence(error: UpstreamError) -> None:
-    said = str(NobodyAnswers.after(error, 4))
+    said = str(UpstreamDown.after(error, 4))
     assert said.startswith("x; 4 calls in a row failed, so no more were made: ")
     assert "\n" not in said
     assert not said.endswith(": ")

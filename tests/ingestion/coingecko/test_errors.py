@@ -104,7 +104,7 @@ def test_upstreams_words_are_for_the_log_alone(status: int, body: object) -> Non
         status, raw, scrub=lambda text: text.replace("hunter2", "[hidden]")
     )
     assert "words" not in str(error)
-    assert "words" not in str(errors.NobodyAnswers.after(error, 4))
+    assert "words" not in str(errors.UpstreamDown.after(error, 4))
     assert "words" in error.said
     assert "hunter2" not in error.said
 

@@ -13,19 +13,19 @@ from ingestion.quota.pace import Pace
 def test_pauses_grow_until_a_success() -> None:
     pace, moment, pauses = Pace(2.0), 0.0, []
     for _ in range(8):
-        pauses.append(pace.rate_limited(moment, None, departed=pace.slowdowns, luck=0.0))
+        pauses.append(pace.rate_limited(moment, None, slowdown=pace.slowdowns, luck=0.0))
         moment = pace.paused_until
     assert pauses == [30, 60, 120, 240, 480, 600, 600, 600]
     assert pace.interval == 16.0
-    pace.succeeded(departed=pace.slowdowns)
-    assert pace.rate_limited(moment, None, departed=pace.slowdowns, luck=1.0) == 37.5
+    pace.succeeded(slowdown=pace.slowdowns)
+    assert pace.rate_limited(moment, None, slowdown=pace.slowdowns, luck=1.0) == 37.5
 
 
 @pytest.mark.parametrize(
     ("named", "paused"), [(0.0, 0.0), (-5.0, 0.0), (7.5, 7.5), (86_400.0, 900.0), (math.inf, 900.0)]
 )
 def test_a_named_pause_is_kept_within_reason(named: float, paused: float) -> None:
-    assert Pace(2.0).rate_limited(50.0, named, departed=0, luck=0.5) == paused
+    assert Pace(2.0).rate_limited(50.0, named, slowdown=0, luck=0.5) == paused
 
 
 class PaceMachine(RuleBasedStateMachine):
@@ -48,9 +48,9 @@ class PaceMachine(RuleBasedStateMachine):
         luck=st.floats(0, 1),
     )
     def refuse(self, hint: float | None, age: int | None, luck: float) -> None:
-        departed = None if age is None else max(0, self.pace.slowdowns - age)
+        slowdown = None if age is None else max(0, self.pace.slowdowns - age)
         slowdowns, interval = self.pace.slowdowns, self.pace.interval
-        self.added = self.pace.rate_limited(self.now, hint, departed=departed, luck=luck)
+        self.added = self.pace.rate_limited(self.now, hint, slowdown=slowdown, luck=luck)
         assert 0 <= self.added <= 900.001
         assert self.pace.slowdowns - slowdowns in {0, 1}
         if self.pace.slowdowns == slowdowns:
@@ -58,9 +58,9 @@ class PaceMachine(RuleBasedStateMachine):
 
     @rule(age=st.none() | st.integers(0, 5))
     def answer(self, age: int | None) -> None:
-        departed = None if age is None else self.pace.slowdowns - age
+        slowdown = None if age is None else self.pace.slowdowns - age
         interval = self.pace.interval
-        self.pace.succeeded(departed=departed)
+        self.pace.succeeded(slowdown=slowdown)
         assert self.pace.interval <= interval
 
     @invariant()

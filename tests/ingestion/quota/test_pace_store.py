@@ -150,14 +150,14 @@ async def test_the_row_goes_as_a_pace_of_one_process(
     for _ in range(60):
         slots, age = luck.choice(shared), luck.choice([0, 0, 0, 1])
         await slots.look()
-        departed = max(0, alone.slowdowns - age)
+        slowdown = max(0, alone.slowdowns - age)
         match luck.choice(["reserve", "reserve", "refuse", "answer"]):
             case "refuse":
-                await slots.rate_limited(0.0, departed=departed, luck=0.0)
-                alone.rate_limited(0.0, 0.0, departed=departed, luck=0.0)
+                await slots.rate_limited(0.0, slowdown=slowdown, luck=0.0)
+                alone.rate_limited(0.0, 0.0, slowdown=slowdown, luck=0.0)
             case "answer":
-                slots.succeeded(departed=departed)
-                alone.succeeded(departed=departed)
+                slots.succeeded(slowdown=slowdown)
+                alone.succeeded(slowdown=slowdown)
                 await slots.report()
             case _:
                 await slots.reserve()

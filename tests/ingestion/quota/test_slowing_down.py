@@ -37,9 +37,9 @@ def test_calls_refused_together_are_one_slowdown() -> None:
         added = []
 
         async def call(latency: float) -> None:
-            async with throttle.slot() as departed:
+            async with throttle.slot() as slowdown:
                 await asyncio.sleep(latency)
-                added.append(await throttle.rate_limited(None, departed=departed))
+                added.append(await throttle.rate_limited(None, slowdown=slowdown))
 
         # The last one's refusal arrives long after the pause is over.
         await asyncio.gather(*(call(latency) for latency in (5, 5, 5, 100)))
@@ -66,10 +66,10 @@ def test_an_answer_to_a_call_from_before_the_slowdown_does_not_end_it() -> None:
         throttle = Throttle(60)
         async with throttle.slot() as early:
             await throttle.rate_limited(1.0)
-            throttle.succeeded(departed=early)
+            throttle.succeeded(slowdown=early)
             assert throttle.interval == 2 * throttle.base_interval
         async with throttle.slot() as late:
-            throttle.succeeded(departed=late)
+            throttle.succeeded(slowdown=late)
         assert throttle.interval == pytest.approx(1.8 * throttle.base_interval)
         for _ in range(30):
             throttle.succeeded()
@@ -85,15 +85,15 @@ def test_it_adapts_to_an_upstream_slower_than_configured() -> None:
         async def call() -> None:
             nonlocal refused, done
             while True:
-                async with throttle.slot() as departed:
+                async with throttle.slot() as slowdown:
                     await asyncio.sleep(0.2)
                     arrivals.append(now())
                     if sum(time > now() - 60 for time in arrivals) <= 12:
-                        throttle.succeeded(departed=departed)
+                        throttle.succeeded(slowdown=slowdown)
                         done += 1
                         return
                     refused += 1
-                    await throttle.rate_limited(None, departed=departed)
+                    await throttle.rate_limited(None, slowdown=slowdown)
 
         await asyncio.gather(*(call() for _ in range(60)))
         return done, refused
@@ -130,13 +130,13 @@ def test_calls_are_never_closer_than_the_base_interval(
         throttle, times = Throttle(20), []
 
         async def call(latency: float, answer: str | float | None) -> None:
-            async with throttle.slot() as departed:
+            async with throttle.slot() as slowdown:
                 times.append(now())
                 await asyncio.sleep(latency)
                 if isinstance(answer, str):
-                    throttle.succeeded(departed=departed)
+                    throttle.succeeded(slowdown=slowdown)
                 else:
-                    await throttle.rate_limited(answer, departed=departed)
+                    await throttle.rate_limited(answer, slowdown=slowdown)
 
         await asyncio.gather(*(call(*answer) for answer in answers))
         return times

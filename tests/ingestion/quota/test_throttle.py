@@ -46,11 +46,11 @@ def test_calls_keep_their_order_through_a_pause() -> None:
         throttle, order = Throttle(60, max_in_flight=3), []
 
         async def call(number: int) -> None:
-            async with throttle.slot() as departed:
+            async with throttle.slot() as slowdown:
                 order.append(number)
                 await asyncio.sleep(random.uniform(0, 5))  # noqa: S311 - a test
                 if number == 7:
-                    await throttle.rate_limited(20.0, departed=departed)
+                    await throttle.rate_limited(20.0, slowdown=slowdown)
 
         await asyncio.gather(*(call(number) for number in range(40)))
         return order

@@ -14,7 +14,7 @@ import pytest
 
 from models.postgres.database import Database
 from models.prices.granularity import Granularity
-from models.prices.read import PriceColumns, PriceWindow, read_windows
+from models.prices.read import PriceWindow, SeriesColumns, read_windows
 from tests.counting import statements
 from tests.models.storing import DAY, HOUR, Sample, store
 
@@ -54,7 +54,7 @@ async def columns(
     *,
     limit: int | None = None,
     **more: Any,
-) -> dict[int, PriceColumns]:
+) -> dict[int, SeriesColumns]:
     """Read by way of the names; a series that is not there is left out."""
     rows = await database.fetch("SELECT id, coin_id, currency_code FROM series")
     names = {row["id"]: (row["coin_id"], row["currency_code"]) for row in rows}
@@ -66,7 +66,7 @@ async def columns(
     return {each: part.columns for each, part in parts.items()}
 
 
-def rows_of(found: PriceColumns) -> list[tuple[Any, ...]]:
+def rows_of(found: SeriesColumns) -> list[tuple[Any, ...]]:
     """Turn columns back into rows; NaN stands for null."""
     parts = [found.timestamps, found.price, found.market_cap, found.volume, found.samples]
     if found.observed_at is not None:

@@ -19,7 +19,7 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from models.prices.granularity import Granularity, Times
-from models.prices.read import PriceColumns
+from models.prices.read import SeriesColumns
 from resolvers.prices import PricePage
 from resolvers.ranges import PriceRequest
 from schema.columnar.lists import ColumnarLeaves, ColumnarList
@@ -43,7 +43,7 @@ def points(prices: list[float], granularity: Granularity) -> PointList:
     seen[1::3] = np.datetime64("NaT", "us")
     numbers = np.array(prices, dtype=np.float64)
     longer = granularity is not Granularity.HOUR
-    columns = PriceColumns(
+    columns = SeriesColumns(
         timestamps=timestamps,
         observed_at=None if longer else seen,
         price=numbers,

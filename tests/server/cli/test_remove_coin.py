@@ -57,7 +57,7 @@ async def test_a_removed_coin_leaves_the_database_and_the_caches(
     for first in range(1, 4):  # until the whole series is held in memory
         await server.data(ASK.replace("first: 5", f"first: {first}"))
     assert len(points) == 5
-    assert server.application.memory.size > 0
+    assert server.application.series_cache.size > 0
     kept, hours = await count(sql, "ethereum"), await sql.fetchval(HOURS)
     assert all(kept[name] for name in ("price_hourly", "price_daily", "price_latest", "series"))
     others = await count(sql, "bitcoin")

@@ -117,7 +117,7 @@ async def test_no_connection_is_available(database_url: str, sql: asyncpg.Connec
 async def test_idle_connections_are_released(database: Database) -> None:
     """Idle connections reserved for `fetch` do not make others wait."""
     await asyncio.gather(*(database.fetch("SELECT pg_sleep(0.05)") for _ in range(12)))
-    database._pool._places.shrink_to(1)  # noqa: SLF001 - as a refusal does
+    database._pool._slots.shrink_to(1)  # noqa: SLF001 - as a refusal does
     async with database.write() as session:
         assert await session.scalar(text("SELECT 7")) == 7
     async with database.read() as session:
@@ -125,7 +125,7 @@ async def test_idle_connections_are_released(database: Database) -> None:
 
 
 async def test_the_pool_grows_again(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.postgres.places._GROW_SECONDS", 0.0)
+    monkeypatch.setattr("models.postgres.connection_slots._GROW_SECONDS", 0.0)
     async with limited(database_url, 4) as url:
         database = Database(url, pool_size=8)
         sleeps = (database.fetch("SELECT pg_sleep(0.05)") for _ in range(20))

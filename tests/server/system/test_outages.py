@@ -125,7 +125,7 @@ async def test_a_crowded_pool(
         # each in its own words, or one would be computed for all
         texts = [STATUS.replace("{ refresh", f"{{ n{n}: refresh", 1) for n in range(41)]
         stuck = [asyncio.create_task(server.post(text)) for text in texts[:40]]
-        places = database._pool._places  # noqa: SLF001 - there is no public way to see their holders
+        places = database._pool._slots  # noqa: SLF001 - there is no public way to see their holders
         await until(is_true(lambda: places.crowded and places.taken == places.limit))
         monkeypatch.setattr(database, "_wait_seconds", 0.2)
         refused = await server.post(texts[40])

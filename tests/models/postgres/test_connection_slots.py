@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.postgres.places import ConnectionSlots
+from models.postgres.connection_slots import ConnectionSlots
 
 # Somebody comes, for a place or also for one with a connection; a holder leaves, or passes it on; a
 # waiter gives up, maybe just as it is given a place; there are fewer places.
